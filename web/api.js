@@ -1,0 +1,179 @@
+// The gateway's REST interface as functions. Knows HTTP, nothing of what is on the screen.
+
+/**
+ * @typedef {{type?: string, title: string, status: number, detail: string, code?: string}} Problem  RFC 9457
+ * @typedef {{id: string, address: string}} NodeRef
+ * @typedef {{lo: string, hi: string}} Range  the ids in (lo, hi]
+ * @typedef {object} RingNode
+ * @property {string} id  @property {string} address  @property {number|null} slot  @property {string|null} dashboard
+ * @property {"joining"|"member"|"leaving"|"left"|"down"} state  @property {number} since_ms
+ * @property {number} keys  @property {number} keys_stored  @property {number} bytes_stored
+ * @property {number|null} cpu_percent  @property {number|null} rss_bytes  @property {number|null} uptime_ms
+ * @property {number} incarnation  @property {string|null} predecessor  @property {string[]} successors
+ * @property {number} copies_short  @property {Range|null} range  @property {boolean} disputed
+ * @typedef {object} Ring
+ * @property {string} ring_id  @property {number} m  @property {number} n  @property {number} replicas  @property {boolean} formed
+ * @property {"healthy"|"healing"|"forming"|"degraded"} state  @property {string} state_reason
+ * @property {number} survives_failures  @property {string} warning  @property {number} sequence  @property {number} keys
+ * @property {{total_bytes: number, available_bytes: number}|null} memory  @property {RingNode[]} nodes
+ * @typedef {object} Operation
+ * @property {string} id  @property {"running"|"done"|"failed"|"cancelled"} state
+ * @property {number} bytes_read  @property {number|null} bytes_total  @property {number} rows_read
+ * @property {number} rows_stored  @property {number} rows_failed  @property {{line: number, reason: string}[]} errors  @property {string} error
+ * @typedef {{key: string, key_id: string, owner: NodeRef, hops: {node: NodeRef, microseconds: number}[]}} Lookup
+ */
+
+const PREFIX = "/api/v1";
+const TIMEOUT_MS = 15000;
+const TOKEN_NAME = "chord-token";
+
+/** An answer that is not a success, or no answer at all (status 0). */
+export class ApiError extends Error {
+  /** @param {Problem} problem */
+  constructor(problem) {
+    super(problem.detail || problem.title);
+    this.status = problem.status;
+    this.title = problem.title;
+  }
+}
+
+/** A token arrives once in the address (#token=...) and stays in this tab only. */
+export function take_token() {
+  const match = /[#&]token=([^&]+)/.exec(location.hash);
+  if (!match) return;
+  sessionStorage.setItem(TOKEN_NAME, decodeURIComponent(match[1]));
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+export function auth_headers() {
+  const token = sessionStorage.getItem(TOKEN_NAME);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/** @returns {Problem} whatever the answer holds */
+export function read_problem(status, text) {
+  try {
+    const body = JSON.parse(text);
+    return { title: String(body.title ?? `HTTP ${status}`), status, detail: String(body.detail ?? "") };
+  } catch {
+    return { title: `HTTP ${status}`, status, detail: text.slice(0, 200) };
+  }
+}
+
+async function request(method, path, { body, headers, timeout_ms = TIMEOUT_MS } = {}) {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), timeout_ms);
+  try {
+    const response = await fetch(PREFIX + path, { method, body, cache: "no-store", signal: abort.signal,
+      headers: { ...auth_headers(), ...headers } });
+    const bytes = method === "HEAD" ? new ArrayBuffer(0) : await response.arrayBuffer();
+    if (response.ok) return { response, bytes };
+    throw new ApiError(read_problem(response.status, new TextDecoder().decode(bytes)));
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    const detail = abort.signal.aborted ? `no answer within ${timeout_ms / 1000} s` : "the gateway does not answer";
+    throw new ApiError({ title: "No answer", status: 0, detail });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function request_json(method, path, options) {
+  const { bytes } = await request(method, path, options);
+  if (bytes.byteLength === 0) return {};
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw new ApiError({ title: "Bad answer", status: 0, detail: `the answer to ${method} ${path} is not JSON` });
+  }
+}
+
+const part = encodeURIComponent;
+
+/** A browser resolves "." and ".." in a path, even percent-encoded, before it asks. */
+function key_path(room, key) {
+  if (key === "." || key === "..")
+    throw new ApiError({ title: "Not possible in a browser", status: 0, detail: `a web address cannot carry the key "${key}"; use chordctl` });
+  return `/${room}/${part(key)}`;
+}
+
+/** @returns {Promise<Ring>} */
+export const get_ring = () => request_json("GET", "/ring", { timeout_ms: 5000 });
+/** @returns {Promise<{slot: number|null, address: string|null, ring_dashboard: string|null}>} */
+export const get_self = () => request_json("GET", "/self", { timeout_ms: 5000 });
+export const get_node = (address) => request_json("GET", `/nodes/${part(address)}`, { timeout_ms: 5000 });
+
+/** @param {{after?: string|null, limit?: number, prefix?: string, led?: boolean}} options */
+export function get_node_keys(address, { after, limit = 50, prefix = "", led = false }) {
+  const query = new URLSearchParams({ limit: String(limit), values: "1" });
+  if (after) query.set("after", after);
+  if (prefix) query.set("prefix", prefix);
+  if (led) query.set("led", "1");
+  return request_json("GET", `/nodes/${part(address)}/keys?${query}`);
+}
+
+/** Lines after a sequence number; without one the latest. */
+export function get_node_logs(address, after, limit = 100) {
+  const query = new URLSearchParams({ limit: String(limit) });
+  if (after !== undefined) query.set("after", String(after));
+  return request_json("GET", `/nodes/${part(address)}/logs?${query}`, { timeout_ms: 5000 });
+}
+
+/** @param {"leave"|"join"|"start"} verb @returns {Promise<{warning?: string}>} */
+export const post_node_verb = (address, verb) => request_json("POST", `/nodes/${part(address)}/${verb}`);
+
+export const post_node_kill = (address, id) => request_json("POST", `/nodes/${part(address)}/kill`,
+  { body: JSON.stringify({ confirm: id }), headers: { "Content-Type": "application/json" } });
+
+/** @returns {Promise<Lookup>} */
+export const get_lookup = async (key) => request_json("GET", key_path("lookups", key));
+
+/** @returns {Promise<{bytes: Uint8Array, etag: string|null}>} */
+export async function get_value(key) {
+  const { response, bytes } = await request("GET", key_path("kv", key));
+  return { bytes: new Uint8Array(bytes), etag: response.headers.get("ETag") };
+}
+
+/** @returns {Promise<boolean>} true when the key is new */
+export async function put_value(key, text) {
+  const { response } = await request("PUT", key_path("kv", key),
+    { body: new TextEncoder().encode(text), headers: { "Content-Type": "application/octet-stream" } });
+  return response.status === 201;
+}
+
+export const delete_value = async (key) => request("DELETE", key_path("kv", key));
+
+/** @returns {Promise<Operation>} */
+export const get_operation = (id) => request_json("GET", `/operations/${part(id)}`, { timeout_ms: 5000 });
+export const cancel_operation = (id) => request_json("DELETE", `/operations/${part(id)}`);
+
+export const EXPORT_ADDRESS = `${PREFIX}/exports?format=csv`;
+export const EVENTS_ADDRESS = `${PREFIX}/events`;
+
+/**
+ * Sends a file as it is. XMLHttpRequest, because fetch tells nothing of upload progress.
+ * @param {File} file
+ * @param {{id: string, key_column: string, on_error: "skip"|"abort", on_progress: (sent: number, total: number) => void}} options
+ * @returns {{done: Promise<void>, abort: () => void}}
+ */
+export function start_upload(file, { id, key_column, on_error, on_progress }) {
+  const query = new URLSearchParams({ id, on_error });
+  if (key_column) query.set("key_column", key_column);
+  const xhr = new XMLHttpRequest();
+  const done = new Promise((resolve, reject) => {
+    const fail = (title, detail) => reject(new ApiError({ title, status: xhr.status, detail }));
+    xhr.upload.onprogress = (event) => on_progress(event.loaded, event.total);
+    xhr.onload = () => {
+      if (xhr.status >= 200 && xhr.status < 300) return resolve();
+      const problem = read_problem(xhr.status, xhr.responseText);
+      return fail(problem.title, problem.detail);
+    };
+    xhr.onerror = () => fail("Upload cut", "the connection to the gateway broke during the upload");
+    xhr.onabort = () => fail("Cancelled", "the upload was cancelled");
+  });
+  xhr.open("POST", `${PREFIX}/imports?${query}`);
+  xhr.setRequestHeader("Content-Type", "text/csv");
+  for (const [name, value] of Object.entries(auth_headers())) xhr.setRequestHeader(name, value);
+  xhr.send(file);
+  return { done, abort: () => xhr.abort() };
+}

@@ -1,0 +1,72 @@
+// The top of both pages: how the ring is, how we hear of it, and the numbers that sum it up.
+
+import { computed, effect, html } from "./html.js";
+import { active_nodes, failure, link, refresh_ring, ring, ring_at_ms, stale } from "./store.js";
+import { format_bytes, format_clock, format_count, format_percent, format_plural } from "./format.js";
+import { ring_state, state_class } from "./words.js";
+
+const LINKS = {
+  connecting: ["…", "connecting"], live: ["●", "live"],
+  reconnecting: ["↻", "reconnecting"], polling: ["◌", "polling each second"],
+};
+
+/** The verdict on the ring as the page knows it: one state name and one sentence. */
+const verdict = computed(() => {
+  if (failure.value) return { state: "silent", reason: failure.value.message };
+  if (!ring.value) return { state: "waiting", reason: "asking the gateway" };
+  if (ring.value.nodes.length === 0) return { state: "waiting", reason: "no node is known yet" };
+  return { state: ring.value.state, reason: ring.value.state_reason };
+});
+
+/** Keeps the tab's title in step. @param {() => string} name */
+export function title_follows_ring(name) {
+  effect(() => {
+    const word = ring_state(verdict.value.state).word.toLowerCase();
+    document.title = `${name()}: ${word}${ring.value ? `, ${format_plural(active_nodes.value, "node")}` : ""}`;
+  });
+}
+
+export function StatusBar() {
+  const { state, reason } = verdict.value;
+  const { word, sign } = ring_state(state);
+  const view = ring.value;
+  const [link_sign, link_word] = LINKS[link.value];
+  return html`<div class=${`status-bar ${state_class(state)}`}>
+    <p class="status-main" role="status">
+      <span class="badge" data-testid="ring-state" data-state=${state}><span aria-hidden="true">${sign}</span> ${word}</span>
+      <span class="status-reason" title=${reason} data-testid="ring-reason">${reason}</span>
+    </p>
+    <p class="status-side">
+      ${view && !stale.value && html`<span data-testid="survives">survives <b>${view.survives_failures ?? "–"}</b> more ${view.survives_failures === 1 ? "failure" : "failures"}</span>`}
+      <span class=${`link link-${link.value}`} data-testid="link" data-link=${link.value}><span aria-hidden="true">${link_sign}</span> ${link_word}</span>
+    </p>
+    ${view?.warning && !stale.value && html`<p class="status-warning" data-testid="ring-warning">⚠ ${view.warning}</p>`}
+    ${stale.value && html`<p class="status-warning" data-testid="stale">
+      ${ring_at_ms.value ? `What you see is as of ${format_clock(ring_at_ms.value)}.` : "Nothing has been heard of the ring yet."}
+      ${" "}<button type="button" onClick=${refresh_ring}>Ask again</button></p>`}
+  </div>`;
+}
+
+const sum = (nodes, name) => {
+  const numbers = nodes.map((node) => node[name]).filter(Number.isFinite);
+  return numbers.length ? numbers.reduce((total, number) => total + number, 0) : null;
+};
+
+function Tile({ name, testid, value, note }) {
+  return html`<div class="tile"><dt>${name}</dt><dd><b data-testid=${testid}>${value}</b><small>${note}</small></dd></div>`;
+}
+
+export function Tiles() {
+  const view = ring.value;
+  const nodes = view?.nodes ?? [];
+  const memory = view?.memory;
+  return html`<dl class="tiles">
+    <${Tile} name="Active nodes" testid="active-nodes" value=${view ? format_count(active_nodes.value) : "–"}
+      note=${view ? `of ${format_count(nodes.length)} known` : ""} />
+    <${Tile} name="Keys" testid="keys-total" value=${format_count(view?.keys)}
+      note=${view ? `${format_plural(view.replicas, "copy", "copies")} of each, ${format_bytes(sum(nodes, "bytes_stored"))} stored` : ""} />
+    <${Tile} name="Memory of the nodes" testid="memory" value=${format_bytes(sum(nodes, "rss_bytes"))}
+      note=${memory ? `${format_bytes(memory.available_bytes)} free of ${format_bytes(memory.total_bytes)}` : ""} />
+    <${Tile} name="CPU of the nodes" testid="cpu" value=${format_percent(sum(nodes, "cpu_percent"))} note="sum, 100 % is one core" />
+  </dl>`;
+}
