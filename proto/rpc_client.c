@@ -1,0 +1,387 @@
+/*
+ * Calls: one request, one answer, one deadline, exactly one callback. A call that finds no
+ * connection waits for it until its deadline; one whose connection closes ends at once. Nothing is
+ * ever sent twice: whether to try again is the caller's decision.
+ *
+ * Lock: client->lock is held while an nng operation is started, so that neither a disconnect nor
+ * rpc_client_close can slip between a call's entry in the list and its start. Callbacks to the
+ * user run without it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "rpc_peer.h"
+
+/* ---- replies ---- */
+
+static void reply_error(struct rpc_reply *reply, Chord__V1__Code code, const char *text) {
+    *reply = (struct rpc_reply){.code = code, .local = true};
+    snprintf(reply->message, sizeof reply->message, "%s", text);
+}
+
+void rpc_reply_free(struct rpc_reply *reply) {
+    rpc_arena_free(reply->arena);
+    reply->arena = NULL;
+    reply->response = NULL;
+}
+
+/* Why an nng operation failed, in the words of the contract. */
+static void reply_from_nng(struct rpc_reply *reply, const struct rpc_pending *pending, int rv) {
+    char text[sizeof reply->message];
+    const char *address = pending->link->peer->address;
+    switch (rv) {
+    case NNG_ETIMEDOUT:
+        if (pending->receiving) {
+            snprintf(text, sizeof text, "%s did not answer %s within %u ms", address,
+                     rpc_method_name(pending->method), pending->timeout_ms);
+            reply_error(reply, CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED, text);
+        } else {
+            snprintf(text, sizeof text, "no connection to %s within %u ms", address,
+                     pending->timeout_ms);
+            reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
+        }
+        break;
+    case NNG_ECONNRESET:
+        snprintf(text, sizeof text, "the connection to %s closed", address);
+        reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
+        reply->disconnected = true;
+        break;
+    case NNG_ECANCELED:
+    case NNG_ECLOSED:
+        reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, "the client is closing");
+        break;
+    default:
+        snprintf(text, sizeof text, "%s: %s", address, nng_strerror(rv));
+        reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
+    }
+}
+
+static void reply_unreadable(struct rpc_reply *reply, const struct rpc_pending *pending,
+                             const char *why) {
+    char text[sizeof reply->message];
+    snprintf(text, sizeof text, "the answer of %s to %s cannot be read: %s",
+             pending->link->peer->address, rpc_method_name(pending->method), why);
+    reply_error(reply, CHORD__V1__CODE__CODE_INTERNAL, text);
+}
+
+/* The envelope, checked; then its payload. */
+static void reply_from_envelope(struct rpc_reply *reply, const struct rpc_pending *pending,
+                                const Chord__V1__RpcResponse *envelope) {
+    struct rpc_mac *mac = pending->link->peer->client->mac;
+    uint8_t expected[RPC_MAC_BYTES];
+    if (mac != NULL && (!rpc_mac_response(mac, envelope, envelope->payload, expected) ||
+                        !rpc_mac_equal(expected, envelope->mac))) {
+        reply_error(reply, CHORD__V1__CODE__CODE_UNAUTHENTICATED,
+                    "the answer's mac is missing or wrong: the other side has another ring key");
+        return;
+    }
+    /* A request that could not be read comes back without its id. */
+    ProtobufCBinaryData id = envelope->request_id;
+    bool same_id =
+        id.len == sizeof pending->request_id && memcmp(id.data, pending->request_id, id.len) == 0;
+    if (!same_id && !(id.len == 0 && envelope->code != CHORD__V1__CODE__CODE_OK)) {
+        reply_unreadable(reply, pending, "it has another request_id");
+        return;
+    }
+    *reply = (struct rpc_reply){.code = envelope->code, .retry_after_ms = envelope->retry_after_ms};
+    snprintf(reply->message, sizeof reply->message, "%s", envelope->message);
+    if (envelope->code != CHORD__V1__CODE__CODE_OK && envelope->payload.len == 0) {
+        return;
+    }
+    bool exhausted;
+    reply->response =
+        rpc_arena_unpack(&reply->arena, &exhausted, rpc_method_response(pending->method),
+                         envelope->payload.data, envelope->payload.len);
+    if (reply->response == NULL) {
+        reply_unreadable(reply, pending,
+                         exhausted ? "its payload needs too much memory" : "its payload is broken");
+    }
+}
+
+static void reply_from_msg(struct rpc_reply *reply, const struct rpc_pending *pending,
+                           nng_msg *msg) {
+    struct rpc_arena *arena;
+    bool exhausted;
+    Chord__V1__RpcResponse *envelope = (Chord__V1__RpcResponse *)rpc_arena_unpack(
+        &arena, &exhausted, &chord__v1__rpc_response__descriptor, nng_msg_body(msg),
+        nng_msg_len(msg));
+    nng_msg_free(msg);
+    if (envelope == NULL) {
+        reply_unreadable(reply, pending, "it is not a chord.v1.RpcResponse");
+        return;
+    }
+    reply_from_envelope(reply, pending, envelope);
+    rpc_arena_free(arena);
+}
+
+/* ---- the way of a call ---- */
+
+static void pending_end(struct rpc_pending *pending, struct rpc_reply *reply) {
+    struct rpc_client *client = pending->link->peer->client;
+    rpc_reply_fn *on_reply = pending->on_reply;
+    void *context = pending->context;
+    reply->microseconds = rpc_now_us() - pending->started_us;
+    pthread_mutex_lock(&client->lock);
+    rpc_link_give_back(pending);
+    pthread_mutex_unlock(&client->lock);
+    on_reply(context, reply);
+    pthread_mutex_lock(&client->lock);
+    if (--client->calls_open == 0 && client->closing) {
+        pthread_cond_broadcast(&client->changed);
+    }
+    pthread_mutex_unlock(&client->lock);
+}
+
+/* The request is on its way: only now may the receive start (nng 1.5.2 crashes when a receive is
+ * cancelled while its send still waits). 0 or the nng error that ends the call. */
+static int pending_receive(struct rpc_pending *pending) {
+    struct rpc_client *client = pending->link->peer->client;
+    uint64_t passed_ms = (rpc_now_us() - pending->started_us) / 1000;
+    pthread_mutex_lock(&client->lock);
+    int rv = client->closing ? NNG_ECLOSED : 0;
+    if (rv == 0) {
+        pending->receiving = true;
+        /* At least 1 ms: the receive is also what frees nng's copy of the request. */
+        uint64_t left_ms = passed_ms >= pending->timeout_ms ? 1 : pending->timeout_ms - passed_ms;
+        nng_aio_set_timeout(pending->aio, (nng_duration)left_ms);
+        nng_ctx_recv(pending->ctx, pending->aio);
+    }
+    pthread_mutex_unlock(&client->lock);
+    return rv;
+}
+
+static void pending_event(void *context) {
+    struct rpc_pending *pending = context;
+    struct rpc_reply reply;
+    int rv = nng_aio_result(pending->aio);
+    if (rv == 0 && !pending->receiving) {
+        rv = pending_receive(pending);
+        if (rv == 0) {
+            return;
+        }
+    } else if (rv == 0) {
+        nng_msg *msg = nng_aio_get_msg(pending->aio);
+        nng_aio_set_msg(pending->aio, NULL);
+        reply_from_msg(&reply, pending, msg);
+    } else if (!pending->receiving) {
+        nng_msg_free(nng_aio_get_msg(pending->aio)); /* not sent: still ours */
+        nng_aio_set_msg(pending->aio, NULL);
+    }
+    if (rv != 0) {
+        reply_from_nng(&reply, pending, rv);
+    }
+    pending_end(pending, &reply);
+}
+
+/* Puts the packed request on its lane. 0, or what to tell the caller. With the lock held. */
+static int client_start(struct rpc_client *client, struct rpc_peer *peer,
+                        const struct rpc_pending *wanted, nng_msg *msg) {
+    struct rpc_link *link = &peer->links[rpc_method_lane(wanted->method)];
+    int rv = rpc_link_open(link);
+    if (rv != 0) {
+        return rv;
+    }
+    struct rpc_pending *pending = rpc_link_take(link, pending_event);
+    if (pending == NULL) {
+        return NNG_ENOMEM;
+    }
+    pending->method = wanted->method;
+    pending->started_us = wanted->started_us;
+    pending->timeout_ms = wanted->timeout_ms;
+    memcpy(pending->request_id, wanted->request_id, sizeof pending->request_id);
+    pending->on_reply = wanted->on_reply;
+    pending->context = wanted->context;
+    client->calls_open++;
+    nng_aio_set_timeout(pending->aio, (nng_duration)pending->timeout_ms);
+    nng_aio_set_msg(pending->aio, msg);
+    nng_ctx_send(pending->ctx, pending->aio);
+    return 0;
+}
+
+static void client_request_id(struct rpc_client *client, uint8_t id[RPC_REQUEST_ID_BYTES_MAX]) {
+    pthread_mutex_lock(&client->lock);
+    uint64_t number = client->requests_total++;
+    pthread_mutex_unlock(&client->lock);
+    memcpy(id, &client->request_prefix, 8);
+    memcpy(id + 8, &number, 8);
+}
+
+static nng_msg *client_pack(struct rpc_client *client, const struct rpc_pending *wanted,
+                            const ProtobufCMessage *request, struct rpc_reply *reply) {
+    Chord__V1__RpcRequest envelope = CHORD__V1__RPC_REQUEST__INIT;
+    envelope.protocol_version = RPC_PROTOCOL_VERSION;
+    envelope.method = (char *)rpc_method_name(wanted->method);
+    envelope.request_id.data = (uint8_t *)wanted->request_id;
+    envelope.request_id.len = sizeof wanted->request_id;
+    envelope.timeout_ms = wanted->timeout_ms;
+    nng_msg *msg = NULL;
+    int rc = rpc_envelope_pack_request(&msg, client->mac, &envelope, request);
+    if (rc == 0) {
+        return msg;
+    }
+    char text[sizeof reply->message];
+    snprintf(text, sizeof text,
+             rc == -EMSGSIZE ? "the request is larger than %d bytes; send less at a time"
+                             : "no memory for a request (at most %d bytes)",
+             RPC_MESSAGE_BYTES_MAX);
+    reply_error(reply,
+                rc == -EMSGSIZE ? CHORD__V1__CODE__CODE_INVALID_ARGUMENT
+                                : CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED,
+                text);
+    return NULL;
+}
+
+/* True: on its way. Else *reply says why not. */
+static bool client_send(struct rpc_client *client, const char *address, const char *url,
+                        const struct rpc_pending *wanted, nng_msg *msg, struct rpc_reply *reply) {
+    pthread_mutex_lock(&client->lock);
+    int rv = NNG_ECLOSED;
+    if (!client->closing && client->calls_open >= RPC_CLIENT_CALLS_MAX) {
+        rv = NNG_EAGAIN;
+    } else if (!client->closing) {
+        struct rpc_peer *peer = rpc_peer_get(client, address, url);
+        rv = peer == NULL ? NNG_ENOMEM : client_start(client, peer, wanted, msg);
+    }
+    pthread_mutex_unlock(&client->lock);
+    if (rv == 0) {
+        return true;
+    }
+    char text[sizeof reply->message];
+    if (rv == NNG_EAGAIN) {
+        snprintf(text, sizeof text, "%d calls are open already; wait for some of them",
+                 RPC_CLIENT_CALLS_MAX);
+        reply_error(reply, CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED, text);
+    } else {
+        snprintf(text, sizeof text, "cannot call %s: %s", address,
+                 rv == NNG_ECLOSED ? "the client is closing" : nng_strerror(rv));
+        reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
+    }
+    nng_msg_free(msg);
+    return false;
+}
+
+void rpc_client_call(struct rpc_client *client, const char *address, enum rpc_method method,
+                     const ProtobufCMessage *request, uint32_t timeout_ms, rpc_reply_fn *on_reply,
+                     void *context) {
+    assert(request->descriptor == rpc_method_request(method));
+    struct rpc_pending wanted = {.method = method, .on_reply = on_reply, .context = context};
+    struct rpc_reply reply;
+    char url[RPC_URL_BYTES];
+    wanted.started_us = rpc_now_us();
+    wanted.timeout_ms = timeout_ms == 0 ? RPC_TIMEOUT_MS_DEFAULT : timeout_ms;
+    if (wanted.timeout_ms > RPC_TIMEOUT_MS_MAX) {
+        wanted.timeout_ms = RPC_TIMEOUT_MS_MAX;
+    }
+    if (!rpc_address_url(url, address)) {
+        char text[sizeof reply.message];
+        snprintf(text, sizeof text, "\"%.64s\" is no address; give host:port", address);
+        reply_error(&reply, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
+        on_reply(context, &reply);
+        return;
+    }
+    client_request_id(client, wanted.request_id);
+    nng_msg *msg = client_pack(client, &wanted, request, &reply);
+    if (msg == NULL || !client_send(client, address, url, &wanted, msg, &reply)) {
+        on_reply(context, &reply);
+    }
+}
+
+/* ---- waiting calls ---- */
+
+struct call_waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t answered;
+    bool done;
+    struct rpc_reply *reply;
+};
+
+static void waiter_reply(void *context, struct rpc_reply *reply) {
+    struct call_waiter *waiter = context;
+    pthread_mutex_lock(&waiter->lock);
+    *waiter->reply = *reply;
+    waiter->done = true;
+    pthread_cond_signal(&waiter->answered);
+    pthread_mutex_unlock(&waiter->lock);
+}
+
+void rpc_client_call_wait(struct rpc_client *client, const char *address, enum rpc_method method,
+                          const ProtobufCMessage *request, uint32_t timeout_ms,
+                          struct rpc_reply *reply) {
+    struct call_waiter waiter = {
+        .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER, .reply = reply};
+    rpc_client_call(client, address, method, request, timeout_ms, waiter_reply, &waiter);
+    pthread_mutex_lock(&waiter.lock);
+    while (!waiter.done) {
+        pthread_cond_wait(&waiter.answered, &waiter.lock);
+    }
+    pthread_mutex_unlock(&waiter.lock);
+    pthread_cond_destroy(&waiter.answered);
+    pthread_mutex_destroy(&waiter.lock);
+}
+
+/* ---- the client ---- */
+
+int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *options) {
+    *out = NULL;
+    struct rpc_client *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&client->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&client->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    client->peers_max = options->peers_max == 0 ? RPC_PEERS_MAX_DEFAULT : options->peers_max;
+    client->on_disconnect = options->on_disconnect;
+    client->context = options->context;
+    int rc = rpc_mac_open(&client->mac, &options->key);
+    if (rc == 0 && getrandom(&client->request_prefix, sizeof client->request_prefix, 0) !=
+                       sizeof client->request_prefix) {
+        rc = -EIO;
+    }
+    if (rc == 0) {
+        rc = rpc_janitor_start(client);
+    }
+    if (rc != 0) {
+        rpc_client_close(client);
+        return rc;
+    }
+    *out = client;
+    return 0;
+}
+
+void rpc_client_close(struct rpc_client *client) {
+    if (client == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&client->lock);
+    client->closing = true;
+    for (struct rpc_peer *peer = client->peers; peer != NULL; peer = peer->next) {
+        for (int lane = 0; lane < RPC_LANES; lane++) {
+            for (struct rpc_pending *pending = peer->links[lane].open; pending != NULL;
+                 pending = pending->next) {
+                nng_aio_cancel(pending->aio);
+            }
+        }
+    }
+    while (client->calls_open > 0) {
+        pthread_cond_wait(&client->changed, &client->lock);
+    }
+    pthread_mutex_unlock(&client->lock);
+    rpc_janitor_stop(client);
+    while (client->peers != NULL) {
+        struct rpc_peer *peer = client->peers;
+        client->peers = peer->next;
+        rpc_peer_close(peer);
+    }
+    rpc_mac_close(client->mac);
+    pthread_cond_destroy(&client->changed);
+    pthread_mutex_destroy(&client->lock);
+    free(client);
+}

@@ -1,0 +1,78 @@
+/*
+ * What the files of the RPC runtime share with each other. Nobody else includes it.
+ */
+#ifndef CHORD_RPC_INTERNAL_H
+#define CHORD_RPC_INTERNAL_H
+
+#include <nng/nng.h>
+
+#include "rpc.h"
+
+enum {
+    RPC_REQUEST_ID_BYTES_MAX = 16,
+    RPC_MAC_BYTES = 32,
+    RPC_MESSAGE_TEXT_MAX = 199,            /* characters of an error sentence */
+    RPC_CONNECTIONS_MAX = 2048,            /* accepted by one server; more are closed at once */
+    RPC_DATA_BYTES_MAX = 64 * 1024 * 1024, /* open data requests of one server, together */
+    RPC_REFUSED_RETRY_MS = 50,
+    RPC_REPLY_TIMEOUT_MS = 10000, /* a caller that does not read its answers loses them */
+    RPC_RECONNECT_MS_MIN = 50,
+    RPC_RECONNECT_MS_MAX = 2000,
+    RPC_PEERS_MAX_DEFAULT = 256,
+    RPC_PEER_IDLE_MS = 300000,    /* a peer that nobody called for so long is hung up on */
+    RPC_CLIENT_CALLS_MAX = 16384, /* open calls of one client */
+};
+
+/* ---- rpc_method.c ---- */
+
+const ProtobufCServiceDescriptor *rpc_method_service(enum rpc_method method);
+unsigned rpc_method_index(enum rpc_method method); /* its place in the service */
+
+/* ---- rpc_arena.c: heap with a budget, freed as a whole ---- */
+
+/* NULL when there is no memory. */
+struct rpc_arena *rpc_arena_new(size_t bytes_max);
+void rpc_arena_free(struct rpc_arena *arena); /* accepts NULL */
+ProtobufCAllocator *rpc_arena_allocator(struct rpc_arena *arena);
+size_t rpc_arena_used(const struct rpc_arena *arena);
+bool rpc_arena_exhausted(const struct rpc_arena *arena); /* an allocation was refused */
+/* Unpacks into a new arena; the message lives as long as *arena. On failure NULL, *arena NULL and
+ * *exhausted tells a message that is too rich from one that cannot be read. */
+ProtobufCMessage *rpc_arena_unpack(struct rpc_arena **arena, bool *exhausted,
+                                   const ProtobufCMessageDescriptor *descriptor, const void *bytes,
+                                   size_t bytes_count);
+
+/* ---- rpc_mac.c: HMAC-SHA-256 of envelopes ---- */
+
+struct rpc_mac; /* a key, ready for use; shared by threads */
+
+/* *mac becomes NULL when the key is empty. 0 or negative errno. */
+int rpc_mac_open(struct rpc_mac **mac, const struct rpc_key *key);
+void rpc_mac_close(struct rpc_mac *mac);
+/* The payload is given apart, because it may not be in the envelope yet. False: no memory. */
+bool rpc_mac_request(struct rpc_mac *mac, const Chord__V1__RpcRequest *request,
+                     ProtobufCBinaryData payload, uint8_t out[RPC_MAC_BYTES]);
+bool rpc_mac_response(struct rpc_mac *mac, const Chord__V1__RpcResponse *response,
+                      ProtobufCBinaryData payload, uint8_t out[RPC_MAC_BYTES]);
+bool rpc_mac_equal(const uint8_t expected[RPC_MAC_BYTES], ProtobufCBinaryData given);
+
+/* ---- rpc_envelope.c ---- */
+
+/* Packs the envelope with `payload` (NULL = empty) and its MAC into a new nng message. `envelope`
+ * must have payload and mac empty. 0, -EMSGSIZE (above RPC_MESSAGE_BYTES_MAX) or -ENOMEM. */
+int rpc_envelope_pack_request(nng_msg **msg, struct rpc_mac *mac,
+                              const Chord__V1__RpcRequest *envelope,
+                              const ProtobufCMessage *payload);
+int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
+                               const Chord__V1__RpcResponse *envelope,
+                               const ProtobufCMessage *payload);
+
+/* ---- shared small things (rpc_envelope.c) ---- */
+
+uint64_t rpc_now_us(void);             /* CLOCK_MONOTONIC */
+int rpc_errno_from_nng(int nng_error); /* negative errno */
+/* "tcp://host:port" of "host:port" into url. False: not such an address. */
+enum { RPC_URL_BYTES = RPC_ADDRESS_BYTES_MAX + 8 };
+bool rpc_address_url(char url[RPC_URL_BYTES], const char *address);
+
+#endif
