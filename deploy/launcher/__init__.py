@@ -1,0 +1,1 @@
+"""The parts of init.py: one module for each concern. init.py is their front door."""

@@ -1,0 +1,123 @@
+"""Builds the programs with CMake and fetches the page's modules with npm.
+
+A second start is quick and needs no network: npm runs only when web/package-lock.json changed.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .common import ROOT, Refused
+
+WEB = ROOT / "web"
+VENDOR_SCRIPT = WEB / "vendor.mjs"
+NPM_TIMEOUT_S = 600
+
+
+class Programs:
+    """Where the built programs of one build folder are."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.node = self.folder / "node" / "chord-node"
+        self.gateway = self.folder / "gateway" / "chord-gateway"
+
+    def check(self):
+        for program in (self.node, self.gateway):
+            if not os.access(program, os.X_OK):
+                raise Refused(f"{program} is not there: build it first (python3 init.py builds)")
+
+
+def run_quietly(arguments, what, cwd=ROOT, timeout=None, environment=None):
+    """Runs a command; shows its output only when it fails."""
+    try:
+        done = subprocess.run(arguments, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace",
+                              timeout=timeout, env=environment)
+    except subprocess.TimeoutExpired:
+        raise Refused(f"{what} did not end within {timeout} s: {' '.join(arguments)}") from None
+    except OSError as error:
+        raise Refused(f"{what} failed: {arguments[0]}: {error.strerror}") from error
+    if done.returncode != 0:
+        print(done.stdout, flush=True)
+        raise Refused(f"{what} failed; its output is above")
+
+
+def digest(*paths):
+    joined = hashlib.sha256()
+    for path in paths:
+        joined.update(path.read_bytes())
+    return joined.hexdigest()
+
+
+def npm_ci(folder):
+    """Installs the locked modules of a folder, unless that lock file's modules are there."""
+    lock = folder / "package-lock.json"
+    if not lock.exists():
+        return
+    stamp = folder / "node_modules" / ".chord-lock"
+    wanted = digest(lock)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    # Browsers come from the distribution, never from a test module's own download.
+    environment = dict(os.environ, PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD="1",
+                       PUPPETEER_SKIP_DOWNLOAD="1")
+    run_quietly(["npm", "ci", "--no-audit", "--no-fund"],
+                f"fetching the modules of {folder.relative_to(ROOT)}/ with npm "
+                "(the first time this needs the network)",
+                cwd=folder, timeout=NPM_TIMEOUT_S, environment=environment)
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.write_text(wanted)
+
+
+def vendor(folder):
+    """Copies the page's modules into the build folder, where CMake embeds them."""
+    npm_ci(WEB)
+    if not VENDOR_SCRIPT.exists():
+        return
+    target = folder / "web-vendor"
+    stamp = target.parent / "web-vendor.stamp"
+    wanted = digest(VENDOR_SCRIPT, WEB / "package-lock.json")
+    if target.is_dir() and stamp.exists() and stamp.read_text() == wanted:
+        return
+    run_quietly(["node", str(VENDOR_SCRIPT), str(target)], "copying the page's modules")
+    stamp.write_text(wanted)
+
+
+def cached(cache_text, name):
+    match = re.search(rf"^{name}:\w+=(.*)$", cache_text, re.MULTILINE)
+    return match[1] if match else None
+
+
+def configure_arguments(preset, folder):
+    """A build folder keeps its generator; one that was copied from elsewhere is made anew."""
+    cache = folder / "CMakeCache.txt"
+    generator = "Ninja" if shutil.which("ninja") else "Unix Makefiles"
+    if cache.exists():
+        text = cache.read_text(errors="replace")
+        if cached(text, "CMAKE_HOME_DIRECTORY") == str(ROOT):
+            generator = cached(text, "CMAKE_GENERATOR") or generator
+        else:
+            shutil.rmtree(folder)
+            folder.mkdir()
+    return ["cmake", "--preset", preset, "-S", str(ROOT), "-B", str(folder), "-G", generator]
+
+
+def build(preset, say):
+    """Builds one preset into build/<preset>; returns its Programs."""
+    folder = ROOT / "build" / preset
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(ROOT / "build" / f"{preset}.lock", "w", encoding="utf-8") as lock:
+        # Two init.py at once must not build into one folder at the same time.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        say(f"Building ({preset}) ...")
+        arguments = configure_arguments(preset, folder)
+        vendor(folder)
+        run_quietly(arguments, f"configuring the {preset} build")
+        run_quietly(["cmake", "--build", str(folder), "-j", str(os.cpu_count() or 2)],
+                    f"the {preset} build")
+    return Programs(folder)

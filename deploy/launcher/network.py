@@ -1,0 +1,153 @@
+"""Addresses and ports: which address to use, whether ports are free, who holds them."""
+
+import errno
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from .common import Refused
+
+TAILSCALE_TIMEOUT_S = 5
+LEFTOVER_TIMEOUT_S = 20
+JOIN_TIMEOUT_S = 3
+LISTEN_STATE = "0A"
+
+
+def tailscale_ipv4(status):
+    """The IPv4 address in the answer of `tailscale status --json`, or None unless it is running
+    and online. The format is not frozen, so everything in it may be missing."""
+    if not isinstance(status, dict) or status.get("BackendState") != "Running":
+        return None
+    own = status.get("Self") or {}
+    if not own.get("Online"):
+        return None
+    return next((ip for ip in own.get("TailscaleIPs") or [] if "." in str(ip)), None)
+
+
+def find_tailscale():
+    if not shutil.which("tailscale"):
+        return None
+    try:
+        answer = subprocess.run(["tailscale", "status", "--json"], capture_output=True,
+                                timeout=TAILSCALE_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        return tailscale_ipv4(json.loads(answer.stdout))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def choose_host(settings):
+    """Fills in HOST when nobody set it."""
+    if settings["HOST"] is not None:
+        return
+    found = find_tailscale()
+    settings.values["HOST"] = found or "127.0.0.1"
+    settings.origin["HOST"] = "tailscale status" if found else "default"
+
+
+def reach_hint(settings):
+    """How to open the page from another machine, when the address is a loopback one."""
+    if not settings["HOST"].startswith("127."):
+        return ""
+    port = settings["PORT"]
+    return (f"This address works on this machine only. From another one: ssh -L {port}:"
+            f"{settings['HOST']}:{port} {os.environ.get('USER', 'USER')}@{socket.gethostname()} "
+            f"and open http://127.0.0.1:{port}, or start Tailscale (tailscale up) and start again.")
+
+
+def try_bind(host, port):
+    """None when the port is free, else the OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            return error
+    return None
+
+
+def listener_of(port):
+    """(pid, command line) of the process that listens on a TCP port; (None, "") if unknown, for
+    example because it belongs to another user."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            columns = line.split()
+            if columns[3] == LISTEN_STATE and int(columns[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{columns[9]}]")
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(fd) in inodes for fd in (process / "fd").iterdir()):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+                return int(process.name), command.decode(errors="replace").strip()
+        except OSError:
+            continue
+    return None, ""
+
+
+def port_names(settings, slots):
+    """[(port, what it is for)] of the ring dashboard, the node dashboards and the nodes."""
+    names = [(settings["PORT"], "the ring dashboard")]
+    for slot in slots:
+        names.append((settings["PORT"] + slot, f"the dashboard of node {slot}"))
+        names.append((settings["RPC_PORT"] + slot, f"node {slot}"))
+    return names
+
+
+def refuse_taken(settings, port, purpose, error):
+    if error.errno == errno.EADDRNOTAVAIL:
+        raise Refused(f"HOST={settings['HOST']} (from {settings.origin['HOST']}) is no address of "
+                      "this machine")
+    if error.errno == errno.EACCES:
+        raise Refused(f"port {port}, for {purpose}, needs root: choose PORT above 1023, "
+                      "for example: python3 init.py --port 8000")
+    pid, command = listener_of(port)
+    holder = f"process {pid} ({command[:80]})" if pid else "a process of another user"
+    setting = "RPC_PORT" if port > settings["RPC_PORT"] and purpose.startswith("node") else "PORT"
+    other = settings[setting] + 1000 if settings[setting] + 2000 < 65536 else 20000
+    flag = "--" + setting.lower().replace("_", "-")
+    raise Refused(f"port {port}, for {purpose}, is taken by {holder}: end that, or choose "
+                  f"another {setting} in .env or by flag, for example: "
+                  f"python3 init.py {flag} {other}")
+
+
+def check_ports(settings, slots, say, dashboards=True):
+    """Refuses to start when a port is taken. Processes of a run of ours that was killed are ending
+    by themselves: those are waited for."""
+    deadline = time.monotonic() + LEFTOVER_TIMEOUT_S
+    announced = False
+    for port, purpose in port_names(settings, slots):
+        if not dashboards and not purpose.startswith("node"):
+            continue
+        while error := try_bind(settings["HOST"], port):
+            pid, command = listener_of(port)
+            ours = pid and f"--data {settings['DATA_DIR']}" in command
+            if not ours or time.monotonic() > deadline:
+                refuse_taken(settings, port, purpose, error)
+            if not announced:
+                say(f"Waiting for process {pid} of the last run to end (port {port}) ...")
+                announced = True
+            time.sleep(0.1)
+
+
+def check_join(peers):
+    """Refuses when none of the seeds accepts a connection."""
+    problems = []
+    for peer in filter(None, peers.split(",")):
+        host, _, port = peer.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), JOIN_TIMEOUT_S).close()
+            return
+        except OSError as error:
+            problems.append(f"{peer}: {error.strerror or error}")
+    raise Refused(f"nobody to join answers ({'; '.join(problems)}): start that ring first, check "
+                  "JOIN (a node's address such as 127.0.0.1:4001, not its dashboard's), or leave "
+                  "JOIN empty to create a ring")

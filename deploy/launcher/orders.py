@@ -1,0 +1,73 @@
+"""`init.py --start i`, `--add K`, `--leave`: orders to the init.py that is running on DATA_DIR."""
+
+import time
+from urllib.parse import urlsplit
+
+from . import control, datadir, ringview
+from .common import Refused
+
+JOIN_TIMEOUT_S = 60
+JOIN_TIMEOUT_PER_NODE_S = 2
+LEAVE_TIMEOUT_S = 3600
+POLL_S = 0.2
+
+
+def running_address(settings):
+    """The dashboard of the init.py that holds DATA_DIR, or None."""
+    holder = datadir.Lock(settings["DATA_DIR"]).holder()
+    return holder.get("address", "") if holder else None
+
+
+def wait_members(settings, slots, report):
+    """Shows how the slots become members; refuses when one ends or time is up."""
+    address = urlsplit(running_address(settings) or settings.dashboard())
+    api = ringview.Api(address.hostname, address.port)
+    deadline = time.monotonic() + JOIN_TIMEOUT_S + JOIN_TIMEOUT_PER_NODE_S * len(slots)
+    told = None
+    while True:
+        nodes = ringview.ring_nodes_by_address(api.ring()).values()
+        joined = sum(node.get("slot") in slots and node.get("state") == "member"
+                     for node in nodes)
+        if joined != told:
+            told = joined
+            report.event("progress", f"  {joined} of {len(slots)} joined", joined=joined,
+                         nodes=len(slots))
+        if joined == len(slots):
+            return
+        down = [entry for entry in control.ask(settings["DATA_DIR"], {"command": "status"})["slots"]
+                if entry["slot"] in slots and entry["state"] == "down"]
+        if down:
+            log = settings.node_dir(down[0]["slot"]) / "stderr.log"
+            raise Refused(f"node {down[0]['slot']} {down[0]['ended']} before it joined; see {log}")
+        if time.monotonic() > deadline:
+            raise Refused(f"only {joined} of {len(slots)} nodes joined in time; the others go on "
+                          "trying")
+        time.sleep(POLL_S)
+
+
+def start(settings, slot, report):
+    reply = control.ask(settings["DATA_DIR"], {"command": "start", "slot": slot})
+    report.event("node_started", f"node {slot} is started (pid {reply['pid']})", slot=slot,
+                 pid=reply["pid"])
+    wait_members(settings, [slot], report)
+    return 0
+
+
+def add(settings, count, report):
+    reply = control.ask(settings["DATA_DIR"], {"command": "add", "count": count}, timeout_s=60)
+    slots = reply["slots"]
+    report.event("nodes_added", "added: node " + ", ".join(map(str, slots)), slots=slots)
+    wait_members(settings, slots, report)
+    return 0
+
+
+def leave(settings, report):
+    control.ask(settings["DATA_DIR"], {"command": "leave"})
+    report.event("leaving", "The running init.py makes its nodes leave and then stops ...")
+    deadline = time.monotonic() + LEAVE_TIMEOUT_S
+    while running_address(settings) is not None:
+        if time.monotonic() > deadline:
+            raise Refused("it still runs; look at its own output")
+        time.sleep(POLL_S)
+    report.event("stopped", "It has stopped.")
+    return 0

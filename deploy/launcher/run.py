@@ -1,0 +1,362 @@
+"""`init.py`: start the nodes and the gateway, watch them, stop them. The main thread does all of it;
+only looking at the gateway happens in a thread of its own (ringview.Monitor)."""
+
+import signal
+import time
+
+from . import build, datadir, network, ringview, settings as settings_module
+from .common import Refused
+from .control import ControlServer
+from .supervisor import Supervisor
+
+START_TIMEOUT_S = 60
+START_TIMEOUT_PER_NODE_S = 1
+STOP_TIMEOUT_S = 60
+LEAVE_TIMEOUT_S = 600
+LOOP_S = 0.1
+STATUS_PERIOD_S = 0.5
+LOG_TRIM_PERIOD_S = 30
+GATEWAY_RESTARTS_MAX = 5
+ADD_MAX = 1000
+
+
+class Interrupted(Exception):
+    """Somebody asked to stop while something else was going on."""
+
+
+class Session:
+    """One run on one DATA_DIR, from the first process to the last."""
+
+    def __init__(self, settings, programs, report, leave_on_stop):
+        self.settings, self.report = settings, report
+        self.leave_on_stop = leave_on_stop
+        self.supervisor = Supervisor(settings, programs, report.say)
+        self.api = ringview.Api(settings["HOST"], settings["PORT"], settings["API_TOKEN_FILE"])
+        self.monitor = ringview.Monitor(self.api)
+        self.control = None
+        self.interrupts = 0
+        self.gateway_restarts = 0
+        self.asked_to_join = set()
+        self.phase = "starting"
+
+    def on_signal(self, number, frame):
+        del number, frame
+        self.interrupts += 1
+
+    def picture(self):
+        return ringview.snapshot(self.settings, self.supervisor.nodes, self.monitor.look())
+
+    # Start
+
+    def start(self, count):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.on_signal)
+        datadir.write_slots(self.settings["DATA_DIR"], count)
+        self.control = ControlServer(self.settings["DATA_DIR"], self.handle)
+        self.report.event("starting", f"Starting {count} nodes and the gateway ...", nodes=count)
+        self.supervisor.start_first(count)
+        self.supervisor.start_gateway()
+        self.monitor.watch(self.supervisor.pids())
+        self.monitor.start()
+        self.wait_ready(count)
+        self.announce(count)
+
+    def wait_ready(self, count):
+        deadline = time.monotonic() + START_TIMEOUT_S + START_TIMEOUT_PER_NODE_S * count
+        told = None
+        while not self.monitor.look()["ready"]:
+            self.control.serve(LOOP_S)
+            if self.interrupts:
+                raise Interrupted
+            for child in self.supervisor.newly_ended():
+                raise Refused(f"{child.name} {child.how_it_ended()} while the ring was starting; "
+                              f"its last lines:\n{child.stderr_tail()}")
+            picture = self.picture()
+            self.join_the_left(picture)
+            joined = sum(node["state"] == "member" for node in picture["nodes"])
+            if joined != told:
+                told = joined
+                self.report.event("progress", f"  {joined} of {count} joined", joined=joined,
+                                  nodes=count)
+            if time.monotonic() > deadline:
+                raise Refused(f"the ring was not ready in time ({joined} of {count} joined):\n"
+                              f"{self.api.why_not_ready()}")
+
+    def join_the_left(self, picture):
+        """A node that had left before the last stop comes back as left; starting means joining."""
+        for node in picture["nodes"]:
+            if node["state"] == "left" and node["slot"] not in self.asked_to_join:
+                accepted, text = self.api.node_verb(node["address"], "join")
+                if accepted:
+                    self.asked_to_join.add(node["slot"])
+                    self.report.say(f"  node {node['slot']} had left; it joins again")
+                elif "gateway" not in text:
+                    self.asked_to_join.add(node["slot"])
+                    self.report.say(f"  node {node['slot']} had left and cannot join: {text}")
+
+    def announce(self, count):
+        settings, say = self.settings, self.report.event
+        dashboards = {slot: settings.dashboard(slot) for slot in range(1, count + 1)}
+        lines = [f"Ready. Ring dashboard: {settings.dashboard()}"]
+        shown = list(dashboards.items())
+        if count > 8:
+            shown = shown[:3] + [(None, None)] + shown[-1:]
+        lines += [f"  node {slot}: {url}" if slot else "  ..." for slot, url in shown]
+        if hint := network.reach_hint(settings):
+            lines.append(hint)
+        say("ready", "\n".join(lines), ring_dashboard=settings.dashboard(),
+            node_dashboards=list(dashboards.values()), nodes=count)
+
+    # Watch
+
+    def watch(self):
+        self.phase = "running"
+        status_at = trimmed_at = 0.0
+        while not self.interrupts:
+            self.control.serve(LOOP_S)
+            for child in self.supervisor.newly_ended():
+                self.show_end(child)
+            self.monitor.watch(self.supervisor.pids())
+            now = time.monotonic()
+            if now - status_at >= STATUS_PERIOD_S:
+                status_at = now
+                self.report.status(self.picture())
+            if now - trimmed_at >= LOG_TRIM_PERIOD_S:
+                trimmed_at = now
+                self.supervisor.trim_logs()
+
+    def show_end(self, child):
+        if child is self.supervisor.gateway:
+            self.restart_gateway(child)
+            return
+        slot = next(slot for slot, other in self.supervisor.nodes.items() if other is child)
+        self.report.event("node_down", f"node {slot} (pid {child.pid}) {child.how_it_ended()}; "
+                          f"start it again from its page or with: python3 init.py --start {slot}",
+                          slot=slot, pid=child.pid, exit_code=child.process.returncode)
+
+    def restart_gateway(self, child):
+        """The gateway keeps no keys: it is started again, aloud, but not for ever."""
+        self.gateway_restarts += 1
+        if self.gateway_restarts > GATEWAY_RESTARTS_MAX:
+            raise Refused(f"the gateway {child.how_it_ended()} once more; its last lines:\n"
+                          f"{child.stderr_tail()}")
+        self.report.event("gateway_restarted", f"the gateway {child.how_it_ended()} and is "
+                          f"started again ({self.gateway_restarts} of {GATEWAY_RESTARTS_MAX})")
+        self.supervisor.start_gateway()
+
+    # Orders from the socket
+
+    def handle(self, request):
+        command = request.get("command")
+        orders = {"status": self.order_status, "start": self.order_start, "add": self.order_add,
+                  "stop": self.order_stop, "leave": self.order_leave}
+        if command not in orders:
+            return {"ok": False, "error": f"unknown command {str(command)[:40]!r}; there are: "
+                    + ", ".join(orders)}
+        try:
+            return {"ok": True, **orders[command](request)}
+        except Refused as refusal:
+            return {"ok": False, "error": str(refusal)}
+
+    def order_status(self, request):
+        del request
+        return {"phase": self.phase, "slots": self.supervisor.status(),
+                "ring_dashboard": self.settings.dashboard(), "leaves": self.leave_on_stop}
+
+    def refuse_unless_running(self):
+        if self.phase != "running":
+            raise Refused(f"the ring is {self.phase}: try again later")
+
+    def order_start(self, request):
+        slot = request.get("slot")
+        if not isinstance(slot, int) or isinstance(slot, bool):
+            raise Refused("start needs a slot, a whole number")
+        self.refuse_unless_running()
+        child = self.supervisor.nodes.get(slot)
+        if child and not child.running:
+            network.check_ports(self.settings, [slot], self.report.say, dashboards=False)
+        child = self.supervisor.restart(slot)
+        self.report.event("node_started", f"node {slot} is started again (pid {child.pid})",
+                          slot=slot, pid=child.pid)
+        return {"pid": child.pid}
+
+    def order_add(self, request):
+        count = request.get("count")
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= ADD_MAX:
+            raise Refused(f"add needs a count in 1..{ADD_MAX}")
+        self.refuse_unless_running()
+        first = max(self.supervisor.nodes) + 1
+        slots = list(range(first, first + count))
+        self.check_room(slots)
+        network.check_ports(self.settings, slots, self.report.say)
+        for slot in slots:
+            self.supervisor.start_node(slot)
+        datadir.write_slots(self.settings["DATA_DIR"], slots[-1])
+        names = ", ".join(map(str, slots))
+        self.report.event("nodes_added", f"added: node {names}", slots=slots)
+        return {"slots": slots}
+
+    def check_room(self, slots):
+        ring = self.monitor.look()["ring"] or {}
+        bits = ring.get("m") or self.settings["M"]
+        there = max(len(self.supervisor.nodes), len(ring.get("nodes", [])))
+        if there + len(slots) > 2 ** bits:
+            raise Refused(f"{len(slots)} more nodes do not fit: the ring has {there} of the "
+                          f"{2 ** bits} ids of M={bits}")
+        settings_module.check_ports(self.settings, slots[-1])
+
+    def order_stop(self, request):
+        del request
+        self.interrupts += 1
+        return {}
+
+    def order_leave(self, request):
+        del request
+        self.refuse_unless_running()
+        self.leave_on_stop = True
+        self.interrupts += 1
+        return {}
+
+    # Stop
+
+    def stop(self):
+        """Ends everything; the nodes first, so that the gateway shows it to the last."""
+        self.report.close()
+        asked = self.interrupts
+        if self.leave_on_stop and self.phase == "running":
+            self.phase = "leaving"
+            self.leave_all(asked)
+        self.phase = "stopping"
+        if self.interrupts <= max(asked, 1):
+            self.stop_children(self.interrupts)
+        if any(child.running for child in self.supervisor.children()):
+            self.report.say("Killing what still runs ...")
+        self.supervisor.kill_all()
+        self.monitor.stop()
+        if self.control:
+            self.control.close()
+        self.report.event("stopped", "Stopped; the data stays. Start again with: "
+                          "python3 init.py")
+
+    def stop_children(self, asked):
+        nodes = list(self.supervisor.nodes.values())
+        running = [child for child in nodes if child.running]
+        for child in running:
+            child.signal(signal.SIGTERM)
+        told = None
+
+        def step(left):
+            nonlocal told
+            if len(left) != told:
+                told = len(left)
+                self.report.event("progress", f"  stopped {len(running) - told} of "
+                                  f"{len(running)} nodes", stopped=len(running) - told,
+                                  nodes=len(running))
+            self.control.serve(0)
+            return self.interrupts <= asked
+
+        if running:
+            self.report.event("stopping", "Stopping (again: at once) ...")
+        if not self.supervisor.wait(running, STOP_TIMEOUT_S, step):
+            return
+        if self.supervisor.gateway:
+            self.supervisor.gateway.signal(signal.SIGTERM)
+            self.supervisor.wait([self.supervisor.gateway], STOP_TIMEOUT_S,
+                                 lambda left: self.interrupts <= asked)
+
+    def leave_all(self, asked):
+        """Each node hands over and leaves, the highest slot first; the ring's last member just
+        stops, since there is nobody to hand over to."""
+        self.report.event("leaving", "Leaving the ring (Ctrl-C: stop at once) ...")
+        deadline = time.monotonic() + LEAVE_TIMEOUT_S
+        for slot in sorted(self.supervisor.nodes, reverse=True):
+            if not self.leave_one(slot, asked, deadline):
+                return
+
+    def leave_one(self, slot, asked, deadline):
+        """False when leaving should not go on."""
+        address = self.settings.rpc_address(slot)
+        requested = False
+        while True:
+            self.control.serve(LOOP_S)
+            if self.interrupts > asked:
+                return False
+            child = self.supervisor.nodes[slot]
+            ring = self.api.ring()
+            nodes = ringview.ring_nodes_by_address(ring)
+            state = (nodes.get(address) or {}).get("state")
+            if not child.running or state == "left":
+                break
+            members = [node for node in nodes.values()
+                       if node.get("state") in ("member", "leaving")]
+            if not requested and members and len(members) == 1 and state == "member":
+                self.report.say(f"  node {slot} is the ring's last member: it keeps the data and "
+                                "stops")
+                return True
+            if not requested and state == "member":
+                requested, text = self.api.node_verb(address, "leave")
+                if text:
+                    self.report.say(f"  node {slot}: {text}")
+            if time.monotonic() > deadline:
+                self.report.say(f"  node {slot} did not leave in time; the rest just stops")
+                return False
+        self.report.event("left", f"  node {slot} has left" if child.running else
+                          f"  node {slot} is down and cannot leave", slot=slot)
+        return True
+
+
+def refuse_second(settings, lock):
+    holder = lock.holder() or {}
+    raise Refused(f"init.py is already running on {settings['DATA_DIR']}: pid "
+                  f"{holder.get('pid', '?')}, {holder.get('address', 'address unknown')}; stop it "
+                  "with Ctrl-C there, or choose another DATA_DIR and PORT")
+
+
+def check_start(settings, report):
+    """Everything that can be refused before the first process starts; returns the node count."""
+    network.choose_host(settings)
+    settings_module.check_exposure(settings)
+    count = datadir.slots_to_start(settings)
+    settings_module.check_together(settings, count)
+    if count > settings["NUM_OF_NODES"]:
+        report.say(f"{settings['DATA_DIR']} holds {count} nodes: all of them start, so that the "
+                   "ring comes back whole (NUM_OF_NODES is "
+                   f"{settings['NUM_OF_NODES']})")
+    network.check_ports(settings, range(1, count + 1), report.say)
+    if settings["JOIN"] and any(not datadir.has_database(settings, slot)
+                                for slot in range(1, count + 1)):
+        network.check_join(settings["JOIN"])
+    return count
+
+
+def run(settings, report, preset, programs_folder=None, leave_on_stop=False):
+    """The whole life of one start; returns the exit code."""
+    for warning in settings.warnings:
+        report.event("warning", f"warning: {warning}")
+    datadir.prepare(settings)
+    lock = datadir.Lock(settings["DATA_DIR"])
+    if not lock.acquire("(starting)"):
+        refuse_second(settings, lock)
+    try:
+        count = check_start(settings, report)
+        lock.write(settings.dashboard())
+        if programs_folder:
+            programs = build.Programs(programs_folder)
+        else:
+            programs = build.build(preset, report.say)
+        programs.check()
+        return live(Session(settings, programs, report, leave_on_stop), count)
+    finally:
+        report.close()
+        lock.release()
+
+
+def live(session, count):
+    try:
+        session.start(count)
+        session.watch()
+    except Interrupted:
+        pass
+    finally:
+        session.stop()
+    return 0

@@ -1,0 +1,213 @@
+"""The processes that init.py started: starts them, notices their ends, stops them.
+
+Every child runs with --exit-with-parent, so the kernel ends it when init.py is gone however that
+happened, and in a process group of its own, so a Ctrl-C on the terminal reaches init.py alone. Only
+pids that were started here are ever signalled. Children must be started by the main thread.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from . import datadir
+from .common import Refused
+
+STDERR_BYTES_MAX = 16 * 1024 * 1024
+STDERR_TAIL_LINES = 15
+SEEDS_MAX = 4
+LISTEN_TIMEOUT_S = 10
+
+
+class Child:
+    """One process: node of a slot, or the gateway."""
+
+    def __init__(self, name, arguments, log_path, say_stdout):
+        self.name = name
+        self.log_path = log_path
+        # Appending, so that the file can be cut while the child writes.
+        with open(log_path, "ab") as log:
+            self.log_start = log.tell()
+            self.process = subprocess.Popen(
+                [str(argument) for argument in arguments], stdin=subprocess.DEVNULL,
+                stdout=log if say_stdout else subprocess.DEVNULL, stderr=log, process_group=0)
+        self.pid = self.process.pid
+        self.started_at = time.monotonic()
+        self.end_seen = False
+
+    @property
+    def running(self):
+        return self.process.poll() is None
+
+    def uptime_s(self):
+        return time.monotonic() - self.started_at
+
+    def signal(self, number):
+        if self.running:
+            self.process.send_signal(number)
+
+    def how_it_ended(self):
+        code = self.process.returncode
+        if code is not None and code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        meaning = {0: "stopped", 2: "bad setting", 3: "cannot listen", 4: "data folder",
+                   5: "refused by the ring", 6: "disk failure"}.get(code)
+        return f"ended with exit code {code}" + (f" ({meaning})" if meaning else "")
+
+    def stderr_tail(self):
+        try:
+            with open(self.log_path, "rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(min(self.log_start, size), size - 16384))
+                text = log.read().decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-STDERR_TAIL_LINES:])
+
+    def trim_log(self):
+        try:
+            if os.path.getsize(self.log_path) > STDERR_BYTES_MAX:
+                shutil.copyfile(self.log_path, f"{self.log_path}.1")
+                os.truncate(self.log_path, 0)
+        except OSError:
+            pass
+
+
+class Supervisor:
+    def __init__(self, settings, programs, say):
+        self.settings, self.programs, self.say = settings, programs, say
+        self.nodes = {}  # slot -> Child
+        self.gateway = None
+
+    # Starting
+
+    def parameters(self, creates):
+        """--m --n --replicas: the creator fixes them; whoever joins, or comes back with old data,
+        insists only on what somebody chose."""
+        arguments = []
+        for name, flag in (("M", "--m"), ("N", "--n"), ("REPLICAS", "--replicas")):
+            if creates or self.settings.explicit(name):
+                arguments += [flag, self.settings[name]]
+        return arguments
+
+    def secrets(self, names):
+        return [part for name in names if self.settings[name]
+                for part in ("--" + name.lower().replace("_", "-"), self.settings[name])]
+
+    def seeds(self, slot):
+        """Whom a node of this host asks to join: JOIN, else running nodes beside it."""
+        if self.settings["JOIN"]:
+            return self.settings["JOIN"]
+        others = [other for other, child in sorted(self.nodes.items())
+                  if other != slot and child.running]
+        return ",".join(self.settings.rpc_address(other) for other in others[:SEEDS_MAX])
+
+    def node_arguments(self, slot, seeds, creates):
+        settings = self.settings
+        arguments = [self.programs.node, "--listen", settings.rpc_address(slot),
+                     "--data", settings.node_dir(slot), "--exit-with-parent",
+                     "--channel-size", settings["DEFAULT_CHANNEL_SIZE"]]
+        arguments += ["--create"] if creates else ["--join", seeds] if seeds else []
+        return arguments + self.parameters(creates) + self.secrets(["RING_KEY_FILE"])
+
+    def start_node(self, slot, seeds=None, creates=False):
+        folder = self.settings.node_dir(slot)
+        folder.mkdir(parents=True, exist_ok=True)
+        arguments = self.node_arguments(slot, self.seeds(slot) if seeds is None else seeds,
+                                        creates)
+        child = Child(f"node {slot}", arguments, folder / "stderr.log", True)
+        self.nodes[slot] = child
+        return child
+
+    def start_gateway(self):
+        settings = self.settings
+        arguments = [self.programs.gateway, "--host", settings["HOST"], "--port",
+                     settings["PORT"], "--rpc-port", settings["RPC_PORT"],
+                     "--slots", len(self.nodes), "--data", settings["DATA_DIR"],
+                     "--exit-with-parent"]
+        arguments += ["--join", settings["JOIN"]] if settings["JOIN"] else []
+        arguments += self.secrets(["API_TOKEN_FILE", "RING_KEY_FILE"])
+        self.gateway = Child("the gateway", arguments, settings["DATA_DIR"] / "gateway.log", True)
+        return self.gateway
+
+    def start_first(self, count):
+        """Starts slots 1..count. Node 1 creates the ring only when this host has neither data nor
+        a ring to join: a second ring must never be born silently."""
+        with_data = [slot for slot in range(1, count + 1)
+                     if datadir.has_database(self.settings, slot)]
+        creates = not self.settings["JOIN"] and not with_data
+        host_seeds = ",".join(self.settings.rpc_address(slot)
+                              for slot in (with_data or [1])[:SEEDS_MAX])
+        for slot in range(1, count + 1):
+            seeds = self.settings["JOIN"] or host_seeds
+            child = self.start_node(slot, seeds, creates and slot == 1)
+            if slot == 1:
+                self.wait_listening(child)
+
+    def wait_listening(self, child):
+        """Node 1 first: the others then find whom they ask at once."""
+        deadline = time.monotonic() + LISTEN_TIMEOUT_S
+        address = (self.settings["HOST"], self.settings["RPC_PORT"] + 1)
+        while child.running and time.monotonic() < deadline:
+            try:
+                socket.create_connection(address, 1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+
+    # Watching
+
+    def children(self):
+        return list(self.nodes.values()) + ([self.gateway] if self.gateway else [])
+
+    def newly_ended(self):
+        """Children that ended since the last call."""
+        ended = [child for child in self.children() if not child.running and not child.end_seen]
+        for child in ended:
+            child.end_seen = True
+        return ended
+
+    def trim_logs(self):
+        for child in self.children():
+            child.trim_log()
+
+    def pids(self):
+        return {slot: child.pid for slot, child in self.nodes.items() if child.running}
+
+    def status(self):
+        return [{"slot": slot, "pid": child.pid if child.running else None,
+                 "state": "running" if child.running else "down",
+                 "address": self.settings.rpc_address(slot),
+                 "ended": "" if child.running else child.how_it_ended()}
+                for slot, child in sorted(self.nodes.items())]
+
+    # Orders while running
+
+    def restart(self, slot):
+        child = self.nodes.get(slot)
+        if child is None:
+            raise Refused(f"there is no node {slot} here: this host has nodes "
+                          f"{min(self.nodes)}..{max(self.nodes)}")
+        if child.running:
+            raise Refused(f"node {slot} is already running (pid {child.pid})")
+        return self.start_node(slot)
+
+    # Stopping
+
+    @staticmethod
+    def wait(children, timeout_s, each_step):
+        """Waits for all of them; each_step(left) may return False to give up. True = all ended."""
+        deadline = time.monotonic() + timeout_s
+        while left := [child for child in children if child.running]:
+            if time.monotonic() > deadline or each_step(left) is False:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def kill_all(self):
+        for child in self.children():
+            child.signal(signal.SIGKILL)
+        for child in self.children():
+            child.process.wait()

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""The front door: sets up, builds, starts, watches and stops a Chord ring on this host.
+
+    python3 init.py                 install what is missing, build, start the nodes and the page
+    python3 init.py test            the same for the tests, then run all of them
+
+How it works: the parts live in deploy/launcher/, one module for each concern. This file reads the
+command line, makes sure that the packages are there (packages.py) and that the interpreter sees
+them, chooses the settings (settings.py: default < .env < environment < flag) and calls the command.
+A start is run.py: it checks everything that can be refused (network.py, datadir.py), builds
+(build.py), starts the processes (supervisor.py), looks at the ring through the gateway
+(ringview.py), shows it (report.py) and serves orders on a Unix socket (control.py), which
+`init.py --start`, `--add` and `--leave` use (orders.py). `test` is suite.py.
+
+Only the standard library is needed to begin.
+"""
+
+import argparse
+import os
+import signal
+import sys
+
+PYTHON_MIN = (3, 11)  # Debian 12
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+if sys.version_info < PYTHON_MIN:
+    # An old interpreter came first on PATH; it may not even parse the modules below.
+    if os.environ.get("CHORD_INIT_SWITCHED") or not os.access(SYSTEM_PYTHON, os.X_OK):
+        sys.exit("init.py: needs Python %d.%d or newer" % PYTHON_MIN)
+    os.environ["CHORD_INIT_SWITCHED"] = "1"
+    os.execv(SYSTEM_PYTHON, [SYSTEM_PYTHON, os.path.abspath(sys.argv[0])] + sys.argv[1:])
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "deploy"))
+
+from launcher import packages, report  # noqa: E402
+from launcher.common import EXIT_FAILED, ROOT, Refused  # noqa: E402
+
+
+def command_run(options, settings, reporter):
+    from launcher import orders, run
+
+    if options.start is not None:
+        return orders.start(settings, options.start, reporter)
+    if options.add is not None:
+        return orders.add(settings, options.add, reporter)
+    if options.leave and orders.running_address(settings) is not None:
+        return orders.leave(settings, reporter)
+    preset = "release" if options.command == "release" else "debug"
+    return run.run(settings, reporter, preset, options.build, options.leave)
+
+
+def command_test(options, settings, reporter):
+    from launcher import suite
+
+    del settings, reporter
+    return suite.run(options.full, options.only)
+
+
+def command_reset(options, settings, reporter):
+    from launcher import datadir
+
+    del options
+    datadir.reset(settings, reporter.say)
+    return 0
+
+
+# name: (function, needs the test packages, help). New sub-commands are new lines here.
+COMMANDS = {
+    "run": (command_run, False, "start with a debug build; the same as no command at all"),
+    "release": (command_run, False, "start with an optimised build"),
+    "test": (command_test, True, "run all tests; ends with the line 'N passed, N failed'"),
+    "reset": (command_reset, False, "delete the ring's data on this host, after a typed 'reset'"),
+}
+
+
+def whole_number(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def parser_of(table):
+    commands = "\n".join(f"  {name:<9} {entry[2]}" for name, entry in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="init.py", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"Start, watch and stop a Chord ring on this host.\n\ncommands:\n{commands}",
+        epilog="Settings come from .env, the environment and the flags above; the later beats the "
+               "earlier.\nCtrl-C stops the nodes and keeps the data; Ctrl-C twice ends them at "
+               "once.\n\nexamples:\n  python3 init.py --nodes 3\n"
+               "  python3 init.py release --join 100.101.102.103:4001\n"
+               "  python3 init.py --add 2          (beside a running init.py)\n"
+               "  python3 init.py test")
+    parser.add_argument("command", nargs="?", default="run", choices=COMMANDS, metavar="command",
+                        help=argparse.SUPPRESS)
+    parser.add_argument("--yes", action="store_true", help="install missing packages unasked")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    orders = parser.add_argument_group("orders to the init.py that runs on the same DATA_DIR")
+    orders = orders.add_mutually_exclusive_group()
+    orders.add_argument("--add", type=whole_number, metavar="K", help="add K nodes to its ring")
+    orders.add_argument("--start", type=whole_number, metavar="I",
+                        help="start node I, which is down, again")
+    orders.add_argument("--leave", action="store_true",
+                        help="its nodes hand over their keys, leave and stop; without a running "
+                             "one: start, and leave when stopped")
+    tests = parser.add_argument_group("for init.py test")
+    tests.add_argument("--full", action="store_true",
+                       help="adds the thread sanitizer and the slow tests")
+    tests.add_argument("--only", metavar="PART", help="one part: unit, launcher, system or web")
+    group = parser.add_argument_group("settings")
+    for setting in table:
+        span = f" ({setting.low}..{setting.high})" if setting.kind == "number" else ""
+        default = "" if setting.default in (None, "") else f"; default {setting.default}"
+        group.add_argument(setting.flag_name, dest=f"setting_{setting.name}",
+                           metavar="K" if setting.kind == "number" else "X",
+                           help=f"{setting.name}: {setting.meaning}{span}{default}")
+    parser.add_argument("--env-file", metavar="FILE", default=str(ROOT / ".env"),
+                        help="settings file instead of .env beside init.py")
+    parser.add_argument("--build", metavar="DIR",
+                        help="use the programs of this build folder and build nothing")
+    return parser
+
+
+def stop_by_interrupt(number, frame):
+    raise KeyboardInterrupt
+
+
+def main():
+    from pathlib import Path
+
+    from launcher import settings as settings_module
+
+    options = parser_of(settings_module.TABLE).parse_args()
+    function, needs_tests, _ = COMMANDS[options.command]
+    reporter = report.choose(options.json)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop_by_interrupt)
+    try:
+        if options.command != "reset" and options.start is None and options.add is None:
+            packages.ensure_packages(needs_tests, options.yes, reporter.say)
+        packages.carry_on_under_system_python()
+        flags = {setting.name: getattr(options, f"setting_{setting.name}")
+                 for setting in settings_module.TABLE}
+        settings = settings_module.choose(flags, os.environ, Path(options.env_file).absolute())
+        return function(options, settings, reporter)
+    except Refused as refusal:
+        reporter.error(str(refusal))
+        return refusal.exit_code or EXIT_FAILED
+    except KeyboardInterrupt:
+        reporter.error("interrupted")
+        return EXIT_FAILED
+    except BrokenPipeError:
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
