@@ -93,13 +93,20 @@ def listener_of(port):
     return None, ""
 
 
-def port_names(settings, slots):
-    """[(port, what it is for)] of the ring dashboard, the node dashboards and the nodes."""
-    names = [(settings["PORT"], "the ring dashboard")]
-    for slot in slots:
-        names.append((settings["PORT"] + slot, f"the dashboard of node {slot}"))
-        names.append((settings["RPC_PORT"] + slot, f"node {slot}"))
-    return names
+def start_ports(settings, slots):
+    """[(port, what it is for)] of a whole start."""
+    return [(settings["PORT"], "the ring dashboard"), *slot_ports(settings, slots)]
+
+
+def slot_ports(settings, slots):
+    """The same for more nodes beside a running gateway."""
+    return [pair for slot in slots for pair in
+            ((settings["PORT"] + slot, f"the dashboard of node {slot}"),
+             node_port(settings, slot))]
+
+
+def node_port(settings, slot):
+    return settings["RPC_PORT"] + slot, f"node {slot}"
 
 
 def refuse_taken(settings, port, purpose, error):
@@ -119,22 +126,25 @@ def refuse_taken(settings, port, purpose, error):
                   f"python3 init.py {flag} {other}")
 
 
-def check_ports(settings, slots, say, dashboards=True):
-    """Refuses to start when a port is taken. Processes of a run of ours that was killed are ending
-    by themselves: those are waited for."""
+def check_ports(settings, ports):
+    """Refuses when one of [(port, what it is for)] is taken."""
+    for port, purpose in ports:
+        if error := try_bind(settings["HOST"], port):
+            refuse_taken(settings, port, purpose, error)
+
+
+def wait_for_leftovers(settings, ports, say):
+    """Processes of a run on the same DATA_DIR whose init.py was killed end by themselves."""
     deadline = time.monotonic() + LEFTOVER_TIMEOUT_S
-    announced = False
-    for port, purpose in port_names(settings, slots):
-        if not dashboards and not purpose.startswith("node"):
-            continue
-        while error := try_bind(settings["HOST"], port):
+    told = set()
+    for port, _ in ports:
+        while try_bind(settings["HOST"], port) and time.monotonic() < deadline:
             pid, command = listener_of(port)
-            ours = pid and f"--data {settings['DATA_DIR']}" in command
-            if not ours or time.monotonic() > deadline:
-                refuse_taken(settings, port, purpose, error)
-            if not announced:
+            if not pid or f"--data {settings['DATA_DIR']}" not in command:
+                break
+            if pid not in told:
+                told.add(pid)
                 say(f"Waiting for process {pid} of the last run to end (port {port}) ...")
-                announced = True
             time.sleep(0.1)
 
 

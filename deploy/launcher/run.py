@@ -174,7 +174,7 @@ class Session:
         self.refuse_unless_running()
         child = self.supervisor.nodes.get(slot)
         if child and not child.running:
-            network.check_ports(self.settings, [slot], self.report.say, dashboards=False)
+            network.check_ports(self.settings, [network.node_port(self.settings, slot)])
         child = self.supervisor.restart(slot)
         self.report.event("node_started", f"node {slot} is started again (pid {child.pid})",
                           slot=slot, pid=child.pid)
@@ -188,7 +188,7 @@ class Session:
         first = max(self.supervisor.nodes) + 1
         slots = list(range(first, first + count))
         self.check_room(slots)
-        network.check_ports(self.settings, slots, self.report.say)
+        network.check_ports(self.settings, network.slot_ports(self.settings, slots))
         for slot in slots:
             self.supervisor.start_node(slot)
         datadir.write_slots(self.settings["DATA_DIR"], slots[-1])
@@ -243,15 +243,15 @@ class Session:
         running = [child for child in nodes if child.running]
         for child in running:
             child.signal(signal.SIGTERM)
-        told = None
+        told = 0
 
         def step(left):
             nonlocal told
-            if len(left) != told:
-                told = len(left)
-                self.report.event("progress", f"  stopped {len(running) - told} of "
-                                  f"{len(running)} nodes", stopped=len(running) - told,
-                                  nodes=len(running))
+            stopped = len(running) - len(left)
+            if stopped != told:
+                told = stopped
+                self.report.event("progress", f"  stopped {stopped} of {len(running)} nodes",
+                                  stopped=stopped, nodes=len(running))
             self.control.serve(0)
             return self.interrupts <= asked
 
@@ -259,6 +259,7 @@ class Session:
             self.report.event("stopping", "Stopping (again: at once) ...")
         if not self.supervisor.wait(running, STOP_TIMEOUT_S, step):
             return
+        step([])
         if self.supervisor.gateway:
             self.supervisor.gateway.signal(signal.SIGTERM)
             self.supervisor.wait([self.supervisor.gateway], STOP_TIMEOUT_S,
@@ -322,7 +323,9 @@ def check_start(settings, report):
         report.say(f"{settings['DATA_DIR']} holds {count} nodes: all of them start, so that the "
                    "ring comes back whole (NUM_OF_NODES is "
                    f"{settings['NUM_OF_NODES']})")
-    network.check_ports(settings, range(1, count + 1), report.say)
+    ports = network.start_ports(settings, range(1, count + 1))
+    network.wait_for_leftovers(settings, ports, report.say)
+    network.check_ports(settings, ports)
     if settings["JOIN"] and any(not datadir.has_database(settings, slot)
                                 for slot in range(1, count + 1)):
         network.check_join(settings["JOIN"])

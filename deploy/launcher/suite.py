@@ -1,0 +1,192 @@
+"""`init.py test`: builds, runs every test, counts, ends with the line `N passed, N failed`.
+
+Parts: unit (ctest: C tests under the address and undefined-behaviour sanitizers), launcher (pytest,
+init.py's own logic), system (pytest, real processes), web (node --test, real ring in a browser).
+Each part prints what failed and how long it took.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from . import build
+from .common import ROOT, Refused
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+RESULTS = ROOT / "build" / "test-results"
+PART_TIMEOUT_S = 780
+JOBS = 2
+# A leak found at exit must fail the test whose process had it.
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
+
+
+class Count:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def __str__(self):
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def from_junit(path, ran_well):
+    """Counts of a JUnit file; a run that failed without naming a failed test counts as one."""
+    count = Count()
+    try:
+        cases = list(ElementTree.parse(path).getroot().iter("testcase"))
+    except (OSError, ElementTree.ParseError):
+        cases = []
+    for case in cases:
+        if case.find("failure") is not None or case.find("error") is not None \
+                or case.get("status") == "fail":
+            count.failed += 1
+        elif case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
+            count.skipped += 1
+        else:
+            count.passed += 1
+    if not ran_well and not count.failed:
+        count.failed = 1
+    return count
+
+
+def from_tap(text, ran_well):
+    """Counts from the summary that `node --test --test-reporter=tap` prints."""
+    numbers = {word: int(value) for word, value in
+               re.findall(r"^# (pass|fail|cancelled|skipped) (\d+)$", text, re.MULTILINE)}
+    count = Count(numbers.get("pass", 0), numbers.get("fail", 0) + numbers.get("cancelled", 0),
+                  numbers.get("skipped", 0))
+    if not ran_well and not count.failed:
+        count.failed = 1
+    return count
+
+
+def command(arguments, log_name, environment=None, show=True):
+    """Runs one tool, its output to a file and, if wanted, to the terminal; (ran well, output)."""
+    log_path = RESULTS / log_name
+    with open(log_path, "wb") as log:
+        process = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE if show else log,
+                                   stderr=subprocess.STDOUT,
+                                   env=dict(os.environ, **SANITIZER_OPTIONS, **(environment or {})))
+        try:
+            if show:
+                for line in process.stdout:
+                    log.write(line)
+                    sys.stdout.write(line.decode(errors="replace"))
+                    sys.stdout.flush()
+            process.wait(PART_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            print(f"{log_name}: not done after {PART_TIMEOUT_S} s: ended", flush=True)
+            process.terminate()
+            process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+    return process.returncode == 0, log_path.read_text(errors="replace")
+
+
+def run_ctest(preset):
+    folder = ROOT / "build" / preset
+    junit = RESULTS / f"unit-{preset}.xml"
+    junit.unlink(missing_ok=True)
+    ran_well, output = command(["ctest", "--test-dir", str(folder), "-j", str(JOBS),
+                                "--output-on-failure", "--no-tests=ignore", "--output-junit",
+                                str(junit)], f"unit-{preset}.log", show=False)
+    if not ran_well:
+        print(output)
+    return from_junit(junit, ran_well)
+
+
+def run_pytest(folder, name, environment=None, arguments=()):
+    junit = RESULTS / f"{name}.xml"
+    junit.unlink(missing_ok=True)
+    ran_well, output = command(
+        [SYSTEM_PYTHON, "-m", "pytest", str(folder), f"--junitxml={junit}", "-q", "-ra",
+         "--durations=5", "-p", "no:cacheprovider", *arguments], f"{name}.log", environment)
+    # 5: nothing was collected.
+    return from_junit(junit, ran_well or "no tests ran" in output)
+
+
+def part_unit(full):
+    count = run_ctest("asan")
+    if full:
+        build.build("tsan", print)
+        count.add(run_ctest("tsan"))
+    return count
+
+
+def part_launcher(full):
+    del full
+    return run_pytest(ROOT / "tests" / "init", "launcher")
+
+
+def part_system(full):
+    environment = {"CHORD_BUILD": str(ROOT / "build" / "asan"),
+                   "CHORD_RELEASE_BUILD": str(ROOT / "build" / "release")}
+    return run_pytest(ROOT / "tests" / "system", "system", environment,
+                      [] if full else ["-m", "not slow"])
+
+
+def part_web(full):
+    del full
+    folder = ROOT / "tests" / "web"
+    tests = sorted(str(path) for path in folder.glob("*.test.mjs"))
+    if not tests:
+        return Count()
+    build.npm_ci(folder)
+    environment = {"CHORD_BUILD": str(ROOT / "build" / "asan")}
+    ran_well, output = command(["node", "--test", "--test-reporter=tap", *tests], "web.log",
+                               environment, show=False)
+    count = from_tap(output, ran_well)
+    if count.failed:
+        print(output)
+    return count
+
+
+PARTS = {"unit": part_unit, "launcher": part_launcher, "system": part_system, "web": part_web}
+
+
+def timed(name, work):
+    print(f"== {name}", flush=True)
+    began = time.monotonic()
+    result = work()
+    seconds = time.monotonic() - began
+    print(f"== {name}: {result if result is not None else 'done'} in {seconds:.0f} s", flush=True)
+    return result
+
+
+def build_all():
+    for preset in ("asan", "release"):
+        build.build(preset, print)
+
+
+def run(full, only):
+    """Exit code 0 only when everything passed and something was tested."""
+    if only is not None and only not in PARTS:
+        raise Refused(f"there is no test part {only!r}; there are: {', '.join(PARTS)}")
+    Path(RESULTS).mkdir(parents=True, exist_ok=True)
+    total = Count()
+    began = time.monotonic()
+    if only != "launcher":
+        timed("build", build_all)
+    for name, part in PARTS.items():
+        if only in (None, name):
+            total.add(timed(name, lambda part=part: part(full)))
+    print(f"All parts took {time.monotonic() - began:.0f} s; outputs are in {RESULTS}")
+    if total.skipped:
+        print(f"{total.skipped} tests were skipped")
+    print(f"{total.passed} passed, {total.failed} failed", flush=True)
+    return 0 if total.failed == 0 and total.passed > 0 else 1
