@@ -1,0 +1,55 @@
+"""Fixtures of the system tests: `new_ring(...)` gives a Ring (see ring.py) that is ended with the
+test; when the test failed, the processes' last lines are printed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "deploy"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(ROOT / "proto" / "clients" / "python"))
+
+from ring import Ring  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: only with init.py test --full")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call":
+        item.failed_in_call = report.failed
+
+
+def make_factory(folder, rings):
+    def create(**values):
+        ring = Ring(folder / f"ring-{len(rings)}", **values)
+        rings.append(ring)
+        return ring
+    return create
+
+
+def close_all(rings):
+    problems = []
+    for ring in rings:
+        try:
+            ring.close()
+        except Exception as problem:  # every ring must be closed
+            problems.append(problem)
+    if problems:
+        raise problems[0]
+
+
+@pytest.fixture
+def new_ring(tmp_path, request):
+    rings = []
+    yield make_factory(tmp_path, rings)
+    if getattr(request.node, "failed_in_call", False):
+        for ring in rings:
+            ring.print_logs()
+    close_all(rings)

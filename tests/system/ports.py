@@ -1,0 +1,46 @@
+"""Blocks of TCP ports for tests that run at the same time.
+
+A block is held by a lock on a file in the system's temporary folder, so that two tests, or two test
+runs, never choose the same one; the kernel drops the lock however the test ends. The ports lie
+below the range that the kernel gives to outgoing connections.
+"""
+
+import fcntl
+import os
+import socket
+import tempfile
+
+FIRST, LAST, SIZE = 19000, 19999, 70
+FOLDER = os.path.join(tempfile.gettempdir(), f"chord-test-ports-{os.getuid()}")
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class PortBlock:
+    """PORT and RPC_PORT with room for up to 33 nodes each."""
+
+    def __init__(self):
+        os.makedirs(FOLDER, exist_ok=True)
+        for base in range(FIRST, LAST - SIZE, SIZE):
+            lock = open(os.path.join(FOLDER, str(base)), "w", encoding="utf-8")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            if all(is_free(port) for port in range(base, base + SIZE)):
+                self.lock, self.port, self.rpc_port = lock, base, base + SIZE // 2 - 1
+                return
+            lock.close()
+        raise RuntimeError(f"no block of {SIZE} free ports in {FIRST}..{LAST}")
+
+    def close(self):
+        self.lock.close()

@@ -1,0 +1,252 @@
+"""init.py with real processes: a start, its refusals, orders, every way to end it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from launcher.ringview import Api
+from ports import PortBlock
+from ring import BUILD, ROOT, until
+
+LINE_TIMEOUT_S = 90
+
+
+class Init:
+    """One `init.py --json` and what it said."""
+
+    def __init__(self, folder, ports, *arguments, nodes=3):
+        self.folder, self.ports = folder, ports
+        self.base = [sys.executable, str(ROOT / "init.py"), "--build", str(BUILD), "--json",
+                     "--env-file", str(folder / ".env"), "--data-dir", str(folder / "data"),
+                     "--host", "127.0.0.1", "--port", str(ports.port),
+                     "--rpc-port", str(ports.rpc_port)]
+        self.output = folder / f"init-{time.monotonic_ns()}.jsonl"
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [*self.base, "--nodes", str(nodes), *arguments], stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        self.api = Api("127.0.0.1", ports.port)
+
+    def events(self):
+        """What it said, as dicts; a last line that is being written is left out."""
+        lines = self.output.read_text(errors="replace").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def wait_event(self, name, count=1):
+        def there():
+            found = [event for event in self.events() if event["event"] == name]
+            if len(found) < count:
+                assert self.process.poll() is None, self.output.read_text()
+            return found if len(found) >= count else None
+        return until(there, LINE_TIMEOUT_S, lambda: f"event {name}: {self.output.read_text()}")[-1]
+
+    def order(self, *arguments):
+        return subprocess.run([*self.base, *arguments], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=120)
+
+    def end(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        return self.process.wait(LINE_TIMEOUT_S)
+
+    def children(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def put(self, key, value):
+        import http.client
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports.port, timeout=30)
+        connection.request("PUT", f"/api/v1/kv/{key}", value)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    def get(self, key):
+        return self.api.request("GET", f"/api/v1/kv/{key}", timeout_s=30)
+
+
+@pytest.fixture
+def start_init(tmp_path):
+    ports, started = PortBlock(), []
+
+    def start(*arguments, **options):
+        started.append(Init(tmp_path, ports, *arguments, **options))
+        return started[-1]
+    yield start
+    for init in started:
+        if init.process.poll() is None:
+            init.process.send_signal(signal.SIGTERM)
+            try:
+                init.process.wait(60)
+            except subprocess.TimeoutExpired:
+                init.process.kill()
+    ports.close()
+
+
+def no_process_left(data_dir):
+    """No process names this data folder on its command line."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(data_dir) in word for word in process.info["cmdline"] or []):
+            return False
+    return True
+
+
+def test_ctrl_c_and_start_again_bring_the_ring_back(start_init, tmp_path):
+    init = start_init()
+    ready = init.wait_event("ready")
+    assert ready["ring_dashboard"] == f"http://127.0.0.1:{init.ports.port}"
+    assert init.put("kept", b"through a stop") == 201
+    ring_id = init.api.ring()["ring_id"]
+    assert init.end(signal.SIGINT) == 0
+    assert init.events()[-1]["event"] == "stopped"
+    assert no_process_left(tmp_path / "data")
+
+    again = start_init()
+    again.wait_event("ready")
+    assert again.api.ring()["ring_id"] == ring_id
+    assert again.get("kept") == (200, b"through a stop")
+    assert again.end(signal.SIGTERM) == 0
+
+
+def test_status_lines_say_what_people_want_to_know(start_init):
+    init = start_init()
+    init.wait_event("ready")
+    status = init.wait_event("status")
+    assert status["ring_state"] in ("healthy", "healing", "forming", "degraded")
+    assert status["active"] == 3 and status["memory_total_bytes"] > 0
+    for node in status["nodes"]:
+        assert node["state"] == "member" and node["pid"] > 0
+        assert node["cpu_percent"] >= 0 and node["address"].startswith("127.0.0.1:")
+
+
+def test_no_orphan_after_sigkill_of_init(start_init, tmp_path):
+    init = start_init()
+    init.wait_event("ready")
+    children = init.children()
+    assert len(children) == 4
+    assert init.put("kept", b"v") == 201
+    init.process.kill()
+    init.process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+    again = start_init()
+    again.wait_event("ready")
+    assert again.get("kept") == (200, b"v")
+
+
+def test_ctrl_c_twice_ends_at_once(start_init, tmp_path):
+    init = start_init()
+    init.wait_event("ready")
+    for child in init.children():
+        child.suspend()  # so that nothing would stop by itself
+    init.process.send_signal(signal.SIGINT)
+    init.wait_event("stopping")
+    init.process.send_signal(signal.SIGINT)
+    assert init.process.wait(15) == 0
+    assert no_process_left(tmp_path / "data")
+
+
+def test_second_init_says_who_runs(start_init):
+    init = start_init()
+    init.wait_event("ready")
+    second = init.order("--nodes", "3")
+    assert second.returncode != 0
+    text = json.loads(second.stdout.splitlines()[-1])["text"]
+    assert str(init.process.pid) in text and str(init.ports.port) in text
+
+
+def test_a_dead_node_is_shown_not_restarted_and_starts_by_order(start_init):
+    init = start_init(nodes=5)
+    init.wait_event("ready")
+    pid = next(node["pid"] for node in init.wait_event("status")["nodes"] if node["slot"] == 4)
+    os.kill(pid, signal.SIGKILL)
+    assert init.wait_event("node_down")["slot"] == 4
+    until(lambda: next(node for node in init.events()[::-1]
+                       if node["event"] == "status")["nodes"][3]["state"] == "down", 30, "down")
+    refused = init.order("--start", "3")
+    assert refused.returncode != 0 and "already running" in refused.stdout
+    started = init.order("--start", "4")
+    assert started.returncode == 0, started.stdout
+    assert init.wait_event("node_started")["slot"] == 4
+
+
+def test_add_and_come_back_with_all(start_init):
+    init = start_init()
+    init.wait_event("ready")
+    added = init.order("--add", "2")
+    assert added.returncode == 0, added.stdout
+    assert len([node for node in init.api.ring()["nodes"] if node["state"] == "member"]) == 5
+    assert init.end() == 0
+    again = start_init()
+    assert again.wait_event("ready")["nodes"] == 5
+
+
+def test_leave_hands_over_and_the_next_start_has_the_data(start_init):
+    init = start_init()
+    init.wait_event("ready")
+    assert init.put("kept", b"by the last member") == 201
+    answer = init.order("--leave")
+    assert answer.returncode == 0, answer.stdout
+    assert init.process.wait(30) == 0
+    assert len([event for event in init.events() if event["event"] == "left"]) == 2
+    again = start_init()
+    again.wait_event("ready")
+    assert again.get("kept") == (200, b"by the last member")
+
+
+def test_join_an_existing_ring(start_init, tmp_path):
+    first = start_init()
+    first.wait_event("ready")
+    other_folder, other_ports = tmp_path / "other-host", PortBlock()
+    other_folder.mkdir()
+    second = Init(other_folder, other_ports, "--join", f"127.0.0.1:{first.ports.rpc_port + 1}",
+                  nodes=2)
+    try:
+        second.wait_event("ready")
+        until(lambda: len([node for node in first.api.ring()["nodes"]
+                           if node["state"] == "member"]) == 5, 30, "five members")
+    finally:
+        second.end()
+        other_ports.close()
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--m", "2"], ["M=2", "3..160", "flag --m"]),
+    (["--m", "3", "--nodes", "9"], ["NUM_OF_NODES=9", "8 ids"]),
+    (["--host", "192.0.2.1"], ["RING_KEY_FILE", "API_TOKEN_FILE"]),
+    (["--data-dir", "/proc/nowhere"], ["DATA_DIR=/proc/nowhere", "cannot be written"]),
+    (["--join", "127.0.0.1:1"], ["127.0.0.1:1", "nobody to join"]),
+])
+def test_refusals_are_one_sentence_and_start_nothing(start_init, tmp_path, arguments, words):
+    init = start_init(*arguments)
+    assert init.process.wait(30) != 0
+    events = init.events()
+    assert [event["event"] for event in events] == ["error"], events
+    for word in words:
+        assert word in events[0]["text"]
+    assert "\n" not in events[0]["text"]
+    assert no_process_left(tmp_path / "data")
+
+
+def test_taken_port(start_init):
+    ports = PortBlock()
+    with socket.create_server(("127.0.0.1", ports.rpc_port + 2)):
+        init = start_init("--port", str(ports.port), "--rpc-port", str(ports.rpc_port))
+        assert init.process.wait(30) != 0
+    ports.close()
+    text = init.events()[-1]["text"]
+    assert f"port {ports.rpc_port + 2}, for node 2, is taken by process {os.getpid()}" in text
+    assert "--rpc-port" in text
+
+
+def test_a_node_that_cannot_start_stops_everything(start_init, tmp_path):
+    (tmp_path / "data" / "node-2" / "chord.db").mkdir(parents=True)
+    init = start_init()
+    assert init.process.wait(60) != 0
+    error = next(event for event in init.events() if event["event"] == "error")
+    assert "node 2 ended with exit code" in error["text"]
+    assert no_process_left(tmp_path / "data")
