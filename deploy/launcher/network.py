@@ -1,6 +1,7 @@
 """Addresses and ports: which address to use, whether ports are free, who holds them."""
 
 import errno
+import getpass
 import json
 import os
 import shutil
@@ -54,7 +55,7 @@ def reach_hint(settings):
         return ""
     port = settings["PORT"]
     return (f"This address works on this machine only. From another one: ssh -L {port}:"
-            f"{settings['HOST']}:{port} {os.environ.get('USER', 'USER')}@{socket.gethostname()} "
+            f"{settings['HOST']}:{port} {getpass.getuser()}@{socket.gethostname()} "
             f"and open http://127.0.0.1:{port}, or start Tailscale (tailscale up) and start again.")
 
 

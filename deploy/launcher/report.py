@@ -144,7 +144,7 @@ class TableReporter(PlainReporter):
                 f"{picture['active']} active nodes, {picture['members_elsewhere']} of them "
                 f"elsewhere   {number(picture['keys'])} keys   "
                 f"system memory {human_bytes(used)} of {human_bytes(total)}",
-                f"{picture['ring_dashboard']}   {picture['warning']}", "",
+                f"{picture['ring_dashboard']}   (node i: the port + i)   {picture['warning']}", "",
                 "  ".join(f"{name:{'<' if name in ('id', 'address', 'state') else '>'}{width}}"
                           for name, width in COLUMNS)]
         tail = ["", *self.recent, "Ctrl-C stops the nodes (data stays); again: at once"]

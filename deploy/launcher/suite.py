@@ -5,10 +5,13 @@ init.py's own logic), system (pytest, real processes), web (node --test, real ri
 Each part prints what failed and how long it took.
 """
 
+import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -20,6 +23,9 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 RESULTS = ROOT / "build" / "test-results"
 PART_TIMEOUT_S = 780
 JOBS = 2
+RING_START_TIMEOUT_S = 120
+HEAL_LIMIT_MS = "3000"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # A leak found at exit must fail the test whose process had it.
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
@@ -141,19 +147,62 @@ def part_system(full):
 
 
 def part_web(full):
+    """The pages in a headless browser: once over the mock gateway (odd answers that no real ring
+    gives on demand), once over a real ring that init.py started."""
     del full
     folder = ROOT / "tests" / "web"
     tests = sorted(str(path) for path in folder.glob("*.test.mjs"))
     if not tests:
         return Count()
     build.npm_ci(folder)
-    environment = {"CHORD_BUILD": str(ROOT / "build" / "asan")}
-    ran_well, output = command(["node", "--test", "--test-reporter=tap", *tests], "web.log",
-                               environment, show=False)
+    count = run_node_tests(tests, "web-mock", {"CHORD_MOCK": "1"})
+    with real_ring() as address:
+        count.add(run_node_tests(tests, "web", {"BASE_URL": address,
+                                                "HEAL_LIMIT_MS": HEAL_LIMIT_MS}))
+    return count
+
+
+def run_node_tests(tests, name, environment):
+    browser = next(filter(None, map(shutil.which, BROWSERS)), "")
+    ran_well, output = command(["node", "--test", "--test-reporter=tap", *tests], f"{name}.log",
+                               {"CHROMIUM": browser, **environment}, show=False)
     count = from_tap(output, ran_well)
+    print(f"{name}: {count}")
     if count.failed:
         print(output)
     return count
+
+
+@contextlib.contextmanager
+def real_ring():
+    """The default ring of five, started by init.py as people start it; gives its address."""
+    sys.path.insert(0, str(ROOT / "tests" / "system"))
+    from ports import PortBlock
+
+    ports = PortBlock()
+    log_path = RESULTS / "web-ring.log"
+    with tempfile.TemporaryDirectory(prefix="chord-web-") as data, open(log_path, "w+b") as log:
+        ring = subprocess.Popen(
+            [sys.executable, str(ROOT / "init.py"), "--json", "--build",
+             str(ROOT / "build" / "release"), "--host", "127.0.0.1", "--port", str(ports.port),
+             "--rpc-port", str(ports.rpc_port), "--data-dir", data],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            wait_for_ready(ring, log_path)
+            yield f"http://127.0.0.1:{ports.port}"
+        finally:
+            ring.terminate()
+            ring.wait()
+            ports.close()
+
+
+def wait_for_ready(ring, log_path):
+    deadline = time.monotonic() + RING_START_TIMEOUT_S
+    while '"event": "ready"' not in log_path.read_text(errors="replace"):
+        if ring.poll() is not None or time.monotonic() > deadline:
+            raise Refused("the ring for the page's tests did not start:\n"
+                          + log_path.read_text(errors="replace"))
+        time.sleep(0.1)
 
 
 PARTS = {"unit": part_unit, "launcher": part_launcher, "system": part_system, "web": part_web}
@@ -166,6 +215,15 @@ def timed(name, work):
     seconds = time.monotonic() - began
     print(f"== {name}: {result if result is not None else 'done'} in {seconds:.0f} s", flush=True)
     return result
+
+
+def guarded(part, full):
+    """A part that could not run at all counts as one failure; the others still run."""
+    try:
+        return part(full)
+    except Refused as refusal:
+        print(f"init.py: {refusal}", flush=True)
+        return Count(failed=1)
 
 
 def build_all():
@@ -184,7 +242,7 @@ def run(full, only):
         timed("build", build_all)
     for name, part in PARTS.items():
         if only in (None, name):
-            total.add(timed(name, lambda part=part: part(full)))
+            total.add(timed(name, lambda part=part: guarded(part, full)))
     print(f"All parts took {time.monotonic() - began:.0f} s; outputs are in {RESULTS}")
     if total.skipped:
         print(f"{total.skipped} tests were skipped")
