@@ -1,0 +1,582 @@
+/*
+ * Client requests. Any member coordinates: it runs what it leads, forwards the rest, range after
+ * range, each forwarded once. At the leader a write gets its version, goes to every member of the
+ * view, and is acknowledged when a majority of them has it on disk in this epoch.
+ *
+ * The core keeps no operations: the host gives them again with each RESUME.
+ */
+#include "state.h"
+
+enum { RETRY_MS = 25, RETRY_MS_MAX = 200, RESEND_MS = 300, MARGIN_MS = 30 };
+
+static void due(struct chord *chord, uint64_t when_ms) {
+    if (when_ms < chord->batches_ms) {
+        chord->batches_ms = when_ms;
+    }
+}
+
+static void set_waiting(struct chord *chord, struct batch *batch, uint64_t delay_ms) {
+    batch->state = BATCH_WAITING;
+    batch->retry_ms = chord->now_ms + delay_ms;
+    due(chord, batch->retry_ms);
+}
+
+static struct range *batch_range(struct chord *chord, struct batch *batch) {
+    struct range *range = range_at(chord, batch->range);
+    return range->used && range->serial == batch->range_serial ? range : NULL;
+}
+
+/* ---- the end ---- */
+
+static void reply(struct step *step, struct batch *batch, enum chord_code unfinished, bool hold) {
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.kind = CHORD_BATCH;
+    response.batch.hint = batch->hint;
+    response.batch.hops = batch->hops;
+    response.batch.stale = batch->stale;
+    response.batch.unfinished = unfinished;
+    response.retry_after_ms = unfinished == CHORD_UNAVAILABLE ? RETRY_MS_MAX : 0;
+    reply_send(step, batch->request_id, &response);
+    step->actions->items[step->actions->count - 1].send_reply.hold = hold;
+    batch->replied = true;
+}
+
+/* Frees the slot; answers first if that has not happened. */
+static void end(struct step *step, uint16_t index, enum chord_code unfinished) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = batch->state == BATCH_RUNNING ? batch_range(chord, batch) : NULL;
+    if (batch->writing && range != NULL) {
+        CHORD_ASSERT(range->writing > 0);
+        range->writing--;
+        chord->ranges_ms = chord->now_ms;
+    }
+    if (batch->keys_head != KEYS_NONE) {
+        keys_release(chord, index);
+        batches_wake(step);
+    }
+    if (!batch->replied) {
+        reply(step, batch, unfinished, false);
+    } else {
+        action_add(step, CHORD_ACTION_RELEASE)->request_id = batch->request_id;
+    }
+    batch->state = BATCH_FREE;
+}
+
+/* ---- at the leader ---- */
+
+static void hint_of(struct batch *batch, const struct chord_view *view) {
+    batch->hint.range = view->range;
+    batch->hint.epoch = view->epoch;
+    memcpy(batch->hint.address, view->members[view->leader].address, CHORD_ADDRESS_BYTES);
+}
+
+static void send_apply(struct step *step, uint16_t index, uint16_t member, const char *address) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct chord_request *request;
+    uint16_t slot = call_start(step, CALL_APPLY, index, batch->serial, member, address,
+                               chord->config.timing.data_timeout_ms, &request);
+    if (slot == NONE) {
+        if (member == NONE) {
+            change_abort(step, batch->range, "no room for another call");
+        } else {
+            leader_member_down(step, batch->range, member);
+        }
+        return;
+    }
+    call_at(chord, slot)->range = batch->range;
+    call_at(chord, slot)->range_serial = batch->range_serial;
+    request->kind = CHORD_APPLY;
+    request->rows.range = batch->slice.range;
+    request->rows.epoch = batch->slice.epoch;
+    step->actions->items[step->actions->count - 1].send_request.slice = batch->slice;
+    if (member != NONE) {
+        batch->sent |= 1ull << member;
+    }
+}
+
+static void send_applies(struct step *step, uint16_t index, struct range *range) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    uint16_t self = view_member(&range->view, chord->self.store_id);
+    for (uint16_t i = 0; i < range->view.members_count; i++) {
+        uint64_t me = 1ull << i;
+        if (i != self && (range->switched & me) && !((batch->acked | batch->sent) & me)) {
+            send_apply(step, index, i, range->view.members[i].address);
+        }
+    }
+    batch->resend_ms = chord->now_ms + RESEND_MS;
+    due(chord, batch->resend_ms);
+}
+
+/* Whether all operations of the slice can be taken now. */
+static bool keys_free_now(struct chord *chord, const struct chord_range *range,
+                          const struct chord_operation *operations, uint32_t count,
+                          uint32_t *writes, uint32_t *reads) {
+    *writes = *reads = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!chord_operation_in(&operations[i], range, chord->parameters.m)) {
+            continue;
+        }
+        if (keys_in_flight(chord, operations[i].hash)) {
+            return false;
+        }
+        *(operations[i].kind == CHORD_GET ? reads : writes) += 1;
+    }
+    return true;
+}
+
+static void store_slice(struct step *step, uint16_t index, enum chord_store_kind kind,
+                        enum store_purpose purpose) {
+    struct batch *batch = batch_at(step->chord, index);
+    struct chord_action *action;
+    if (store_start(step, kind, purpose, index, batch->serial, batch->request_id, &action) == 0) {
+        return;
+    }
+    action->store.slice = batch->slice;
+    *(kind == CHORD_STORE_READ_OPERATIONS ? &batch->reading : &batch->writing) = true;
+}
+
+static void take_keys(struct chord *chord, uint16_t index, const struct chord_operation *operations,
+                      uint32_t count) {
+    struct batch *batch = batch_at(chord, index);
+    for (uint32_t i = 0; i < count; i++) {
+        if (operations[i].kind != CHORD_GET &&
+            chord_operation_in(&operations[i], &batch->slice.range, chord->parameters.m)) {
+            CHORD_ASSERT(keys_take(chord, operations[i].hash, index));
+        }
+    }
+}
+
+static bool keys_room(const struct chord *chord, uint32_t writes) {
+    /* Every batch's keys together never pass the limit: count what is taken. */
+    return chord->keys_taken + writes <= chord->config.limits.keys_in_flight_max;
+}
+
+static void run_local(struct step *step, uint16_t index, uint16_t range_index,
+                      const struct chord_operation *operations, uint32_t count) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = range_at(chord, range_index);
+    uint32_t writes, reads;
+    hint_of(batch, &range->view);
+    if (!range->open || range->change.stage == CHANGE_DRAIN ||
+        !keys_free_now(chord, &range->view.range, operations, count, &writes, &reads)) {
+        set_waiting(chord, batch, RETRY_MS_MAX);
+        return;
+    }
+    if (writes > chord->config.limits.keys_in_flight_max) {
+        end(step, index, CHORD_RESOURCE_EXHAUSTED);
+        return;
+    }
+    if (!keys_room(chord, writes) || !action_room(step, 8u + range->view.members_count)) {
+        set_waiting(chord, batch, RETRY_MS);
+        return;
+    }
+    batch->state = BATCH_RUNNING;
+    batch->range = range_index;
+    batch->range_serial = range->serial;
+    batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
+                                        range->counter + 1};
+    batch->acked = batch->sent = 0;
+    batch->reading = batch->writing = batch->stored = false;
+    if (reads > 0) {
+        store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
+    }
+    if (writes > 0) {
+        store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE);
+    }
+    if ((reads > 0 && !batch->reading) || (writes > 0 && !batch->writing)) {
+        /* No room in the table of store operations: what was begun is done again. */
+        batch->writing = false;
+        set_waiting(chord, batch, RETRY_MS);
+        return;
+    }
+    if (writes > 0) {
+        range->counter += count;
+        range->writing++;
+        take_keys(chord, index, operations, count);
+        send_applies(step, index, range);
+        if (range->change.stage == CHANGE_LEARN && range->change.has_newcomer) {
+            send_apply(step, index, NONE, range->change.newcomer.address);
+        }
+    }
+}
+
+/* The slice is complete: on to the operations of other ranges, or the end. */
+static void slice_done(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = batch_range(chord, batch);
+    if (batch->writing && range != NULL) {
+        CHORD_ASSERT(range->writing > 0);
+        range->writing--;
+        if (range->change.stage == CHANGE_DRAIN) {
+            chord->ranges_ms = chord->now_ms;
+        }
+    }
+    batch->writing = false;
+    if (batch->keys_head != KEYS_NONE) {
+        keys_release(chord, index);
+        batches_wake(step);
+    }
+    action_add(step, CHORD_ACTION_FINISHED)->finished = batch->slice;
+    if (batch->replied) {
+        end(step, index, CHORD_OK);
+        return;
+    }
+    batch->state = BATCH_RESUMED;
+    action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
+}
+
+static void check_done(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = batch_range(chord, batch);
+    if (batch->state != BATCH_RUNNING || batch->reading || range == NULL) {
+        return;
+    }
+    if (!batch->writing ||
+        (batch->stored && bits_count(batch->acked) >= view_majority(&range->view))) {
+        slice_done(step, index);
+    }
+}
+
+void batch_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = batch_range(chord, batch);
+    if (batch->state != BATCH_RUNNING || range == NULL) {
+        return;
+    }
+    if (!ok) {
+        end(step, index, CHORD_INTERNAL);
+        return;
+    }
+    if (purpose == STORE_BATCH_READ) {
+        batch->reading = false;
+    } else {
+        batch->stored = true;
+        batch->acked |= 1ull << view_member(&range->view, chord->self.store_id);
+    }
+    check_done(step, index);
+}
+
+void batch_apply_done(struct step *step, const struct call *call,
+                      const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, call->range);
+    if (!range->used || range->serial != call->range_serial) {
+        return;
+    }
+    if (response != NULL && response->view.has_view) {
+        const struct chord_view *view = &response->view.view;
+        if (call->member != NONE) {
+            leader_member_down(step, call->range, call->member);
+        }
+        leader_wrong_view(step, call->range, view);
+        return;
+    }
+    if (call->member == NONE) {
+        if (response == NULL && range->change.stage != CHANGE_NONE) {
+            change_abort(step, call->range, "the newcomer missed a write");
+        }
+        return;
+    }
+    if (response == NULL) {
+        leader_member_down(step, call->range, call->member);
+    }
+    struct batch *batch = batch_at(chord, call->subject);
+    if (batch->state != BATCH_RUNNING || batch->serial != call->serial ||
+        batch->range_serial != call->range_serial) {
+        return;
+    }
+    batch->sent &= ~(1ull << call->member);
+    if (response != NULL) {
+        batch->acked |= 1ull << call->member;
+        check_done(step, call->subject);
+    }
+}
+
+/* The epoch is over for these: reads run again elsewhere, writes are unknown. */
+void batches_range_gone(struct step *step, uint16_t range, uint32_t serial) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
+        struct batch *batch = batch_at(chord, i);
+        if (batch->state != BATCH_RUNNING || batch->range != range ||
+            batch->range_serial != serial) {
+            continue;
+        }
+        if (batch->writing || batch->replied) {
+            end(step, i, CHORD_UNAVAILABLE);
+        } else {
+            set_waiting(chord, batch, RETRY_MS);
+        }
+    }
+}
+
+/* ---- coordination ---- */
+
+static void forward(struct step *step, uint16_t index, const char *address,
+                    const struct chord_range *range) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct chord_request *request;
+    uint64_t left_ms = batch->deadline_ms - chord->now_ms;
+    uint16_t slot = NONE;
+    if (!address_same(address, chord->self.address)) {
+        slot = call_start(step, CALL_FORWARD, index, batch->serial, NONE, address,
+                          left_ms > MARGIN_MS ? (uint32_t)(left_ms - MARGIN_MS) : 1, &request);
+    }
+    batch->hint.address[0] = '\0';
+    if (slot == NONE) {
+        set_waiting(chord, batch, RETRY_MS);
+        return;
+    }
+    batch->state = BATCH_FORWARDED;
+    request->kind = CHORD_BATCH;
+    request->batch.no_forward = true;
+    request->batch.stale = batch->stale;
+    step->actions->items[step->actions->count - 1].send_request.slice =
+        (struct chord_slice){batch->request_id, *range, 0, 0};
+}
+
+/* Not led here and not to be forwarded: say who leads, as far as this node knows. */
+static void not_owner(struct step *step, uint16_t index, uint16_t range_index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    const struct chord_peer *successor = successor_at(chord, 0);
+    if (range_index != NONE) {
+        hint_of(batch, &range_at(chord, range_index)->view);
+    } else if (successor != NULL) {
+        memset(&batch->hint, 0, sizeof batch->hint);
+        memcpy(batch->hint.address, successor->address, CHORD_ADDRESS_BYTES);
+    }
+    end(step, index, CHORD_OUT_OF_RANGE);
+}
+
+static void retry_later(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    uint64_t delay_ms = RETRY_MS * (1 + (uint64_t)batch->tries);
+    batch->tries++;
+    delay_ms = delay_ms > RETRY_MS_MAX ? RETRY_MS_MAX : delay_ms;
+    set_waiting(chord, batch, random_between(chord, delay_ms / 2, delay_ms));
+}
+
+static void run_stale(struct step *step, uint16_t index, uint16_t range_index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = range_at(chord, range_index);
+    batch->state = BATCH_RUNNING;
+    batch->range = range_index;
+    batch->range_serial = range->serial;
+    batch->writing = false;
+    batch->slice =
+        (struct chord_slice){batch->request_id, range->view.range, range->view.epoch, 0};
+    hint_of(batch, &range->view);
+    store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
+    if (!batch->reading) {
+        set_waiting(chord, batch, RETRY_MS);
+    }
+}
+
+/* One move of a batch whose operations are at hand. */
+static void batch_run(struct step *step, uint16_t index, const struct chord_operation *operations,
+                      uint32_t count) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    uint32_t first = 0;
+    while (first < count && operations[first].finished) {
+        first++;
+    }
+    if (first == count) {
+        end(step, index, CHORD_OK);
+        return;
+    }
+    if (chord->now_ms >= batch->deadline_ms) {
+        end(step, index, CHORD_UNAVAILABLE);
+        return;
+    }
+    struct chord_id id = id_from_hash(operations[first].hash, chord->parameters.m);
+    uint16_t range_index = range_find(chord, &id);
+    struct range *range = range_index != NONE ? range_at(chord, range_index) : NULL;
+    bool member = range != NULL && view_member(&range->view, chord->self.store_id) != NONE;
+    if (batch->stale && member && operations[first].kind == CHORD_GET) {
+        run_stale(step, index, range_index);
+    } else if (range != NULL && view_leads(chord, &range->view)) {
+        run_local(step, index, range_index, operations, count);
+    } else if (batch->no_forward) {
+        not_owner(step, index, range_index);
+    } else if (batch->hint.address[0] != '\0' && batch->hint.epoch != 0 &&
+               id_in_half_open(&batch->hint.range.lo, &id, &batch->hint.range.hi)) {
+        struct chord_hint hint = batch->hint;
+        forward(step, index, hint.address, &hint.range);
+    } else if (range != NULL && range->leader_lost_ms == 0) {
+        forward(step, index, range->view.members[range->view.leader].address, &range->view.range);
+    } else if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
+        end(step, index, CHORD_UNAVAILABLE);
+    } else {
+        batch->state = BATCH_LOOKING;
+        if (!lookup_start(step, LOOKUP_BATCH, &id, NULL, index, batch->serial, 0,
+                          batch->deadline_ms)) {
+            retry_later(step, index);
+        }
+    }
+}
+
+void batch_looked_up(struct step *step, uint16_t index, const struct chord_peer *owner,
+                     const struct chord_peer *before, uint16_t hops) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    batch->hops = (uint16_t)(batch->hops + hops);
+    bool self = owner != NULL && address_same(owner->address, chord->self.address);
+    if (owner == NULL) {
+        retry_later(step, index);
+    } else if (self) {
+        /* The ring says we own it, but no view is here yet: our successor led it before us. */
+        const struct chord_peer *successor = successor_at(chord, 0);
+        if (successor != NULL && batch->tries % 2 == 0) {
+            struct chord_range range = {before->id, owner->id};
+            forward(step, index, successor->address, &range);
+        } else {
+            retry_later(step, index);
+        }
+    } else {
+        struct chord_range range = {before->id, owner->id};
+        forward(step, index, owner->address, &range);
+    }
+}
+
+/* The host has finished what the reply finished; give it the rest. */
+void batch_forward_reply(struct step *step, uint16_t index, const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct chord_hint hint = response->batch.hint;
+    if (response->batch.finished > 0) {
+        batch->tries = 0;
+        batch->hint = hint;
+        batch->state = BATCH_RESUMED;
+        action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
+        return;
+    }
+    bool useful = hint.address[0] != '\0' && hint.epoch != 0 &&
+                  !address_same(hint.address, chord->self.address) && batch->tries % 3 != 2;
+    retry_later(step, index);
+    if (useful) {
+        batch->hint = hint;
+    } else {
+        batch->hint.address[0] = '\0';
+    }
+}
+
+void batch_forward_failure(struct step *step, uint16_t index) {
+    batch_at(step->chord, index)->hint.address[0] = '\0';
+    retry_later(step, index);
+}
+
+/* ---- arrival, time ---- */
+
+static uint16_t batch_find(struct chord *chord, uint64_t request_id) {
+    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
+        if (batch_at(chord, i)->state == BATCH_RESUMED &&
+            batch_at(chord, i)->request_id == request_id) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+static uint16_t batch_new(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
+        if (batch_at(chord, i)->state == BATCH_FREE) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    const struct chord_event *event = step->event;
+    uint16_t index = batch_find(chord, request_id);
+    if (index == NONE) {
+        index = batch_new(chord);
+        if (index == NONE) {
+            reply_code(step, request_id, CHORD_BATCH, CHORD_RESOURCE_EXHAUSTED, RETRY_MS);
+            return;
+        }
+        struct batch *batch = batch_at(chord, index);
+        memset(batch, 0, sizeof *batch);
+        batch->serial = serial_new(chord);
+        batch->request_id = request_id;
+        uint32_t timeout_ms = event->request.timeout_ms;
+        batch->deadline_ms = chord->now_ms + timeout_ms - timeout_ms / 10;
+        batch->no_forward = request->batch.no_forward;
+        batch->stale = request->batch.stale;
+        batch->keys_head = KEYS_NONE;
+        batch->state = BATCH_RESUMED;
+        due(chord, batch->deadline_ms);
+    }
+    batch_run(step, index, event->request.operations, event->request.operations_count);
+}
+
+void batches_wake(struct step *step) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
+        if (batch_at(chord, i)->state == BATCH_WAITING) {
+            batch_at(chord, i)->retry_ms = chord->now_ms;
+            chord->batches_ms = chord->now_ms;
+        }
+    }
+}
+
+static void batch_deadline(struct step *step, uint16_t index) {
+    struct batch *batch = batch_at(step->chord, index);
+    if (batch->state == BATCH_RUNNING && batch->writing) {
+        /* Its outcome is unknown to the client; it stays in flight until it is decided here. */
+        reply(step, batch, CHORD_UNAVAILABLE, true);
+        batch->deadline_ms = UINT64_MAX;
+    } else {
+        end(step, index, CHORD_UNAVAILABLE);
+    }
+}
+
+void batches_tick(struct step *step) {
+    struct chord *chord = step->chord;
+    if (chord->batches_ms > chord->now_ms) {
+        return;
+    }
+    chord->batches_ms = UINT64_MAX;
+    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
+        struct batch *batch = batch_at(chord, i);
+        if (batch->state == BATCH_FREE) {
+            continue;
+        }
+        if (!action_room(step, 48)) {
+            due(chord, chord->now_ms);
+            return;
+        }
+        if (batch->deadline_ms <= chord->now_ms) {
+            batch_deadline(step, i);
+        } else if (batch->state == BATCH_WAITING && batch->retry_ms <= chord->now_ms) {
+            batch->state = BATCH_RESUMED;
+            action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
+        }
+        if (batch->state == BATCH_RUNNING && batch->writing && batch->resend_ms <= chord->now_ms &&
+            batch_range(chord, batch) != NULL) {
+            send_applies(step, i, batch_range(chord, batch));
+        }
+        if (batch->state == BATCH_FREE) {
+            continue;
+        }
+        due(chord, batch->deadline_ms);
+        if (batch->state == BATCH_WAITING) {
+            due(chord, batch->retry_ms);
+        } else if (batch->state == BATCH_RUNNING && batch->writing) {
+            due(chord, batch->resend_ms);
+        }
+    }
+}

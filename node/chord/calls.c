@@ -1,0 +1,394 @@
+/*
+ * Own requests and store operations in flight, and where their outcomes go. An id is
+ * (generation, slot): a late or unknown one finds nothing and is ignored.
+ */
+#include "state.h"
+
+static uint64_t id_make(uint32_t generation, uint16_t slot) {
+    return (uint64_t)generation << 16 | (uint64_t)(slot + 1);
+}
+
+static uint16_t id_slot(uint64_t id, uint16_t slots) {
+    uint64_t slot = id & 0xffff;
+    return slot >= 1 && slot <= slots ? (uint16_t)(slot - 1) : NONE;
+}
+
+/* ---- calls ---- */
+
+static uint16_t call_free_slot(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.calls_max; i++) {
+        if (call_at(chord, i)->purpose == CALL_FREE) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+/* Fills the header and leaves the rest of *request to the caller. NONE: no call or action free. */
+uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subject, uint32_t serial,
+                    uint16_t member, const char *address, uint32_t timeout_ms,
+                    struct chord_request **request) {
+    struct chord *chord = step->chord;
+    uint16_t slot = call_free_slot(chord);
+    if (slot == NONE || !action_room(step, 8)) {
+        return NONE;
+    }
+    struct call *call = call_at(chord, slot);
+    call->purpose = purpose;
+    call->generation++;
+    call->subject = subject;
+    call->serial = serial;
+    call->member = member;
+    call->peer = NONE;
+    struct chord_action *action = action_add(step, CHORD_ACTION_SEND_REQUEST);
+    action->send_request.call_id = id_make(call->generation, slot);
+    memcpy(action->send_request.address, address, CHORD_ADDRESS_BYTES);
+    action->send_request.timeout_ms = timeout_ms;
+    memset(&action->send_request.slice, 0, sizeof action->send_request.slice);
+    *request = &action->send_request.request;
+    (*request)->has_sender = chord->self.incarnation != 0 && chord->parameters.m != 0 &&
+                             chord->state != CHORD_STATE_LEFT;
+    (*request)->sender = chord->self;
+    (*request)->target_incarnation = 0;
+    (*request)->has_ring_id = chord->parameters.m != 0;
+    memcpy((*request)->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES);
+    chord->messages_total++;
+    return slot;
+}
+
+/* A ring request to one life of a peer, with its own measured timeout. */
+uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct chord_peer *peer,
+                   enum chord_message_kind kind, struct chord_request **request) {
+    struct chord *chord = step->chord;
+    struct chord_request *ignored;
+    uint16_t index = peer_find(chord, peer);
+    const struct chord_timing *timing = &chord->config.timing;
+    uint32_t timeout_ms = index != NONE ? peer_timeout_ms(chord, index)
+                                        : (timing->silence_ms_min + timing->silence_ms_max) / 2;
+    request = request != NULL ? request : &ignored;
+    uint16_t slot = call_start(step, purpose, NONE, 0, NONE, peer->address, timeout_ms, request);
+    if (slot != NONE) {
+        (*request)->kind = kind;
+        (*request)->target_incarnation = peer->incarnation;
+        call_at(chord, slot)->peer = index;
+        call_at(chord, slot)->incarnation = peer->incarnation;
+    }
+    return slot;
+}
+
+static bool call_take(struct step *step, uint64_t call_id, struct call *taken) {
+    struct chord *chord = step->chord;
+    uint16_t slot = id_slot(call_id, chord->config.limits.calls_max);
+    if (slot == NONE) {
+        return false;
+    }
+    struct call *call = call_at(chord, slot);
+    if (call->purpose == CALL_FREE || id_make(call->generation, slot) != call_id) {
+        return false;
+    }
+    *taken = *call;
+    call->purpose = CALL_FREE;
+    return true;
+}
+
+static bool live_lookup(struct chord *chord, const struct call *call) {
+    return lookup_at(chord, call->subject)->purpose != LOOKUP_FREE &&
+           lookup_at(chord, call->subject)->serial == call->serial;
+}
+
+static bool live_range(struct chord *chord, uint16_t subject, uint32_t serial) {
+    return range_at(chord, subject)->used && range_at(chord, subject)->serial == serial;
+}
+
+static bool live_transfer(struct chord *chord, uint16_t subject, uint32_t serial) {
+    return transfer_at(chord, subject)->stage != TRANSFER_FREE &&
+           transfer_at(chord, subject)->serial == serial;
+}
+
+static bool live_batch(struct chord *chord, uint16_t subject, uint32_t serial) {
+    return batch_at(chord, subject)->state != BATCH_FREE &&
+           batch_at(chord, subject)->serial == serial;
+}
+
+static bool call_live(struct chord *chord, const struct call *call) {
+    switch (call->purpose) {
+    case CALL_JOIN:
+        return chord->join.open && chord->join.serial == call->serial;
+    case CALL_QUERY:
+        return chord->query.waiting && chord->query.serial == call->serial;
+    case CALL_GENESIS:
+        return chord->genesis.running && chord->genesis.serial == call->serial;
+    case CALL_LOOKUP:
+        return live_lookup(chord, call);
+    case CALL_WATCH:
+    case CALL_DECIDED:
+    case CALL_SYNC:
+        return live_range(chord, call->subject, call->serial);
+    case CALL_DIGEST:
+    case CALL_TRANSFER:
+        return live_transfer(chord, call->subject, call->serial);
+    case CALL_FORWARD:
+        return live_batch(chord, call->subject, call->serial);
+    default:
+        return true;
+    }
+}
+
+/* No answer, or one that says nothing. A verdict on the peer has been carried out before. */
+static void call_failed(struct step *step, const struct call *call) {
+    struct chord *chord = step->chord;
+    switch (call->purpose) {
+    case CALL_JOIN:
+        join_failure(step);
+        break;
+    case CALL_QUERY:
+        query_failure(step);
+        break;
+    case CALL_GENESIS:
+        genesis_failure(step, call->subject);
+        break;
+    case CALL_LOOKUP:
+        lookup_failure(step, call->subject);
+        break;
+    case CALL_CHECK_PREDECESSOR:
+        chord->checking_predecessor = false;
+        chord->check_predecessor_ms = chord->now_ms;
+        break;
+    case CALL_GRAVEYARD:
+        graveyard_failure(chord, call->subject);
+        break;
+    case CALL_WATCH:
+        replica_watch_reply(step, call->subject, call->member, NULL);
+        break;
+    case CALL_DECIDED:
+        leader_decided_reply(step, call->subject, call->member, NULL);
+        break;
+    case CALL_SYNC:
+        leader_sync_reply(step, call->subject, call->member, false);
+        break;
+    case CALL_DIGEST:
+    case CALL_TRANSFER:
+        transfer_failure(step, call->subject);
+        break;
+    case CALL_APPLY:
+        batch_apply_done(step, call, NULL);
+        break;
+    case CALL_FORWARD:
+        batch_forward_failure(step, call->subject);
+        break;
+    default:
+        break;
+    }
+}
+
+static void call_answered(struct step *step, const struct call *call,
+                          const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    switch (call->purpose) {
+    case CALL_JOIN:
+        join_reply(step, response);
+        break;
+    case CALL_QUERY:
+        query_reply(step, response);
+        break;
+    case CALL_GENESIS:
+        genesis_reply(step, call->subject);
+        break;
+    case CALL_LOOKUP:
+        lookup_reply(step, call->subject, response, step->event->reply.microseconds);
+        break;
+    case CALL_CHECK_PREDECESSOR:
+        chord->checking_predecessor = false;
+        break;
+    case CALL_GRAVEYARD:
+        graveyard_reply(step, call->subject, response);
+        break;
+    case CALL_WATCH:
+        replica_watch_reply(step, call->subject, call->member, response);
+        break;
+    case CALL_DECIDED:
+        leader_decided_reply(step, call->subject, call->member, response);
+        break;
+    case CALL_SYNC:
+        if (response->view.has_view) {
+            leader_wrong_view(step, call->subject, &response->view.view);
+        } else {
+            leader_sync_reply(step, call->subject, call->member, true);
+        }
+        break;
+    case CALL_DIGEST:
+    case CALL_TRANSFER:
+        transfer_reply(step, call->subject, response, step->event->reply.call_id);
+        break;
+    case CALL_APPLY:
+        batch_apply_done(step, call, response);
+        break;
+    case CALL_FORWARD:
+        batch_forward_reply(step, call->subject, response);
+        break;
+    default:
+        break;
+    }
+}
+
+/* The peer whose health a call tells, if its slot still holds that life. */
+static uint16_t call_health_peer(struct chord *chord, const struct call *call) {
+    return call->peer != NONE && peer_at(chord, call->peer)->peer.incarnation == call->incarnation
+               ? call->peer
+               : NONE;
+}
+
+void calls_reply(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_response *response = step->event->reply.response;
+    struct call call;
+    if (!call_take(step, step->event->reply.call_id, &call) || !call_live(chord, &call)) {
+        return;
+    }
+    uint16_t peer = call_health_peer(chord, &call);
+    if (response->gone && peer != NONE) {
+        peer_failed(step, &peer_at(chord, peer)->peer, "that life of it is over");
+    } else if (peer != NONE) {
+        peer_heard(chord, peer, step->event->reply.microseconds);
+    }
+    if (!call_live(chord, &call)) {
+        return;
+    }
+    if (response->gone || response->code != CHORD_OK) {
+        call_failed(step, &call);
+    } else {
+        call_answered(step, &call, response);
+    }
+}
+
+void calls_failure(struct step *step) {
+    struct chord *chord = step->chord;
+    struct call call;
+    if (!call_take(step, step->event->failure.call_id, &call)) {
+        return;
+    }
+    uint16_t peer = call_health_peer(chord, &call);
+    if (peer != NONE && !step->event->failure.refused) {
+        struct chord_peer silent = peer_at(chord, peer)->peer;
+        trace_peer(step, CHORD_WORD_SUSPECT, CHORD_LEVEL_DEBUG, "no answer from", &silent);
+        if (peer_silent(chord, peer)) {
+            peer_failed(step, &silent, "no answer from");
+        }
+    }
+    if (call_live(chord, &call)) {
+        call_failed(step, &call);
+    }
+}
+
+/* ---- store operations ---- */
+
+/* 0: no slot or action free. */
+uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
+                     uint16_t subject, uint32_t serial, uint64_t request_id,
+                     struct chord_action **action) {
+    struct chord *chord = step->chord;
+    uint16_t slot = NONE;
+    for (uint16_t i = 0; i < chord->config.limits.calls_max && slot == NONE; i++) {
+        if (store_at(chord, i)->purpose == STORE_FREE) {
+            slot = i;
+        }
+    }
+    if (slot == NONE || !action_room(step, 4)) {
+        return 0;
+    }
+    struct store_op *store = store_at(chord, slot);
+    store->purpose = purpose;
+    store->generation++;
+    store->subject = subject;
+    store->serial = serial;
+    store->request_id = request_id;
+    *action = action_add(step, CHORD_ACTION_STORE);
+    (*action)->store.store_op = id_make(store->generation, slot);
+    (*action)->store.kind = kind;
+    memset(&(*action)->store.slice, 0, sizeof (*action)->store.slice);
+    (*action)->store.slice.request_id = request_id;
+    return (*action)->store.store_op;
+}
+
+static void reply_stored(struct step *step, const struct store_op *store) {
+    bool ok = step->event->stored.ok;
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.code = ok ? CHORD_OK : CHORD_INTERNAL;
+    switch (store->purpose) {
+    case STORE_VIEWS_DECIDED:
+        response.kind = CHORD_DECIDED;
+        break;
+    case STORE_APPLY:
+        response.kind = CHORD_APPLY;
+        break;
+    case STORE_RANGE_READ:
+        response.kind = CHORD_TRANSFER_KEYS;
+        response.transfer.rows = step->event->stored.rows;
+        response.transfer.done = step->event->stored.done;
+        memcpy(response.transfer.last, step->event->stored.last, CHORD_ID_BYTES);
+        break;
+    default:
+        response.kind = CHORD_DIGEST;
+        response.digest.rows = step->event->stored.rows;
+        memcpy(response.digest.digest, step->event->stored.digest, CHORD_DIGEST_BYTES);
+        break;
+    }
+    reply_send(step, store->request_id, &response);
+}
+
+void stores_done(struct step *step) {
+    struct chord *chord = step->chord;
+    uint64_t id = step->event->stored.store_op;
+    uint16_t slot = id_slot(id, chord->config.limits.calls_max);
+    if (slot == NONE || store_at(chord, slot)->purpose == STORE_FREE ||
+        id_make(store_at(chord, slot)->generation, slot) != id) {
+        return;
+    }
+    struct store_op store = *store_at(chord, slot);
+    store_at(chord, slot)->purpose = STORE_FREE;
+    switch (store.purpose) {
+    case STORE_VIEWS:
+        leader_views_saved(step);
+        break;
+    case STORE_BATCH_READ:
+    case STORE_BATCH_WRITE:
+        if (live_batch(chord, store.subject, store.serial)) {
+            batch_stored(step, store.subject, store.purpose, step->event->stored.ok);
+        }
+        break;
+    case STORE_DIGEST_OWN:
+    case STORE_DROP:
+    case STORE_PULLED:
+        if (live_transfer(chord, store.subject, store.serial)) {
+            transfer_stored(step, store.subject);
+        }
+        break;
+    case STORE_VIEWS_DECIDED:
+        leader_views_saved(step);
+        reply_stored(step, &store);
+        break;
+    default:
+        reply_stored(step, &store);
+        break;
+    }
+}
+
+/* ---- replies ---- */
+
+void reply_send(struct step *step, uint64_t request_id, const struct chord_response *response) {
+    struct chord_action *action = action_add(step, CHORD_ACTION_SEND_REPLY);
+    action->send_reply.request_id = request_id;
+    action->send_reply.hold = false;
+    action->send_reply.response = *response;
+}
+
+void reply_code(struct step *step, uint64_t request_id, enum chord_message_kind kind,
+                enum chord_code code, uint32_t retry_after_ms) {
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.kind = kind;
+    response.code = code;
+    response.retry_after_ms = retry_after_ms;
+    reply_send(step, request_id, &response);
+}

@@ -1,0 +1,395 @@
+/*
+ * How the leader of a range changes its view: give a part or all of it to the ring's owner, add or
+ * replace a member, drop one that leaves, merge two ranges of its own. Always the same three steps:
+ * the newcomer learns everything, writes pause until none is in flight, the next view is decided.
+ * So no view ever holds an empty member.
+ */
+#include "state.h"
+
+enum {
+    RETRY_MS = 500,
+    DRAIN_MS = 5000,
+    LEARN_MS = 600000,
+    STABLE_MS = 100, /* a predecessor this old may be given its range */
+};
+
+void change_abort(struct step *step, uint16_t index, const char *note) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    if (range->change.stage == CHANGE_NONE) {
+        return;
+    }
+    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, note, &range->view);
+    memset(&range->change, 0, sizeof range->change);
+    range->change_retry_ms = chord->now_ms + RETRY_MS;
+    batches_wake(step);
+}
+
+/* ---- the plan ---- */
+
+static bool adjacent(struct chord *chord, struct range *range, struct range *next) {
+    if (next == range || !next->used || !view_leads(chord, &next->view) || !next->open ||
+        next->change.stage != CHANGE_NONE || !id_equal(&range->view.range.hi, &next->view.range.lo) ||
+        next->view.members_count != range->view.members_count) {
+        return false;
+    }
+    for (uint16_t i = 0; i < next->view.members_count; i++) {
+        if (view_member(&range->view, next->view.members[i].store_id) == NONE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct range *merge_partner(struct chord *chord, struct range *range) {
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        struct range *next = range_at(chord, i);
+        if (adjacent(chord, range, next) && owns(chord, &next->view.range.hi)) {
+            return next;
+        }
+    }
+    return NULL;
+}
+
+/* Who should hold a range of ours: self and the first successors that are not leaving. */
+static uint16_t desired_members(struct chord *chord, struct chord_member desired[]) {
+    uint16_t count = 0;
+    if (chord->state == CHORD_STATE_MEMBER) {
+        member_of_peer(&chord->self, &desired[count++]);
+    }
+    for (uint16_t i = 0; i < chord->successors_count && count < chord->parameters.replicas; i++) {
+        const struct chord_peer *peer = successor_at(chord, i);
+        if (!peer_leaving(chord, peer->store_id)) {
+            member_of_peer(peer, &desired[count++]);
+        }
+    }
+    return count;
+}
+
+static bool listed(const struct chord_member *members, uint16_t count, const uint8_t *store_id) {
+    for (uint16_t i = 0; i < count; i++) {
+        if (memcmp(members[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first desired one that is no member. */
+static bool missing_member(const struct chord_view *view, const struct chord_member *desired,
+                           uint16_t count, struct chord_member *missing) {
+    for (uint16_t i = 0; i < count; i++) {
+        if (view_member(view, desired[i].store_id) == NONE) {
+            *missing = desired[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A seat to free: of the dead first, then of those who leave, then any not desired. */
+static bool extra_member(struct chord *chord, struct range *range,
+                         const struct chord_member *desired, uint16_t count,
+                         struct chord_member *extra) {
+    int best = -1;
+    for (uint16_t i = 0; i < range->view.members_count; i++) {
+        const struct chord_member *member = &range->view.members[i];
+        bool self = memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0;
+        if (self || listed(desired, count, member->store_id)) {
+            continue;
+        }
+        int rank = range->switched & 1ull << i ? 0 : 2;
+        rank += peer_leaving(chord, member->store_id) ? 1 : 0;
+        if (rank > best) {
+            best = rank;
+            *extra = *member;
+        }
+    }
+    return best >= 0;
+}
+
+/* (lo, cut] to the predecessor, which owns it on the ring. */
+static bool plan_give(struct chord *chord, struct range *range, struct change *change) {
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    const struct chord_range *interval = &range->view.range;
+    if (predecessor == NULL || peer_leaving(chord, predecessor->store_id) ||
+        chord->now_ms < chord->predecessor_since_ms + STABLE_MS) {
+        return false;
+    }
+    if (id_in_open(&interval->lo, &predecessor->id, &interval->hi)) {
+        change->cut = predecessor->id;
+    } else if (!id_in_half_open(&predecessor->id, &interval->hi, &chord->self.id)) {
+        change->cut = interval->hi;
+    } else {
+        return false;
+    }
+    member_of_peer(predecessor, &change->leader);
+    uint16_t seat = view_member(&range->view, predecessor->store_id);
+    change->has_newcomer = seat == NONE || !(range->synced & 1ull << seat);
+    change->newcomer = change->leader;
+    return true;
+}
+
+/* Self leaves: the successor leads, and where there is one a further successor takes the seat. */
+static bool plan_hand_over(struct chord *chord, struct range *range, struct change *change) {
+    struct chord_member desired[CHORD_REPLICAS_MAX];
+    uint16_t count = desired_members(chord, desired);
+    if (count == 0) {
+        return false;
+    }
+    change->cut = range->view.range.hi;
+    change->leader = desired[0];
+    change->has_leaver = true;
+    member_of_peer(&chord->self, &change->leaver);
+    if (view_member(&range->view, desired[0].store_id) == NONE) {
+        change->has_newcomer = true;
+        change->newcomer = desired[0];
+    } else {
+        change->has_newcomer = missing_member(&range->view, desired, count, &change->newcomer);
+    }
+    return true;
+}
+
+static bool plan_members(struct chord *chord, struct range *range, struct change *change) {
+    struct chord_member desired[CHORD_REPLICAS_MAX];
+    uint16_t count = desired_members(chord, desired);
+    bool missing = missing_member(&range->view, desired, count, &change->newcomer);
+    bool extra = extra_member(chord, range, desired, count, &change->leaver);
+    bool full = range->view.members_count >= chord->parameters.replicas;
+    bool leaves = extra && peer_leaving(chord, change->leaver.store_id);
+    for (uint16_t i = 0; i < range->view.members_count && extra && !leaves; i++) {
+        /* A dead seat goes without replacement only to let somebody leave. */
+        leaves = peer_leaving(chord, range->view.members[i].store_id);
+    }
+    change->cut = range->view.range.hi;
+    member_of_peer(&chord->self, &change->leader);
+    change->has_newcomer = missing;
+    change->has_leaver = extra && ((missing && full) || (!missing && leaves));
+    return change->has_newcomer || change->has_leaver;
+}
+
+static void plan_merge(struct step *step, struct range *range) {
+    struct chord *chord = step->chord;
+    struct range *next = merge_partner(chord, range);
+    if (next == NULL) {
+        return;
+    }
+    range->change.stage = CHANGE_DRAIN;
+    range->change.merge = true;
+    range->change.deadline_ms = chord->now_ms + DRAIN_MS;
+    next->change = range->change;
+    next->change.merge = false; /* waits for the lower one */
+    chord->ranges_ms = chord->now_ms;
+}
+
+static void learn(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    struct chord_request *request;
+    if (call_start(step, CALL_SYNC, index, range->serial, NONE, range->change.newcomer.address,
+                   chord->config.timing.sync_timeout_ms, &request) == NONE) {
+        memset(&range->change, 0, sizeof range->change);
+        range->change_retry_ms = chord->now_ms + RETRY_MS;
+        return;
+    }
+    request->kind = CHORD_SYNC;
+    request->rows.range = (struct chord_range){range->view.range.lo, range->change.cut};
+    request->rows.epoch = range->view.epoch;
+    request->rows.replace = true;
+    trace_view(step, CHORD_WORD_SYNC, CHORD_LEVEL_DEBUG, "a newcomer learns", &range->view);
+}
+
+void change_plan(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    struct change change;
+    if (range->change_retry_ms > chord->now_ms) {
+        return;
+    }
+    memset(&change, 0, sizeof change);
+    bool planned = false;
+    if (chord->state == CHORD_STATE_LEAVING) {
+        planned = plan_hand_over(chord, range, &change);
+    } else if (chord->state == CHORD_STATE_MEMBER) {
+        planned = plan_give(chord, range, &change) || plan_members(chord, range, &change);
+        if (!planned) {
+            plan_merge(step, range);
+            return;
+        }
+    }
+    if (!planned) {
+        return;
+    }
+    range->change = change;
+    if (change.has_newcomer) {
+        range->change.stage = CHANGE_LEARN;
+        range->change.deadline_ms = chord->now_ms + LEARN_MS;
+        learn(step, index);
+    } else {
+        range->change.stage = CHANGE_DRAIN;
+        range->change.deadline_ms = chord->now_ms + DRAIN_MS;
+        change_advance(step, index);
+    }
+}
+
+void change_learned(struct step *step, uint16_t index, bool ok) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    if (range->change.stage != CHANGE_LEARN) {
+        return;
+    }
+    if (!ok) {
+        change_abort(step, index, "the newcomer could not learn");
+        return;
+    }
+    range->change.stage = CHANGE_DRAIN;
+    range->change.deadline_ms = chord->now_ms + DRAIN_MS;
+    change_advance(step, index);
+}
+
+/* ---- the decision ---- */
+
+static void seat_remove(struct chord_view *view, uint16_t seat) {
+    view->members_count--;
+    memmove(&view->members[seat], &view->members[seat + 1],
+            sizeof view->members[0] * (size_t)(view->members_count - seat));
+}
+
+/* The members of the part that changes: the leader first, then the others in their order. */
+static void next_members(struct chord *chord, const struct change *change, struct chord_view *view) {
+    uint16_t seat = change->has_leaver ? view_member(view, change->leaver.store_id) : NONE;
+    if (seat != NONE) {
+        seat_remove(view, seat);
+    }
+    if (change->has_newcomer && view_member(view, change->newcomer.store_id) == NONE) {
+        if (view->members_count >= chord->parameters.replicas) {
+            view->members_count--; /* the farthest */
+        }
+        view->members[view->members_count++] = change->newcomer;
+    }
+    seat = view_member(view, change->leader.store_id);
+    CHORD_ASSERT(seat != NONE);
+    struct chord_member leader = view->members[seat];
+    memmove(&view->members[1], &view->members[0], sizeof leader * seat);
+    view->members[0] = leader;
+    view->leader = 0;
+}
+
+/* What the leader knows of its members' copies stays true in the next epoch; the newcomer has
+ * learned everything. */
+static void install(struct step *step, const struct chord_view *next, const struct range *old,
+                    const struct change *change) {
+    struct chord *chord = step->chord;
+    uint16_t index;
+    CHORD_ASSERT(range_install(step, next, &index));
+    if (!view_leads(chord, next)) {
+        return;
+    }
+    struct range *range = range_at(chord, index);
+    for (uint16_t i = 0; i < next->members_count; i++) {
+        uint16_t seat = view_member(&old->view, next->members[i].store_id);
+        bool learned = change->has_newcomer && memcmp(change->newcomer.store_id,
+                                                      next->members[i].store_id,
+                                                      CHORD_STORE_ID_BYTES) == 0;
+        if (learned || (seat != NONE && old->synced & 1ull << seat)) {
+            range->synced |= 1ull << i;
+        }
+    }
+}
+
+/* Everybody who was or is a member is told of the whole decision. */
+static void tell(struct step *step, const struct chord_view *old, const struct chord_view *next,
+                 const struct chord_view *other) {
+    struct chord *chord = step->chord;
+    uint16_t index = range_find(chord, &next->range.hi);
+    if (index == NONE) {
+        return;
+    }
+    for (uint16_t i = 0; i < old->members_count; i++) {
+        if (!address_same(old->members[i].address, chord->self.address)) {
+            leader_send_decided(step, index, NONE, old->members[i].address, other);
+        }
+    }
+    for (uint16_t i = 0; i < next->members_count; i++) {
+        if (view_member(old, next->members[i].store_id) == NONE) {
+            leader_send_decided(step, index, NONE, next->members[i].address, other);
+        }
+    }
+}
+
+static void decide(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range old = *range_at(chord, index);
+    struct chord_view lower = old.view;
+    struct chord_view upper = old.view;
+    bool split = !id_equal(&old.change.cut, &old.view.range.hi);
+    lower.epoch = upper.epoch = old.view.epoch + 1;
+    lower.settled = upper.settled = true;
+    lower.range.hi = old.change.cut;
+    upper.range.lo = old.change.cut;
+    next_members(chord, &old.change, &lower);
+    install(step, &lower, &old, &old.change);
+    if (split) {
+        struct change none = {0};
+        install(step, &upper, &old, &none);
+    }
+    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, split ? "split; led by" : "next view; led by",
+               &lower);
+    views_save(step, STORE_VIEWS, 0);
+    tell(step, &old.view, &lower, split ? &upper : NULL);
+}
+
+static void decide_merge(struct step *step, uint16_t index, struct range *next) {
+    struct chord *chord = step->chord;
+    struct range old = *range_at(chord, index);
+    struct change none = {0};
+    struct chord_view joint = old.view;
+    joint.range.hi = next->view.range.hi;
+    joint.epoch = (old.view.epoch > next->view.epoch ? old.view.epoch : next->view.epoch) + 1;
+    joint.settled = true;
+    /* A copy is complete in the joint range only if it was in both. */
+    for (uint16_t i = 0; i < old.view.members_count; i++) {
+        uint16_t seat = view_member(&next->view, old.view.members[i].store_id);
+        if (seat == NONE || !(next->synced & 1ull << seat)) {
+            old.synced &= ~(1ull << i);
+        }
+    }
+    install(step, &joint, &old, &none);
+    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, "merged two ranges; led by", &joint);
+    views_save(step, STORE_VIEWS, 0);
+    tell(step, &old.view, &joint, NULL);
+}
+
+static void advance_merge(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        struct range *next = range_at(chord, i);
+        if (next->used && next != range && next->change.stage == CHANGE_DRAIN &&
+            id_equal(&range->view.range.hi, &next->view.range.lo)) {
+            if (range->writing == 0 && next->writing == 0) {
+                decide_merge(step, index, next);
+            }
+            return;
+        }
+    }
+    change_abort(step, index, "the other range is gone; no merge");
+}
+
+void change_advance(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    if (chord->now_ms > range->change.deadline_ms) {
+        change_abort(step, index, "the change took too long");
+        return;
+    }
+    bool waits_for_lower = !range->change.merge && range->change.leader.address[0] == '\0';
+    if (range->change.stage != CHANGE_DRAIN || waits_for_lower || !action_room(step, 80)) {
+        return;
+    }
+    if (range->change.merge) {
+        advance_merge(step, index);
+    } else if (range->writing == 0) {
+        decide(step, index);
+    }
+}

@@ -1,0 +1,320 @@
+/*
+ * The Chord core: one ring member as a pure state machine.
+ *
+ * chord_step(state, event) -> actions. The core asks for no time, entropy, memory, disk or
+ * network: time comes with the event, randomness is a seed in the state, everything else is an
+ * action for the host. Same seed and same events give the same actions, bit for bit. The state is
+ * one block of chord_size() bytes without pointers, so a copy of the block is a snapshot.
+ *
+ * The ring follows Zave, "Reasoning about identifier spaces: How to make Chord correct" (TSE
+ * 2017); lookups and fingers Stoica et al. (SIGCOMM 2001), sections 4 and 5; ranges and views the
+ * data protocol in README.md beside this file.
+ *
+ * Duties of the host, in this order:
+ *  1. chord_init on zeroed memory; chord_restore_view for each stored view; then START.
+ *  2. Give events one at a time, each with the current now_ms (monotonic, never backwards).
+ *  3. Carry out the actions of a step in order before the next step.
+ *  4. Answer each SEND_REQUEST with exactly one REPLY or FAILURE, each STORE with one STORED,
+ *     each DERIVE_ID with one ID_DERIVED.
+ *  5. Keep the rows or operations of a request until its SEND_REPLY, or, when that says `hold`,
+ *     until RELEASE; those of a REPLY to TRANSFER_KEYS until the STORE that names it.
+ *     When a forwarded BATCH ends in FAILURE that is not `refused`, its writes are finished with
+ *     UNKNOWN; its reply's final results finish the operations they belong to.
+ *  6. STOREs take effect in order; STORED with success means synced to disk.
+ *  7. Give TICK when chord_deadline() is reached.
+ */
+#ifndef CHORD_H
+#define CHORD_H
+
+#include "message.h"
+
+#include <stddef.h>
+
+enum {
+    CHORD_ACTIONS_MAX = 128,  /* of one step */
+    CHORD_TRACES_MAX = 32,    /* of one step; more are dropped and counted */
+    CHORD_SEEDS_MAX = 16,
+    CHORD_BATCH_OPERATIONS_MAX = 65536,
+};
+
+/* How much of each kind of thing one node holds. Sizes chord_size(). */
+struct chord_limits {
+    uint16_t peers_max;     /* distinct peers known, >= 2 N + 16 */
+    uint16_t views_max;     /* ranges held at once */
+    uint16_t calls_max;     /* own requests in flight */
+    uint16_t lookups_max;   /* lookups in flight */
+    uint16_t paths_max;     /* of these, how many may record their path */
+    uint16_t batches_max;   /* client requests in flight */
+    uint16_t transfers_max; /* pulls in flight */
+    uint32_t keys_in_flight_max; /* keys being written by this leader */
+};
+
+/* Everything periodic, in milliseconds. */
+struct chord_timing {
+    uint32_t stabilize_period_ms;
+    uint32_t fix_fingers_period_ms;
+    uint32_t check_predecessor_period_ms; /* also: members watch their leaders */
+    uint32_t silence_ms_min, silence_ms_max; /* bounds of one measured request timeout */
+    uint32_t range_period_ms;
+    uint32_t graveyard_period_ms;
+    uint32_t data_timeout_ms; /* Apply, Digest, TransferKeys */
+    uint32_t sync_timeout_ms; /* a whole range to a newcomer */
+};
+extern const struct chord_timing chord_timing_default;
+
+struct chord_config {
+    struct chord_limits limits;
+    struct chord_timing timing;
+    uint64_t seed;
+    char address[CHORD_ADDRESS_BYTES];
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+};
+
+/* ---- events ---- */
+
+enum chord_event_kind {
+    CHORD_EVENT_START = 1,
+    CHORD_EVENT_REQUEST,
+    CHORD_EVENT_REPLY,
+    CHORD_EVENT_FAILURE,
+    CHORD_EVENT_DISCONNECTED,
+    CHORD_EVENT_TICK,
+    CHORD_EVENT_STORED,
+    CHORD_EVENT_ID_DERIVED,
+    CHORD_EVENT_JOIN,
+    CHORD_EVENT_LEAVE,
+};
+
+struct chord_address {
+    char text[CHORD_ADDRESS_BYTES];
+};
+
+/* What a node must know of itself to come back; CHORD_STORE_IDENTITY writes it. */
+struct chord_identity {
+    uint64_t incarnation; /* of the life that ended; 0 = never started */
+    uint32_t salt;
+    struct chord_id id;
+    struct chord_parameters parameters; /* m 0 = never in a ring */
+    bool formed;
+    bool left; /* has left the ring on purpose */
+    uint16_t known_count;
+    struct chord_peer known[CHORD_REPLICAS_MAX]; /* last known members */
+};
+
+enum chord_operation_kind { CHORD_GET = 1, CHORD_PUT, CHORD_DELETE };
+
+/* One operation of a batch, as far as the core needs it. */
+struct chord_operation {
+    enum chord_operation_kind kind;
+    bool finished; /* has its final result */
+    uint8_t hash[CHORD_ID_BYTES];
+};
+
+struct chord_event {
+    enum chord_event_kind kind;
+    uint64_t now_ms;
+    union {
+        struct {
+            struct chord_identity stored; /* incarnation 0: a fresh database */
+            bool create;                  /* fresh: make a ring when there are no seeds */
+            struct chord_parameters wanted; /* ring_id for a new ring; m, n, replicas 0 = any */
+            uint16_t seeds_count;
+            struct chord_address seeds[CHORD_SEEDS_MAX];
+        } start;
+        struct {
+            uint64_t request_id; /* the host's, unique while open; never 0 */
+            uint32_t timeout_ms;
+            const struct chord_request *request;
+            const struct chord_operation *operations; /* BATCH; valid during the step */
+            uint32_t operations_count;
+        } request; /* also answers RESUME: the same request_id again */
+        struct {
+            uint64_t call_id;
+            uint64_t microseconds;
+            const struct chord_response *response;
+        } reply;
+        struct {
+            uint64_t call_id;
+            bool refused; /* the remote answered, but with an error of the RPC layer */
+        } failure;
+        struct chord_address disconnected; /* an established connection to it closed */
+        struct {
+            uint64_t store_op;
+            bool ok;
+            uint64_t rows; /* READ_RANGE, DIGEST */
+            bool done;     /* READ_RANGE: nothing lies beyond */
+            uint8_t last[CHORD_ID_BYTES]; /* READ_RANGE: hash of the last row */
+            uint8_t digest[CHORD_DIGEST_BYTES];
+        } stored;
+        struct {
+            bool found;
+            uint32_t salt;
+            struct chord_id id;
+        } id_derived;
+        struct {
+            uint16_t seeds_count; /* 0: the members known from before */
+            struct chord_address seeds[CHORD_SEEDS_MAX];
+        } join;
+    };
+};
+
+/* ---- actions ---- */
+
+enum chord_action_kind {
+    CHORD_ACTION_SEND_REQUEST = 1,
+    CHORD_ACTION_SEND_REPLY,
+    CHORD_ACTION_RELEASE,
+    CHORD_ACTION_RESUME,
+    CHORD_ACTION_FINISHED,
+    CHORD_ACTION_STORE,
+    CHORD_ACTION_DERIVE_ID,
+    CHORD_ACTION_LEFT,
+    CHORD_ACTION_REFUSED,
+};
+
+enum chord_store_kind {
+    CHORD_STORE_IDENTITY = 1, /* `identity`; no STORED is awaited */
+    CHORD_STORE_VIEWS,        /* the whole table, as chord_view_at gives it now */
+    CHORD_STORE_WRITE_OPERATIONS, /* of `request_id` in `range`, unfinished puts and deletes: row i
+                                     of the batch gets version (epoch, counter + i) */
+    CHORD_STORE_READ_OPERATIONS,  /* of `request_id` in `range`, unfinished gets */
+    CHORD_STORE_WRITE_ROWS,       /* those that request `request_id` (APPLY) carries */
+    CHORD_STORE_WRITE_PULLED,     /* those that the reply to call `request_id` carries */
+    CHORD_STORE_READ_RANGE,       /* for the reply to `request_id` (TRANSFER_KEYS) */
+    CHORD_STORE_DIGEST,           /* of `range` */
+    CHORD_STORE_DROP_RANGE,
+};
+
+/* Which operations of a batch an action is about: unfinished, with ids in the range. */
+struct chord_slice {
+    uint64_t request_id; /* 0: the action carries no operations */
+    struct chord_range range;
+    uint64_t epoch;
+    uint64_t counter;
+};
+
+/* The core's trace words, the same in log, dashboard, simulator and model. */
+#define CHORD_WORDS(X)                                                                             \
+    X(START, start) X(CREATE, create) X(JOIN, join) X(ADMIT, admit) X(GENESIS, genesis)            \
+    X(MEMBER, member) X(STABILIZE, stabilize) X(NOTIFY, notify) X(RECTIFY, rectify)                \
+    X(SUSPECT, suspect) X(FAILURE, failure) X(FIX_FINGERS, fix_fingers)                            \
+    X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge) X(LEAVE, leave) X(LEFT, left)          \
+    X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide)              \
+    X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused) X(RECREATE, recreate)        \
+    X(LOOKUP, lookup)
+
+enum chord_word {
+#define X(upper, lower) CHORD_WORD_##upper,
+    CHORD_WORDS(X)
+#undef X
+        CHORD_WORDS_COUNT
+};
+const char *chord_word_text(enum chord_word word);
+
+enum chord_level { CHORD_LEVEL_DEBUG = 1, CHORD_LEVEL_INFO, CHORD_LEVEL_WARN };
+
+struct chord_trace {
+    enum chord_word word;
+    enum chord_level level;
+    const char *note;                  /* a constant */
+    char address[CHORD_ADDRESS_BYTES]; /* "" = none */
+    bool has_id, has_range;
+    struct chord_id id;
+    struct chord_range range;
+    uint64_t epoch; /* 0 = none */
+    uint64_t count; /* 0 = none */
+};
+
+struct chord_action {
+    enum chord_action_kind kind;
+    union {
+        struct {
+            uint64_t call_id;
+            char address[CHORD_ADDRESS_BYTES];
+            uint32_t timeout_ms;
+            struct chord_slice slice; /* APPLY: rows to send; BATCH: operations to forward */
+            struct chord_request request;
+        } send_request;
+        struct {
+            uint64_t request_id;
+            bool hold; /* RELEASE follows */
+            struct chord_response response;
+        } send_reply;
+        uint64_t request_id; /* RELEASE, RESUME: give this request again */
+        struct chord_slice finished; /* what STORE recorded for these operations is final */
+        struct {
+            uint64_t store_op; /* 0: no STORED is awaited */
+            enum chord_store_kind kind;
+            struct chord_slice slice;
+            struct chord_identity identity;
+        } store;
+        struct {
+            uint32_t salt_first;
+            unsigned m;
+            bool has_target; /* find the salt whose id is `target`; else take salt_first */
+            struct chord_id target;
+        } derive_id;
+        const char *refused; /* why this node may not be in the ring */
+    };
+};
+
+struct chord_actions {
+    uint16_t count;
+    uint16_t traces_count;
+    uint32_t traces_dropped;
+    struct chord_action items[CHORD_ACTIONS_MAX];
+    struct chord_trace traces[CHORD_TRACES_MAX];
+};
+
+/* ---- the machine ---- */
+
+struct chord;
+
+/* Bytes of one state block. */
+size_t chord_size(const struct chord_limits *limits);
+/* `memory` is zeroed, 16-byte aligned, chord_size() long. Returns it as the state. */
+struct chord *chord_init(void *memory, const struct chord_config *config);
+/* A view that this store held when it stopped; before START. False: no room. */
+bool chord_restore_view(struct chord *chord, const struct chord_view *view);
+/* One step. Clears and fills `actions`. */
+void chord_step(struct chord *chord, const struct chord_event *event, struct chord_actions *actions);
+/* When the next TICK is due; UINT64_MAX = none. */
+uint64_t chord_deadline(const struct chord *chord);
+
+/* ---- reading the state, for dashboards, stores and checkers ---- */
+
+struct chord_status {
+    struct chord_peer self;
+    enum chord_node_state state;
+    struct chord_parameters parameters;
+    bool formed, has_predecessor;
+    uint32_t salt;
+    uint32_t survives_failures;
+    struct chord_peer predecessor;
+    struct chord_peer_list successors;
+    const char *warning; /* "" = all is well */
+    uint64_t maintenance_messages_total;
+};
+void chord_read_status(const struct chord *chord, struct chord_status *status);
+/* False: finger `index` is not known yet. */
+bool chord_finger_at(const struct chord *chord, unsigned index, struct chord_peer *peer);
+
+/* The values are those of chord.v1.RangeState. */
+enum chord_range_state {
+    CHORD_RANGE_NONE,
+    CHORD_RANGE_REPLICA,
+    CHORD_RANGE_SETTLING,
+    CHORD_RANGE_OPEN,
+    CHORD_RANGE_CHANGING,
+    CHORD_RANGE_RETIRED,
+};
+uint16_t chord_views_count(const struct chord *chord);
+/* View `index` with its state and, at the leader, the copies known to be complete (else 0). */
+const struct chord_view *chord_view_at(const struct chord *chord, uint16_t index,
+                                       enum chord_range_state *state, unsigned *copies);
+
+/* Whether operation `operation` belongs to a slice of that range. Pure; for hosts. */
+bool chord_operation_in(const struct chord_operation *operation, const struct chord_range *range,
+                        unsigned m);
+
+#endif

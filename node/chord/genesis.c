@@ -1,0 +1,230 @@
+/*
+ * Genesis: the corrected protocol begins with an ideal ring of N+1 members (Zave 2017, section
+ * 4.4), so until there are that many one authority admits joiners one at a time and hands the full
+ * ordered list to all. The same brings a ring back after all of it was stopped.
+ */
+#include "state.h"
+
+enum { FAILURES_MAX = 6 };
+
+/* The whole ring belongs to its first member. */
+static void first_view(struct step *step) {
+    struct chord *chord = step->chord;
+    struct chord_view view;
+    uint16_t index;
+    memset(&view, 0, sizeof view);
+    view.range.lo = view.range.hi = chord->self.id;
+    view.epoch = 1;
+    view.settled = true;
+    view.members_count = 1;
+    member_of_peer(&chord->self, &view.members[0]);
+    CHORD_ASSERT(range_add(chord, &view, &index));
+    views_save(step, STORE_VIEWS, 0);
+}
+
+void genesis_create(struct step *step, bool fresh) {
+    struct chord *chord = step->chord;
+    chord->serial_admission = true;
+    memcpy(chord->creator, chord->self.address, CHORD_ADDRESS_BYTES);
+    chord->successors_count = 0;
+    chord->predecessor = NONE;
+    if (fresh) {
+        first_view(step);
+        trace_peer(step, CHORD_WORD_CREATE, CHORD_LEVEL_INFO, "created a new ring", &chord->self);
+    } else {
+        trace_peer(step, CHORD_WORD_RECREATE, CHORD_LEVEL_INFO,
+                   "no member is left running; making the ring again", &chord->self);
+    }
+    join_done(step, "first member");
+}
+
+/* True: it is this node. The creator while it lives, then the lowest id of the list. */
+bool genesis_authority(struct chord *chord, struct chord_peer *authority) {
+    *authority = chord->self;
+    if (address_same(chord->creator, chord->self.address)) {
+        return true;
+    }
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        const struct chord_peer *peer = successor_at(chord, i);
+        if (address_same(peer->address, chord->creator)) {
+            *authority = *peer;
+            return false;
+        }
+        if (id_compare(&peer->id, &authority->id) < 0) {
+            *authority = *peer;
+        }
+    }
+    if (peer_same(authority, &chord->self)) {
+        memcpy(chord->creator, chord->self.address, CHORD_ADDRESS_BYTES);
+        return true;
+    }
+    return false;
+}
+
+static void insert_sorted(struct chord_peer_list *list, const struct chord_peer *peer) {
+    uint16_t at = list->count;
+    CHORD_ASSERT(list->count < CHORD_REPLICAS_MAX);
+    while (at > 0 && id_compare(&peer->id, &list->items[at - 1].id) < 0) {
+        list->items[at] = list->items[at - 1];
+        at--;
+    }
+    list->items[at] = *peer;
+    list->count++;
+}
+
+/* Makes the members of the list around `self` its successors and predecessor. */
+static void adopt(struct step *step, const struct chord_peer_list *members) {
+    struct chord *chord = step->chord;
+    struct chord_peer_list rest;
+    uint16_t self = NONE;
+    for (uint16_t i = 0; i < members->count; i++) {
+        if (peer_same(&members->items[i], &chord->self)) {
+            self = i;
+        }
+    }
+    CHORD_ASSERT(self != NONE);
+    if (members->count == 1) {
+        return;
+    }
+    rest.count = 0;
+    for (uint16_t i = 2; i < members->count; i++) {
+        rest.items[rest.count++] = members->items[(self + i) % members->count];
+    }
+    successors_adopt(step, &members->items[(self + 1) % members->count], &rest);
+    predecessor_set(step, &members->items[(self + members->count - 1) % members->count]);
+}
+
+static bool complete(struct chord *chord, const struct chord_peer_list *members) {
+    return members->count >= chord->parameters.n + 1;
+}
+
+static void finish(struct step *step, const struct chord_peer_list *members, bool formed) {
+    struct chord *chord = step->chord;
+    adopt(step, members);
+    if (formed) {
+        chord->formed = true;
+        chord->serial_admission = false;
+        trace_add(step, CHORD_WORD_GENESIS, CHORD_LEVEL_INFO, "the ring is formed")->count =
+            members->count;
+        identity_save(step);
+    }
+}
+
+static bool send_list(struct step *step, uint16_t member) {
+    struct chord *chord = step->chord;
+    struct genesis *genesis = &chord->genesis;
+    struct chord_request *request;
+    uint16_t slot =
+        call_start(step, CALL_GENESIS, member, genesis->serial, NONE,
+                   genesis->members.items[member].address,
+                   chord->config.timing.silence_ms_max, &request);
+    if (slot == NONE) {
+        return false;
+    }
+    request->kind = CHORD_GENESIS;
+    request->target_incarnation = genesis->members.items[member].incarnation;
+    request->genesis.members = genesis->members;
+    request->genesis.formed = complete(chord, &genesis->members);
+    return true;
+}
+
+enum chord_join_result genesis_admit(struct step *step, const struct chord_peer *joiner) {
+    struct chord *chord = step->chord;
+    struct genesis *genesis = &chord->genesis;
+    if (genesis->running || chord->state != CHORD_STATE_MEMBER ||
+        chord->successors_count + 2u > CHORD_REPLICAS_MAX) {
+        return CHORD_JOIN_WAIT;
+    }
+    struct chord_peer_list members;
+    members.count = 0;
+    insert_sorted(&members, &chord->self);
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        if (!address_same(successor_at(chord, i)->address, joiner->address)) {
+            insert_sorted(&members, successor_at(chord, i));
+        }
+    }
+    for (uint16_t i = 0; i < members.count; i++) {
+        if (id_equal(&members.items[i].id, &joiner->id)) {
+            return CHORD_JOIN_ID_IN_USE;
+        }
+    }
+    insert_sorted(&members, joiner);
+    genesis->running = true;
+    genesis->failures = 0;
+    genesis->answered = 0;
+    genesis->members = members;
+    genesis->serial = serial_new(chord);
+    trace_peer(step, CHORD_WORD_GENESIS, CHORD_LEVEL_INFO, "admitting", joiner);
+    for (uint16_t i = 0; i < members.count; i++) {
+        if (peer_same(&members.items[i], &chord->self)) {
+            genesis->answered |= 1ull << i;
+        } else if (!send_list(step, i)) {
+            genesis->running = false;
+        }
+    }
+    return CHORD_JOIN_WAIT;
+}
+
+void genesis_reply(struct step *step, uint16_t member) {
+    struct genesis *genesis = &step->chord->genesis;
+    genesis->answered |= 1ull << member;
+    if (bits_count(genesis->answered) == genesis->members.count) {
+        genesis->running = false;
+        finish(step, &genesis->members, complete(step->chord, &genesis->members));
+    }
+}
+
+/* Those that took the list and miss somebody repair it as after any failure. */
+void genesis_failure(struct step *step, uint16_t member) {
+    struct genesis *genesis = &step->chord->genesis;
+    if (++genesis->failures >= FAILURES_MAX || !send_list(step, member)) {
+        genesis->running = false;
+        trace_peer(step, CHORD_WORD_GENESIS, CHORD_LEVEL_WARN, "gave up the round: no answer from",
+                   &genesis->members.items[member]);
+    }
+}
+
+void genesis_forget(struct step *step, const struct chord_peer *peer) {
+    struct genesis *genesis = &step->chord->genesis;
+    for (uint16_t i = 0; genesis->running && i < genesis->members.count; i++) {
+        if (peer_same(&genesis->members.items[i], peer)) {
+            genesis->running = false;
+        }
+    }
+}
+
+static bool list_valid(struct chord *chord, const struct chord_peer_list *members) {
+    bool self = false;
+    for (uint16_t i = 0; i < members->count; i++) {
+        const struct chord_peer *peer = &members->items[i];
+        self = self || peer_same(peer, &chord->self);
+        if (!peer_valid(chord, peer) ||
+            (i > 0 && id_compare(&members->items[i - 1].id, &peer->id) >= 0)) {
+            return false;
+        }
+    }
+    return self;
+}
+
+void on_genesis(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    struct chord_response response = {.kind = CHORD_GENESIS};
+    bool joining = chord->state == CHORD_STATE_JOINING;
+    bool member = chord->state == CHORD_STATE_MEMBER && chord->serial_admission;
+    if (!(joining || member) || !list_valid(chord, &request->genesis.members)) {
+        response.gone = true;
+        reply_send(step, request_id, &response);
+        return;
+    }
+    memcpy(chord->creator, request->sender.address, CHORD_ADDRESS_BYTES);
+    if (joining) {
+        chord->serial_admission = true;
+        chord->successors_count = 0;
+        chord->predecessor = NONE;
+    }
+    finish(step, &request->genesis.members, request->genesis.formed);
+    if (joining) {
+        join_done(step, "joined");
+    }
+    reply_send(step, request_id, &response);
+}

@@ -1,0 +1,533 @@
+/*
+ * Joining: find the place, be admitted by the successor there, start with its list (Zave 2017,
+ * join: J1 to J3). A failed step clears everything and begins again; nothing is half joined.
+ * Also the return of a node, alone or with its whole ring, and the choice of an id at small M.
+ */
+#include "state.h"
+
+enum {
+    ROUND_MS = 250,        /* between two rounds over all seeds */
+    RETRY_MS = 150,        /* after a step that failed */
+    ROUNDS_BEFORE_RECREATE = 2,
+    ROUNDS_PATIENCE = 60,  /* then a lower id that does not act is no longer waited for */
+    WALKED_MAX = 1 << 16,
+};
+
+static void join_later(struct chord *chord, enum join_stage stage, uint64_t delay_ms) {
+    chord->join.stage = stage;
+    chord->join.open = false;
+    chord->join.retry_ms = chord->now_ms + (delay_ms > 0 ? jitter(chord, delay_ms) : 0);
+}
+
+static void seed_add(struct join *join, const char *address, const char *own) {
+    for (uint16_t i = 0; i < join->seeds_count; i++) {
+        if (address_same(join->seeds[i].text, address)) {
+            return;
+        }
+    }
+    if (join->seeds_count < CHORD_SEEDS_MAX && address[0] != '\0' && !address_same(address, own)) {
+        memcpy(join->seeds[join->seeds_count++].text, address, CHORD_ADDRESS_BYTES);
+    }
+}
+
+static void derive(struct step *step) {
+    struct chord *chord = step->chord;
+    struct chord_action *action = action_add(step, CHORD_ACTION_DERIVE_ID);
+    action->derive_id.salt_first = chord->salt;
+    action->derive_id.m = chord->parameters.m;
+    action->derive_id.has_target = chord->join.has_target;
+    action->derive_id.target = chord->join.target;
+    chord->join.stage = JOIN_DERIVE;
+    chord->join.open = true;
+}
+
+static void refuse(struct step *step, const char *reason) {
+    struct chord_action *action = action_add(step, CHORD_ACTION_REFUSED);
+    action->refused = reason;
+    step->chord->join.stage = JOIN_IDLE;
+    trace_add(step, CHORD_WORD_REFUSED, CHORD_LEVEL_WARN, reason);
+}
+
+/* The first start of this process: who we were, and whom to ask. */
+static void load(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_event *event = step->event;
+    chord->stored = event->start.stored;
+    chord->wanted = event->start.wanted;
+    chord->create = event->start.create;
+    chord->self.incarnation = chord->stored.incarnation;
+    chord->parameters = chord->stored.parameters;
+    chord->salt = chord->stored.salt;
+    chord->self.id = chord->stored.id;
+    chord->formed = chord->stored.formed;
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && view_leads(chord, &range->view)) {
+            leader_lead(step, i, "restarted; leads again");
+        }
+    }
+    chord->ranges_ms = chord->now_ms;
+}
+
+/* START, or JOIN of a node that has left. */
+void join_start(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_event *event = step->event;
+    struct join *join = &chord->join;
+    bool start = event->kind == CHORD_EVENT_START;
+    if (!start && chord->state != CHORD_STATE_LEFT) {
+        return;
+    }
+    memset(join, 0, sizeof *join);
+    if (start) {
+        load(step);
+    }
+    uint16_t count = start ? event->start.seeds_count : event->join.seeds_count;
+    const struct chord_address *seeds = start ? event->start.seeds : event->join.seeds;
+    bool was_member = chord->parameters.m != 0;
+    for (uint16_t i = 0; was_member && i < chord->stored.known_count; i++) {
+        seed_add(join, chord->stored.known[i].address, chord->self.address);
+    }
+    for (uint16_t i = 0; i < count && i < CHORD_SEEDS_MAX; i++) {
+        seed_add(join, seeds[i].text, chord->self.address);
+    }
+    chord->self.incarnation++;
+    chord->state = CHORD_STATE_JOINING;
+    join->restarting = start && was_member && !chord->stored.left;
+    join->started_ms = chord->now_ms;
+    join_later(chord, JOIN_PING, 0);
+    struct chord_trace *trace = trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_INFO,
+                                          was_member ? "returning to the ring" : "joining");
+    trace->count = join->seeds_count;
+    if (was_member) {
+        identity_save(step);
+    } else if (start && chord->create && join->seeds_count == 0) {
+        join->creating = true;
+        chord->parameters = chord->wanted;
+        derive(step);
+    }
+}
+
+static bool parameters_agree(const struct chord_parameters *wanted,
+                             const struct chord_parameters *have) {
+    return (wanted->m == 0 || wanted->m == have->m) && (wanted->n == 0 || wanted->n == have->n) &&
+           (wanted->replicas == 0 || wanted->replicas == have->replicas);
+}
+
+static bool parameters_valid(const struct chord_parameters *parameters) {
+    return parameters->m >= CHORD_M_MIN && parameters->m <= CHORD_M_MAX && parameters->n >= 1 &&
+           parameters->n <= CHORD_SUCCESSORS_MAX && parameters->replicas >= 1 &&
+           parameters->replicas <= parameters->n + 1;
+}
+
+/* ---- the steps ---- */
+
+static uint16_t ask(struct step *step, const struct chord_peer *peer, const char *address,
+                    enum chord_message_kind kind) {
+    struct chord *chord = step->chord;
+    struct chord_request *request;
+    uint32_t timeout_ms = chord->config.timing.silence_ms_max;
+    uint16_t slot = call_start(step, CALL_JOIN, NONE, 0, NONE,
+                               peer != NULL ? peer->address : address, timeout_ms, &request);
+    chord->join.open = slot != NONE;
+    if (slot == NONE) {
+        join_later(chord, chord->join.stage, RETRY_MS);
+        return NONE;
+    }
+    request->kind = kind;
+    request->target_incarnation = peer != NULL ? peer->incarnation : 0;
+    chord->join.serial = serial_new(chord);
+    call_at(chord, slot)->serial = chord->join.serial;
+    return slot;
+}
+
+static void look_up(struct step *step) {
+    struct chord *chord = step->chord;
+    chord->join.stage = JOIN_LOOKUP;
+    chord->join.open = true;
+    if (!lookup_start(step, LOOKUP_JOIN, &chord->self.id, &chord->join.via, NONE, 0, 0,
+                      chord->now_ms + 10000)) {
+        join_later(chord, JOIN_PING, RETRY_MS);
+    }
+}
+
+static void known_bit(struct chord *chord, const char *address, bool lower) {
+    for (uint16_t i = 0; i < chord->stored.known_count; i++) {
+        if (address_same(chord->stored.known[i].address, address)) {
+            chord->join.answered |= 1ull << i;
+            chord->join.lower_answered |= lower;
+        }
+    }
+}
+
+/* Nobody is a member: once a majority of the members known last answers, the lowest id makes the
+ * ring again. Data is safe meanwhile, only views decide. */
+static void round_end(struct step *step) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    unsigned members = chord->stored.known_count + 1u;
+    bool majority = bits_count(join->answered) + 1 > members / 2;
+    bool lowest = !join->lower_answered || join->rounds > ROUNDS_PATIENCE;
+    join->rounds++;
+    if (join->restarting && majority && lowest && join->rounds >= ROUNDS_BEFORE_RECREATE) {
+        genesis_create(step, false);
+        return;
+    }
+    if (join->rounds % 20 == 0) {
+        trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_WARN, "no member of a ring answers yet")->count =
+            join->seeds_count;
+    }
+    join->seed = 0;
+    join->answered = 0;
+    join->lower_answered = false;
+    join_later(chord, JOIN_PING, ROUND_MS);
+}
+
+static void next_seed(struct step *step) {
+    struct chord *chord = step->chord;
+    chord->join.seed++;
+    if (chord->join.seed >= chord->join.seeds_count) {
+        round_end(step);
+    } else {
+        join_later(chord, JOIN_PING, 0);
+    }
+}
+
+static void on_seed_reply(struct step *step, const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    const struct chord_parameters *parameters = &response->ping.parameters;
+    bool ours = chord->parameters.m == 0 || memcmp(parameters->ring_id, chord->parameters.ring_id,
+                                                   CHORD_RING_ID_BYTES) == 0;
+    if (!ours || !parameters_valid(parameters)) {
+        next_seed(step);
+        return;
+    }
+    if (response->ping.state != CHORD_STATE_MEMBER) {
+        bool lower = id_compare(&response->ping.self.id, &chord->self.id) < 0;
+        if (response->ping.state == CHORD_STATE_JOINING) {
+            known_bit(chord, response->ping.self.address, lower);
+        }
+        next_seed(step);
+        return;
+    }
+    if (!parameters_agree(&chord->wanted, parameters)) {
+        chord->parameters = *parameters;
+        refuse(step, "the ring's M, N or REPLICAS differ from the values given here");
+        return;
+    }
+    bool known = chord->parameters.m != 0;
+    chord->parameters = *parameters;
+    chord->join.via = response->ping.self;
+    if (known && chord->join.collisions == 0) {
+        look_up(step);
+    } else {
+        derive(step);
+    }
+}
+
+void join_derived(struct step *step) {
+    struct chord *chord = step->chord;
+    if (chord->join.stage != JOIN_DERIVE) {
+        return;
+    }
+    if (!step->event->id_derived.found) {
+        refuse(step, "no salt gives a free id");
+        return;
+    }
+    chord->self.id = step->event->id_derived.id;
+    chord->salt = step->event->id_derived.salt;
+    if (chord->join.creating) {
+        genesis_create(step, true);
+    } else {
+        look_up(step);
+    }
+}
+
+/* Another member has our id: another salt, or at small M a walk to a free id. */
+static void collision(struct step *step) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    struct chord_trace *trace =
+        trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_INFO, "the id is in use; taking another");
+    trace->has_id = true;
+    trace->id = chord->self.id;
+    join->collisions++;
+    join->has_target = false;
+    if (join->collisions >= COLLISIONS_BEFORE_WALK && chord->parameters.m <= WALK_M_MAX) {
+        join->walk_at = join->successor;
+        join->walk_first = join->successor.id;
+        join->walk_last = join->successor.id;
+        memset(&join->gap, 0, sizeof join->gap);
+        join->walk_whole = false;
+        join->walked = 0;
+        join_later(chord, JOIN_WALK, 0);
+        return;
+    }
+    chord->salt++;
+    derive(step);
+}
+
+void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
+                    const struct chord_peer *before, const struct chord_peer_list *successors) {
+    struct chord *chord = step->chord;
+    (void)before;
+    (void)successors;
+    if (chord->join.stage != JOIN_LOOKUP) {
+        return;
+    }
+    if (!found || address_same(owner->address, chord->self.address)) {
+        /* Our former life is still in a list: the lookup has told its holder that it is over. */
+        join_later(chord, JOIN_PING, RETRY_MS);
+        chord->join.seed = 0;
+        return;
+    }
+    chord->join.successor = *owner;
+    if (id_equal(&owner->id, &chord->self.id)) {
+        collision(step);
+        return;
+    }
+    chord->join.stage = JOIN_ASK;
+    ask(step, owner, NULL, CHORD_JOIN);
+}
+
+static void walk_gap(struct chord *chord, const struct chord_id *from, const struct chord_id *to) {
+    struct chord_id gap = id_distance(from, to, chord->parameters.m);
+    if (id_compare(&gap, &chord->join.gap) > 0) {
+        chord->join.gap = gap;
+        chord->join.gap_from = *from;
+    }
+}
+
+static void walk_end(struct step *step) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    struct chord_id zero = {{0}};
+    struct chord_id one = id_add_power(&zero, 0, chord->parameters.m);
+    if (!join->walk_whole && id_compare(&join->gap, &one) <= 0) {
+        refuse(step, "the ring is full: every one of the 2^M ids is taken");
+        return;
+    }
+    struct chord_id from = join->walk_whole ? join->walk_first : join->gap_from;
+    struct chord_id to = from;
+    for (int i = CHORD_ID_BYTES - 1, carry = 0; i >= 0; i--) {
+        carry += from.bytes[i] + join->gap.bytes[i];
+        to.bytes[i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+    join->target = id_middle(&from, &to, chord->parameters.m);
+    join->has_target = true;
+    chord->salt = 0;
+    derive(step);
+}
+
+static void on_walk_reply(struct step *step, const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    const struct chord_peer_list *list = &response->ring.successors;
+    if (response->ring.busy) {
+        join_later(chord, JOIN_WALK, 4);
+        return;
+    }
+    join->walk_whole = list->count == 0 && id_equal(&join->walk_first, &join->walk_last);
+    for (uint16_t i = 0; i < list->count; i++) {
+        const struct chord_id *id = &list->items[i].id;
+        if (id_in_half_open(&join->walk_last, &join->walk_first, id) &&
+            !id_equal(&join->walk_last, &join->walk_first)) {
+            walk_gap(chord, &join->walk_last, &join->walk_first);
+            walk_end(step);
+            return;
+        }
+        walk_gap(chord, &join->walk_last, id);
+        join->walk_last = *id;
+        join->walk_at = list->items[i];
+    }
+    if (list->count == 0) {
+        walk_gap(chord, &join->walk_last, &join->walk_first);
+        walk_end(step);
+    } else if (++join->walked > WALKED_MAX) {
+        join_later(chord, JOIN_PING, ROUND_MS);
+    } else {
+        ask(step, &join->walk_at, NULL, CHORD_GET_SUCCESSORS);
+    }
+}
+
+void join_done(struct step *step, const char *note) {
+    struct chord *chord = step->chord;
+    chord->join.stage = JOIN_IDLE;
+    chord->join.open = false;
+    chord->state = CHORD_STATE_MEMBER;
+    chord->finger_next = 0;
+    chord->fingers_fresh = false;
+    chord->stabilize_ms = chord->now_ms;
+    chord->fix_fingers_ms = chord->now_ms + 50;
+    chord->check_predecessor_ms =
+        chord->now_ms + jitter(chord, chord->config.timing.check_predecessor_period_ms);
+    chord->graveyard_ms = chord->now_ms + chord->config.timing.graveyard_period_ms;
+    chord->ranges_ms = chord->now_ms;
+    trace_peer(step, CHORD_WORD_MEMBER, CHORD_LEVEL_INFO, note, &chord->self);
+    identity_save(step);
+}
+
+static void on_ask_reply(struct step *step, const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    switch (response->join.result) {
+    case CHORD_JOIN_ADMITTED:
+        chord->formed = chord->formed || response->join.formed;
+        chord->serial_admission = false;
+        chord->predecessor = NONE;
+        chord->successors_count = 0;
+        successors_adopt(step, &chord->join.successor, &response->join.successors);
+        if (chord->successors_count == 0) {
+            join_later(chord, JOIN_PING, RETRY_MS);
+            return;
+        }
+        join_done(step, "joined");
+        break;
+    case CHORD_JOIN_REDIRECT:
+        if (!peer_valid(chord, &response->join.authority)) {
+            join_failure(step);
+            return;
+        }
+        chord->join.successor = response->join.authority;
+        chord->join.stage = JOIN_ASK;
+        ask(step, &chord->join.successor, NULL, CHORD_JOIN);
+        break;
+    case CHORD_JOIN_ID_IN_USE:
+        collision(step);
+        break;
+    case CHORD_JOIN_WAIT:
+        join_later(chord, JOIN_ASK, response->retry_after_ms > 0 ? response->retry_after_ms : 50);
+        break;
+    default:
+        join_failure(step);
+        break;
+    }
+}
+
+void join_reply(struct step *step, const struct chord_response *response) {
+    step->chord->join.open = false;
+    switch (step->chord->join.stage) {
+    case JOIN_PING:
+        on_seed_reply(step, response);
+        break;
+    case JOIN_WALK:
+        on_walk_reply(step, response);
+        break;
+    case JOIN_ASK:
+        on_ask_reply(step, response);
+        break;
+    default:
+        break;
+    }
+}
+
+void join_failure(struct step *step) {
+    struct chord *chord = step->chord;
+    chord->join.open = false;
+    if (chord->join.stage == JOIN_PING) {
+        next_seed(step);
+    } else {
+        chord->join.seed = 0;
+        join_later(chord, JOIN_PING, RETRY_MS);
+    }
+}
+
+void join_tick(struct step *step) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    if (join->stage == JOIN_IDLE || join->open || join->retry_ms > chord->now_ms) {
+        return;
+    }
+    switch (join->stage) {
+    case JOIN_PING:
+        if (join->seeds_count == 0) {
+            round_end(step);
+        } else {
+            ask(step, NULL, join->seeds[join->seed].text, CHORD_PING);
+        }
+        break;
+    case JOIN_WALK:
+        ask(step, &join->walk_at, NULL, CHORD_GET_SUCCESSORS);
+        break;
+    case JOIN_ASK:
+        ask(step, &join->successor, NULL, CHORD_JOIN);
+        break;
+    default:
+        join_later(chord, JOIN_PING, RETRY_MS);
+        break;
+    }
+}
+
+/* ---- the admitting side ---- */
+
+static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
+    if (id_equal(&joiner->id, &chord->self.id)) {
+        return true;
+    }
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        const struct chord_peer *peer = &peer_at(chord, i)->peer;
+        if (peer->incarnation != 0 && id_equal(&peer->id, &joiner->id) &&
+            !address_same(peer->address, joiner->address)) {
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < ADMITTED_MAX; i++) {
+        if (chord->admitted[i].until_ms > chord->now_ms &&
+            id_equal(&chord->admitted[i].peer.id, &joiner->id) &&
+            !address_same(chord->admitted[i].peer.address, joiner->address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Until the joiner has notified us its id counts as taken: of two racers the second is refused. */
+static void admitted_add(struct chord *chord, const struct chord_peer *joiner) {
+    unsigned slot = 0;
+    for (unsigned i = 1; i < ADMITTED_MAX; i++) {
+        if (chord->admitted[i].until_ms < chord->admitted[slot].until_ms) {
+            slot = i;
+        }
+    }
+    chord->admitted[slot].peer = *joiner;
+    chord->admitted[slot].until_ms = chord->now_ms + 3000;
+}
+
+static enum chord_join_result admit(struct step *step, const struct chord_peer *joiner) {
+    struct chord *chord = step->chord;
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    if (id_taken(chord, joiner)) {
+        return CHORD_JOIN_ID_IN_USE;
+    }
+    if (chord->state != CHORD_STATE_MEMBER) {
+        return CHORD_JOIN_NOT_SUCCESSOR;
+    }
+    if (predecessor != NULL && !id_in_open(&predecessor->id, &joiner->id, &chord->self.id)) {
+        return CHORD_JOIN_NOT_SUCCESSOR;
+    }
+    admitted_add(chord, joiner);
+    trace_peer(step, CHORD_WORD_ADMIT, CHORD_LEVEL_INFO, "admitted before self", joiner);
+    return CHORD_JOIN_ADMITTED;
+}
+
+void on_join(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.kind = CHORD_JOIN;
+    response.join.formed = chord->formed;
+    struct chord_peer authority;
+    if (!chord->serial_admission) {
+        response.join.result = admit(step, &request->sender);
+        if (response.join.result == CHORD_JOIN_ADMITTED) {
+            successors_list(chord, &response.join.successors);
+        }
+    } else if (genesis_authority(chord, &authority)) {
+        response.join.result = genesis_admit(step, &request->sender);
+        response.retry_after_ms = 50;
+    } else {
+        response.join.result = CHORD_JOIN_REDIRECT;
+        response.join.authority = authority;
+    }
+    reply_send(step, request_id, &response);
+}

@@ -1,0 +1,274 @@
+/*
+ * What the leader of a view does (the data protocol): make its members switch, make their copies
+ * equal before the first answer, keep them equal, take over when a leader is lost.
+ */
+#include "state.h"
+
+enum { RETRY_MS = 400 };
+
+static struct range *led(struct chord *chord, uint16_t index) {
+    struct range *range = range_at(chord, index);
+    return range->used && view_leads(chord, &range->view) ? range : NULL;
+}
+
+static uint64_t bit(uint16_t member) {
+    return 1ull << member;
+}
+
+/* Owner change: same range, same members, the next epoch, leader = self. In this stage the
+ * candidate decides alone; it opens only when a majority has switched, and a member switches only
+ * once per epoch, so two leaders of one epoch cannot both open. */
+void leader_lead(struct step *step, uint16_t index, const char *note) {
+    struct chord *chord = step->chord;
+    struct chord_view view = range_at(chord, index)->view;
+    uint16_t self = view_member(&view, chord->self.store_id);
+    CHORD_ASSERT(self != NONE);
+    view.epoch++;
+    view.leader = self;
+    view.settled = false;
+    range_remove(step, index);
+    CHORD_ASSERT(range_add(chord, &view, &index));
+    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, note, &view);
+    views_save(step, STORE_VIEWS, 0);
+    chord->ranges_ms = chord->now_ms;
+}
+
+/* The table of views is on disk: this store has switched in all it leads. */
+void leader_views_saved(struct step *step) {
+    struct chord *chord = step->chord;
+    CHORD_ASSERT(chord->views_saving > 0);
+    chord->views_saving--;
+    for (uint16_t i = 0; i < chord->config.limits.views_max && chord->views_saving == 0; i++) {
+        struct range *range = led(chord, i);
+        if (range != NULL) {
+            uint16_t self = view_member(&range->view, chord->self.store_id);
+            range->switched |= bit(self);
+            range->merged |= bit(self);
+            range->synced |= bit(self);
+        }
+    }
+    chord->ranges_ms = chord->now_ms;
+}
+
+/* ---- members switch ---- */
+
+bool leader_send_decided(struct step *step, uint16_t index, uint16_t member, const char *address,
+                         const struct chord_view *other) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    struct chord_request *request;
+    if (call_start(step, CALL_DECIDED, index, range->serial, member, address,
+                   chord->config.timing.silence_ms_max, &request) == NONE) {
+        return false;
+    }
+    request->kind = CHORD_DECIDED;
+    request->decided.count = other != NULL ? 2 : 1;
+    request->decided.views[0] = range->view;
+    if (other != NULL) {
+        request->decided.views[1] = *other;
+    }
+    return true;
+}
+
+void leader_wrong_view(struct step *step, uint16_t index, const struct chord_view *view) {
+    struct chord *chord = step->chord;
+    struct range *range = led(chord, index);
+    uint16_t installed;
+    if (range == NULL || view->members_count == 0 || view->leader >= view->members_count) {
+        return;
+    }
+    range->calling = 0;
+    if (view->epoch < range->view.epoch || !ranges_overlap(&view->range, &range->view.range)) {
+        return; /* that member has not switched yet; Decided goes out again */
+    }
+    if (view->epoch > range->view.epoch) {
+        if (range_install(step, view, &installed)) {
+            views_save(step, STORE_VIEWS, 0);
+        }
+        return;
+    }
+    /* Two candidates of one epoch: the earlier seat goes on with the next epoch, the other yields
+     * by waiting for it. */
+    uint16_t self = view_member(&range->view, chord->self.store_id);
+    uint16_t rival = view_member(&range->view, view->members[view->leader].store_id);
+    if (rival == NONE || self < rival) {
+        leader_lead(step, index, "two candidates; leads in the next epoch");
+    } else if (rival != self) {
+        struct chord_view theirs = range->view;
+        theirs.leader = rival;
+        range_remove(step, index);
+        CHORD_ASSERT(range_add(chord, &theirs, &installed));
+        views_save(step, STORE_VIEWS, 0);
+        trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, "two candidates; yields to", &theirs);
+    }
+}
+
+void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
+                          const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    struct range *range = led(chord, index);
+    if (range == NULL || member == NONE) {
+        return;
+    }
+    range->calling &= ~bit(member);
+    if (response == NULL) {
+        range->retry_ms = chord->now_ms + RETRY_MS;
+    } else if (response->view.has_view) {
+        leader_wrong_view(step, index, &response->view.view);
+    } else {
+        range->switched |= bit(member);
+        chord->ranges_ms = chord->now_ms;
+    }
+}
+
+/* ---- copies become equal ---- */
+
+static void send_sync(struct step *step, struct range *range, uint16_t index, uint16_t member) {
+    struct chord *chord = step->chord;
+    struct chord_request *request;
+    if (call_start(step, CALL_SYNC, index, range->serial, member,
+                   range->view.members[member].address, chord->config.timing.sync_timeout_ms,
+                   &request) == NONE) {
+        return;
+    }
+    range->calling |= bit(member);
+    request->kind = CHORD_SYNC;
+    request->rows.range = range->view.range;
+    request->rows.epoch = range->view.epoch;
+    request->rows.replace = false;
+}
+
+void leader_sync_reply(struct step *step, uint16_t index, uint16_t member, bool ok) {
+    struct chord *chord = step->chord;
+    struct range *range = led(chord, index);
+    if (range == NULL) {
+        return;
+    }
+    if (member == NONE) {
+        change_learned(step, index, ok);
+        return;
+    }
+    range->calling &= ~bit(member);
+    if (!ok) {
+        range->retry_ms = chord->now_ms + RETRY_MS;
+        range->switched &= ~bit(member);
+    } else if (range->switched & bit(member)) {
+        range->synced |= bit(member);
+    }
+    chord->ranges_ms = chord->now_ms;
+}
+
+/* Own pull from a member, while settling. */
+void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok) {
+    struct range *range = led(step->chord, index);
+    if (range == NULL) {
+        return;
+    }
+    range->calling &= ~bit(member);
+    if (ok) {
+        range->merged |= bit(member);
+    } else {
+        range->retry_ms = step->chord->now_ms + RETRY_MS;
+    }
+    step->chord->ranges_ms = step->chord->now_ms;
+}
+
+/* A member missed a write: it must switch and be made equal again before it counts as a copy. */
+void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
+    struct range *range = led(step->chord, index);
+    if (range != NULL && member < range->view.members_count) {
+        if (range->synced & bit(member)) {
+            trace_view(step, CHORD_WORD_SYNC, CHORD_LEVEL_WARN, "a copy fell behind", &range->view);
+        }
+        range->switched &= ~bit(member);
+        range->synced &= ~bit(member);
+        range->retry_ms = step->chord->now_ms + RETRY_MS;
+    }
+}
+
+static void settle(struct step *step, struct range *range, uint16_t index) {
+    unsigned majority = view_majority(&range->view);
+    bool merged = bits_count(range->merged) >= majority;
+    for (uint16_t i = 0; i < range->view.members_count; i++) {
+        uint64_t me = bit(i);
+        if (!(range->switched & me) || (range->calling & me)) {
+            continue;
+        }
+        if (!(range->merged & me)) {
+            if (transfer_start(step, range->view.members[i].address, &range->view.range, false, 0,
+                               index, range->serial, i)) {
+                range->calling |= me;
+            }
+        } else if (merged && !(range->synced & me)) {
+            send_sync(step, range, index, i);
+        }
+    }
+    if (merged && bits_count(range->synced & range->switched) >= majority) {
+        range->settled = true;
+        trace_view(step, CHORD_WORD_SETTLE, CHORD_LEVEL_INFO, "a majority of copies is equal",
+                   &range->view);
+    }
+}
+
+void leader_advance(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    bool retry = range->retry_ms <= chord->now_ms;
+    for (uint16_t i = 0; i < range->view.members_count && retry; i++) {
+        bool self = view_member(&range->view, chord->self.store_id) == i;
+        if (!self && !((range->switched | range->calling) & bit(i)) &&
+            leader_send_decided(step, index, i, range->view.members[i].address, NULL)) {
+            range->calling |= bit(i);
+        }
+    }
+    if (bits_count(range->switched) < view_majority(&range->view)) {
+        return;
+    }
+    if (!range->settled) {
+        settle(step, range, index);
+    }
+    if (!range->settled) {
+        return;
+    }
+    if (!range->open) {
+        range->open = true;
+        trace_view(step, CHORD_WORD_OPEN, CHORD_LEVEL_INFO, "serves", &range->view);
+        batches_wake(step);
+    }
+    for (uint16_t i = 0; i < range->view.members_count && retry; i++) {
+        if ((range->switched & bit(i)) && !((range->synced | range->calling) & bit(i))) {
+            send_sync(step, range, index, i);
+        }
+    }
+    if (range->change.stage != CHANGE_NONE) {
+        change_advance(step, index);
+    } else {
+        change_plan(step, index);
+    }
+}
+
+void ranges_tick(struct step *step) {
+    struct chord *chord = step->chord;
+    if (chord->ranges_ms == 0 || chord->ranges_ms > chord->now_ms) {
+        return;
+    }
+    chord->ranges_ms = 0;
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        struct range *range = range_at(chord, i);
+        if (!range->used) {
+            continue;
+        }
+        if (!action_room(step, 24)) {
+            chord->ranges_ms = chord->now_ms;
+            return;
+        }
+        if (chord->ranges_ms == 0) {
+            chord->ranges_ms = chord->now_ms + jitter(chord, chord->config.timing.range_period_ms);
+        }
+        if (view_leads(chord, &range->view)) {
+            leader_advance(step, i);
+        } else {
+            replica_watch(step, i);
+        }
+    }
+}

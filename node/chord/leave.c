@@ -1,0 +1,100 @@
+/*
+ * Leaving: hand every range over first, then be out of the ring. The leaver says so to those who
+ * lead what it holds; it has left when no view names it and all its rows are confirmed elsewhere.
+ */
+#include "state.h"
+
+enum { LEAVE_TICK_MS = 100, REPEAT_MS = 1000 };
+
+static void tell(struct step *step, const char *address, bool left) {
+    struct chord *chord = step->chord;
+    struct chord_request *request;
+    if (address_same(address, chord->self.address) ||
+        call_start(step, CALL_LEAVE, NONE, 0, NONE, address,
+                   chord->config.timing.silence_ms_max, &request) == NONE) {
+        return;
+    }
+    request->kind = CHORD_LEAVE;
+    request->left = left;
+}
+
+static void tell_neighbours(struct step *step, bool left) {
+    struct chord *chord = step->chord;
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    if (predecessor != NULL) {
+        tell(step, predecessor->address, left);
+    }
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        if (predecessor == NULL || chord->successors[i] != chord->predecessor) {
+            tell(step, successor_at(chord, i)->address, left);
+        }
+    }
+}
+
+void leave_start(struct step *step) {
+    struct chord *chord = step->chord;
+    if (chord->state != CHORD_STATE_MEMBER || chord->successors_count == 0) {
+        return;
+    }
+    chord->state = CHORD_STATE_LEAVING;
+    chord->leave_ms = chord->now_ms;
+    chord->ranges_ms = chord->now_ms;
+    chord->leave_told_ms = 0;
+    trace_peer(step, CHORD_WORD_LEAVE, CHORD_LEVEL_INFO, "handing over", &chord->self);
+    identity_save(step);
+}
+
+static void leave_done(struct step *step) {
+    struct chord *chord = step->chord;
+    tell_neighbours(step, true);
+    trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO, "left the ring", &chord->self);
+    identity_save(step);
+    chord->state = CHORD_STATE_LEFT;
+    chord->successors_count = 0;
+    chord->predecessor = NONE;
+    chord->candidate = NONE;
+    chord->query.kind = QUERY_NONE;
+    chord->query.waiting = false;
+    chord->serial_admission = false;
+    chord->genesis.running = false;
+    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
+        chord->fingers[i] = NONE;
+    }
+    memset(chord->graveyard, 0, sizeof chord->graveyard);
+    action_add(step, CHORD_ACTION_LEFT);
+}
+
+void leave_tick(struct step *step) {
+    struct chord *chord = step->chord;
+    if (chord->state != CHORD_STATE_LEAVING || chord->leave_ms > chord->now_ms) {
+        return;
+    }
+    chord->leave_ms = chord->now_ms + LEAVE_TICK_MS;
+    if (chord_views_count(chord) == 0) {
+        leave_done(step);
+        return;
+    }
+    if (chord->leave_told_ms > chord->now_ms) {
+        return;
+    }
+    chord->leave_told_ms = chord->now_ms + REPEAT_MS;
+    tell_neighbours(step, false);
+    for (uint16_t i = 0; i < chord->config.limits.views_max && action_room(step, 16); i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && view_member(&range->view, chord->self.store_id) != NONE) {
+            tell(step, range->view.members[range->view.leader].address, false);
+        }
+    }
+}
+
+void on_leave(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    struct chord_response response = {.kind = CHORD_LEAVE};
+    if (request->left) {
+        peer_failed(step, &request->sender, "left the ring");
+    } else {
+        peer_set_leaving(chord, request->sender.store_id);
+        chord->ranges_ms = chord->now_ms;
+    }
+    reply_send(step, request_id, &response);
+}

@@ -1,0 +1,226 @@
+/*
+ * The table of peers, and the failure detector: silence is judged by each peer's own measured
+ * round trips (Jacobson 1988), a closed connection makes one more silence enough.
+ */
+#include "state.h"
+
+bool address_same(const char *a, const char *b) {
+    unsigned i = 0;
+    while (a[i] == b[i] && a[i] != '\0' && i + 1 < CHORD_ADDRESS_BYTES) {
+        i++;
+    }
+    return a[i] == b[i];
+}
+
+bool peer_same(const struct chord_peer *a, const struct chord_peer *b) {
+    return a->incarnation == b->incarnation && id_equal(&a->id, &b->id) &&
+           address_same(a->address, b->address);
+}
+
+bool peer_valid(const struct chord *chord, const struct chord_peer *peer) {
+    return peer->incarnation != 0 && peer->address[0] != '\0' &&
+           peer->address[CHORD_ADDRESS_BYTES - 1] == '\0' &&
+           (chord->parameters.m == 0 || id_valid(&peer->id, chord->parameters.m));
+}
+
+uint16_t peer_find(struct chord *chord, const struct chord_peer *peer) {
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        struct chord_peer *known = &peer_at(chord, i)->peer;
+        if (known->incarnation != 0 && peer_same(known, peer)) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+uint16_t peer_find_address(struct chord *chord, const char *address) {
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        struct chord_peer *known = &peer_at(chord, i)->peer;
+        if (known->incarnation != 0 && address_same(known->address, address)) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+static bool in_use(struct chord *chord, uint16_t index) {
+    if (index == chord->predecessor || index == chord->candidate) {
+        return true;
+    }
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        if (chord->successors[i] == index) {
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
+        if (chord->fingers[i] == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Health counts of calls in flight to a former owner of the slot are no harm: they only touch
+ * round trips, and calls_reply checks the life. */
+static uint16_t slot_take(struct chord *chord) {
+    uint16_t free_slot = NONE;
+    for (uint16_t i = 0; i < chord->config.limits.peers_max && free_slot == NONE; i++) {
+        if (peer_at(chord, i)->peer.incarnation == 0) {
+            free_slot = i;
+        }
+    }
+    for (uint16_t i = 0; i < chord->config.limits.peers_max && free_slot == NONE; i++) {
+        if (!in_use(chord, i)) {
+            free_slot = i;
+        }
+    }
+    return free_slot;
+}
+
+uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
+    CHORD_ASSERT(peer->incarnation != 0);
+    uint16_t index = peer_find(chord, peer);
+    if (index != NONE) {
+        return index;
+    }
+    index = slot_take(chord);
+    if (index != NONE) {
+        struct peer_entry *entry = peer_at(chord, index);
+        memset(entry, 0, sizeof *entry);
+        entry->peer = *peer;
+        entry->heard_ms = chord->now_ms;
+    }
+    return index;
+}
+
+void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds) {
+    struct peer_entry *entry = peer_at(chord, index);
+    entry->heard_ms = chord->now_ms;
+    entry->strikes = 0;
+    entry->disconnected = false;
+    if (microseconds == 0) {
+        return;
+    }
+    uint32_t sample = microseconds > 10000000 ? 10000000 : (uint32_t)microseconds;
+    if (entry->srtt_us == 0) {
+        entry->srtt_us = sample;
+        entry->rttvar_us = sample / 2;
+    } else {
+        uint32_t error = sample > entry->srtt_us ? sample - entry->srtt_us : entry->srtt_us - sample;
+        entry->rttvar_us = (3 * entry->rttvar_us + error) / 4;
+        entry->srtt_us = (7 * entry->srtt_us + sample) / 8;
+    }
+    if (entry->srtt_us == 0) {
+        entry->srtt_us = 1;
+    }
+}
+
+uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
+    const struct chord_timing *timing = &chord->config.timing;
+    struct peer_entry *entry = peer_at(chord, index);
+    if (entry->srtt_us == 0) {
+        return (timing->silence_ms_min + timing->silence_ms_max) / 2;
+    }
+    uint32_t timeout_ms = (entry->srtt_us + 8 * entry->rttvar_us) / 1000;
+    if (timeout_ms < timing->silence_ms_min) {
+        return timing->silence_ms_min;
+    }
+    return timeout_ms > timing->silence_ms_max ? timing->silence_ms_max : timeout_ms;
+}
+
+bool peer_silent(struct chord *chord, uint16_t index) {
+    struct peer_entry *entry = peer_at(chord, index);
+    if (entry->strikes < STRIKES_MAX) {
+        entry->strikes++;
+    }
+    return entry->strikes >= STRIKES_MAX || entry->disconnected;
+}
+
+static void forget(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    uint16_t kept = 0;
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        if (chord->successors[i] != index) {
+            chord->successors[kept++] = chord->successors[i];
+        }
+    }
+    if (kept != chord->successors_count) {
+        chord->successors_count = kept;
+        stabilize_soon(chord);
+    }
+    if (chord->candidate == index) {
+        chord->candidate = NONE;
+    }
+    if (chord->predecessor == index) {
+        predecessor_set(step, NULL);
+    }
+    fingers_forget(chord, index);
+    peer_at(chord, index)->peer.incarnation = 0;
+}
+
+/* The verdict: this life of the peer is over. */
+void peer_failed(struct step *step, const struct chord_peer *peer, const char *note) {
+    struct chord *chord = step->chord;
+    struct chord_peer dead = *peer; /* `peer` may point into the table */
+    uint16_t index = peer_find(chord, &dead);
+    if (index == NONE) {
+        return;
+    }
+    trace_peer(step, CHORD_WORD_FAILURE, CHORD_LEVEL_WARN, note, &dead);
+    if (chord->query.kind != QUERY_NONE && peer_same(&chord->query.peer, &dead)) {
+        chord->query.kind = QUERY_NONE;
+        chord->query.waiting = false;
+        stabilize_soon(chord);
+    }
+    forget(step, index);
+    graveyard_add(chord, &dead);
+    genesis_forget(step, &dead);
+    replica_leader_lost(step, dead.address);
+}
+
+/* A closed connection is an immediate suspicion: probe at once. */
+void peer_disconnected(struct step *step, const char *address) {
+    struct chord *chord = step->chord;
+    uint16_t index = peer_find_address(chord, address);
+    if (index != NONE) {
+        peer_at(chord, index)->disconnected = true;
+        if (index == chord->predecessor) {
+            chord->check_predecessor_ms = chord->now_ms;
+        }
+        stabilize_soon(chord);
+    }
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && address_same(range->view.members[range->view.leader].address, address)) {
+            range->strikes = STRIKES_MAX - 1;
+            range->watch_ms = chord->now_ms;
+            chord->ranges_ms = chord->now_ms;
+        }
+    }
+}
+
+bool peer_leaving(const struct chord *chord, const uint8_t *store_id) {
+    for (unsigned i = 0; i < LEAVING_MAX; i++) {
+        if (chord->leaving[i].until_ms > chord->now_ms &&
+            memcmp(chord->leaving[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The leaver repeats itself every second; forgotten when it stops. */
+void peer_set_leaving(struct chord *chord, const uint8_t *store_id) {
+    unsigned slot = 0;
+    for (unsigned i = 0; i < LEAVING_MAX; i++) {
+        if (memcmp(chord->leaving[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
+            slot = i;
+            break;
+        }
+        if (chord->leaving[i].until_ms < chord->leaving[slot].until_ms) {
+            slot = i;
+        }
+    }
+    memcpy(chord->leaving[slot].store_id, store_id, CHORD_STORE_ID_BYTES);
+    chord->leaving[slot].until_ms = chord->now_ms + 4000;
+}

@@ -1,0 +1,175 @@
+/*
+ * The table of views: for each key id the newest view that this store knows. Views never overlap
+ * here; a newer one cuts what it covers out of the older ones. A range is named by its interval,
+ * so no id of its own is needed: along the history of any key id epochs only rise.
+ */
+#include "state.h"
+
+unsigned bits_count(uint64_t bits) {
+    unsigned count = 0;
+    for (; bits != 0; bits &= bits - 1) {
+        count++;
+    }
+    return count;
+}
+
+void member_of_peer(const struct chord_peer *peer, struct chord_member *member) {
+    memcpy(member->store_id, peer->store_id, CHORD_STORE_ID_BYTES);
+    memcpy(member->address, peer->address, CHORD_ADDRESS_BYTES);
+}
+
+uint16_t view_member(const struct chord_view *view, const uint8_t *store_id) {
+    for (uint16_t i = 0; i < view->members_count; i++) {
+        if (memcmp(view->members[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+bool view_leads(const struct chord *chord, const struct chord_view *view) {
+    return memcmp(view->members[view->leader].store_id, chord->self.store_id,
+                  CHORD_STORE_ID_BYTES) == 0;
+}
+
+unsigned view_majority(const struct chord_view *view) {
+    return view->members_count / 2u + 1;
+}
+
+static bool whole(const struct chord_range *range) {
+    return id_equal(&range->lo, &range->hi);
+}
+
+static bool contains(const struct chord_range *range, const struct chord_id *id) {
+    return id_in_half_open(&range->lo, id, &range->hi);
+}
+
+bool ranges_overlap(const struct chord_range *a, const struct chord_range *b) {
+    return whole(a) || whole(b) || contains(a, &b->hi) || contains(b, &a->hi);
+}
+
+/* a minus b into pieces; how many: 0..2. */
+static unsigned subtract(const struct chord_range *a, const struct chord_range *b,
+                         struct chord_range pieces[2]) {
+    if (!ranges_overlap(a, b)) {
+        pieces[0] = *a;
+        return 1;
+    }
+    if (whole(b)) {
+        return 0;
+    }
+    if (whole(a)) {
+        pieces[0] = (struct chord_range){b->hi, b->lo};
+        return 1;
+    }
+    bool lo_inside = id_in_open(&a->lo, &b->lo, &a->hi);
+    bool hi_inside = id_in_open(&a->lo, &b->hi, &a->hi);
+    if (lo_inside && hi_inside && !id_in_open(&b->lo, &b->hi, &a->hi)) {
+        pieces[0] = (struct chord_range){b->hi, b->lo}; /* b covers both ends of a */
+        return 1;
+    }
+    unsigned count = 0;
+    if (lo_inside) {
+        pieces[count++] = (struct chord_range){a->lo, b->lo};
+    }
+    if (hi_inside) {
+        pieces[count++] = (struct chord_range){b->hi, a->hi};
+    }
+    return count;
+}
+
+bool range_covers(const struct chord_range *outer, const struct chord_range *inner) {
+    struct chord_range pieces[2];
+    return subtract(inner, outer, pieces) == 0;
+}
+
+uint16_t range_find(struct chord *chord, const struct chord_id *id) {
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        if (range_at(chord, i)->used && contains(&range_at(chord, i)->view.range, id)) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index) {
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        struct range *range = range_at(chord, i);
+        if (!range->used) {
+            memset(range, 0, sizeof *range);
+            range->used = true;
+            range->serial = serial_new(chord);
+            range->view = *view;
+            range->settled = view->settled;
+            *index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+void range_remove(struct step *step, uint16_t index) {
+    struct range *range = range_at(step->chord, index);
+    uint32_t serial = range->serial;
+    range->used = false;
+    batches_range_gone(step, index, serial);
+}
+
+/* The pieces of an older view that a newer one leaves over keep the old epoch: whoever leads them
+ * will say so. */
+static bool cut_out(struct step *step, uint16_t index, const struct chord_range *covered) {
+    struct chord *chord = step->chord;
+    struct chord_range pieces[2];
+    struct chord_view view = range_at(chord, index)->view;
+    unsigned count = subtract(&view.range, covered, pieces);
+    range_remove(step, index);
+    for (unsigned i = 0; i < count; i++) {
+        uint16_t ignored;
+        view.range = pieces[i];
+        if (!range_add(chord, &view, &ignored)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool range_install(struct step *step, const struct chord_view *view, uint16_t *index) {
+    struct chord *chord = step->chord;
+    unsigned used = 0;
+    *index = NONE;
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        struct range *range = range_at(chord, i);
+        used += range->used;
+        if (range->used && ranges_overlap(&range->view.range, &view->range) &&
+            range->view.epoch >= view->epoch) {
+            return false;
+        }
+    }
+    if (used + 4u > chord->config.limits.views_max) {
+        trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_WARN, "no room for another view", view);
+        return false;
+    }
+    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && range->view.epoch < view->epoch &&
+            ranges_overlap(&range->view.range, &view->range)) {
+            CHORD_ASSERT(cut_out(step, i, &view->range));
+        }
+    }
+    CHORD_ASSERT(range_add(chord, view, index));
+    chord->ranges_ms = chord->now_ms;
+    trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_INFO,
+               view_member(view, chord->self.store_id) != NONE ? "member of" : "not a member of",
+               view);
+    batches_wake(step);
+    return true;
+}
+
+void views_save(struct step *step, enum store_purpose purpose, uint64_t request_id) {
+    struct chord_action *action;
+    if (store_start(step, CHORD_STORE_VIEWS, purpose, NONE, 0, request_id, &action) != 0) {
+        step->chord->views_saving++;
+    } else if (request_id != 0) {
+        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 50);
+    }
+}

@@ -1,0 +1,552 @@
+/*
+ * The state of one member, private to the core, and what its files offer each other.
+ *
+ * Everything lies in one block: struct chord, then its tables at fixed offsets. A table entry is
+ * named by its index; things that outlive a step (calls, store operations) also carry the entry's
+ * serial, so that an answer for a former entry is ignored.
+ */
+#ifndef CHORD_STATE_H
+#define CHORD_STATE_H
+
+#include "assert.h"
+#include "chord.h"
+
+#include <string.h>
+
+enum {
+    NONE = 0xffff,
+    FINGER_SELF = 0xfffe, /* a finger whose owner is this node */
+    STRIKES_MAX = 3,     /* silent requests in a row until a peer counts as failed */
+    BUSY_MAX = 8,        /* Busy answers in a row until a query ends without a verdict */
+    GRAVEYARD_MAX = 8,
+    LEAVING_MAX = 16,
+    ADMITTED_MAX = 8,
+    FALLBACKS_MAX = 3,
+    COLLISIONS_BEFORE_WALK = 4,
+    WALK_M_MAX = 16,
+};
+
+#define KEYS_NONE UINT32_MAX /* end of a chain */
+
+/* ---- peers ---- */
+
+struct peer_entry {
+    struct chord_peer peer; /* incarnation 0 = free */
+    uint64_t heard_ms;
+    uint32_t srtt_us, rttvar_us; /* 0 = not measured */
+    uint8_t strikes;
+    bool disconnected; /* since it last answered */
+};
+
+/* ---- calls and store operations ---- */
+
+enum call_purpose {
+    CALL_FREE,
+    CALL_JOIN,    /* the open step of a join */
+    CALL_QUERY,   /* the one maintenance query */
+    CALL_NOTIFY,
+    CALL_GENESIS, /* subject: index in genesis.members */
+    CALL_LEAVE,
+    CALL_LOOKUP,  /* subject: lookup */
+    CALL_CHECK_PREDECESSOR,
+    CALL_GRAVEYARD, /* subject: index */
+    CALL_WATCH,     /* GetView at the leader; subject: range */
+    CALL_DECIDED,   /* subject: range; member */
+    CALL_SYNC,      /* subject: range; member, NONE = the learner */
+    CALL_DIGEST,    /* subject: transfer */
+    CALL_TRANSFER,  /* subject: transfer */
+    CALL_APPLY,     /* subject: batch; member, NONE = the learner */
+    CALL_FORWARD,   /* subject: batch */
+};
+
+struct call {
+    enum call_purpose purpose;
+    uint32_t generation;
+    uint32_t serial; /* of the subject */
+    uint16_t subject;
+    uint16_t member;
+    uint16_t range; /* APPLY: whose leader sent it; outlives the batch */
+    uint32_t range_serial;
+    uint16_t peer; /* whose health the outcome tells, or NONE */
+    uint64_t incarnation; /* of that peer: its slot may have been given to another */
+};
+
+enum store_purpose {
+    STORE_FREE,
+    STORE_VIEWS,
+    STORE_VIEWS_DECIDED,  /* answers request_id */
+    STORE_BATCH_READ,     /* subject: batch */
+    STORE_BATCH_WRITE,    /* subject: batch */
+    STORE_APPLY,          /* answers request_id */
+    STORE_RANGE_READ,     /* answers request_id */
+    STORE_DIGEST_REPLY,   /* answers request_id */
+    STORE_DIGEST_OWN,     /* subject: transfer */
+    STORE_DROP,           /* subject: transfer */
+    STORE_PULLED,         /* subject: transfer */
+};
+
+struct store_op {
+    enum store_purpose purpose;
+    uint32_t generation;
+    uint32_t serial;
+    uint16_t subject;
+    uint64_t request_id;
+};
+
+/* ---- ring ---- */
+
+enum join_stage {
+    JOIN_IDLE,
+    JOIN_PING,   /* ask a seed for the ring's parameters and whether it is a member */
+    JOIN_DERIVE, /* wait for the id */
+    JOIN_LOOKUP, /* find_successor(own id) through the seed */
+    JOIN_WALK,   /* small M: walk the ring for a free id */
+    JOIN_ASK,    /* Join to the successor or the genesis authority */
+};
+
+struct join {
+    enum join_stage stage;
+    bool open;             /* its step awaits an answer */
+    bool creating;         /* a fresh ring, once the id is derived */
+    bool restarting;       /* was a member when it stopped */
+    uint32_t serial;       /* of the request that is out */
+    uint64_t retry_ms;     /* next attempt; 0 = none */
+    uint64_t started_ms;
+    struct chord_peer via; /* the member through which we look */
+    struct chord_peer successor;
+    uint16_t seed;         /* next to try */
+    uint16_t seeds_count;
+    struct chord_address seeds[CHORD_SEEDS_MAX];
+    uint32_t salt;
+    uint16_t collisions;
+    bool has_target;       /* id chosen by the walk */
+    struct chord_id target;
+    struct chord_id walk_first, walk_last; /* where the walk began, how far it has come */
+    struct chord_id gap, gap_from;         /* the largest distance it saw, and from where */
+    struct chord_peer walk_at;
+    bool walk_whole;       /* a ring of one: the gap is the circle */
+    uint32_t walked;
+    /* Restart of a whole ring: who of the known members answered this round. */
+    uint64_t answered;     /* bit per known member */
+    bool lower_answered;   /* one of them has a lower id and is no member either */
+    uint16_t rounds;
+};
+
+enum query_kind {
+    QUERY_NONE,
+    QUERY_STABILIZE, /* GetPredecessor at the first successor */
+    QUERY_CANDIDATE, /* GetSuccessors at a candidate for first successor */
+    QUERY_RECTIFY,   /* Ping the predecessor before it is replaced */
+};
+
+struct query {
+    enum query_kind kind;
+    uint32_t serial; /* of the request that is out */
+    bool waiting; /* an answer is awaited: we are Busy */
+    uint8_t busy_count;
+    uint64_t retry_ms; /* after Busy; 0 = none */
+    struct chord_peer peer;
+};
+
+struct genesis { /* one round of the admission authority */
+    bool running;
+    uint16_t failures;
+    uint32_t serial;
+    struct chord_peer_list members;
+    uint64_t answered; /* bit per member */
+};
+
+enum lookup_purpose { LOOKUP_FREE, LOOKUP_FINGER, LOOKUP_JOIN, LOOKUP_CLIENT, LOOKUP_BATCH,
+                      LOOKUP_MERGE };
+
+struct lookup {
+    enum lookup_purpose purpose;
+    uint32_t serial;
+    uint16_t subject; /* FINGER: index; BATCH: batch */
+    uint32_t subject_serial;
+    uint16_t hops;
+    uint16_t restarts;
+    uint16_t path; /* slot in paths, or NONE */
+    uint64_t request_id;
+    uint64_t deadline_ms;
+    struct chord_id target;
+    struct chord_peer asked;
+    uint16_t fallbacks_count;
+    struct chord_peer fallbacks[FALLBACKS_MAX];
+};
+
+struct path {
+    bool used;
+    uint16_t count;
+    struct chord_hop hops[CHORD_HOPS_TRACED_MAX];
+};
+
+/* ---- ranges ---- */
+
+enum change_stage { CHANGE_NONE, CHANGE_LEARN, CHANGE_DRAIN };
+
+/* What the next view of a range is to be; the leader's plan. */
+struct change {
+    enum change_stage stage;
+    bool has_newcomer, has_leaver, merge;
+    struct chord_id cut;            /* (lo, cut] goes to the new leader; hi = all of it */
+    struct chord_member newcomer;   /* the learner */
+    struct chord_member leaver;     /* whose seat goes */
+    struct chord_member leader;     /* of the part that changes */
+    uint64_t deadline_ms;
+};
+
+struct range {
+    bool used;
+    uint32_t serial;
+    struct chord_view view;
+    /* at the leader; bits per member */
+    uint64_t switched, synced, merged, calling;
+    uint64_t counter;
+    bool settled, open;
+    uint16_t writing; /* batches between their first Apply and their end */
+    uint64_t retry_ms;
+    uint64_t change_retry_ms;
+    struct change change;
+    /* at the others */
+    uint8_t strikes; /* silences of the leader in a row */
+    bool watching;
+    uint64_t leader_lost_ms; /* since when the leader is given up; 0 = it is not */
+    uint64_t watch_ms;
+};
+
+enum transfer_stage { TRANSFER_FREE, TRANSFER_DIGEST, TRANSFER_DIGEST_OWN, TRANSFER_DROP,
+                      TRANSFER_PULL, TRANSFER_WRITE };
+
+/* One pull of a range's rows from another member. */
+struct transfer {
+    enum transfer_stage stage;
+    uint32_t serial;
+    bool replace;
+    bool has_after;
+    bool done; /* the page being written is the last */
+    uint8_t failures;
+    char address[CHORD_ADDRESS_BYTES];
+    struct chord_range range;
+    uint64_t request_id; /* Sync to answer; 0 = settling, for `subject` */
+    uint16_t subject;
+    uint16_t member;
+    uint32_t subject_serial;
+    uint64_t rows;
+    uint64_t retry_ms;
+    uint64_t digest_rows;
+    uint8_t digest[CHORD_DIGEST_BYTES];
+    uint8_t after[CHORD_ID_BYTES];
+};
+
+/* ---- client requests ---- */
+
+enum batch_state {
+    BATCH_FREE,
+    BATCH_WAITING,  /* for keys in flight, a settled range or a retry: RESUME at retry_ms */
+    BATCH_RESUMED,  /* RESUME is on its way */
+    BATCH_LOOKING,  /* for the owner */
+    BATCH_FORWARDED,
+    BATCH_RUNNING,  /* at the leader: reads and writes of one range */
+};
+
+struct batch {
+    enum batch_state state;
+    uint32_t serial;
+    uint64_t request_id;
+    uint64_t deadline_ms;
+    uint64_t retry_ms;
+    bool no_forward, stale, replied, reading, writing, stored;
+    uint16_t tries, hops;
+    uint16_t range;       /* slot */
+    uint32_t range_serial;
+    struct chord_slice slice;
+    uint64_t acked;       /* bit per member of the view */
+    uint64_t sent;        /* bit per member: an Apply is in flight */
+    uint64_t resend_ms;
+    uint32_t keys_head;
+    struct chord_hint hint;
+};
+
+struct key_entry {
+    uint8_t hash[CHORD_ID_BYTES];
+    uint32_t next_bucket, next_batch;
+    uint16_t batch;
+};
+
+/* ---- the block ---- */
+
+struct chord {
+    struct chord_config config;
+    uint64_t random;
+    uint64_t now_ms;
+    uint32_t serial_last;
+    uint64_t messages_total;
+
+    struct chord_peer self;
+    enum chord_node_state state;
+    struct chord_parameters parameters;
+    struct chord_parameters wanted;
+    struct chord_identity stored; /* as it was at the start; `known` for the restart */
+    uint32_t salt;
+    bool formed;     /* the ring had N+1 members once */
+    bool serial_admission; /* genesis: one joiner at a time, by the authority */
+    bool create;
+    char creator[CHORD_ADDRESS_BYTES]; /* of the ring or its re-creation, while serial_admission */
+
+    uint16_t successors_count;
+    uint16_t successors[CHORD_SUCCESSORS_MAX];
+    uint16_t predecessor;
+    uint16_t fingers[CHORD_M_MAX];
+    uint16_t finger_next;
+    bool fingers_fresh; /* a full sweep found nothing new */
+    bool finger_changed;
+    bool finger_open;
+    uint16_t candidate; /* best notifier, for rectify */
+    bool checking_predecessor;
+    uint64_t predecessor_since_ms;
+
+    struct join join;
+    struct query query;
+    struct genesis genesis;
+    struct {
+        struct chord_peer peer;
+        uint64_t until_ms;
+    } admitted[ADMITTED_MAX];
+    struct {
+        struct chord_peer peer;
+        bool open;
+    } graveyard[GRAVEYARD_MAX];
+    uint16_t graveyard_next;
+    struct {
+        uint8_t store_id[CHORD_STORE_ID_BYTES];
+        uint64_t until_ms;
+    } leaving[LEAVING_MAX];
+
+    uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
+        leave_told_ms;
+    uint64_t identity_ms; /* when to write the known members; 0 = they are written */
+    uint64_t batches_ms; /* when a batch is due; UINT64_MAX = none */
+    uint16_t views_saving; /* STOREs of the table of views under way */
+    uint32_t keys_free, keys_used, keys_taken;
+
+    size_t peers_at, calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at, batches_at,
+        keys_at, buckets_at;
+    uint32_t buckets_count;
+};
+
+#define TABLE(name, type, offset, index_type)                                                      \
+    static inline type *name(struct chord *chord, index_type index) {                              \
+        return (type *)(void *)((char *)chord + chord->offset) + index;                            \
+    }
+TABLE(peer_at, struct peer_entry, peers_at, uint16_t)
+TABLE(call_at, struct call, calls_at, uint16_t)
+TABLE(store_at, struct store_op, stores_at, uint16_t)
+TABLE(lookup_at, struct lookup, lookups_at, uint16_t)
+TABLE(path_at, struct path, paths_at, uint16_t)
+TABLE(range_at, struct range, ranges_at, uint16_t)
+TABLE(transfer_at, struct transfer, transfers_at, uint16_t)
+TABLE(batch_at, struct batch, batches_at, uint16_t)
+TABLE(key_at, struct key_entry, keys_at, uint32_t)
+TABLE(bucket_at, uint32_t, buckets_at, uint32_t)
+#undef TABLE
+
+/* One step under way. */
+struct step {
+    struct chord *chord;
+    struct chord_actions *actions;
+    const struct chord_event *event;
+};
+
+/* chord.c */
+struct chord_action *action_add(struct step *step, enum chord_action_kind kind);
+bool action_room(const struct step *step, unsigned count);
+uint32_t serial_new(struct chord *chord);
+uint64_t random_next(struct chord *chord);
+uint64_t random_between(struct chord *chord, uint64_t low, uint64_t high); /* [low, high] */
+uint64_t jitter(struct chord *chord, uint64_t period_ms);                  /* 75 % to 125 % */
+void identity_save(struct step *step);
+
+/* trace.c */
+struct chord_trace *trace_add(struct step *step, enum chord_word word, enum chord_level level,
+                              const char *note);
+void trace_peer(struct step *step, enum chord_word word, enum chord_level level, const char *note,
+                const struct chord_peer *peer);
+void trace_view(struct step *step, enum chord_word word, enum chord_level level, const char *note,
+                const struct chord_view *view);
+
+/* calls.c */
+uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subject, uint32_t serial,
+                    uint16_t member, const char *address, uint32_t timeout_ms,
+                    struct chord_request **request);
+uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct chord_peer *peer,
+                   enum chord_message_kind kind, struct chord_request **request);
+void calls_reply(struct step *step);
+void calls_failure(struct step *step);
+uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
+                     uint16_t subject, uint32_t serial, uint64_t request_id,
+                     struct chord_action **action);
+void stores_done(struct step *step);
+void reply_send(struct step *step, uint64_t request_id, const struct chord_response *response);
+void reply_code(struct step *step, uint64_t request_id, enum chord_message_kind kind,
+                enum chord_code code, uint32_t retry_after_ms);
+
+/* peers.c */
+bool address_same(const char *a, const char *b);
+bool peer_same(const struct chord_peer *a, const struct chord_peer *b); /* the same life */
+uint16_t peer_find(struct chord *chord, const struct chord_peer *peer); /* NONE = unknown */
+uint16_t peer_find_address(struct chord *chord, const char *address);
+uint16_t peer_add(struct chord *chord, const struct chord_peer *peer); /* NONE = no room */
+void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds);
+uint32_t peer_timeout_ms(struct chord *chord, uint16_t index);
+/* One silence. True: the verdict is failure. */
+bool peer_silent(struct chord *chord, uint16_t index);
+bool peer_valid(const struct chord *chord, const struct chord_peer *peer);
+void peer_failed(struct step *step, const struct chord_peer *peer, const char *note);
+void peer_disconnected(struct step *step, const char *address);
+bool peer_leaving(const struct chord *chord, const uint8_t *store_id);
+void peer_set_leaving(struct chord *chord, const uint8_t *store_id);
+
+/* successors.c */
+const struct chord_peer *successor_at(struct chord *chord, uint16_t position); /* NULL: none */
+const struct chord_peer *predecessor_get(struct chord *chord);                 /* NULL: none */
+void successors_list(struct chord *chord, struct chord_peer_list *list);
+/* trunc([first] + rest) of the paper: ordered, no self, no duplicate, at most N. */
+void successors_adopt(struct step *step, const struct chord_peer *first,
+                      const struct chord_peer_list *rest);
+void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */
+bool owns(struct chord *chord, const struct chord_id *id); /* in (predecessor, self] */
+uint32_t members_estimate(struct chord *chord);
+
+/* join.c */
+void join_start(struct step *step);
+void join_tick(struct step *step);
+void join_reply(struct step *step, const struct chord_response *response);
+void join_failure(struct step *step);
+void join_derived(struct step *step);
+void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
+                    const struct chord_peer *before, const struct chord_peer_list *successors);
+void join_done(struct step *step, const char *note);
+void on_join(struct step *step, const struct chord_request *request, uint64_t request_id);
+
+/* genesis.c */
+void genesis_create(struct step *step, bool fresh);
+bool genesis_authority(struct chord *chord, struct chord_peer *authority);
+enum chord_join_result genesis_admit(struct step *step, const struct chord_peer *joiner);
+void genesis_reply(struct step *step, uint16_t member);
+void genesis_failure(struct step *step, uint16_t member);
+void genesis_forget(struct step *step, const struct chord_peer *peer);
+void on_genesis(struct step *step, const struct chord_request *request, uint64_t request_id);
+
+/* stabilize.c */
+void stabilize_soon(struct chord *chord);
+void stabilize_tick(struct step *step);
+void query_reply(struct step *step, const struct chord_response *response);
+void query_failure(struct step *step);
+void query_candidate(struct step *step, const struct chord_peer *peer);
+void check_predecessor_tick(struct step *step);
+void on_notify(struct step *step, const struct chord_peer *sender);
+
+/* lookup.c */
+bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct chord_id *target,
+                  const struct chord_peer *via, uint16_t subject, uint32_t subject_serial,
+                  uint64_t request_id, uint64_t deadline_ms);
+void lookup_reply(struct step *step, uint16_t index, const struct chord_response *response,
+                  uint64_t microseconds);
+void lookup_failure(struct step *step, uint16_t index);
+void on_find_successor(struct step *step, const struct chord_request *request, uint64_t request_id);
+void fix_fingers_tick(struct step *step);
+void fingers_forget(struct chord *chord, uint16_t peer);
+
+/* merge.c */
+void graveyard_add(struct chord *chord, const struct chord_peer *peer);
+void graveyard_tick(struct step *step);
+void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response);
+void graveyard_failure(struct chord *chord, uint16_t index);
+
+/* leave.c */
+void leave_start(struct step *step);
+void leave_tick(struct step *step);
+void on_leave(struct step *step, const struct chord_request *request, uint64_t request_id);
+
+/* ranges.c: the table of views */
+uint16_t range_find(struct chord *chord, const struct chord_id *id); /* newest view over id */
+uint16_t range_exact(struct chord *chord, const struct chord_range *range, uint64_t epoch);
+bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
+/* Makes `view` the truth for its ids where it is newer. True: the table changed. */
+bool range_install(struct step *step, const struct chord_view *view, uint16_t *index);
+void range_remove(struct step *step, uint16_t index);
+bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
+bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);
+uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
+bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
+unsigned view_majority(const struct chord_view *view);
+unsigned bits_count(uint64_t bits);
+void views_save(struct step *step, enum store_purpose purpose, uint64_t request_id);
+void member_of_peer(const struct chord_peer *peer, struct chord_member *member);
+
+/* leader.c: what a view's leader does */
+void ranges_tick(struct step *step);
+void leader_advance(struct step *step, uint16_t index);
+/* response NULL: no answer. */
+void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
+                          const struct chord_response *response);
+void leader_member_down(struct step *step, uint16_t index, uint16_t member);
+void leader_views_saved(struct step *step);
+bool leader_send_decided(struct step *step, uint16_t index, uint16_t member, const char *address,
+                         const struct chord_view *other);
+void leader_sync_reply(struct step *step, uint16_t index, uint16_t member, bool ok);
+void leader_wrong_view(struct step *step, uint16_t index, const struct chord_view *view);
+void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
+void leader_lead(struct step *step, uint16_t index, const char *note); /* owner change to self */
+
+/* change.c: member change, split, hand-over, merge */
+void change_plan(struct step *step, uint16_t index);
+void change_advance(struct step *step, uint16_t index);
+void change_learned(struct step *step, uint16_t index, bool ok);
+void change_abort(struct step *step, uint16_t index, const char *note);
+
+/* replica.c: what every member of a view answers */
+void replica_watch(struct step *step, uint16_t index);
+/* response NULL: no answer. */
+void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
+                         const struct chord_response *response);
+void replica_leader_lost(struct step *step, const char *address);
+void on_apply(struct step *step, const struct chord_request *request, uint64_t request_id);
+void on_sync(struct step *step, const struct chord_request *request, uint64_t request_id);
+void on_digest(struct step *step, const struct chord_request *request, uint64_t request_id);
+void on_decided(struct step *step, const struct chord_request *request, uint64_t request_id);
+void on_get_view(struct step *step, const struct chord_request *request, uint64_t request_id);
+void on_transfer_keys(struct step *step, const struct chord_request *request, uint64_t request_id);
+
+/* transfer.c: pulling a range */
+bool transfer_start(struct step *step, const char *address, const struct chord_range *range,
+                    bool replace, uint64_t request_id, uint16_t subject, uint32_t subject_serial,
+                    uint16_t member);
+void transfer_reply(struct step *step, uint16_t index, const struct chord_response *response,
+                    uint64_t call_id);
+void transfer_failure(struct step *step, uint16_t index);
+void transfer_stored(struct step *step, uint16_t index);
+void transfers_tick(struct step *step);
+
+/* batch.c: client requests */
+void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id);
+void batch_looked_up(struct step *step, uint16_t index, const struct chord_peer *owner,
+                     const struct chord_peer *before, uint16_t hops);
+void batch_forward_reply(struct step *step, uint16_t index, const struct chord_response *response);
+void batch_forward_failure(struct step *step, uint16_t index);
+/* response NULL: no answer, or an error. Also after the batch has ended. */
+void batch_apply_done(struct step *step, const struct call *call,
+                      const struct chord_response *response);
+void batch_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok);
+void batches_tick(struct step *step);
+void batches_wake(struct step *step); /* something that batches wait for has changed */
+void batches_range_gone(struct step *step, uint16_t range, uint32_t serial);
+
+/* keys.c: keys being written */
+bool keys_in_flight(struct chord *chord, const uint8_t *hash);
+bool keys_take(struct chord *chord, const uint8_t *hash, uint16_t batch);
+void keys_release(struct chord *chord, uint16_t batch);
+void keys_init(struct chord *chord);
+
+#endif

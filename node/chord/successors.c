@@ -1,0 +1,115 @@
+/*
+ * The successor list and the predecessor. Lists are ordered clockwise from self, have no self and
+ * no duplicates, and never wrap past self (Zave 2017, section 4).
+ */
+#include "state.h"
+
+const struct chord_peer *successor_at(struct chord *chord, uint16_t position) {
+    return position < chord->successors_count
+               ? &peer_at(chord, chord->successors[position])->peer
+               : NULL;
+}
+
+const struct chord_peer *predecessor_get(struct chord *chord) {
+    return chord->predecessor != NONE ? &peer_at(chord, chord->predecessor)->peer : NULL;
+}
+
+void successors_list(struct chord *chord, struct chord_peer_list *list) {
+    list->count = chord->successors_count;
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        list->items[i] = *successor_at(chord, i);
+    }
+}
+
+static void append(struct chord *chord, struct chord_peer_list *list,
+                   const struct chord_peer *peer) {
+    const struct chord_id *last =
+        list->count > 0 ? &list->items[list->count - 1].id : &chord->self.id;
+    if (list->count < chord->parameters.n && peer_valid(chord, peer) &&
+        id_in_open(last, &peer->id, &chord->self.id)) {
+        list->items[list->count++] = *peer;
+    }
+}
+
+void successors_adopt(struct step *step, const struct chord_peer *first,
+                      const struct chord_peer_list *rest) {
+    struct chord *chord = step->chord;
+    struct chord_peer_list list;
+    list.count = 0;
+    append(chord, &list, first);
+    /* The first entry that is self or behind it ends the list: from there it has wrapped. */
+    for (uint16_t i = 0; i < rest->count && list.count > 0; i++) {
+        uint16_t before = list.count;
+        append(chord, &list, &rest->items[i]);
+        if (list.count == before) {
+            break;
+        }
+    }
+    bool changed = list.count != chord->successors_count;
+    for (uint16_t i = 0; i < list.count && !changed; i++) {
+        changed = !peer_same(&list.items[i], successor_at(chord, i));
+    }
+    if (!changed) {
+        return;
+    }
+    chord->successors_count = 0;
+    for (uint16_t i = 0; i < list.count; i++) {
+        uint16_t index = peer_add(chord, &list.items[i]);
+        if (index == NONE) {
+            break;
+        }
+        chord->successors[chord->successors_count++] = index;
+    }
+    for (uint16_t i = 0; i + 1 < chord->successors_count; i++) {
+        CHORD_ASSERT(id_in_open(&chord->self.id, &successor_at(chord, i)->id,
+                                &successor_at(chord, (uint16_t)(i + 1))->id));
+    }
+    chord->fingers_fresh = false;
+    chord->identity_ms = chord->now_ms + 1000;
+    chord->ranges_ms = chord->now_ms;
+    stabilize_soon(chord);
+    if (chord->successors_count > 0) {
+        trace_peer(step, CHORD_WORD_STABILIZE, CHORD_LEVEL_INFO, "successor list changed; first is",
+                   successor_at(chord, 0));
+    }
+}
+
+void predecessor_set(struct step *step, const struct chord_peer *peer) {
+    struct chord *chord = step->chord;
+    uint16_t index = peer != NULL ? peer_add(chord, peer) : NONE;
+    if (index == chord->predecessor) {
+        return;
+    }
+    chord->predecessor = index;
+    chord->predecessor_since_ms = chord->now_ms;
+    chord->identity_ms = chord->now_ms + 1000;
+    chord->ranges_ms = chord->now_ms;
+    if (peer != NULL && index != NONE) {
+        trace_peer(step, CHORD_WORD_RECTIFY, CHORD_LEVEL_INFO, "predecessor is now",
+                   &peer_at(chord, index)->peer);
+    } else {
+        trace_add(step, CHORD_WORD_RECTIFY, CHORD_LEVEL_INFO, "predecessor unknown");
+    }
+}
+
+bool owns(struct chord *chord, const struct chord_id *id) {
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    if (predecessor == NULL) {
+        return chord->successors_count == 0;
+    }
+    return id_in_half_open(&predecessor->id, id, &chord->self.id);
+}
+
+/* How many members this node can tell there are: exact up to N+1, else N+1. */
+uint32_t members_estimate(struct chord *chord) {
+    if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
+        return 0;
+    }
+    uint32_t count = 1u + chord->successors_count;
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    bool listed = predecessor == NULL;
+    for (uint16_t i = 0; i < chord->successors_count && !listed; i++) {
+        listed = chord->successors[i] == chord->predecessor;
+    }
+    return listed ? count : count + 1;
+}
