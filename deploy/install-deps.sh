@@ -84,6 +84,9 @@ if ! has apt-get; then
     exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update
-# shellcheck disable=SC2086 # a list of words on purpose
-apt-get install -y --no-install-recommends $missing
+# Another package manager may be at work on a machine that has just started.
+wait_for_lock="-o DPkg::Lock::Timeout=300"
+# shellcheck disable=SC2086 # lists of words on purpose
+apt-get $wait_for_lock update
+# shellcheck disable=SC2086
+apt-get $wait_for_lock install -y --no-install-recommends $missing

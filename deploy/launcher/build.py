@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from .common import ROOT, Refused
@@ -43,7 +44,7 @@ def run_quietly(arguments, what, cwd=ROOT, timeout=None, environment=None):
     except OSError as error:
         raise Refused(f"{what} failed: {arguments[0]}: {error.strerror}") from error
     if done.returncode != 0:
-        print(done.stdout, flush=True)
+        print(done.stdout, file=sys.stderr, flush=True)
         raise Refused(f"{what} failed; its output is above")
 
 

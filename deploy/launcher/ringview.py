@@ -121,7 +121,7 @@ class Monitor(threading.Thread):
             return self.view
 
     def run(self):
-        usage, sampled_at, sampled, memory = Usage(), 0.0, {}, None
+        usage, sampled_at, sampled, memory, ready = Usage(), 0.0, {}, None, False
         while not self.ended.wait(SAMPLE_PERIOD_S if self.view["ring"] else 0.1):
             if time.monotonic() - sampled_at >= USAGE_PERIOD_S:
                 sampled_at = time.monotonic()
@@ -129,7 +129,8 @@ class Monitor(threading.Thread):
                     pids = dict(self.pids)
                 sampled = {slot: usage.of(pid) for slot, pid in pids.items()}
                 memory = psutil.virtual_memory()
-            view = {"ring": self.api.ring(), "ready": self.api.ready(), "usage": sampled,
+            ready = ready or self.api.ready()  # asked only while the ring starts
+            view = {"ring": self.api.ring(), "ready": ready, "usage": sampled,
                     "memory": memory}
             with self.lock:
                 self.view = view
