@@ -45,7 +45,24 @@ export function take_token() {
   history.replaceState(null, "", location.pathname + location.search);
 }
 
-export function auth_headers() {
+/** A link to another page of the same host takes the token along: each port has a storage of its own. */
+export function with_token(link) {
+  const token = sessionStorage.getItem(TOKEN_NAME);
+  return link && token && new URL(link).hostname === location.hostname ? `${link}#token=${encodeURIComponent(token)}` : link;
+}
+
+/** Asks the user for the token when an answer is 401; gives "" when the user will not say. */
+let ask_token = async () => "";
+export function set_token_asker(asker) { ask_token = asker; }
+
+/** Asks for the token; true when there is one to try again with. */
+export async function renew_token() {
+  const token = await ask_token();
+  if (token) sessionStorage.setItem(TOKEN_NAME, token);
+  return token !== "";
+}
+
+function auth_headers() {
   const token = sessionStorage.getItem(TOKEN_NAME);
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
@@ -60,7 +77,16 @@ export function read_problem(status, text) {
   }
 }
 
-async function request(method, path, { body, headers, timeout_ms = TIMEOUT_MS } = {}) {
+async function request(method, path, options) {
+  try {
+    return await request_once(method, path, options);
+  } catch (error) {
+    if (error.status !== 401 || !await renew_token()) throw error;
+    return request_once(method, path, options);
+  }
+}
+
+async function request_once(method, path, { body, headers, timeout_ms = TIMEOUT_MS } = {}) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), timeout_ms);
   try {

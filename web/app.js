@@ -1,6 +1,6 @@
 // The ring dashboard (index.html): puts the panels on the page and starts listening.
 
-import { html, render } from "./html.js";
+import { html, mount } from "./html.js";
 import { take_token } from "./api.js";
 import { fetch_logs, ring, stale, start_store } from "./store.js";
 import { StatusBar, Tiles, title_follows_ring } from "./status_bar.js";
@@ -19,15 +19,15 @@ function RingPage() {
     <main id="main" tabindex="-1" class=${stale.value ? "is-stale" : ""}>
       <${Tiles} />
       <section class="card ring-card" aria-labelledby="ring-title"><h2 id="ring-title">Ring</h2>
-        <div class="ring-columns"><${RingPicture} /><div class="ring-side"><${SelectedNode} /></div></div></section>
-      <${LookupPanel} /><${ImportPanel} /><${KeyPanel} />
+        <div class="ring-columns"><${RingPicture} /><div class="ring-side"><${LookupPanel} /><${SelectedNode} /></div></div></section>
+      <${ImportPanel} /><${KeyPanel} />
       <${NodesTable} /><${LogPanel} />
     </main>
     <${Notices} /><${Dialogs} />`;
 }
 
 take_token();
-render(html`<${RingPage} />`, document.getElementById("app"));
+mount(html`<${RingPage} />`);
 title_follows_ring(() => "Chord ring");
 resume_import();
 await start_store();

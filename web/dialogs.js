@@ -1,4 +1,5 @@
-// The dialogs that stand between a click and what cannot be undone: leave, kill (KYS), delete a key.
+// The dialogs that stand between a click and what cannot be undone: leave, kill (KYS), delete a key,
+// and the question for the token.
 
 import { html, signal, useEffect, useRef, useSignal } from "./html.js";
 import * as api from "./api.js";
@@ -6,13 +7,18 @@ import { ring } from "./store.js";
 import { tell_outcome } from "./notices.js";
 import { format_count, format_plural } from "./format.js";
 
-/** @type {{value: null|{kind: "leave"|"kill", node: import("./api.js").RingNode}|{kind: "delete", key: string, on_done: () => void}}} */
+/** @type {{value: null|{kind: "leave"|"kill", node: import("./api.js").RingNode}|{kind: "delete", key: string, on_done: () => void}|{kind: "token", take: (token: string) => void}}} */
 const open_dialog = signal(null);
 
 export const ask_leave = (node) => { open_dialog.value = { kind: "leave", node }; };
 export const ask_kill = (node) => { open_dialog.value = { kind: "kill", node }; };
 export const ask_delete = (key, on_done) => { open_dialog.value = { kind: "delete", key, on_done }; };
-const close = () => { open_dialog.value = null; };
+const close = () => {
+  const ask = open_dialog.value;
+  open_dialog.value = null;
+  if (ask?.kind === "token") ask.take("");
+};
+api.set_token_asker(() => new Promise((take) => { open_dialog.value = { kind: "token", take }; }));
 
 /** What the ring can bear, as a sentence; shown before a node goes. */
 function survival(verb) {
@@ -49,7 +55,7 @@ function LeaveDialog({ node }) {
       Nothing is lost; its process stays and can join again.</p>
     ${survival("leave")}
     <div class="buttons">
-      <button type="button" onClick=${close} autofocus>Cancel</button>
+      <button type="button" onClick=${close}>Cancel</button>
       <button type="button" class="primary" data-testid="leave-confirm" onClick=${confirm}>Leave the ring</button>
     </div>
   <//>`;
@@ -68,8 +74,8 @@ function KillDialog({ node }) {
     <form onSubmit=${confirm}>
       <p>The process of node <b>${node.id}</b> (${node.address}) ends at once. It hands nothing over; the other copies of its keys must do.</p>
       ${survival("kill")}
-      <label>Type the node's id, <code>${node.id}</code>, to confirm
-        <input type="text" autocomplete="off" autocapitalize="none" spellcheck=${false} autofocus data-testid="kill-input"
+      <label><span>Type the node's id, <code>${node.id}</code>, to confirm</span>
+        <input type="text" autocomplete="off" autocapitalize="none" spellcheck=${false} data-testid="kill-input"
           value=${typed.value} onInput=${(event) => { typed.value = event.target.value; }} /></label>
       <div class="buttons">
         <button type="button" onClick=${close}>Cancel</button>
@@ -87,9 +93,28 @@ function DeleteDialog({ ask }) {
   return html`<${Modal} title="Delete a key" danger testid="delete-dialog">
     <p>Delete the key <b class="wrap">${ask.key}</b> and its value from every copy?</p>
     <div class="buttons">
-      <button type="button" onClick=${close} autofocus>Cancel</button>
+      <button type="button" onClick=${close}>Cancel</button>
       <button type="button" class="danger" data-testid="delete-confirm" onClick=${confirm}>Delete</button>
     </div>
+  <//>`;
+}
+
+/** A gateway on an address that others can reach takes changes only with its token. */
+function TokenDialog({ ask }) {
+  const typed = useSignal("");
+  const confirm = (event) => {
+    event.preventDefault();
+    ask.take(typed.value.trim());
+    close();
+  };
+  return html`<${Modal} title="This gateway asks for its token" testid="token-dialog">
+    <form onSubmit=${confirm}>
+      <p>Changes need the token in the gateway's API_TOKEN_FILE. It stays in this tab only.</p>
+      <label>Token <input type="password" autocomplete="current-password" data-testid="token-input" value=${typed.value}
+        onInput=${(event) => { typed.value = event.target.value; }} /></label>
+      <div class="buttons"><button type="button" onClick=${close}>Cancel</button>
+        <button type="submit" class="primary" disabled=${typed.value.trim() === ""} data-testid="token-confirm">Go on</button></div>
+    </form>
   <//>`;
 }
 
@@ -99,5 +124,6 @@ export function Dialogs() {
   // The key makes each question a dialog of its own, with its own empty input.
   if (ask.kind === "leave") return html`<${LeaveDialog} key=${`leave ${ask.node.address}`} node=${ask.node} />`;
   if (ask.kind === "kill") return html`<${KillDialog} key=${`kill ${ask.node.address}`} node=${ask.node} />`;
+  if (ask.kind === "token") return html`<${TokenDialog} key="token" ask=${ask} />`;
   return html`<${DeleteDialog} key=${`delete ${ask.key}`} ask=${ask} />`;
 }

@@ -5,7 +5,12 @@ import htm from "./vendor/htm.js";
 
 export { useEffect, useRef } from "./vendor/preact-hooks.js";
 export { signal, computed, effect, batch, useSignal, useComputed } from "./vendor/signals.js";
-export { render };
-
 /** Tagged template to virtual DOM. What is put in is always text, never markup. */
 export const html = htm.bind(h);
+
+/** Puts a page in the place of the words that stood there while it loaded. */
+export function mount(page) {
+  const root = document.getElementById("app");
+  root.replaceChildren();
+  render(page, root);
+}

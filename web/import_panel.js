@@ -3,7 +3,7 @@
 
 import { html, signal, useRef, useSignal } from "./html.js";
 import * as api from "./api.js";
-import { operations, stale, take_operation } from "./store.js";
+import { link, operations, stale, take_operation } from "./store.js";
 import { format_bytes, format_count, format_plural } from "./format.js";
 
 const POLL_MS = 700;
@@ -22,11 +22,13 @@ const is_running = (operation) => !operation || operation.state === "running";
 /** Follows an operation to its end by asking, in case the event stream is not there or skips. */
 async function follow(id) {
   for (let lost = 0; job.value?.id === id;) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    // While the file travels the event stream tells more, and the gateway may not know the operation yet.
+    if (link.value === "live" && job.value?.sending && !operations.value[id]) continue;
     try {
       take_operation(await api.get_operation(id));
       lost = 0;
     } catch (error) {
-      // While the first bytes travel, the gateway may not know the operation yet.
       if (error.status === 404 && !job.value?.sending && ++lost >= LOST_LIMIT) {
         change_job(id, { error: "the gateway does not know this import any more" });
         return;
@@ -34,7 +36,6 @@ async function follow(id) {
     }
     const known = operations.value[id];
     if ((known && !is_running(known)) || job.value?.error) return;
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
@@ -56,16 +57,21 @@ async function start_import(file, key_column, on_error) {
   const id = `web-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`;
   job.value = { id, name: file.name, sent: 0, total: file.size, sending: true, error: "" };
   remember(id, file.name);
+  follow(id);
+  await send(id, file, key_column, on_error);
+}
+
+async function send(id, file, key_column, on_error) {
   upload = api.start_upload(file, { id, key_column, on_error,
     on_progress: (sent, total) => change_job(id, { sent, total }) });
-  follow(id);
   try {
     await upload.done;
   } catch (error) {
+    if (error.status === 401 && await api.renew_token()) return send(id, file, key_column, on_error);
     const known = operations.value[id];
     if (!known || known.state === "running") change_job(id, { error: error.message });
   }
-  change_job(id, { sending: false });
+  return change_job(id, { sending: false });
 }
 
 async function cancel_import() {

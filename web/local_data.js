@@ -4,7 +4,7 @@ import { html, useEffect, useSignal } from "./html.js";
 import { get_node_keys } from "./api.js";
 import { format_bytes, format_count, format_id } from "./format.js";
 
-const PAGE_ROWS = 50;
+const PAGE_ROWS = 25;
 const VALUE_SHOWN = 300;
 
 /** Text where it is text, else base64, said so. */

@@ -73,7 +73,7 @@ export function LookupPanel() {
     busy.value = false;
   };
   const clear = () => { result.value = null; path.value = null; };
-  return html`<section class="card" aria-labelledby="lookup-title">
+  return html`<section class="lookup" aria-labelledby="lookup-title">
     <h2 id="lookup-title">Look a key up</h2>
     <form class="row" onSubmit=${look_up}>
       <label>Key <input type="text" autocomplete="off" autocapitalize="none" spellcheck=${false} required data-testid="lookup-key" value=${key.value}

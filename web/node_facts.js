@@ -1,7 +1,7 @@
 // What one node knows: predecessor, successor list, finger table, ranges. Used by both pages.
 
 import { html, useEffect, useSignal } from "./html.js";
-import { get_node } from "./api.js";
+import { get_node, with_token } from "./api.js";
 import { find_node, ring, selected } from "./store.js";
 import { NodeActions } from "./node_actions.js";
 import { StateBadge } from "./nodes_table.js";
@@ -75,7 +75,7 @@ export function SelectedNode() {
 
   if (!node) return html`<p class="muted hint">Select a node on the ring, or in the table, to see its successors and fingers.</p>`;
   const facts = detail.value?.asked === address ? detail.value : null;
-  const link = safe_link(node.dashboard);
+  const link = with_token(safe_link(node.dashboard));
   return html`<div class="selected-node" data-testid="selected-node">
     <h3>Node <span class="id wrap">${node.id}</span> <${StateBadge} node=${node} /></h3>
     <p>${node.address}${link && html`, <a href=${link}>its own page</a>`} <button type="button" class="plain" onClick=${() => { selected.value = null; }}>unselect</button></p>

@@ -1,7 +1,7 @@
 // The dashboard of one local node (node.html). The gateway serves it, so it stays when its node is down.
 
-import { computed, effect, html, render, signal } from "./html.js";
-import { get_node, get_self, take_token } from "./api.js";
+import { computed, effect, html, mount, signal } from "./html.js";
+import { get_node, get_self, take_token, with_token } from "./api.js";
 import { fetch_logs, find_node, ring, selected, stale, start_store } from "./store.js";
 import { StatusBar, title_follows_ring } from "./status_bar.js";
 import { RingPicture } from "./ring_picture.js";
@@ -95,7 +95,7 @@ function Neighbours() {
 
 function NodePage() {
   const shown = node.value;
-  const back = safe_link(self.value?.ring_dashboard);
+  const back = with_token(safe_link(self.value?.ring_dashboard));
   const off_slot = self.value && !self.value.slot;
   return html`<a class="skip" href="#main">Skip to the node</a>
     <header class="top"><h1><img src="./icon.svg" alt="" width="28" height="28" /> Chord node ${self.value?.slot ?? ""}
@@ -104,7 +104,7 @@ function NodePage() {
       ${problem.value && html`<p class="card wide warn-text" role="alert" data-testid="node-problem">${problem.value}</p>`}
       ${off_slot && html`<p class="card wide">This address is not the page of one node. See ${back ? html`<a href=${back}>the ring</a>` : "the ring dashboard"}.</p>`}
       ${shown ? html`<${Identity} shown=${shown} />
-        <section class="card" aria-labelledby="ring-title"><h2 id="ring-title">Its place and its fingers</h2><${RingPicture} /></section>
+        <section class="card tall" aria-labelledby="ring-title"><h2 id="ring-title">Its place and its fingers</h2><${RingPicture} /></section>
         <${Neighbours} />
         <${LocalData} address=${shown.address} alive=${shown.state !== "down"} tick=${tick.value} />
         <${LogPanel} address=${shown.address} title="System log of this node" />`
@@ -114,7 +114,7 @@ function NodePage() {
 }
 
 take_token();
-render(html`<${NodePage} />`, document.getElementById("app"));
+mount(html`<${NodePage} />`);
 title_follows_ring(() => `Node ${node.value?.id ?? self.value?.slot ?? ""}`);
 await Promise.all([start_store(), refresh_self()]);
 selected.value = self.value?.address ?? null;

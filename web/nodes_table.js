@@ -1,6 +1,7 @@
 // The same ring as a table: everything the picture shows, readable without it, with the actions.
 
 import { html } from "./html.js";
+import { with_token } from "./api.js";
 import { ring, selected } from "./store.js";
 import { NodeActions } from "./node_actions.js";
 import { format_bytes, format_count, format_duration, format_id, format_percent, safe_link } from "./format.js";
@@ -14,7 +15,7 @@ export function StateBadge({ node }) {
 }
 
 function Row({ node }) {
-  const link = safe_link(node.dashboard);
+  const link = with_token(safe_link(node.dashboard));
   const is_selected = selected.value === node.address;
   const pick = () => { selected.value = is_selected ? null : node.address; };
   return html`<tr class=${is_selected ? "is-selected" : ""} data-testid=${`row-${node.address}`}>

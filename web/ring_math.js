@@ -33,6 +33,9 @@ export function arc_path(from, share, radius, centre) {
 export function chord_path(from, to, radius, centre, bend = 0.55, gap = 14) {
   const a = ring_point(from, radius, centre);
   const b = ring_point(to, radius, centre);
+  // Neighbours get a flat arc, far nodes the full bend.
+  const apart = Math.min(Math.abs(from - to), 1 - Math.abs(from - to));
+  bend = 1 - (1 - bend) * (0.3 + 0.7 * Math.min(1, 4 * apart));
   const control = { x: centre + ((a.x + b.x) / 2 - centre) * bend, y: centre + ((a.y + b.y) / 2 - centre) * bend };
   const length = Math.hypot(b.x - control.x, b.y - control.y) || 1;
   const end = { x: b.x + ((control.x - b.x) / length) * gap, y: b.y + ((control.y - b.y) / length) * gap };

@@ -54,22 +54,34 @@ function Fingers() {
     html`<path key=${to.node.address} class="finger" d=${chord_path(from.at, to.at, RADIUS, CENTRE, 0.3)} marker-end="url(#arrow-finger)" />`)}</g>`;
 }
 
+/** The places a lookup visits, in order, the owner last. */
+function path_places(lookup) {
+  const stops = lookup.hops.map((hop) => hop.node);
+  if (stops.length === 0 || stops[stops.length - 1].address !== lookup.owner.address) stops.push(lookup.owner);
+  return stops.map((stop) => place_of(stop.address)).filter(Boolean);
+}
+
+/** Which hop reached which node, written on the nodes themselves. */
+function HopNumbers() {
+  const drawn = path.value;
+  if (!drawn || !ring.value) return null;
+  const steps = new Map(path_places(drawn.lookup).slice(0, drawn.shown).map((place, index) => [place, index + 1]));
+  return [...steps].map(([place, step]) => {
+    const { x, y } = ring_point(place.at, RADIUS, CENTRE);
+    return html`<text key=${step} class="hop-number" x=${x} y=${y}>${step}</text>`;
+  });
+}
+
 function LookupPath() {
   const drawn = path.value;
   if (!drawn || !ring.value) return null;
   const { lookup, shown } = drawn;
-  const stops = lookup.hops.map((hop) => hop.node);
-  if (stops.length === 0 || stops[stops.length - 1].address !== lookup.owner.address) stops.push(lookup.owner);
-  const places = stops.map((stop) => place_of(stop.address)).filter(Boolean);
+  const places = path_places(lookup);
   const key = ring_point(ring_fraction(lookup.key_id, ring.value.m), RADIUS, CENTRE);
   const owner = place_of(lookup.owner.address);
   return html`<g data-testid="lookup-drawing">
     ${places.slice(0, shown).map((to, index) => index > 0 && to !== places[index - 1] && html`<path key=${`hop${index}`} class="hop" data-testid="lookup-edge"
       d=${chord_path(places[index - 1].at, to.at, RADIUS, CENTRE, 0.15)} marker-end="url(#arrow-hop)" />`)}
-    ${places.slice(0, shown).map((to, index) => {
-      const { x, y } = ring_point(to.at, RADIUS - 26, CENTRE);
-      return html`<text key=${`step${index}`} class="hop-number" x=${x} y=${y}>${index + 1}</text>`;
-    })}
     ${shown >= places.length && owner && html`<circle class="owner-halo" cx=${ring_point(owner.at, RADIUS, CENTRE).x} cy=${ring_point(owner.at, RADIUS, CENTRE).y} r="15" />`}
     <path class="key-mark" d=${`M ${key.x} ${key.y - 7} L ${key.x + 7} ${key.y} L ${key.x} ${key.y + 7} L ${key.x - 7} ${key.y} Z`}>
       <title>${`key ${lookup.key} lies at ${lookup.key_id}`}</title></path>
@@ -94,7 +106,7 @@ function Label({ place, at }) {
   const { x, y } = ring_point(at, LABEL_RADIUS, CENTRE);
   const anchor = Math.abs(x - CENTRE) < 30 ? "middle" : x > CENTRE ? "start" : "end";
   const port = node.address.split(":").pop();
-  return html`<g class="label"><line class="leader" x1=${from.x} y1=${from.y} x2=${to.x} y2=${to.y} />
+  return html`<g class=${`label ${state_class(node.state)}`}><line class="leader" x1=${from.x} y1=${from.y} x2=${to.x} y2=${to.y} />
     <text x=${x} y=${y + (anchor === "middle" ? (y > CENTRE ? 12 : -6) : 4)} text-anchor=${anchor}>
       <tspan class="label-id">${format_id(node.id)}</tspan>
       <tspan class="label-note" dx="4">${node.state === "member" ? `:${port}` : node_state(node.state).word}</tspan>
@@ -158,6 +170,7 @@ export function RingPicture() {
     <${Fingers} /><${LookupPath} />
     ${label_places.map((place, index) => html`<${Label} key=${`label ${place.node.address}`} place=${place} at=${labels_at[index]} />`)}
     ${places.map((place, index) => html`<${Node} key=${place.node.address} place=${place} tab=${index === tab_stop ? 0 : -1} />`)}
+    <${HopNumbers} />
     ${view && !address && !path.value && html`<text class="centre" x=${CENTRE} y=${CENTRE}>${places.length ? `2^${view.m} ids` : "no nodes yet"}</text>`}
   </svg>`;
 }

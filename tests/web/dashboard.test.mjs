@@ -1,0 +1,293 @@
+// The dashboards in a real browser, by clicking: load, import, look up, leave, kill, start, join.
+//
+//     npm run test:mock                                  against the mock gateway
+//     BASE_URL=http://127.0.0.1:3000 npm test            against a running ring (its nodes are members again at the end;
+//                                                        the sample's rows and web-test-* stay)
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { by, launch_browser, open_watched, wait_data } from "./browser.mjs";
+
+const SAMPLE = fileURLToPath(new URL("../../web/sample.csv", import.meta.url));
+const ROWS = readFileSync(SAMPLE, "utf8").trim().split("\n").slice(1)
+  .map((line) => ({ key: line.slice(0, line.indexOf(",")), value: line.slice(line.indexOf(",") + 1) }));
+const HEAL_LIMIT_MS = Number(process.env.HEAL_LIMIT_MS ?? 10000);
+const ODD_KEY = 'a/b?c#d %20 & "ü" <b>bold</b>';
+const ODD_VALUE = "<img src=x onerror=alert(1)>\nline two, ünïcode ✔";
+
+let mock = null;
+let base = process.env.BASE_URL?.replace(/\/$/, "");
+let browser, context, faults, page;
+/** The ring before the first click. */
+let first;
+let left_node, killed_node;
+
+const api = async (path, options) => fetch(`${base}/api/v1${path}`, options);
+const get_ring = async () => (await api("/ring")).json();
+const members_of = (ring) => ring.nodes.filter((node) => node.state === "member");
+
+before(async () => {
+  if (process.env.CHORD_MOCK) {
+    const { start_mock } = await import("./mock_gateway.mjs");
+    mock = await start_mock({ port: Number(process.env.MOCK_PORT ?? 18150) });
+    base = mock.url;
+  }
+  assert.ok(base, "say which ring dashboard to test: BASE_URL=http://127.0.0.1:3000, or CHORD_MOCK=1");
+  browser = await launch_browser();
+  ({ context, faults } = await open_watched(browser, base));
+  page = await context.newPage();
+});
+
+after(async () => {
+  await browser?.close();
+  await mock?.close();
+});
+
+async function upload(file, key_column = "") {
+  await by(page, "import-file").setInputFiles(file);
+  await by(page, "chosen-file").waitFor();
+  await by(page, "key-column").fill(key_column);
+  await by(page, "import-start").click();
+  await by(page, "import-progress").waitFor();
+}
+
+async function look_up(key) {
+  await by(page, "lookup-key").fill(key);
+  await by(page, "lookup-start").click();
+  await page.locator(`[data-testid="lookup-result"][data-key=${JSON.stringify(key)}]`).waitFor();
+}
+
+async function all_values_are_there() {
+  for (const { key, value } of ROWS) {
+    const response = await api(`/kv/${encodeURIComponent(key)}`);
+    assert.equal(response.status, 200, `GET ${key} answers ${response.status}`);
+    assert.equal(await response.text(), value, `the value of ${key}`);
+  }
+}
+
+const wait_active = (count) => page.waitForFunction(
+  (wanted) => document.querySelector('[data-testid="active-nodes"]')?.textContent === String(wanted), count);
+
+test("the page shows every node of the ring, live", async () => {
+  await page.goto(base);
+  await wait_data(page, "link", "link", "live");
+  first = await get_ring();
+  assert.ok(members_of(first).length >= 1, "the ring has members");
+  for (const node of first.nodes) {
+    await by(page, `row-${node.address}`).waitFor();
+    await by(page, `ring-node-${node.address}`).waitFor();
+  }
+  await wait_data(page, "ring-state", "state", "healthy");
+  assert.equal(await by(page, "active-nodes").textContent(), String(members_of(first).length));
+  assert.match(await page.title(), /healthy/);
+  await page.evaluate(() => { window.not_reloaded = true; });
+});
+
+test("a CSV goes in with progress, every row stored", async () => {
+  await upload(SAMPLE);
+  await wait_data(page, "import-state", "state", "done", 60000);
+  assert.equal(await by(page, "rows-stored").textContent(), String(ROWS.length));
+  assert.equal(await by(page, "rows-failed").textContent(), "0");
+  assert.equal(await by(page, "import-bar").evaluate((bar) => bar.value), 1);
+  await all_values_are_there();
+  await page.waitForFunction((count) => Number(document.querySelector('[data-testid="keys-total"]').textContent.replaceAll(",", "")) >= count, ROWS.length);
+});
+
+test("a bad row is named with its line, the others are stored; the key column can be chosen", async () => {
+  const bad = "n,name\r\n1,web-test-one\r\n2,\r\n3,web-test-three\r\n";
+  await upload({ name: "bad.csv", mimeType: "text/csv", buffer: Buffer.from(bad) }, "name");
+  await by(page, "row-errors").waitFor();
+  await wait_data(page, "import-state", "state", "done");
+  assert.match(await by(page, "row-errors").textContent(), /line 3/);
+  await page.waitForFunction(() => document.querySelector('[data-testid="rows-stored"]')?.textContent === "2");
+  assert.equal(await (await api("/kv/web-test-three")).text(), "3");
+});
+
+test("an import with no such column ends with a reason", async () => {
+  await upload(SAMPLE, "no such column");
+  await wait_data(page, "import-state", "state", "failed");
+  assert.match(await by(page, "import-error").textContent(), /no such column/);
+});
+
+test("a lookup shows the path over the ring and the value", async () => {
+  await look_up("Iron");
+  assert.equal(await by(page, "lookup-value").textContent(), "Fe,26,55.845,8,4");
+  const lookup = await (await api("/lookups/Iron")).json();
+  assert.equal(await by(page, "lookup-key-id").textContent(), lookup.key_id);
+  assert.match(await by(page, "lookup-owner").textContent(), new RegExp(lookup.owner.address.replaceAll(".", "\\.")));
+  assert.ok(await by(page, "lookup-hop").count() >= 1, "at least one hop is listed");
+  assert.match(await by(page, "lookup-hops").textContent(), /\d (µs|ms)/);
+  await by(page, "lookup-drawing").waitFor({ state: "attached" });
+});
+
+test("an unknown key is told kindly", async () => {
+  await look_up("no such key at all");
+  assert.match(await by(page, "lookup-missing").textContent(), /Nothing is stored under no such key at all/);
+});
+
+test("a single key is stored, shown as text only, and deleted", async () => {
+  await by(page, "put-key").fill(ODD_KEY);
+  await by(page, "put-value").fill(ODD_VALUE);
+  await by(page, "put-start").click();
+  await by(page, "notice-ok").waitFor();
+  await look_up(ODD_KEY);
+  assert.equal(await by(page, "lookup-value").textContent(), ODD_VALUE);
+  assert.equal(await page.locator('[data-testid="lookup-value"] img').count(), 0, "a value never becomes markup");
+  await by(page, "delete-start").click();
+  await by(page, "delete-confirm").click();
+  await page.waitForFunction(() => document.querySelector('[data-testid="put-key"]').value === "");
+  assert.equal((await api(`/kv/${encodeURIComponent(ODD_KEY)}`)).status, 404);
+});
+
+test("a node is selected by keyboard and shows successors and fingers", async () => {
+  const [node] = members_of(first);
+  await by(page, `ring-node-${node.address}`).focus();
+  await page.keyboard.press("Enter");
+  const card = by(page, "selected-node");
+  await card.locator('[data-testid="fingers"]').waitFor();
+  for (const id of node.successors)
+    assert.match(await card.locator('[data-testid="successors"]').textContent(), new RegExp(id.slice(0, 8)));
+  await by(page, "ring-fingers").waitFor({ state: "attached" });
+});
+
+test("the log can be filtered", async () => {
+  await page.waitForFunction(() => document.querySelectorAll('[data-testid="log"] .line').length > 0);
+  await by(page, "log-filter").fill("nothing contains this text");
+  await page.waitForFunction(() => document.querySelectorAll('[data-testid="log"] .line').length === 0);
+  await by(page, "log-filter").fill("");
+});
+
+test("all data can be downloaded as CSV", async () => {
+  const waiting = page.waitForEvent("download");
+  await by(page, "export").click();
+  const text = readFileSync(await (await waiting).path(), "utf8");
+  assert.match(text, /^\uFEFF?key,value\r?\n/);
+  assert.match(text, /\nIron,"Fe,26,55\.845,8,4"\r?\n/);
+});
+
+test("a node leaves by clicking, and no value is missing", async () => {
+  left_node = members_of(first)[1];
+  await by(page, `leave-${left_node.address}`).click();
+  await by(page, "leave-dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await by(page, "leave-dialog").waitFor({ state: "detached" });
+  await by(page, `leave-${left_node.address}`).click();
+  await by(page, "leave-confirm").click();
+  await page.locator(`tr [data-testid="state-${left_node.address}"][data-state="left"]`).waitFor({ timeout: 60000 });
+  await wait_active(members_of(first).length - 1);
+  await wait_data(page, "ring-state", "state", "healthy", 30000);
+  await all_values_are_there();
+});
+
+test("another is killed with KYS by typing its id; the ring heals on the page without a reload", async (t) => {
+  const members = members_of(await get_ring());
+  if (members.length < 3) return t.skip(`${members.length} members survive no loss`);
+  killed_node = members.find((node) => node.slot !== null) ?? members[0];
+  await by(page, `kill-${killed_node.address}`).first().click();
+  assert.ok(await by(page, "kill-confirm").isDisabled(), "the button waits for the id");
+  await by(page, "kill-input").fill("wrong");
+  assert.ok(await by(page, "kill-confirm").isDisabled(), "a wrong id does not do");
+  await by(page, "kill-input").fill(killed_node.id);
+  const started_ms = Date.now();
+  await by(page, "kill-confirm").click();
+  await page.locator(`tr [data-testid="state-${killed_node.address}"][data-state="down"]`).waitFor();
+  t.diagnostic(`shown down after ${Date.now() - started_ms} ms`);
+  await wait_data(page, "ring-state", "state", "healthy", HEAL_LIMIT_MS);
+  t.diagnostic(`shown healed after ${Date.now() - started_ms} ms`);
+  await wait_active(members.length - 1);
+  assert.equal(await page.evaluate(() => window.not_reloaded), true, "the page was not reloaded");
+  await all_values_are_there();
+  await look_up("Gold");
+  assert.equal(await by(page, "lookup-value").textContent(), "Au,79,196.97,11,6");
+  return undefined;
+});
+
+test("the killed node's own page says so and starts it again", async (t) => {
+  if (!killed_node?.dashboard) return t.skip("no node of this host was killed");
+  const node_page = await context.newPage();
+  await node_page.goto(killed_node.dashboard);
+  await by(node_page, "down-since").waitFor();
+  assert.equal(await by(node_page, "node-address").textContent(), killed_node.address);
+  await by(node_page, `start-${killed_node.address}`).click();
+  await node_page.locator('[data-testid^="notice-"]').first().waitFor();
+  if (await by(node_page, "notice-error").count() > 0) {
+    const reason = await by(node_page, "notice-error").textContent();
+    await node_page.close();
+    return t.skip(`no supervisor: ${reason}`);
+  }
+  await wait_data(node_page, `state-${killed_node.address}`, "state", "member", 60000);
+  await by(node_page, "successors").locator("li b").first().waitFor();
+  await by(node_page, "data-table").waitFor({ timeout: 60000 });
+  assert.ok(Number(await by(node_page, "incarnation").textContent()) >= 2, "a returner has a new incarnation");
+  assert.equal(new URL(await by(node_page, "back").getAttribute("href")).port, new URL(base).port);
+  await node_page.close();
+  return undefined;
+});
+
+test("the node that left joins again by clicking", async () => {
+  await by(page, `join-${left_node.address}`).first().click();
+  await page.locator(`tr [data-testid="state-${left_node.address}"][data-state="member"]`).waitFor({ timeout: 60000 });
+  await wait_data(page, "ring-state", "state", "healthy", 60000);
+  await all_values_are_there();
+});
+
+test("a phone of 360 px needs no sideways scrolling", async () => {
+  const phone = await open_watched(browser, base, { viewport: { width: 360, height: 740 }, colorScheme: "dark" });
+  for (const address of [base, first.nodes.find((node) => node.dashboard)?.dashboard].filter(Boolean)) {
+    const small = await phone.context.newPage();
+    await small.goto(address);
+    await small.locator('[data-testid^="state-"]').first().waitFor();
+    assert.ok(await small.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${address} is too wide`);
+  }
+  assert.deepEqual(phone.faults, []);
+  await phone.context.close();
+});
+
+test("no console error, no CSP violation, no request to another host", () => {
+  assert.deepEqual(faults, []);
+});
+
+test("without an event stream the page polls", { skip: !process.env.CHORD_MOCK }, async () => {
+  mock.refuse_events = true;
+  const { context: other } = await open_watched(browser, base);
+  const polled = await other.newPage();
+  await polled.goto(base);
+  await wait_data(polled, "link", "link", "polling");
+  await wait_data(polled, "ring-state", "state", "healthy");
+  mock.ring.leave(mock.ring.members()[0]);
+  await polled.locator('tr [data-state="left"]').waitFor();
+  await other.close();
+  mock.refuse_events = false;
+});
+
+test("odd answers: no node, fields that are null, nobody answers", { skip: !process.env.CHORD_MOCK }, async () => {
+  const { context: other, faults: found } = await open_watched(browser, base);
+  const odd = await other.newPage();
+  let answer = { nodes: [] };
+  await odd.route("**/api/v1/events", (route) => route.fulfill({ status: 503, body: "{}" }));
+  await odd.route("**/api/v1/ring", (route) => route.fulfill(answer.status ? answer : { json: answer }));
+  await odd.goto(base);
+  await by(odd, "no-nodes").waitFor();
+  answer = { m: 160, n: 3, replicas: 3, state: "forming", state_reason: null, survives_failures: null, memory: null, keys: null,
+    nodes: [{ id: "f".repeat(40), address: "10.0.0.1:4001", slot: null, dashboard: null, state: "member", since_ms: null, keys: null,
+      keys_stored: null, bytes_stored: null, cpu_percent: null, rss_bytes: null, uptime_ms: null, incarnation: null, predecessor: null,
+      successors: null, copies_short: null, range: null, disputed: true },
+    { id: "8".repeat(40), address: "10.0.0.2:4001", slot: null, dashboard: "javascript:alert(1)", state: "odd", successors: [], range: { lo: "8".repeat(40), hi: "8".repeat(40) } }] };
+  await by(odd, "row-10.0.0.2:4001").waitFor();
+  assert.equal(await odd.locator('a[href^="javascript"]').count(), 0);
+  answer = { status: 503, contentType: "application/problem+json", body: JSON.stringify({ title: "no node answers", status: 503, detail: "none of 5 known nodes answers" }) };
+  await by(odd, "stale").waitFor();
+  assert.match(await by(odd, "ring-reason").textContent(), /none of 5 known nodes answers/);
+  assert.match(await by(odd, "stale").textContent(), /as of \d\d:\d\d:\d\d/);
+  assert.deepEqual(found, []);
+  await other.close();
+});
+
+test("when the gateway goes, what is shown is marked as old", { skip: !process.env.CHORD_MOCK }, async () => {
+  await mock.close();
+  await by(page, "stale").waitFor();
+  await wait_data(page, "ring-state", "state", "silent");
+  assert.ok(await by(page, "row-" + left_node.address).isVisible(), "the last view stays");
+});
