@@ -1,0 +1,23 @@
+/* What the parts of the gateway share: one of each, made by main.c, alive until the very end. */
+#ifndef GATEWAY_APP_H
+#define GATEWAY_APP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "settings.h"
+
+struct app {
+    struct settings settings;
+    atomic_bool stopping;
+    atomic_int slots; /* local slots now; only grows */
+    struct rpc_client *client;
+    struct db *db;
+    struct events *events;
+    struct hints *hints;
+    struct ring_view *view;
+    struct operations *operations;
+    struct http_server *server;
+};
+
+#endif

@@ -1,0 +1,237 @@
+/* gateway.db; see db.h. One connection does everything, as SQLite 3.40.1 wants it in WAL mode. */
+#include "db.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+struct db {
+    pthread_mutex_t lock;
+    sqlite3 *sqlite;
+    bool complained;
+    uint64_t events_saved;
+};
+
+static const char schema[] =
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304;"
+    "CREATE TABLE IF NOT EXISTS member(address TEXT PRIMARY KEY, id TEXT NOT NULL,"
+    " seen_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS event(sequence INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL,"
+    " type TEXT NOT NULL, data TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS operation(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+    " json TEXT NOT NULL);";
+
+static int db_open_file(struct db *db, const char *path)
+{
+    int result = sqlite3_open_v2(
+        path, &db->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (result == SQLITE_OK) {
+        sqlite3_busy_timeout(db->sqlite, 2000);
+        result = sqlite3_exec(db->sqlite, schema, NULL, NULL, NULL);
+    }
+    if (result != SQLITE_OK) {
+        sqlite3_close_v2(db->sqlite);
+        db->sqlite = NULL;
+    }
+    return result;
+}
+
+int db_open(struct db **out, const char *folder, char *error, size_t error_size)
+{
+    char path[4200];
+    char aside[4240];
+    snprintf(path, sizeof(path), "%s/gateway.db", folder);
+    snprintf(aside, sizeof(aside), "%s.broken", path);
+    struct db *db = calloc(1, sizeof(*db));
+    *out = NULL;
+    if (db == NULL) {
+        snprintf(error, error_size, "no memory for %s", path);
+        return -ENOMEM;
+    }
+    pthread_mutex_init(&db->lock, NULL);
+    int result = db_open_file(db, path);
+    if (result == SQLITE_NOTADB || result == SQLITE_CORRUPT) {
+        log_line("WARN", "gateway.db", "%s is damaged; kept as %s, history starts anew", path,
+                 aside);
+        (void)rename(path, aside);
+        result = db_open_file(db, path);
+    }
+    if (result != SQLITE_OK) {
+        snprintf(error, error_size, "cannot open %s: %s; set DATA_DIR to a folder that can be written",
+                 path, sqlite3_errstr(result));
+        db_close(db);
+        return -EIO;
+    }
+    *out = db;
+    return 0;
+}
+
+void db_close(struct db *db)
+{
+    if (db != NULL) {
+        sqlite3_close_v2(db->sqlite);
+        pthread_mutex_destroy(&db->lock);
+        free(db);
+    }
+}
+
+static void db_complain(struct db *db)
+{
+    if (!db->complained) {
+        db->complained = true;
+        log_line("WARN", "gateway.db", "cannot be used: %s; events are kept in memory only",
+                 sqlite3_errmsg(db->sqlite));
+    }
+}
+
+static sqlite3_stmt *db_prepare(struct db *db, const char *sql)
+{
+    sqlite3_stmt *statement = NULL;
+    if (sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL) != SQLITE_OK) {
+        db_complain(db);
+    }
+    return statement; /* NULL is harmless in every use below */
+}
+
+static void db_run(struct db *db, sqlite3_stmt *statement)
+{
+    int result = statement == NULL ? SQLITE_ERROR : sqlite3_step(statement);
+    if (result != SQLITE_DONE && result != SQLITE_ROW) {
+        db_complain(db);
+    }
+    sqlite3_finalize(statement);
+}
+
+static void db_bind_text(sqlite3_stmt *statement, int index, const char *text)
+{
+    (void)sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
+}
+
+void db_member_save(struct db *db, const char *address, const char *id)
+{
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement =
+        db_prepare(db, "INSERT INTO member VALUES(?,?,?) ON CONFLICT(address) DO UPDATE SET"
+                       " id=excluded.id, seen_ms=excluded.seen_ms");
+    db_bind_text(statement, 1, address);
+    db_bind_text(statement, 2, id);
+    (void)sqlite3_bind_int64(statement, 3, (sqlite3_int64)clock_unix_ms());
+    db_run(db, statement);
+    pthread_mutex_unlock(&db->lock);
+}
+
+void db_member_forget(struct db *db, const char *address)
+{
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement = db_prepare(db, "DELETE FROM member WHERE address=?");
+    db_bind_text(statement, 1, address);
+    db_run(db, statement);
+    pthread_mutex_unlock(&db->lock);
+}
+
+void db_members_read(struct db *db, void (*each)(void *context, const char *address, const char *id),
+                     void *context)
+{
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement =
+        db_prepare(db, "SELECT address, id FROM member ORDER BY seen_ms DESC LIMIT ?");
+    (void)sqlite3_bind_int(statement, 1, DB_MEMBERS_MAX);
+    while (statement != NULL && sqlite3_step(statement) == SQLITE_ROW) {
+        const char *address = (const char *)sqlite3_column_text(statement, 0);
+        const char *id = (const char *)sqlite3_column_text(statement, 1);
+        if (address != NULL && id != NULL) {
+            each(context, address, id);
+        }
+    }
+    sqlite3_finalize(statement);
+    pthread_mutex_unlock(&db->lock);
+}
+
+void db_event_save(struct db *db, uint64_t sequence, uint64_t time_ms, const char *type,
+                   const char *data)
+{
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement = db_prepare(db, "INSERT OR REPLACE INTO event VALUES(?,?,?,?)");
+    (void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)sequence);
+    (void)sqlite3_bind_int64(statement, 2, (sqlite3_int64)time_ms);
+    db_bind_text(statement, 3, type);
+    db_bind_text(statement, 4, data);
+    db_run(db, statement);
+    if (db->events_saved++ % 64 == 0) {
+        statement = db_prepare(db, "DELETE FROM event WHERE sequence NOT IN"
+                                   " (SELECT sequence FROM event ORDER BY sequence DESC LIMIT ?)");
+        (void)sqlite3_bind_int(statement, 1, DB_EVENTS_MAX);
+        db_run(db, statement);
+    }
+    pthread_mutex_unlock(&db->lock);
+}
+
+uint64_t db_event_sequence(struct db *db)
+{
+    uint64_t sequence = 0;
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement = db_prepare(db, "SELECT max(sequence) FROM event");
+    if (statement != NULL && sqlite3_step(statement) == SQLITE_ROW) {
+        sequence = (uint64_t)sqlite3_column_int64(statement, 0);
+    }
+    sqlite3_finalize(statement);
+    pthread_mutex_unlock(&db->lock);
+    return sequence;
+}
+
+void db_events_read(struct db *db, uint64_t after, unsigned limit,
+                    void (*each)(void *context, uint64_t sequence, const char *type,
+                                 const char *data),
+                    void *context)
+{
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement =
+        db_prepare(db, "SELECT * FROM (SELECT sequence, type, data FROM event WHERE sequence > ?"
+                       " ORDER BY sequence DESC LIMIT ?) ORDER BY 1");
+    (void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)after);
+    (void)sqlite3_bind_int64(statement, 2, limit);
+    while (statement != NULL && sqlite3_step(statement) == SQLITE_ROW) {
+        const char *type = (const char *)sqlite3_column_text(statement, 1);
+        const char *data = (const char *)sqlite3_column_text(statement, 2);
+        if (type != NULL && data != NULL) {
+            each(context, (uint64_t)sqlite3_column_int64(statement, 0), type, data);
+        }
+    }
+    sqlite3_finalize(statement);
+    pthread_mutex_unlock(&db->lock);
+}
+
+void db_operation_save(struct db *db, const char *id, const char *json)
+{
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement =
+        db_prepare(db, "INSERT OR REPLACE INTO operation(id, json) VALUES(?,?)");
+    db_bind_text(statement, 1, id);
+    db_bind_text(statement, 2, json);
+    db_run(db, statement);
+    statement = db_prepare(db, "DELETE FROM operation WHERE number <="
+                               " (SELECT max(number) FROM operation) - ?");
+    (void)sqlite3_bind_int(statement, 1, DB_OPERATIONS_MAX);
+    db_run(db, statement);
+    pthread_mutex_unlock(&db->lock);
+}
+
+char *db_operation_read(struct db *db, const char *id)
+{
+    char *json = NULL;
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement = db_prepare(db, "SELECT json FROM operation WHERE id=?");
+    db_bind_text(statement, 1, id);
+    if (statement != NULL && sqlite3_step(statement) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(statement, 0);
+        json = text == NULL ? NULL : strdup(text);
+    }
+    sqlite3_finalize(statement);
+    pthread_mutex_unlock(&db->lock);
+    return json;
+}

@@ -1,0 +1,36 @@
+/*
+ * Who leads which keys, as nodes last told: a bounded cache. Wrong hints cost a hop, nothing else,
+ * since the node that is asked forwards.
+ */
+#ifndef GATEWAY_HINTS_H
+#define GATEWAY_HINTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ids.h"
+
+enum { HINTS_MAX = 4096, HINTS_ADDRESS_SIZE = 64 };
+
+struct hint {
+    struct ring_id lo; /* the keys in (lo, hi] */
+    struct ring_id hi;
+    uint64_t epoch;
+    char address[HINTS_ADDRESS_SIZE];
+    uint64_t seen_epoch; /* the newest version heard from the range */
+    uint64_t seen_counter;
+};
+
+struct hints;
+
+struct hints *hints_new(void); /* NULL = no memory */
+void hints_free(struct hints *hints);
+/* A newer word replaces what overlaps it, but not what has a higher epoch. */
+void hints_put(struct hints *hints, const struct ring_id *lo, const struct ring_id *hi,
+               uint64_t epoch, const char *address);
+bool hints_find(struct hints *hints, const struct ring_id *id, struct hint *hint);
+void hints_seen(struct hints *hints, const struct ring_id *id, uint64_t epoch, uint64_t counter);
+void hints_forget_address(struct hints *hints, const char *address);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * The rows of an import that are under way: a bounded window, sorted by key hash, sent as batches
+ * to the nodes that lead them, repeated until each row is acknowledged or its time is over.
+ */
+#ifndef GATEWAY_IMPORT_WINDOW_H
+#define GATEWAY_IMPORT_WINDOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "app.h"
+#include "operations.h"
+
+enum {
+    IMPORT_WINDOW_BYTES_MAX = 4 * 1024 * 1024, /* keys and values */
+    IMPORT_WINDOW_ROWS_MAX = 32768,
+    IMPORT_BATCH_BYTES_MAX = 1024 * 1024,
+    IMPORT_BATCH_ROWS_MAX = 8192,
+    IMPORT_BATCHES_OPEN_MAX = 3,
+    IMPORT_BATCH_TIMEOUT_MS = 8000,
+    IMPORT_ROW_MS = 20000, /* a row that is not acknowledged after that has failed */
+};
+
+struct import_window;
+
+struct import_window *import_window_new(struct app *app, struct operation *operation);
+void import_window_free(struct import_window *window);
+size_t import_window_rows(const struct import_window *window);
+/* Whether one more row of that size fits. */
+bool import_window_fits(const struct import_window *window, size_t key_size, size_t value_size);
+/* false = no memory. Copies. */
+bool import_window_add(struct import_window *window, uint64_t line, const void *key,
+                       size_t key_size, const void *value, size_t value_size);
+/* Stores all rows and empties the window. Rows that failed are told to the operation; returns how
+ * many, with the last reason. Ends early when the operation is cancelled. */
+size_t import_window_flush(struct import_window *window, char *reason, size_t reason_size);
+
+#endif

@@ -1,0 +1,407 @@
+/*
+ * One key over HTTP: get, put, delete, lookup. A request goes to the node that leads the key by the
+ * cached hint, and on to other members while the time lasts; a repeated write keeps its op_id.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "chord/v1/kv.pb-c.h"
+#include "hints.h"
+#include "json.h"
+#include "kv_target.h"
+#include "log.h"
+#include "problem.h"
+#include "ring_view.h"
+#include "routes.h"
+#include "url.h"
+
+enum {
+    KV_KEY_BYTES_MAX = 1024,
+    KV_VALUE_BYTES_MAX = 1024 * 1024,
+    KV_BUDGET_MS = 6000, /* a failed node is replaced within 3 s */
+    KV_ATTEMPT_MS = 3000,
+};
+
+void kv_target_find(struct app *app, const struct ring_id *id, unsigned attempt,
+                    char address[SETTINGS_ADDRESS_SIZE])
+{
+    struct hint hint;
+    struct view_ref refs[8];
+    address[0] = '\0';
+    if (attempt <= 1 && id != NULL && hints_find(app->hints, id, &hint)) {
+        snprintf(address, SETTINGS_ADDRESS_SIZE, "%s", hint.address);
+        return;
+    }
+    size_t count = ring_view_alive(app->view, refs, 8);
+    if (count > 0) {
+        snprintf(address, SETTINGS_ADDRESS_SIZE, "%s", refs[attempt % count].address);
+    }
+}
+
+void kv_hint_keep(struct app *app, const Chord__V1__OwnerHint *hint)
+{
+    struct ring_id lo;
+    struct ring_id hi;
+    if (hint != NULL && hint->range != NULL && hint->address != NULL &&
+        settings_address_valid(hint->address) &&
+        id_from_wire(&lo, hint->range->lo.data, hint->range->lo.len) &&
+        id_from_wire(&hi, hint->range->hi.data, hint->range->hi.len)) {
+        hints_put(app->hints, &lo, &hi, hint->epoch, hint->address);
+        ring_view_learn(app->view, hint->address);
+    }
+}
+
+bool kv_code_again(Chord__V1__Code code)
+{
+    return code == CHORD__V1__CODE__CODE_UNAVAILABLE || code == CHORD__V1__CODE__CODE_ABORTED ||
+           code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED ||
+           code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ||
+           code == CHORD__V1__CODE__CODE_UNKNOWN || code == CHORD__V1__CODE__CODE_CANCELLED;
+}
+
+struct kv_request {
+    const uint8_t *key;
+    size_t key_size;
+    struct ring_id id;
+    bool id_known;
+    Chord__V1__Operation *operation; /* NULL for a get */
+    enum rpc_method method;
+    const ProtobufCMessage *message;
+    bool unknown; /* an earlier attempt may have taken effect */
+};
+
+static const Chord__V1__OperationResult *reply_result(enum rpc_method method,
+                                                      const struct rpc_reply *reply,
+                                                      const Chord__V1__OwnerHint **hint)
+{
+    const void *response = reply->response;
+    *hint = NULL;
+    if (response == NULL) {
+        return NULL;
+    }
+    if (method == RPC_KV_GET) {
+        const Chord__V1__GetResponse *get = response;
+        *hint = get->hint;
+        return get->result;
+    }
+    if (method == RPC_KV_PUT) {
+        const Chord__V1__PutResponse *put = response;
+        *hint = put->hint;
+        return put->result;
+    }
+    const Chord__V1__DeleteResponse *deleted = response;
+    *hint = deleted->hint;
+    return deleted->result;
+}
+
+static void pause_ms(unsigned ms)
+{
+    struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&wait, NULL);
+}
+
+/* Until an answer that trying again cannot better, or the time is over. */
+static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rpc_reply *reply,
+                               const Chord__V1__OperationResult **result)
+{
+    uint64_t end = clock_now_ms() + KV_BUDGET_MS;
+    unsigned wait = 50;
+    for (unsigned attempt = 1;; attempt++) {
+        char address[SETTINGS_ADDRESS_SIZE];
+        kv_target_find(app, kv->id_known ? &kv->id : NULL, attempt, address);
+        memset(reply, 0, sizeof(*reply));
+        *result = NULL;
+        uint64_t now = clock_now_ms();
+        uint64_t left = now < end ? end - now : 1;
+        if (address[0] == '\0') {
+            reply->code = CHORD__V1__CODE__CODE_UNAVAILABLE;
+            snprintf(reply->message, sizeof(reply->message), "no node of the ring answers");
+        } else {
+            if (kv->operation != NULL) {
+                kv->operation->attempt = attempt;
+            }
+            rpc_client_call_wait(app->client, address, kv->method, kv->message,
+                                 (uint32_t)(left < KV_ATTEMPT_MS ? left : KV_ATTEMPT_MS), reply);
+        }
+        const Chord__V1__OwnerHint *hint = NULL;
+        *result = reply_result(kv->method, reply, &hint);
+        Chord__V1__Code code = reply->code;
+        if (code == CHORD__V1__CODE__CODE_OK) {
+            kv_hint_keep(app, hint);
+            code = *result == NULL ? CHORD__V1__CODE__CODE_INTERNAL : (*result)->code;
+        } else if (reply->local && address[0] != '\0') {
+            hints_forget_address(app->hints, address);
+            ring_view_poke(app->view, address);
+        }
+        if (!kv_code_again(code) || clock_now_ms() + wait >= end || atomic_load(&app->stopping)) {
+            return code;
+        }
+        /* Refused outright is known not to have happened; anything else may have. */
+        kv->unknown = kv->unknown || code == CHORD__V1__CODE__CODE_UNKNOWN ||
+                      code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED || reply->disconnected;
+        rpc_reply_free(reply);
+        pause_ms(wait);
+        wait = wait < 400 ? wait * 2 : 400;
+    }
+}
+
+/* The key from the path, or from ?key= (browsers cannot send "." as a path). */
+static bool kv_key(struct app *app, struct http_request *request, const struct buf *argument,
+                   struct buf *key, struct kv_request *kv)
+{
+    bool malformed = false;
+    buf_clear(key);
+    if (argument->size > 0) {
+        (void)buf_append(key, argument->data, argument->size);
+    } else if (!url_parameter(request->query, "key", key, &malformed)) {
+        buf_clear(key);
+    }
+    if (key->size == 0 || key->size > KV_KEY_BYTES_MAX) {
+        http_problem(request, 400, "INVALID_ARGUMENT",
+                     key->size == 0 ? "the key is empty; write /api/v1/kv/KEY"
+                                    : "the key is longer than 1024 bytes");
+        return false;
+    }
+    kv->key = key->data;
+    kv->key_size = key->size;
+    struct view_parameters ring = ring_view_parameters(app->view);
+    uint8_t hash[ID_BYTES];
+    kv->id_known = ring.known && id_hash_key(key->data, key->size, hash);
+    if (kv->id_known) {
+        id_from_hash(&kv->id, hash, ring.m);
+    }
+    return true;
+}
+
+static void etag_make(const Chord__V1__Version *version, char *out, size_t size)
+{
+    snprintf(out, size, "\"%llu.%llu\"",
+             version == NULL ? 0ULL : (unsigned long long)version->epoch,
+             version == NULL ? 0ULL : (unsigned long long)version->counter);
+}
+
+static void key_id_header(const struct app *app, const struct kv_request *kv, char *out,
+                          size_t size)
+{
+    char hex[ID_HEX_SIZE] = "";
+    struct view_parameters ring = ring_view_parameters(app->view);
+    out[0] = '\0';
+    if (kv->id_known && ring.known) {
+        id_to_hex(&kv->id, ring.m, hex);
+        snprintf(out, size, "Chord-Key-Id: %s\r\n", hex);
+    }
+}
+
+static void kv_problem(struct http_request *request, Chord__V1__Code code,
+                       const struct rpc_reply *reply)
+{
+    problem_code(request, code, reply->code == code ? reply->message : NULL,
+                 reply->retry_after_ms);
+}
+
+void kv_get(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct buf key = {0};
+    struct kv_request kv = {.method = RPC_KV_GET};
+    struct rpc_reply reply;
+    const Chord__V1__OperationResult *result = NULL;
+    char stale[4] = "";
+    Chord__V1__GetRequest message = CHORD__V1__GET_REQUEST__INIT;
+    if (!kv_key(app, request, argument, &key, &kv)) {
+        goto out;
+    }
+    message.key.data = key.data;
+    message.key.len = key.size;
+    if (url_parameter_text(request->query, "stale", stale, sizeof(stale)) &&
+        strcmp(stale, "1") == 0) {
+        message.consistency = CHORD__V1__CONSISTENCY__CONSISTENCY_STALE;
+    }
+    kv.message = &message.base;
+    Chord__V1__Code code = kv_call(app, &kv, &reply, &result);
+    char tag[64];
+    char headers[256];
+    char key_id[80];
+    if (code == CHORD__V1__CODE__CODE_OK) {
+        etag_make(result->version, tag, sizeof(tag));
+        key_id_header(app, &kv, key_id, sizeof(key_id));
+        snprintf(headers, sizeof(headers), "ETag: %s\r\nCache-Control: no-cache\r\n%s", tag,
+                 key_id);
+        const char *known = http_header(request, "If-None-Match");
+        if (known != NULL && strstr(known, tag) != NULL) {
+            http_reply(request, 304, NULL, headers, NULL, 0);
+        } else {
+            http_reply(request, 200, "application/octet-stream", headers, result->value.data,
+                       result->value.len);
+        }
+    } else if (code == CHORD__V1__CODE__CODE_NOT_FOUND) {
+        http_problem(request, 404, "NOT_FOUND", "the ring has no value for this key");
+    } else {
+        kv_problem(request, code, &reply);
+    }
+    rpc_reply_free(&reply);
+out:
+    buf_free(&key);
+}
+
+/* If-Match and If-None-Match as the node understands them. false = answered with 400. */
+static bool precondition_read(struct http_request *request, Chord__V1__Precondition *precondition,
+                              Chord__V1__Version *version, bool *present)
+{
+    const char *match = http_header(request, "If-Match");
+    const char *none = http_header(request, "If-None-Match");
+    *present = match != NULL || none != NULL;
+    if (match != NULL && none != NULL) {
+        http_problem(request, 400, "INVALID_ARGUMENT",
+                     "If-Match and If-None-Match cannot go together");
+        return false;
+    }
+    if (none != NULL) {
+        precondition->absent = true;
+        if (strcmp(none, "*") != 0) {
+            http_problem(request, 400, "INVALID_ARGUMENT",
+                         "If-None-Match of a change must be *: only if there is no value");
+            return false;
+        }
+    }
+    unsigned long long epoch = 0;
+    unsigned long long counter = 0;
+    int used = 0;
+    if (match != NULL) {
+        if (sscanf(match, "\"%llu.%llu\"%n", &epoch, &counter, &used) != 2 || used == 0 ||
+            match[used] != '\0') {
+            http_problem(request, 400, "INVALID_ARGUMENT",
+                         "If-Match must be the ETag of a read, such as \"3.17\"");
+            return false;
+        }
+        version->epoch = epoch;
+        version->counter = counter;
+        precondition->version = version;
+    }
+    return true;
+}
+
+/* What a put and a delete share: op_id, seen, precondition, the call. false = answered already. */
+static bool kv_change(struct app *app, struct http_request *request, struct kv_request *kv,
+                      struct rpc_reply *reply, const Chord__V1__OperationResult **result,
+                      Chord__V1__Code *code)
+{
+    Chord__V1__Precondition precondition = CHORD__V1__PRECONDITION__INIT;
+    Chord__V1__Version version = CHORD__V1__VERSION__INIT;
+    Chord__V1__Version seen = CHORD__V1__VERSION__INIT;
+    uint8_t op_id[16];
+    bool conditional = false;
+    struct hint hint;
+    if (!precondition_read(request, &precondition, &version, &conditional)) {
+        return false;
+    }
+    if (getrandom(op_id, sizeof(op_id), 0) != (ssize_t)sizeof(op_id)) {
+        http_problem(request, 500, "INTERNAL", "no random numbers");
+        return false;
+    }
+    uint8_t *key = malloc(kv->key_size); /* protobuf-c's fields are not const */
+    if (key == NULL) {
+        http_problem(request, 500, "INTERNAL", "no memory");
+        return false;
+    }
+    memcpy(key, kv->key, kv->key_size);
+    kv->operation->key.data = key;
+    kv->operation->key.len = kv->key_size;
+    kv->operation->op_id.data = op_id;
+    kv->operation->op_id.len = sizeof(op_id);
+    kv->operation->precondition = conditional ? &precondition : NULL;
+    if (kv->id_known && hints_find(app->hints, &kv->id, &hint) && hint.seen_epoch > 0) {
+        seen.epoch = hint.seen_epoch;
+        seen.counter = hint.seen_counter;
+        kv->operation->seen = &seen;
+    }
+    *code = kv_call(app, kv, reply, result);
+    free(key);
+    if (*code == CHORD__V1__CODE__CODE_OK && (*result)->version != NULL && kv->id_known) {
+        hints_seen(app->hints, &kv->id, (*result)->version->epoch, (*result)->version->counter);
+    }
+    if (kv->unknown && conditional && *code == CHORD__V1__CODE__CODE_FAILED_PRECONDITION) {
+        /* It may be our own first attempt that changed the version. */
+        *code = CHORD__V1__CODE__CODE_UNKNOWN;
+    }
+    return true;
+}
+
+void kv_put(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct buf key = {0};
+    struct buf value = {0};
+    struct rpc_reply reply = {0};
+    Chord__V1__PutRequest message = CHORD__V1__PUT_REQUEST__INIT;
+    Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
+    struct kv_request kv = {.method = RPC_KV_PUT, .operation = &operation, .message = &message.base};
+    const Chord__V1__OperationResult *result = NULL;
+    Chord__V1__Code code = CHORD__V1__CODE__CODE_OK;
+    if (!kv_key(app, request, argument, &key, &kv)) {
+        goto out;
+    }
+    int read = http_read_all(request, KV_VALUE_BYTES_MAX, &value);
+    if (read != 0) {
+        http_problem(request, read == -EFBIG ? 413 : read == -EPIPE ? 400 : 500,
+                     read == -EFBIG ? "RESOURCE_EXHAUSTED" : "INVALID_ARGUMENT",
+                     read == -EFBIG ? "the value is larger than 1 MiB" : "the body was cut off");
+        goto out;
+    }
+    operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_PUT;
+    operation.value.data = value.data;
+    operation.value.len = value.size;
+    message.operation = &operation;
+    if (!kv_change(app, request, &kv, &reply, &result, &code)) {
+        goto out;
+    }
+    if (code == CHORD__V1__CODE__CODE_OK) {
+        char tag[64];
+        char headers[256];
+        char key_id[80];
+        etag_make(result->version, tag, sizeof(tag));
+        key_id_header(app, &kv, key_id, sizeof(key_id));
+        snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", tag, key_id);
+        http_reply(request, result->existed ? 204 : 201, NULL, headers, NULL, 0);
+    } else {
+        kv_problem(request, code, &reply);
+    }
+    rpc_reply_free(&reply);
+out:
+    buf_free(&key);
+    buf_free(&value);
+}
+
+void kv_delete(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct buf key = {0};
+    struct rpc_reply reply = {0};
+    Chord__V1__DeleteRequest message = CHORD__V1__DELETE_REQUEST__INIT;
+    Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
+    struct kv_request kv = {
+        .method = RPC_KV_DELETE, .operation = &operation, .message = &message.base};
+    const Chord__V1__OperationResult *result = NULL;
+    Chord__V1__Code code = CHORD__V1__CODE__CODE_OK;
+    operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
+    message.operation = &operation;
+    if (kv_key(app, request, argument, &key, &kv) &&
+        kv_change(app, request, &kv, &reply, &result, &code)) {
+        bool gone = code == CHORD__V1__CODE__CODE_NOT_FOUND ||
+                    (code == CHORD__V1__CODE__CODE_OK && !result->existed);
+        if (code == CHORD__V1__CODE__CODE_OK || (gone && kv.unknown)) {
+            gone = gone && !kv.unknown; /* our own first attempt may have deleted it */
+        }
+        if (gone) {
+            http_problem(request, 404, "NOT_FOUND", "the ring has no value for this key");
+        } else if (code == CHORD__V1__CODE__CODE_OK || code == CHORD__V1__CODE__CODE_NOT_FOUND) {
+            http_reply(request, 204, NULL, NULL, NULL, 0);
+        } else {
+            kv_problem(request, code, &reply);
+        }
+        rpc_reply_free(&reply);
+    }
+    buf_free(&key);
+}

@@ -1,0 +1,45 @@
+/* Log lines and clocks; see log.h. */
+#include "log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+static uint64_t clock_ms(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t clock_now_ms(void)
+{
+    return clock_ms(CLOCK_MONOTONIC);
+}
+
+uint64_t clock_unix_ms(void)
+{
+    return clock_ms(CLOCK_REALTIME);
+}
+
+void log_line(const char *level, const char *word, const char *format, ...)
+{
+    uint64_t now = clock_unix_ms();
+    time_t seconds = (time_t)(now / 1000);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    char when[32];
+    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &utc);
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    /* What comes from outside must not fake lines. */
+    for (char *c = text; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            *c = ' ';
+        }
+    }
+    fprintf(stderr, "%s.%03uZ %s %s %s\n", when, (unsigned)(now % 1000), level, word, text);
+}

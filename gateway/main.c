@@ -1,0 +1,224 @@
+/*
+ * chord-gateway: one process per host; HTTP and the pages on one side, the nodes' RPC on the other
+ * (DESIGN: section 3). It holds no keys. This file reads settings, starts the parts in order and
+ * stops them in reverse.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "app.h"
+#include "db.h"
+#include "events.h"
+#include "hints.h"
+#include "http.h"
+#include "log.h"
+#include "operations.h"
+#include "ring_view.h"
+#include "routes.h"
+
+enum {
+    EXIT_SETTING = 2,
+    EXIT_LISTEN = 3,
+    EXIT_DATA = 4,
+    STOP_MS_MAX = 1500, /* after that the process goes, whatever still hangs */
+};
+
+static int complain(int code, const char *error)
+{
+    fprintf(stderr, "chord-gateway: %s\n", error);
+    return code;
+}
+
+static bool folder_make(const char *path)
+{
+    char part[SETTINGS_PATH_SIZE];
+    snprintf(part, sizeof(part), "%s", path);
+    for (char *c = part + 1; *c != '\0'; c++) {
+        if (*c == '/') {
+            *c = '\0';
+            (void)mkdir(part, 0700);
+            *c = '/';
+        }
+    }
+    struct stat about;
+    return (mkdir(part, 0700) == 0 || errno == EEXIST) && stat(part, &about) == 0 &&
+           S_ISDIR(about.st_mode) && access(part, W_OK | X_OK) == 0;
+}
+
+/* DATA_DIR/slots beats --slots, so that nodes can be added while we run. */
+static int slots_read(const struct app *app)
+{
+    char path[SETTINGS_PATH_SIZE + 16];
+    int slots = 0;
+    snprintf(path, sizeof(path), "%s/slots", app->settings.data);
+    FILE *file = fopen(path, "re");
+    bool ok = file != NULL && fscanf(file, "%d", &slots) == 1 && slots >= 0 &&
+              slots <= SETTINGS_SLOTS_MAX;
+    if (file != NULL) {
+        fclose(file);
+    }
+    return ok ? slots : -1;
+}
+
+static void slots_grow(struct app *app)
+{
+    int now = atomic_load(&app->slots);
+    int wanted = slots_read(app);
+    for (int slot = now + 1; slot <= wanted; slot++) {
+        int result = http_server_add_slot(app->server, slot);
+        if (result != 0) {
+            log_line("ERROR", "slots", "cannot open port %d for node %d: %s",
+                     app->settings.port + slot, slot, strerror(-result));
+            return; /* tried again in a second */
+        }
+        atomic_store(&app->slots, slot);
+        log_line("INFO", "slots", "port %d shows node %d", app->settings.port + slot, slot);
+    }
+}
+
+static void names_set(struct app *app, struct http_options *options)
+{
+    options->names[options->names_count++] = app->settings.host;
+    options->names[options->names_count++] = "127.0.0.1";
+    options->names[options->names_count++] = "localhost";
+    for (size_t i = 0; i < app->settings.names_count; i++) {
+        options->names[options->names_count++] = app->settings.names[i];
+    }
+}
+
+static int app_open(struct app *app, char *error, size_t error_size)
+{
+    if (!folder_make(app->settings.data)) {
+        snprintf(error, error_size, "DATA_DIR %s cannot be written: %s; choose another folder",
+                 app->settings.data, strerror(errno));
+        return EXIT_DATA;
+    }
+    if (db_open(&app->db, app->settings.data, error, error_size) != 0) {
+        return EXIT_DATA;
+    }
+    int slots = slots_read(app);
+    app->settings.slots = slots >= 0 ? slots : app->settings.slots;
+    atomic_store(&app->slots, app->settings.slots);
+    const struct rpc_client_options client = {.key = app->settings.ring_key, .peers_max = 2048};
+    app->events = events_new(app->db);
+    app->hints = hints_new();
+    app->operations = operations_new(app->events, app->db);
+    if (app->events == NULL || app->hints == NULL || app->operations == NULL ||
+        rpc_client_open(&app->client, &client) != 0) {
+        snprintf(error, error_size, "no memory to start");
+        return 1;
+    }
+    app->view = ring_view_open(app);
+    if (app->view == NULL) {
+        snprintf(error, error_size, "no memory to start");
+        return 1;
+    }
+    struct http_options options = {
+        .host = app->settings.host,
+        .port = app->settings.port,
+        .slots = app->settings.slots,
+        .api_token = app->settings.api_token[0] == '\0' ? NULL : app->settings.api_token,
+        .handler = routes_handle,
+        .context = app,
+    };
+    names_set(app, &options);
+    return http_server_open(&app->server, &options, error, error_size) == 0 ? 0 : EXIT_LISTEN;
+}
+
+static void app_close(struct app *app)
+{
+    if (app->events != NULL) {
+        events_stop(app->events);
+    }
+    ring_view_stop(app->view);
+    http_server_close(app->server);
+    rpc_client_close(app->client);
+    ring_view_free(app->view);
+    operations_free(app->operations);
+    events_free(app->events);
+    hints_free(app->hints);
+    db_close(app->db);
+}
+
+/* A handler may hang in a slow client's read; nobody waits for it longer than this. */
+static void *watchdog(void *context)
+{
+    (void)context;
+    struct timespec wait = {.tv_sec = STOP_MS_MAX / 1000,
+                            .tv_nsec = (long)(STOP_MS_MAX % 1000) * 1000000};
+    nanosleep(&wait, NULL);
+    _exit(0);
+}
+
+static void parent_follow(const struct settings *settings, pid_t parent)
+{
+    if (settings->exit_with_parent) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent) { /* it died before we asked */
+            _exit(0);
+        }
+    }
+}
+
+static void run(struct app *app, const sigset_t *signals)
+{
+    struct timespec second = {.tv_sec = 1};
+    for (;;) {
+        int got = sigtimedwait(signals, NULL, &second);
+        if (got == SIGTERM || got == SIGINT) {
+            log_line("INFO", "stop", "%s", got == SIGTERM ? "SIGTERM" : "SIGINT");
+            return;
+        }
+        slots_grow(app);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct app app;
+    char error[512] = "";
+    pid_t parent = getppid();
+    int read = settings_read(&app.settings, argc, argv, error, sizeof(error));
+    if (read != 0) {
+        return read > 0 ? 0 : complain(EXIT_SETTING, error);
+    }
+    parent_follow(&app.settings, parent);
+    /* Blocked before the first thread, so that only sigtimedwait gets them. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    int code = app_open(&app, error, sizeof(error));
+    if (code != 0) {
+        app_close(&app);
+        return complain(code, error);
+    }
+    printf("listening http://%s:%d\n", app.settings.host, app.settings.port);
+    fflush(stdout);
+    log_line("INFO", "start", "http://%s:%d, %d local nodes", app.settings.host, app.settings.port,
+             app.settings.slots);
+    run(&app, &signals);
+    atomic_store(&app.stopping, true);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, watchdog, NULL) == 0) {
+        pthread_detach(thread);
+    }
+    app_close(&app);
+    return 0;
+}

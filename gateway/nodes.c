@@ -1,0 +1,379 @@
+/* The ring, the nodes and what can be done to a node: leave, join, start, kill; gateway/README.md. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "chord/v1/admin.pb-c.h"
+#include "events.h"
+#include "json.h"
+#include "log.h"
+#include "problem.h"
+#include "ring_view.h"
+#include "routes.h"
+#include "supervisor.h"
+#include "url.h"
+
+enum { ADMIN_TIMEOUT_MS = 5000 };
+
+void ring_get(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    (void)argument;
+    uint64_t version = 0;
+    char *text = events_ring_get(app->events, &version);
+    json_t *ring = text == NULL ? NULL : json_loads(text, 0, NULL);
+    if (json_is_true(json_object_get(ring, "answering"))) {
+        http_reply(request, 200, "application/json", NULL, text, strlen(text));
+    } else {
+        json_t *more = json_object();
+        json_put(more, "nodes", json_incref(json_object_get(ring, "nodes")));
+        http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n",
+                          json_object_size(ring) == 0 ? (json_decref(more), NULL) : more,
+                          "no node of the ring answers; start one with 'python3 init.py', or set "
+                          "JOIN to a member's HOST:PORT");
+    }
+    json_decref(ring);
+    free(text);
+}
+
+void nodes_get(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    (void)argument;
+    http_reply_json(request, 200, NULL, ring_view_nodes_json(app->view));
+}
+
+/* The node that the path names, or a 404. */
+static bool node_named(struct app *app, struct http_request *request, const struct buf *argument,
+                       struct view_ref *ref)
+{
+    if (memchr(argument->data, 0, argument->size) == NULL &&
+        ring_view_find(app->view, (const char *)argument->data, ref)) {
+        return true;
+    }
+    http_problem(request, 404, "NOT_FOUND", "no node is known as '%.80s'; give its id or HOST:PORT",
+                 (const char *)argument->data);
+    return false;
+}
+
+void node_get(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    if (node_named(app, request, argument, &ref)) {
+        http_reply_json(request, 200, NULL, ring_view_node_json(app->view, ref.address));
+    }
+}
+
+/* Asks a node; on any error answers the problem itself. */
+static bool node_call(struct app *app, struct http_request *request, const struct view_ref *ref,
+                      enum rpc_method method, const ProtobufCMessage *message,
+                      struct rpc_reply *reply)
+{
+    rpc_client_call_wait(app->client, ref->address, method, message, ADMIN_TIMEOUT_MS, reply);
+    ring_view_poke(app->view, ref->address);
+    if (reply->code == CHORD__V1__CODE__CODE_OK) {
+        return true;
+    }
+    if (reply->local) {
+        http_problem_more(request, 503, rpc_code_text(reply->code), "Retry-After: 1\r\n", NULL,
+                          "node %s does not answer (%.150s)", ref->address, reply->message);
+    } else if (reply->code == CHORD__V1__CODE__CODE_FAILED_PRECONDITION) {
+        http_problem(request, 409, "FAILED_PRECONDITION", "node %s: %.150s", ref->address,
+                     reply->message);
+    } else {
+        problem_code(request, reply->code, reply->message, reply->retry_after_ms);
+    }
+    rpc_reply_free(reply);
+    return false;
+}
+
+static const char *log_level_text(Chord__V1__LogLevel level)
+{
+    static const char *const texts[] = {"info", "debug", "info", "warn", "error"};
+    return (unsigned)level < 5 ? texts[level] : "info";
+}
+
+static bool log_level_read(const char *query, Chord__V1__LogLevel *level)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    char text[16] = "";
+    *level = CHORD__V1__LOG_LEVEL__LOG_LEVEL_UNSPECIFIED;
+    if (!url_parameter_text(query, "level", text, sizeof(text)) || text[0] == '\0') {
+        return true;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (strcasecmp(text, names[i]) == 0) {
+            *level = (Chord__V1__LogLevel)(i + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static json_t *log_lines_json(const Chord__V1__LogsResponse *logs)
+{
+    json_t *lines = json_array();
+    for (size_t i = 0; logs != NULL && i < logs->n_lines; i++) {
+        json_t *line = json_object();
+        json_put(line, "sequence", json_u64(logs->lines[i]->sequence));
+        json_put(line, "time_ms", json_u64(logs->lines[i]->time_unix_ms));
+        json_put(line, "level", json_string(log_level_text(logs->lines[i]->level)));
+        json_put(line, "word", json_text_z(logs->lines[i]->word));
+        json_put(line, "text", json_text_z(logs->lines[i]->text));
+        (void)json_array_append_new(lines, line);
+    }
+    return lines;
+}
+
+void node_logs(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    struct rpc_reply reply;
+    unsigned long long after = 0;
+    unsigned long long limit = 0;
+    Chord__V1__LogsRequest message = CHORD__V1__LOGS_REQUEST__INIT;
+    if (!url_parameter_number(request->query, "after", 0, UINT64_MAX, 0, &after) ||
+        !url_parameter_number(request->query, "limit", 1, 1000, 100, &limit) ||
+        !log_level_read(request->query, &message.level)) {
+        http_problem(request, 400, "INVALID_ARGUMENT",
+                     "after is a number, limit 1 to 1000, level debug, info, warn or error");
+        return;
+    }
+    message.after_sequence = after;
+    message.limit = (uint32_t)limit;
+    if (node_named(app, request, argument, &ref) &&
+        node_call(app, request, &ref, RPC_ADMIN_LOGS, &message.base, &reply)) {
+        json_t *json = json_object();
+        json_put(json, "lines",
+                 log_lines_json((const Chord__V1__LogsResponse *)(const void *)reply.response));
+        http_reply_json(request, 200, NULL, json);
+        rpc_reply_free(&reply);
+    }
+}
+
+static void leave_run(struct app *app, struct http_request *request, const struct view_ref *ref)
+{
+    struct rpc_reply reply;
+    Chord__V1__AdminLeaveRequest message = CHORD__V1__ADMIN_LEAVE_REQUEST__INIT;
+    if (!node_call(app, request, ref, RPC_ADMIN_LEAVE, &message.base, &reply)) {
+        return;
+    }
+    const Chord__V1__AdminLeaveResponse *response =
+        (const Chord__V1__AdminLeaveResponse *)(const void *)reply.response;
+    json_t *json = json_object();
+    json_put(json, "warning", json_text_z(response == NULL ? "" : response->warning));
+    http_reply_json(request, 202, NULL, json);
+    rpc_reply_free(&reply);
+}
+
+static void join_run(struct app *app, struct http_request *request, const struct view_ref *ref)
+{
+    enum { SEEDS_MAX = 16 };
+    struct view_ref refs[SEEDS_MAX];
+    char *seeds[SEEDS_MAX];
+    struct rpc_reply reply;
+    Chord__V1__AdminJoinRequest message = CHORD__V1__ADMIN_JOIN_REQUEST__INIT;
+    size_t count = ring_view_alive(app->view, refs, SEEDS_MAX);
+    message.seeds = seeds;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(refs[i].address, ref->address) != 0 && refs[i].state == VIEW_MEMBER) {
+            seeds[message.n_seeds++] = refs[i].address;
+        }
+    }
+    if (node_call(app, request, ref, RPC_ADMIN_JOIN, &message.base, &reply)) {
+        http_reply_json(request, 202, NULL, json_object());
+        rpc_reply_free(&reply);
+    }
+}
+
+static void kill_run(struct app *app, struct http_request *request, const struct view_ref *ref)
+{
+    struct rpc_reply reply;
+    Chord__V1__KillRequest message = CHORD__V1__KILL_REQUEST__INIT;
+    uint8_t id[ID_BYTES];
+    if (ref->id_wire_size == 0) {
+        http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", NULL,
+                          "node %s does not answer, so there is nothing to kill", ref->address);
+        return;
+    }
+    memcpy(id, ref->id_wire, ref->id_wire_size);
+    message.confirm.data = id;
+    message.confirm.len = ref->id_wire_size;
+    log_line("WARN", "kill", "node %s (%s) by request", ref->id, ref->address);
+    if (node_call(app, request, ref, RPC_ADMIN_KILL, &message.base, &reply)) {
+        http_reply_json(request, 202, NULL, json_object());
+        rpc_reply_free(&reply);
+    }
+}
+
+void node_leave(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    if (node_named(app, request, argument, &ref)) {
+        leave_run(app, request, &ref);
+    }
+}
+
+void node_join(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    if (node_named(app, request, argument, &ref)) {
+        join_run(app, request, &ref);
+    }
+}
+
+void node_kill(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    struct buf body = {0};
+    json_t *json = NULL;
+    if (!node_named(app, request, argument, &ref)) {
+        return;
+    }
+    int result = http_read_all(request, 4096, &body);
+    if (result == 0) {
+        json = json_loadb((const char *)body.data, body.size, 0, NULL);
+    }
+    const char *confirm = json_get_text(json, "confirm");
+    if (confirm == NULL) {
+        http_problem(request, 400, "INVALID_ARGUMENT",
+                     "kill needs the JSON body {\"confirm\":\"%s\"}: the id of the node", ref.id);
+    } else if (strcasecmp(confirm, ref.id) != 0 || ref.id[0] == '\0') {
+        http_problem(request, 409, "FAILED_PRECONDITION",
+                     "confirm is '%.50s', but the id of node %s is %s", confirm, ref.address,
+                     ref.id);
+    } else {
+        kill_run(app, request, &ref);
+    }
+    json_decref(json);
+    buf_free(&body);
+}
+
+void node_start(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    char error[256] = "";
+    if (!node_named(app, request, argument, &ref)) {
+        return;
+    }
+    if (ref.slot == 0) {
+        http_problem(request, 409, "FAILED_PRECONDITION",
+                     "node %s is not on this host; start it where it lives", ref.address);
+        return;
+    }
+    json_t *command = json_object();
+    json_put(command, "command", json_string("start"));
+    json_put(command, "slot", json_integer(ref.slot));
+    json_t *answer = supervisor_ask(app, command, error, sizeof(error));
+    json_decref(command);
+    if (json_is_true(json_object_get(answer, "ok"))) {
+        http_reply_json(request, 202, NULL, json_incref(answer));
+        ring_view_poke(app->view, ref.address);
+    } else {
+        const char *reason = json_get_text(answer, "error");
+        char hint[64];
+        snprintf(hint, sizeof(hint), "python3 init.py --start %d", ref.slot);
+        json_t *more = json_object();
+        json_put(more, "command", json_string(hint));
+        http_problem_more(request, 409, "FAILED_PRECONDITION", NULL, more,
+                          reason != NULL ? "%s%s%s" : "%s; type: %s%s",
+                          reason != NULL ? reason : error, reason != NULL ? "" : hint, "");
+    }
+    json_decref(answer);
+}
+
+/* ---- the plain paths on a node's own port ---- */
+
+static bool slot_named(struct app *app, struct http_request *request, struct view_ref *ref)
+{
+    char address[SETTINGS_ADDRESS_SIZE];
+    if (request->slot <= 0) {
+        http_problem(request, 404, "NOT_FOUND",
+                     "this path belongs to a node's own port; here use /api/v1/nodes/{id}/...");
+        return false;
+    }
+    snprintf(address, sizeof(address), "%.50s:%d", app->settings.host,
+             app->settings.rpc_port + request->slot);
+    if (!ring_view_find(app->view, address, ref)) {
+        http_problem(request, 503, "UNAVAILABLE", "node %d at %s is not known yet", request->slot,
+                     address);
+        return false;
+    }
+    return true;
+}
+
+void slot_leave(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    (void)argument;
+    if (slot_named(app, request, &ref)) {
+        leave_run(app, request, &ref);
+    }
+}
+
+void slot_join(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    (void)argument;
+    if (slot_named(app, request, &ref)) {
+        join_run(app, request, &ref);
+    }
+}
+
+void slot_kill(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    struct view_ref ref;
+    (void)argument;
+    if (slot_named(app, request, &ref)) {
+        kill_run(app, request, &ref);
+    }
+}
+
+/* ---- the gateway itself ---- */
+
+void self_get(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    (void)argument;
+    const struct settings *settings = &app->settings;
+    json_t *json = json_object();
+    bool slot = request->slot > 0;
+    json_put(json, "slot", slot ? json_integer(request->slot) : json_null());
+    json_put(json, "address",
+             slot ? json_sprintf("%s:%d", settings->host, settings->rpc_port + request->slot)
+                  : json_null());
+    json_put(json, "ring_dashboard", json_sprintf("http://%s:%d", settings->host, settings->port));
+    http_reply_json(request, 200, NULL, json);
+}
+
+void version_get(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    (void)app;
+    (void)argument;
+    json_t *json = json_object();
+    json_put(json, "version", json_string(CHORD_VERSION));
+    json_put(json, "protocol_version", json_integer(RPC_PROTOCOL_VERSION));
+    http_reply_json(request, 200, NULL, json);
+}
+
+void livez_get(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    (void)app;
+    (void)argument;
+    http_reply(request, 200, "text/plain; charset=utf-8", NULL, "ok\n", 3);
+}
+
+void readyz_get(struct app *app, struct http_request *request, const struct buf *argument)
+{
+    (void)argument;
+    struct buf checks = {0};
+    char verbose[8];
+    bool ready = ring_view_ready(app->view, &checks);
+    bool listed = url_parameter_text(request->query, "verbose", verbose, sizeof(verbose));
+    (void)buf_format(&checks, "readyz check %s\n", ready ? "passed" : "failed");
+    if (ready && !listed) {
+        http_reply(request, 200, "text/plain; charset=utf-8", NULL, "ok\n", 3);
+    } else {
+        http_reply(request, ready ? 200 : 503, "text/plain; charset=utf-8",
+                   ready ? NULL : "Retry-After: 1\r\n", checks.data, checks.size);
+    }
+    buf_free(&checks);
+}

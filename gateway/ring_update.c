@@ -1,0 +1,296 @@
+/* What a node's answer changes in the view, and which events come of it; see ring_view.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "db.h"
+#include "events.h"
+#include "hints.h"
+#include "json.h"
+#include "log.h"
+#include "ring_internal.h"
+
+static void node_event(struct ring_view *view, const struct view_node *node, const char *type,
+                       const char *what)
+{
+    char text[200];
+    snprintf(text, sizeof(text), "node %s (%s) %s", node->id[0] == '\0' ? "?" : node->id,
+             node->address, what);
+    json_t *data = json_object();
+    json_put(data, "address", json_text_z(node->address));
+    json_put(data, "id", json_text_z(node->id));
+    json_put(data, "time_ms", json_u64(clock_unix_ms()));
+    json_put(data, "text", json_text_z(text));
+    log_line("INFO", type, "%s", text);
+    events_publish(view->app->events, type, data, true);
+}
+
+/* Tells the hub of a change; at our own start what is already there is no news. */
+static void state_set(struct ring_view *view, struct view_node *node, enum view_state state,
+                      uint64_t now)
+{
+    enum view_state before = node->state;
+    bool was_heard = node->heard;
+    if (before == state && was_heard) {
+        return;
+    }
+    node->state = state;
+    node->since_ms = now;
+    node->heard = true;
+    uint64_t uptime = node->status == NULL ? 0 : node->status->uptime_ms;
+    bool old_news = !view->first_round_done && uptime > 15000;
+    if (state == VIEW_MEMBER && !old_news) {
+        bool back = node->fell;
+        node_event(view, node, back ? "node.back" : "node.joined", back ? "is back" : "joined");
+    } else if (state == VIEW_LEFT && was_heard && before != VIEW_DOWN) {
+        node_event(view, node, "node.left", "left the ring");
+    } else if (state == VIEW_DOWN && before != VIEW_LEFT) {
+        node_event(view, node, "node.down", "does not answer any more");
+    }
+    if (state == VIEW_DOWN) {
+        node->fell = true;
+    }
+    if (state == VIEW_MEMBER) {
+        node->fell = false;
+        db_member_save(view->app->db, node->address, node->id);
+    }
+    if (state == VIEW_DOWN || state == VIEW_LEFT) {
+        hints_forget_address(view->app->hints, node->address);
+    }
+}
+
+static void peer_learn(struct ring_view *view, const Chord__V1__Peer *peer, uint64_t now)
+{
+    if (peer != NULL && peer->address != NULL && peer->address[0] != '\0') {
+        struct view_node *node = view_node_add(view, peer->address);
+        if (node != NULL) {
+            node->referred_ms = now;
+        }
+    }
+}
+
+static void peers_learn(struct ring_view *view, const Chord__V1__StatusResponse *status,
+                        uint64_t now)
+{
+    peer_learn(view, status->predecessor, now);
+    for (size_t i = 0; i < status->n_successors; i++) {
+        peer_learn(view, status->successors[i], now);
+    }
+    for (size_t i = 0; i < status->n_fingers; i++) {
+        peer_learn(view, status->fingers[i]->node, now);
+    }
+}
+
+static bool range_ids(const Chord__V1__RangeStatus *range, struct ring_id *lo, struct ring_id *hi)
+{
+    return range->view != NULL && range->view->range != NULL &&
+           id_from_wire(lo, range->view->range->lo.data, range->view->range->lo.len) &&
+           id_from_wire(hi, range->view->range->hi.data, range->view->range->hi.len);
+}
+
+/* Who led the id before `node` did, by the last statuses, dead nodes' included. */
+static const struct view_node *leader_before(struct ring_view *view, const struct view_node *node,
+                                             const struct ring_id *id)
+{
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        const struct view_node *other = view->nodes[i];
+        for (size_t k = 0; other->status != NULL && k < other->status->n_ranges; k++) {
+            struct ring_id lo;
+            struct ring_id hi;
+            if (other != node && view_range_led(other, other->status->ranges[k]) &&
+                range_ids(other->status->ranges[k], &lo, &hi) && id_in_range(id, &lo, &hi)) {
+                return other;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool status_leads(const struct view_node *node, const Chord__V1__StatusResponse *status,
+                         const struct ring_id *id)
+{
+    for (size_t k = 0; status != NULL && k < status->n_ranges; k++) {
+        struct ring_id lo;
+        struct ring_id hi;
+        if (view_range_led(node, status->ranges[k]) && range_ids(status->ranges[k], &lo, &hi) &&
+            id_in_range(id, &lo, &hi)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A range that the node leads now and did not before: its keys have moved. */
+static void keys_moved(struct ring_view *view, const struct view_node *node,
+                       const Chord__V1__StatusResponse *before,
+                       const Chord__V1__StatusResponse *now)
+{
+    if (before == NULL || now->keys_led <= before->keys_led) {
+        return;
+    }
+    for (size_t k = 0; k < now->n_ranges; k++) {
+        struct ring_id lo;
+        struct ring_id hi;
+        if (!view_range_led(node, now->ranges[k]) || !range_ids(now->ranges[k], &lo, &hi)) {
+            continue;
+        }
+        /* Either end: a range that grew keeps its hi and has a new lo. */
+        struct ring_id first = lo;
+        (void)id_increment(&first, view->parameters.m);
+        bool led_hi = status_leads(node, before, &hi);
+        if (led_hi && status_leads(node, before, &first)) {
+            continue;
+        }
+        const struct view_node *from = leader_before(view, node, led_hi ? &first : &hi);
+        if (from == NULL) {
+            continue;
+        }
+        unsigned long long keys = now->keys_led - before->keys_led;
+        char text[200];
+        snprintf(text, sizeof(text), "%llu keys of %s are led by %s now", keys, from->address,
+                 node->address);
+        json_t *data = json_object();
+        json_put(data, "from", json_text_z(from->address));
+        json_put(data, "to", json_text_z(node->address));
+        json_put(data, "keys", json_u64(keys));
+        json_put(data, "time_ms", json_u64(clock_unix_ms()));
+        json_put(data, "text", json_text_z(text));
+        events_publish(view->app->events, "keys.moved", data, true);
+        return; /* the count is over all ranges: say it once */
+    }
+}
+
+static void parameters_learn(struct ring_view *view, const Chord__V1__StatusResponse *status)
+{
+    const Chord__V1__RingParameters *ring = status->parameters;
+    bool sane = ring != NULL && ring->m >= ID_BITS_MIN && ring->m <= ID_BITS_MAX && ring->n >= 1 &&
+                ring->n <= 32 && ring->replicas >= 1 && ring->replicas <= 33;
+    if (!sane || status->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
+        return;
+    }
+    view->parameters = (struct view_parameters){true, ring->m, ring->n, ring->replicas};
+    memset(view->ring_id, 0, sizeof(view->ring_id));
+    size_t size = ring->ring_id.len < sizeof(view->ring_id) ? ring->ring_id.len
+                                                            : sizeof(view->ring_id);
+    if (size > 0) {
+        memcpy(view->ring_id, ring->ring_id.data, size);
+    }
+}
+
+static void hints_learn(struct ring_view *view, const struct view_node *node)
+{
+    for (size_t k = 0; k < node->status->n_ranges; k++) {
+        const Chord__V1__RangeStatus *range = node->status->ranges[k];
+        struct ring_id lo;
+        struct ring_id hi;
+        if (view_range_led(node, range) && range_ids(range, &lo, &hi)) {
+            hints_put(view->app->hints, &lo, &hi, range->view->epoch, node->address);
+        }
+    }
+}
+
+static enum view_state state_of(const Chord__V1__StatusResponse *status)
+{
+    switch (status->state) {
+    case CHORD__V1__NODE_STATE__NODE_STATE_MEMBER:
+        return VIEW_MEMBER;
+    case CHORD__V1__NODE_STATE__NODE_STATE_LEAVING:
+        return VIEW_LEAVING;
+    case CHORD__V1__NODE_STATE__NODE_STATE_LEFT:
+        return VIEW_LEFT;
+    default:
+        return VIEW_JOINING;
+    }
+}
+
+void view_status_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply,
+                       uint64_t now)
+{
+    struct rpc_reply old_reply = node->reply;
+    const Chord__V1__StatusResponse *old = node->status;
+    const Chord__V1__StatusResponse *status =
+        (const Chord__V1__StatusResponse *)(const void *)reply->response;
+    parameters_learn(view, status);
+    keys_moved(view, node, old, status);
+    if (old != NULL && status->uptime_ms > old->uptime_ms) {
+        uint64_t used = status->cpu_ms > old->cpu_ms ? status->cpu_ms - old->cpu_ms : 0;
+        double percent = 100.0 * (double)used / (double)(status->uptime_ms - old->uptime_ms);
+        node->cpu_percent = 0.5 * node->cpu_percent + 0.5 * percent;
+    } else {
+        node->cpu_percent = 0;
+    }
+    if (old != NULL && status->uptime_ms < old->uptime_ms) {
+        node->log_sequence = 0; /* another life; its log starts anew */
+    } else if (old == NULL && status->log_sequence > 50) {
+        node->log_sequence = status->log_sequence - 50;
+    }
+    if (status->log_sequence < node->log_sequence) {
+        node->log_sequence = 0;
+    }
+    node->reply = *reply;
+    node->status = status;
+    node->failures = 0;
+    struct ring_id id;
+    if (status->self != NULL && view->parameters.known && status->self->id.len > 0 &&
+        id_from_wire(&id, status->self->id.data, status->self->id.len)) {
+        id_to_hex(&id, view->parameters.m, node->id);
+    }
+    peers_learn(view, status, now);
+    state_set(view, node, state_of(status), now);
+    if (node->state == VIEW_MEMBER || node->state == VIEW_LEAVING) {
+        hints_learn(view, node);
+    }
+    rpc_reply_free(&old_reply);
+}
+
+void view_status_failed(struct ring_view *view, struct view_node *node,
+                        const struct rpc_reply *reply, uint64_t now)
+{
+    node->failures++;
+    if (reply->code == CHORD__V1__CODE__CODE_UNAUTHENTICATED && node->failures == 1) {
+        log_line("WARN", "ring_key", "%s refuses our ring key; check RING_KEY_FILE", node->address);
+    }
+    if (node->heard && node->state != VIEW_DOWN && node->failures >= VIEW_FAILURES_MAX) {
+        state_set(view, node, VIEW_DOWN, now);
+    }
+}
+
+static const char *level_text(Chord__V1__LogLevel level)
+{
+    switch (level) {
+    case CHORD__V1__LOG_LEVEL__LOG_LEVEL_DEBUG:
+        return "debug";
+    case CHORD__V1__LOG_LEVEL__LOG_LEVEL_WARN:
+        return "warn";
+    case CHORD__V1__LOG_LEVEL__LOG_LEVEL_ERROR:
+        return "error";
+    default:
+        return "info";
+    }
+}
+
+void view_log_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply)
+{
+    if (reply->code != CHORD__V1__CODE__CODE_OK || reply->response == NULL) {
+        return;
+    }
+    const Chord__V1__LogsResponse *logs =
+        (const Chord__V1__LogsResponse *)(const void *)reply->response;
+    for (size_t i = 0; i < logs->n_lines; i++) {
+        const Chord__V1__LogLine *line = logs->lines[i];
+        if (line->sequence <= node->log_sequence) {
+            continue;
+        }
+        node->log_sequence = line->sequence;
+        json_t *data = json_object();
+        json_put(data, "address", json_text_z(node->address));
+        json_put(data, "sequence", json_u64(line->sequence));
+        json_put(data, "time_ms", json_u64(line->time_unix_ms));
+        json_put(data, "level", json_string(level_text(line->level)));
+        json_put(data, "word", json_text_z(line->word));
+        json_put(data, "text", json_text_z(line->text));
+        events_publish(view->app->events, "log", data, false);
+    }
+    if (logs->n_lines == 0 && node->status != NULL) {
+        node->log_sequence = node->status->log_sequence; /* the newer ones are below the level */
+    }
+}

@@ -1,0 +1,83 @@
+/*
+ * The gateway's picture of the ring: every 500 ms it asks each node it knows for its status, all at
+ * once, and learns more nodes from the answers. From that it says whether the lists are right,
+ * and tells the event hub what changed. It decides nothing about the ring; nodes do.
+ *
+ * Thread safe. One thread of its own asks and compares.
+ */
+#ifndef GATEWAY_RING_VIEW_H
+#define GATEWAY_RING_VIEW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "app.h"
+#include "buf.h"
+#include "ids.h"
+
+enum {
+    VIEW_NODES_MAX = 4096,
+    VIEW_POLL_MS = 500,
+    VIEW_POLL_FAST_MS = 150,  /* after a failure, to know soon */
+    VIEW_POLL_DOWN_MS = 1000,
+    VIEW_STATUS_TIMEOUT_MS = 1500,
+    VIEW_FAILURES_MAX = 2,    /* in a row: the node is down */
+    VIEW_FORGET_MS = 600000,  /* a node that is down and has no slot here */
+    VIEW_PUBLISH_MS = 250,    /* at most so often when something changed */
+    VIEW_VOLATILE_MS = 1000,  /* and so often when only processor and memory did */
+    VIEW_LEADERLESS_MS = 3000, /* keys without a leader for so long: degraded, not healing */
+};
+
+enum view_state { VIEW_JOINING, VIEW_MEMBER, VIEW_LEAVING, VIEW_LEFT, VIEW_DOWN };
+const char *view_state_text(enum view_state state);
+
+struct view_ref {
+    char address[SETTINGS_ADDRESS_SIZE];
+    char id[ID_HEX_SIZE]; /* empty = never heard */
+    uint8_t id_wire[ID_BYTES];
+    size_t id_wire_size;
+    enum view_state state;
+    int slot; /* 0 = not on this host */
+};
+
+struct view_parameters {
+    bool known;
+    unsigned m;
+    unsigned n;
+    unsigned replicas;
+};
+
+struct view_led {
+    struct ring_id lo;
+    struct ring_id hi;
+    uint64_t epoch;
+    char address[SETTINGS_ADDRESS_SIZE];
+};
+
+struct ring_view;
+
+struct ring_view *ring_view_open(struct app *app); /* NULL = no memory or no thread */
+/* Ends the thread. Then rpc_client_close, then ring_view_free. Both accept NULL. */
+void ring_view_stop(struct ring_view *view);
+void ring_view_free(struct ring_view *view);
+
+/* A node whose address was heard; asks it soon. */
+void ring_view_learn(struct ring_view *view, const char *address);
+/* Asks the node now. */
+void ring_view_poke(struct ring_view *view, const char *address);
+/* The current id, or "host:port". */
+bool ring_view_find(struct ring_view *view, const char *name, struct view_ref *ref);
+/* Nodes that answered lately, members first, starting at a different one each time. */
+size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max);
+struct view_parameters ring_view_parameters(struct ring_view *view);
+/* Who leads the id, by the newest statuses. */
+bool ring_view_leader(struct ring_view *view, const struct ring_id *id, struct view_led *led);
+json_t *ring_view_nodes_json(struct ring_view *view);
+/* NULL = unknown. */
+json_t *ring_view_node_json(struct ring_view *view, const char *name);
+/* Whether it is ready, with a list of checks appended to `checks`, one line each. */
+bool ring_view_ready(struct ring_view *view, struct buf *checks);
+
+#endif
