@@ -14,6 +14,7 @@ const SAMPLE = fileURLToPath(new URL("../../web/sample.csv", import.meta.url));
 const ROWS = readFileSync(SAMPLE, "utf8").trim().split("\n").slice(1)
   .map((line) => ({ key: line.slice(0, line.indexOf(",")), value: line.slice(line.indexOf(",") + 1) }));
 const HEAL_LIMIT_MS = Number(process.env.HEAL_LIMIT_MS ?? 10000);
+const RUN_LIMIT_MS = 8 * 60 * 1000;
 const ODD_KEY = 'a/b?c#d %20 & "ü" <b>bold</b>';
 const ODD_VALUE = "<img src=x onerror=alert(1)>\nline two, ünïcode ✔";
 
@@ -27,6 +28,12 @@ let left_node, killed_node;
 const api = async (path, options) => fetch(`${base}/api/v1${path}`, options);
 const get_ring = async () => (await api("/ring")).json();
 const members_of = (ring) => ring.nodes.filter((node) => node.state === "member");
+
+// Whatever hangs, the run ends; the timer alone keeps nothing alive.
+setTimeout(() => {
+  console.error(`the page tests did not end within ${RUN_LIMIT_MS / 1000} s`);
+  process.exit(1);
+}, RUN_LIMIT_MS).unref();
 
 before(async () => {
   if (process.env.CHORD_MOCK) {

@@ -202,6 +202,10 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
   }
 
   const servers = [];
+  mock.close = async () => {
+    clearInterval(pulse);
+    for (const server of servers) { server.close(); server.closeAllConnections(); }
+  };
   for (let slot = 0; slot <= nodes; slot++) {
     const server = createServer((request, response) => {
       const url = new URL(request.url, mock.url);
@@ -216,14 +220,14 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
         } catch (error) { problem(response, 400, "bad request", error.message); }
       });
     });
-    await new Promise((resolve, reject) => server.once("error", reject).listen(port + slot, "127.0.0.1", resolve));
+    try {
+      await new Promise((resolve, reject) => server.once("error", reject).listen(port + slot, "127.0.0.1", resolve));
+    } catch (error) {
+      await mock.close();
+      throw error;
+    }
     servers.push(server);
   }
-
-  mock.close = async () => {
-    clearInterval(pulse);
-    for (const server of servers) { server.close(); server.closeAllConnections(); }
-  };
   return mock;
 }
 
