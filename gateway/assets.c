@@ -9,8 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *type_of(const char *path)
-{
+static const char *type_of(const char *path) {
     static const struct {
         const char *ending;
         const char *type;
@@ -34,8 +33,7 @@ static const char *type_of(const char *path)
 }
 
 static void asset_reply(struct http_request *request, const char *path, const void *data,
-                        size_t size)
-{
+                        size_t size) {
     uint64_t hash = 14695981039346656037u; /* FNV-1a: tells versions apart, protects nothing */
     const uint8_t *bytes = data;
     for (size_t i = 0; i < size; i++) {
@@ -54,8 +52,7 @@ static void asset_reply(struct http_request *request, const char *path, const vo
 }
 
 /* Development only. Names are plain: no dot at a segment's start, so nothing climbs out. */
-static bool web_root_serve(struct app *app, struct http_request *request, const char *path)
-{
+static bool web_root_serve(struct app *app, struct http_request *request, const char *path) {
     enum { WEB_FILE_BYTES_MAX = 16 * 1024 * 1024 };
     char name[SETTINGS_PATH_SIZE + 512];
     if (strstr(path, "/.") != NULL || strchr(path, '%') != NULL || type_of(path) == NULL ||
@@ -84,8 +81,7 @@ static bool web_root_serve(struct app *app, struct http_request *request, const 
     return ok;
 }
 
-bool assets_serve(struct app *app, struct http_request *request)
-{
+bool assets_serve(struct app *app, struct http_request *request) {
     const char *path = request->path;
     if (strcmp(path, "/") == 0) {
         path = request->slot > 0 ? "/node.html" : "/index.html";

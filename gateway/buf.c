@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool buf_reserve(struct buf *buf, size_t more)
-{
+bool buf_reserve(struct buf *buf, size_t more) {
     if (more > SIZE_MAX / 4 || buf->size > SIZE_MAX / 4) {
         return false;
     }
@@ -27,8 +26,7 @@ bool buf_reserve(struct buf *buf, size_t more)
     return true;
 }
 
-bool buf_append(struct buf *buf, const void *data, size_t size)
-{
+bool buf_append(struct buf *buf, const void *data, size_t size) {
     if (!buf_reserve(buf, size)) {
         return false;
     }
@@ -39,13 +37,11 @@ bool buf_append(struct buf *buf, const void *data, size_t size)
     return true;
 }
 
-bool buf_append_text(struct buf *buf, const char *text)
-{
+bool buf_append_text(struct buf *buf, const char *text) {
     return buf_append(buf, text, strlen(text));
 }
 
-bool buf_format(struct buf *buf, const char *format, ...)
-{
+bool buf_format(struct buf *buf, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     int size = vsnprintf(NULL, 0, format, arguments);
@@ -60,8 +56,7 @@ bool buf_format(struct buf *buf, const char *format, ...)
     return true;
 }
 
-void buf_drop(struct buf *buf, size_t size)
-{
+void buf_drop(struct buf *buf, size_t size) {
     if (size >= buf->size) {
         buf->size = 0;
         return;
@@ -70,13 +65,11 @@ void buf_drop(struct buf *buf, size_t size)
     buf->size -= size;
 }
 
-void buf_clear(struct buf *buf)
-{
+void buf_clear(struct buf *buf) {
     buf->size = 0;
 }
 
-void buf_free(struct buf *buf)
-{
+void buf_free(struct buf *buf) {
     free(buf->data);
     *buf = (struct buf){0};
 }

@@ -26,8 +26,7 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS operation(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
     " json TEXT NOT NULL);";
 
-static int db_open_file(struct db *db, const char *path)
-{
+static int db_open_file(struct db *db, const char *path) {
     int result = sqlite3_open_v2(
         path, &db->sqlite, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     if (result == SQLITE_OK) {
@@ -41,8 +40,7 @@ static int db_open_file(struct db *db, const char *path)
     return result;
 }
 
-int db_open(struct db **out, const char *folder, char *error, size_t error_size)
-{
+int db_open(struct db **out, const char *folder, char *error, size_t error_size) {
     char path[4200];
     char aside[4240];
     snprintf(path, sizeof(path), "%s/gateway.db", folder);
@@ -62,8 +60,9 @@ int db_open(struct db **out, const char *folder, char *error, size_t error_size)
         result = db_open_file(db, path);
     }
     if (result != SQLITE_OK) {
-        snprintf(error, error_size, "cannot open %s: %s; set DATA_DIR to a folder that can be written",
-                 path, sqlite3_errstr(result));
+        snprintf(error, error_size,
+                 "cannot open %s: %s; set DATA_DIR to a folder that can be written", path,
+                 sqlite3_errstr(result));
         db_close(db);
         return -EIO;
     }
@@ -71,8 +70,7 @@ int db_open(struct db **out, const char *folder, char *error, size_t error_size)
     return 0;
 }
 
-void db_close(struct db *db)
-{
+void db_close(struct db *db) {
     if (db != NULL) {
         sqlite3_close_v2(db->sqlite);
         pthread_mutex_destroy(&db->lock);
@@ -80,8 +78,7 @@ void db_close(struct db *db)
     }
 }
 
-static void db_complain(struct db *db)
-{
+static void db_complain(struct db *db) {
     if (!db->complained) {
         db->complained = true;
         log_line("WARN", "gateway.db", "cannot be used: %s; events are kept in memory only",
@@ -89,8 +86,7 @@ static void db_complain(struct db *db)
     }
 }
 
-static sqlite3_stmt *db_prepare(struct db *db, const char *sql)
-{
+static sqlite3_stmt *db_prepare(struct db *db, const char *sql) {
     sqlite3_stmt *statement = NULL;
     if (sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL) != SQLITE_OK) {
         db_complain(db);
@@ -98,8 +94,7 @@ static sqlite3_stmt *db_prepare(struct db *db, const char *sql)
     return statement; /* NULL is harmless in every use below */
 }
 
-static void db_run(struct db *db, sqlite3_stmt *statement)
-{
+static void db_run(struct db *db, sqlite3_stmt *statement) {
     int result = statement == NULL ? SQLITE_ERROR : sqlite3_step(statement);
     if (result != SQLITE_DONE && result != SQLITE_ROW) {
         db_complain(db);
@@ -107,13 +102,11 @@ static void db_run(struct db *db, sqlite3_stmt *statement)
     sqlite3_finalize(statement);
 }
 
-static void db_bind_text(sqlite3_stmt *statement, int index, const char *text)
-{
+static void db_bind_text(sqlite3_stmt *statement, int index, const char *text) {
     (void)sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
 }
 
-void db_member_save(struct db *db, const char *address, const char *id)
-{
+void db_member_save(struct db *db, const char *address, const char *id) {
     pthread_mutex_lock(&db->lock);
     sqlite3_stmt *statement =
         db_prepare(db, "INSERT INTO member VALUES(?,?,?) ON CONFLICT(address) DO UPDATE SET"
@@ -125,8 +118,7 @@ void db_member_save(struct db *db, const char *address, const char *id)
     pthread_mutex_unlock(&db->lock);
 }
 
-void db_member_forget(struct db *db, const char *address)
-{
+void db_member_forget(struct db *db, const char *address) {
     pthread_mutex_lock(&db->lock);
     sqlite3_stmt *statement = db_prepare(db, "DELETE FROM member WHERE address=?");
     db_bind_text(statement, 1, address);
@@ -134,9 +126,9 @@ void db_member_forget(struct db *db, const char *address)
     pthread_mutex_unlock(&db->lock);
 }
 
-void db_members_read(struct db *db, void (*each)(void *context, const char *address, const char *id),
-                     void *context)
-{
+void db_members_read(struct db *db,
+                     void (*each)(void *context, const char *address, const char *id),
+                     void *context) {
     pthread_mutex_lock(&db->lock);
     sqlite3_stmt *statement =
         db_prepare(db, "SELECT address, id FROM member ORDER BY seen_ms DESC LIMIT ?");
@@ -153,8 +145,7 @@ void db_members_read(struct db *db, void (*each)(void *context, const char *addr
 }
 
 void db_event_save(struct db *db, uint64_t sequence, uint64_t time_ms, const char *type,
-                   const char *data)
-{
+                   const char *data) {
     pthread_mutex_lock(&db->lock);
     sqlite3_stmt *statement = db_prepare(db, "INSERT OR REPLACE INTO event VALUES(?,?,?,?)");
     (void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)sequence);
@@ -171,8 +162,7 @@ void db_event_save(struct db *db, uint64_t sequence, uint64_t time_ms, const cha
     pthread_mutex_unlock(&db->lock);
 }
 
-uint64_t db_event_sequence(struct db *db)
-{
+uint64_t db_event_sequence(struct db *db) {
     uint64_t sequence = 0;
     pthread_mutex_lock(&db->lock);
     sqlite3_stmt *statement = db_prepare(db, "SELECT max(sequence) FROM event");
@@ -187,8 +177,7 @@ uint64_t db_event_sequence(struct db *db)
 void db_events_read(struct db *db, uint64_t after, unsigned limit,
                     void (*each)(void *context, uint64_t sequence, const char *type,
                                  const char *data),
-                    void *context)
-{
+                    void *context) {
     pthread_mutex_lock(&db->lock);
     sqlite3_stmt *statement =
         db_prepare(db, "SELECT * FROM (SELECT sequence, type, data FROM event WHERE sequence > ?"
@@ -206,8 +195,7 @@ void db_events_read(struct db *db, uint64_t after, unsigned limit,
     pthread_mutex_unlock(&db->lock);
 }
 
-void db_operation_save(struct db *db, const char *id, const char *json)
-{
+void db_operation_save(struct db *db, const char *id, const char *json) {
     pthread_mutex_lock(&db->lock);
     sqlite3_stmt *statement =
         db_prepare(db, "INSERT OR REPLACE INTO operation(id, json) VALUES(?,?)");
@@ -221,8 +209,7 @@ void db_operation_save(struct db *db, const char *id, const char *json)
     pthread_mutex_unlock(&db->lock);
 }
 
-char *db_operation_read(struct db *db, const char *id)
-{
+char *db_operation_read(struct db *db, const char *id) {
     char *json = NULL;
     pthread_mutex_lock(&db->lock);
     sqlite3_stmt *statement = db_prepare(db, "SELECT json FROM operation WHERE id=?");

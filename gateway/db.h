@@ -24,7 +24,8 @@ void db_close(struct db *db); /* accepts NULL */
 
 void db_member_save(struct db *db, const char *address, const char *id);
 void db_member_forget(struct db *db, const char *address);
-void db_members_read(struct db *db, void (*each)(void *context, const char *address, const char *id),
+void db_members_read(struct db *db,
+                     void (*each)(void *context, const char *address, const char *id),
                      void *context);
 
 void db_event_save(struct db *db, uint64_t sequence, uint64_t time_ms, const char *type,

@@ -30,8 +30,7 @@ struct events {
     bool stopping;
 };
 
-struct events *events_new(struct db *db)
-{
+struct events *events_new(struct db *db) {
     struct events *events = calloc(1, sizeof(*events));
     if (events == NULL) {
         return NULL;
@@ -50,8 +49,7 @@ struct events *events_new(struct db *db)
     return events;
 }
 
-void events_free(struct events *events)
-{
+void events_free(struct events *events) {
     if (events == NULL) {
         return;
     }
@@ -64,8 +62,7 @@ void events_free(struct events *events)
     free(events);
 }
 
-static char *frame_make(uint64_t sequence, const char *type, const char *data)
-{
+static char *frame_make(uint64_t sequence, const char *type, const char *data) {
     char *text = NULL;
     if (asprintf(&text, "id: %llu\nevent: %s\ndata: %s\n\n", (unsigned long long)sequence, type,
                  data) < 0) {
@@ -74,8 +71,7 @@ static char *frame_make(uint64_t sequence, const char *type, const char *data)
     return text;
 }
 
-void events_publish(struct events *events, const char *type, json_t *data, bool keep)
-{
+void events_publish(struct events *events, const char *type, json_t *data, bool keep) {
     char *text = data == NULL ? NULL : json_dumps(data, JSON_COMPACT);
     json_decref(data);
     if (text == NULL) {
@@ -98,8 +94,7 @@ void events_publish(struct events *events, const char *type, json_t *data, bool 
     free(text);
 }
 
-void events_ring_set(struct events *events, const char *text)
-{
+void events_ring_set(struct events *events, const char *text) {
     char *copy = strdup(text);
     if (copy == NULL) {
         return;
@@ -112,30 +107,26 @@ void events_ring_set(struct events *events, const char *text)
     pthread_mutex_unlock(&events->lock);
 }
 
-static char *ring_copy(struct events *events, uint64_t *version)
-{
+static char *ring_copy(struct events *events, uint64_t *version) {
     *version = events->ring_version;
     return events->ring == NULL ? NULL : strdup(events->ring);
 }
 
-char *events_ring_get(struct events *events, uint64_t *version)
-{
+char *events_ring_get(struct events *events, uint64_t *version) {
     pthread_mutex_lock(&events->lock);
     char *copy = ring_copy(events, version);
     pthread_mutex_unlock(&events->lock);
     return copy;
 }
 
-uint64_t events_sequence(struct events *events)
-{
+uint64_t events_sequence(struct events *events) {
     pthread_mutex_lock(&events->lock);
     uint64_t sequence = events->newest;
     pthread_mutex_unlock(&events->lock);
     return sequence;
 }
 
-void events_stop(struct events *events)
-{
+void events_stop(struct events *events) {
     pthread_mutex_lock(&events->lock);
     events->stopping = true;
     pthread_cond_broadcast(&events->changed);
@@ -153,14 +144,12 @@ struct stream {
     bool alive;
 };
 
-static void stream_write(struct stream *stream, const char *text)
-{
+static void stream_write(struct stream *stream, const char *text) {
     stream->alive = stream->alive && http_stream_write(stream->request, text, strlen(text));
     stream->written_ms = clock_now_ms();
 }
 
-static void frame_collect(void *context, uint64_t sequence, const char *type, const char *data)
-{
+static void frame_collect(void *context, uint64_t sequence, const char *type, const char *data) {
     char *text = frame_make(sequence, type, data);
     if (text != NULL) {
         (void)buf_append_text(context, text);
@@ -169,8 +158,7 @@ static void frame_collect(void *context, uint64_t sequence, const char *type, co
 }
 
 /* Collected first: a slow client must not hold the database's lock. */
-static void stream_replay(struct events *events, struct stream *stream, uint64_t after)
-{
+static void stream_replay(struct events *events, struct stream *stream, uint64_t after) {
     struct buf frames = {0};
     db_events_read(events->db, after, 1000, frame_collect, &frames);
     if (frames.size > 0 && buf_append(&frames, "", 1)) {
@@ -180,8 +168,7 @@ static void stream_replay(struct events *events, struct stream *stream, uint64_t
 }
 
 /* What is in the database but no longer in memory (a resume after long, or after our restart). */
-static void stream_resume(struct events *events, struct stream *stream)
-{
+static void stream_resume(struct events *events, struct stream *stream) {
     const char *last = http_header(stream->request, "Last-Event-ID");
     unsigned long long history = 0;
     (void)url_parameter_number(stream->request->query, "history", 0, 1000, 0, &history);
@@ -206,8 +193,7 @@ static void stream_resume(struct events *events, struct stream *stream)
     }
 }
 
-static void stream_wait(struct events *events, struct stream *stream, uint64_t now)
-{
+static void stream_wait(struct events *events, struct stream *stream, uint64_t now) {
     uint64_t until = stream->written_ms + EVENTS_PING_MS;
     if (stream->ring_version != events->ring_version) {
         uint64_t ring_due = stream->ring_sent_ms + EVENTS_RING_PERIOD_MS;
@@ -222,8 +208,7 @@ static void stream_wait(struct events *events, struct stream *stream, uint64_t n
 }
 
 /* With the lock held: takes up to 64 events and, when due, the ring; writes without the lock. */
-static void stream_turn(struct events *events, struct stream *stream)
-{
+static void stream_turn(struct events *events, struct stream *stream) {
     char *batch[64];
     size_t count = 0;
     if (stream->next < events->oldest) {
@@ -266,8 +251,7 @@ static void stream_turn(struct events *events, struct stream *stream)
     pthread_mutex_lock(&events->lock);
 }
 
-void events_serve(struct events *events, struct http_request *request)
-{
+void events_serve(struct events *events, struct http_request *request) {
     pthread_mutex_lock(&events->lock);
     bool full = events->streams >= EVENTS_STREAMS_MAX;
     events->streams += !full;
@@ -280,7 +264,8 @@ void events_serve(struct events *events, struct http_request *request)
         return;
     }
     struct stream stream = {.request = request, .written_ms = clock_now_ms()};
-    stream.alive = http_stream_begin(request, 200, "text/event-stream", "X-Accel-Buffering: no\r\n");
+    stream.alive =
+        http_stream_begin(request, 200, "text/event-stream", "X-Accel-Buffering: no\r\n");
     if (stream.alive) {
         stream_write(&stream, "retry: 1000\n\n");
         stream_resume(events, &stream);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "csv.h"
+#include "csv_reader.h"
 #include "log.h"
 #include "routes.h"
 #include "url.h"
@@ -13,22 +13,20 @@ enum { EXPORTS_MAX = 4, EXPORT_PAGE = 1000 };
 
 static atomic_int exports_running;
 
-static bool page_write(struct http_request *request, const struct walk_page *page, struct buf *out)
-{
+static bool page_write(struct http_request *request, const struct walk_page *page,
+                       struct buf *out) {
     buf_clear(out);
     bool ok = true;
     for (size_t i = 0; i < page->count && ok; i++) {
         const Chord__V1__KeyInfo *info = page->keys[i];
         ok = csv_write_field(out, info->key.data, info->key.len) && buf_append(out, ",", 1) &&
-             csv_write_field(out, info->value.data, info->value.len) &&
-             buf_append(out, "\r\n", 2);
+             csv_write_field(out, info->value.data, info->value.len) && buf_append(out, "\r\n", 2);
     }
     return ok && http_stream_write(request, out->data, out->size);
 }
 
 /* Only after the first page is there an answer to begin: until then an error can be told. */
-static void export_run(struct app *app, struct http_request *request)
-{
+static void export_run(struct app *app, struct http_request *request) {
     static const char headers[] = "Content-Disposition: attachment; filename=\"chord.csv\"\r\n";
     struct walk walk;
     struct walk_page page = {0};
@@ -65,8 +63,7 @@ static void export_run(struct app *app, struct http_request *request)
     buf_free(&out);
 }
 
-void export_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void export_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     char format[16] = "csv";
     if (url_parameter_text(request->query, "format", format, sizeof(format)) &&

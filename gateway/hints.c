@@ -12,8 +12,7 @@ struct hints {
     struct hint entries[HINTS_MAX]; /* by hi, no two overlap */
 };
 
-struct hints *hints_new(void)
-{
+struct hints *hints_new(void) {
     struct hints *hints = calloc(1, sizeof(*hints));
     if (hints != NULL) {
         pthread_mutex_init(&hints->lock, NULL);
@@ -21,8 +20,7 @@ struct hints *hints_new(void)
     return hints;
 }
 
-void hints_free(struct hints *hints)
-{
+void hints_free(struct hints *hints) {
     if (hints != NULL) {
         pthread_mutex_destroy(&hints->lock);
         free(hints);
@@ -30,8 +28,7 @@ void hints_free(struct hints *hints)
 }
 
 /* The first entry whose hi is at or after id. */
-static size_t hints_lower(const struct hints *hints, const struct ring_id *id)
-{
+static size_t hints_lower(const struct hints *hints, const struct ring_id *id) {
     size_t low = 0;
     size_t high = hints->count;
     while (low < high) {
@@ -45,8 +42,7 @@ static size_t hints_lower(const struct hints *hints, const struct ring_id *id)
     return low;
 }
 
-static struct hint *hints_entry(struct hints *hints, const struct ring_id *id)
-{
+static struct hint *hints_entry(struct hints *hints, const struct ring_id *id) {
     if (hints->count == 0) {
         return NULL;
     }
@@ -55,21 +51,18 @@ static struct hint *hints_entry(struct hints *hints, const struct ring_id *id)
 }
 
 /* (a, b] and (c, d] share a point. */
-static bool ranges_overlap(const struct hint *a, const struct hint *b)
-{
+static bool ranges_overlap(const struct hint *a, const struct hint *b) {
     return id_in_range(&a->hi, &b->lo, &b->hi) || id_in_range(&b->hi, &a->lo, &a->hi);
 }
 
-static void hints_remove(struct hints *hints, size_t index)
-{
+static void hints_remove(struct hints *hints, size_t index) {
     hints->count--;
     memmove(&hints->entries[index], &hints->entries[index + 1],
             (hints->count - index) * sizeof(hints->entries[0]));
 }
 
 void hints_put(struct hints *hints, const struct ring_id *lo, const struct ring_id *hi,
-               uint64_t epoch, const char *address)
-{
+               uint64_t epoch, const char *address) {
     struct hint hint = {.lo = *lo, .hi = *hi, .epoch = epoch};
     snprintf(hint.address, sizeof(hint.address), "%s", address);
     pthread_mutex_lock(&hints->lock);
@@ -100,8 +93,7 @@ out:
     pthread_mutex_unlock(&hints->lock);
 }
 
-bool hints_find(struct hints *hints, const struct ring_id *id, struct hint *hint)
-{
+bool hints_find(struct hints *hints, const struct ring_id *id, struct hint *hint) {
     pthread_mutex_lock(&hints->lock);
     const struct hint *entry = hints_entry(hints, id);
     if (entry != NULL) {
@@ -111,8 +103,7 @@ bool hints_find(struct hints *hints, const struct ring_id *id, struct hint *hint
     return entry != NULL;
 }
 
-void hints_seen(struct hints *hints, const struct ring_id *id, uint64_t epoch, uint64_t counter)
-{
+void hints_seen(struct hints *hints, const struct ring_id *id, uint64_t epoch, uint64_t counter) {
     pthread_mutex_lock(&hints->lock);
     struct hint *entry = hints_entry(hints, id);
     if (entry != NULL && (epoch > entry->seen_epoch ||
@@ -123,8 +114,7 @@ void hints_seen(struct hints *hints, const struct ring_id *id, uint64_t epoch, u
     pthread_mutex_unlock(&hints->lock);
 }
 
-void hints_forget_address(struct hints *hints, const char *address)
-{
+void hints_forget_address(struct hints *hints, const char *address) {
     pthread_mutex_lock(&hints->lock);
     for (size_t i = hints->count; i-- > 0;) {
         if (strcmp(hints->entries[i].address, address) == 0) {

@@ -24,8 +24,7 @@ struct http_server {
     char start_error[256];
 };
 
-static const char *status_text(int status)
-{
+static const char *status_text(int status) {
     static const struct {
         int status;
         const char *text;
@@ -65,19 +64,16 @@ static const char *status_text(int status)
     return "Status";
 }
 
-const char *http_status_text(int status)
-{
+const char *http_status_text(int status) {
     return status_text(status);
 }
 
-static bool method_is_change(const char *method)
-{
+static bool method_is_change(const char *method) {
     return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 &&
            strcmp(method, "OPTIONS") != 0;
 }
 
-static bool token_matches(const struct http_request *request, const char *token)
-{
+static bool token_matches(const struct http_request *request, const char *token) {
     const char *given = http_header(request, "Authorization");
     if (given == NULL || strncasecmp(given, "Bearer ", 7) != 0) {
         return false;
@@ -88,8 +84,7 @@ static bool token_matches(const struct http_request *request, const char *token)
 }
 
 /* Browsers tell where a request comes from; curl does not and is no browser. */
-static bool same_origin(struct http_request *request, const char *host, bool change)
-{
+static bool same_origin(struct http_request *request, const char *host, bool change) {
     const char *site = http_header(request, "Sec-Fetch-Site");
     const char *mode = http_header(request, "Sec-Fetch-Mode");
     const char *origin = http_header(request, "Origin");
@@ -101,13 +96,12 @@ static bool same_origin(struct http_request *request, const char *host, bool cha
     return origin == NULL || navigate || url_origin_is_host(origin, host);
 }
 
-static bool request_allowed(struct http_server *server, struct http_request *request)
-{
+static bool request_allowed(struct http_server *server, struct http_request *request) {
     const struct http_options *options = &server->options;
     const char *host = http_header(request, "Host");
     if (host == NULL || !url_host_allowed(host, options->names, options->names_count)) {
         request->close = true;
-        http_problem(request, 421, "PERMISSION_DENIED",
+        http_problem(request, 403, "PERMISSION_DENIED",
                      "the Host header '%.100s' names none of this gateway's names; use %s, or add "
                      "the name to HOST_NAMES",
                      host == NULL ? "" : host, options->host);
@@ -130,8 +124,7 @@ static bool request_allowed(struct http_server *server, struct http_request *req
     return true;
 }
 
-static bool method_known(const char *method)
-{
+static bool method_known(const char *method) {
     static const char *const methods[] = {"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"};
     for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
         if (strcmp(method, methods[i]) == 0) {
@@ -142,8 +135,7 @@ static bool method_known(const char *method)
 }
 
 /* Length and encoding of the body. A request with both is a smuggling attempt. */
-static bool request_body_known(struct http_request *request, const struct mg_request_info *info)
-{
+static bool request_body_known(struct http_request *request, const struct mg_request_info *info) {
     const char *encoding = http_header(request, "Transfer-Encoding");
     const char *length = http_header(request, "Content-Length");
     request->body_bytes = info->content_length > 0 ? info->content_length : 0;
@@ -167,8 +159,7 @@ static bool request_body_known(struct http_request *request, const struct mg_req
 }
 
 /* Every request comes through here, whatever its path; civetweb's own handling is never reached. */
-static int on_request(struct mg_connection *connection)
-{
+static int on_request(struct mg_connection *connection) {
     const struct mg_request_info *info = mg_get_request_info(connection);
     struct http_server *server = info->user_data;
     struct http_request request = {
@@ -196,8 +187,7 @@ static int on_request(struct mg_connection *connection)
 }
 
 /* A request that civetweb itself cannot read. */
-static int on_http_error(struct mg_connection *connection, int status, const char *message)
-{
+static int on_http_error(struct mg_connection *connection, int status, const char *message) {
     char body[512];
     int size = snprintf(body, sizeof(body),
                         "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,"
@@ -213,36 +203,50 @@ static int on_http_error(struct mg_connection *connection, int status, const cha
     return 0;
 }
 
-static int on_log(const struct mg_connection *connection, const char *message)
-{
+static int on_log(const struct mg_connection *connection, const char *message) {
     if (connection == NULL) {
         log_line("WARN", "http", "%s", message);
     }
     return 1; /* what single clients do wrong is not worth lines */
 }
 
-static int context_start(struct http_server *server, const char *ports, int threads)
-{
+static int context_start(struct http_server *server, const char *ports, int threads) {
     char threads_text[12];
     char timeout_text[12];
     snprintf(threads_text, sizeof(threads_text), "%d", threads);
     snprintf(timeout_text, sizeof(timeout_text), "%d", HTTP_REQUEST_TIMEOUT_MS);
-    const char *options[] = {"listening_ports", ports,
-                             "num_threads", threads_text,
-                             "connection_queue", "200",
-                             "listen_backlog", "200",
-                             "request_timeout_ms", timeout_text,
-                             "enable_keep_alive", "yes",
-                             "keep_alive_timeout_ms", "3000",
-                             "linger_timeout_ms", "500",
-                             "tcp_nodelay", "1",
-                             "max_request_size", "16384",
-                             "decode_url", "no",
-                             "access_control_allow_origin", "",
-                             "access_control_allow_methods", "",
-                             "access_control_allow_headers", "",
-                             "cgi_pattern", "",
-                             "enable_directory_listing", "no",
+    const char *options[] = {"listening_ports",
+                             ports,
+                             "num_threads",
+                             threads_text,
+                             "connection_queue",
+                             "200",
+                             "listen_backlog",
+                             "200",
+                             "request_timeout_ms",
+                             timeout_text,
+                             "enable_keep_alive",
+                             "yes",
+                             "keep_alive_timeout_ms",
+                             "3000",
+                             "linger_timeout_ms",
+                             "500",
+                             "tcp_nodelay",
+                             "1",
+                             "max_request_size",
+                             "16384",
+                             "decode_url",
+                             "no",
+                             "access_control_allow_origin",
+                             "",
+                             "access_control_allow_methods",
+                             "",
+                             "access_control_allow_headers",
+                             "",
+                             "cgi_pattern",
+                             "",
+                             "enable_directory_listing",
+                             "no",
                              NULL};
     const struct mg_callbacks callbacks = {
         .begin_request = on_request,
@@ -261,8 +265,7 @@ static int context_start(struct http_server *server, const char *ports, int thre
 }
 
 /* Resolves to a dotted IPv4 address, which is all that this civetweb binds. */
-static int host_resolve(const char *host, struct in_addr *address)
-{
+static int host_resolve(const char *host, struct in_addr *address) {
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     if (getaddrinfo(host, NULL, &hints, &found) != 0 || found == NULL) {
@@ -274,8 +277,7 @@ static int host_resolve(const char *host, struct in_addr *address)
 }
 
 /* civetweb only says "cannot start"; trying the port ourselves tells why. */
-static int port_try(struct in_addr address, int port)
-{
+static int port_try(struct in_addr address, int port) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
@@ -293,15 +295,15 @@ static int port_try(struct in_addr address, int port)
 }
 
 int http_server_open(struct http_server **out, const struct http_options *options, char *error,
-                     size_t error_size)
-{
+                     size_t error_size) {
     struct http_server *server = calloc(1, sizeof(*server));
     struct buf ports = {0};
     struct in_addr address;
     int result = server == NULL ? -ENOMEM : host_resolve(options->host, &address);
     if (result != 0) {
-        snprintf(error, error_size, "cannot listen on %s: the name has no IPv4 address here; set "
-                                    "HOST to an address of this machine",
+        snprintf(error, error_size,
+                 "cannot listen on %s: the name has no IPv4 address here; set "
+                 "HOST to an address of this machine",
                  options->host);
         goto out;
     }
@@ -337,8 +339,7 @@ out:
     return result;
 }
 
-int http_server_add_slot(struct http_server *server, int slot)
-{
+int http_server_add_slot(struct http_server *server, int slot) {
     struct in_addr address;
     int result = host_resolve(server->options.host, &address);
     if (result == 0) {
@@ -354,8 +355,7 @@ int http_server_add_slot(struct http_server *server, int slot)
     return context_start(server, ports, HTTP_ADDED_THREADS);
 }
 
-void http_server_close(struct http_server *server)
-{
+void http_server_close(struct http_server *server) {
     if (server == NULL) {
         return;
     }

@@ -21,13 +21,11 @@ static const char common_headers[] =
     "Referrer-Policy: same-origin\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n";
 
-const char *http_header(const struct http_request *request, const char *name)
-{
+const char *http_header(const struct http_request *request, const char *name) {
     return mg_get_header(request->connection, name);
 }
 
-int64_t http_read(struct http_request *request, void *data, size_t size)
-{
+int64_t http_read(struct http_request *request, void *data, size_t size) {
     if (request->body_done || size == 0) {
         return 0;
     }
@@ -45,8 +43,8 @@ int64_t http_read(struct http_request *request, void *data, size_t size)
     int read = mg_read(request->connection, data, size);
     if (read > 0) {
         request->body_read += (uint64_t)read;
-        request->body_done = request->body_bytes >= 0 &&
-                             request->body_read >= (uint64_t)request->body_bytes;
+        request->body_done =
+            request->body_bytes >= 0 && request->body_read >= (uint64_t)request->body_bytes;
         return read;
     }
     if (read == 0 && request->body_bytes < 0) {
@@ -57,8 +55,7 @@ int64_t http_read(struct http_request *request, void *data, size_t size)
     return -1;
 }
 
-int http_read_all(struct http_request *request, size_t bytes_max, struct buf *body)
-{
+int http_read_all(struct http_request *request, size_t bytes_max, struct buf *body) {
     if (request->body_bytes > 0 && (uint64_t)request->body_bytes > bytes_max) {
         return -EFBIG;
     }
@@ -78,8 +75,7 @@ int http_read_all(struct http_request *request, size_t bytes_max, struct buf *bo
 }
 
 /* A short rest of the body is read, so that the connection can go on; a long one closes it. */
-static void body_settle(struct http_request *request)
-{
+static void body_settle(struct http_request *request) {
     uint8_t chunk[4096];
     bool small = request->body_bytes >= 0 &&
                  (uint64_t)request->body_bytes - request->body_read <= HTTP_BODY_SMALL_BYTES_MAX;
@@ -90,8 +86,7 @@ static void body_settle(struct http_request *request)
     }
 }
 
-static bool send_all(struct http_request *request, const void *data, size_t size)
-{
+static bool send_all(struct http_request *request, const void *data, size_t size) {
     const uint8_t *bytes = data;
     while (size > 0) {
         size_t part = size > 1024 * 1024 ? 1024 * 1024 : size;
@@ -107,8 +102,7 @@ static bool send_all(struct http_request *request, const void *data, size_t size
 }
 
 static bool header_make(struct buf *out, struct http_request *request, int status, const char *type,
-                        const char *headers)
-{
+                        const char *headers) {
     time_t now = time(NULL);
     struct tm utc;
     char date[64];
@@ -123,8 +117,7 @@ static bool header_make(struct buf *out, struct http_request *request, int statu
            (headers == NULL || buf_append_text(out, headers));
 }
 
-static void reply_prepare(struct http_request *request, int status)
-{
+static void reply_prepare(struct http_request *request, int status) {
     request->replied = true;
     request->status = status;
     body_settle(request);
@@ -137,8 +130,7 @@ static void reply_prepare(struct http_request *request, int status)
 }
 
 void http_reply(struct http_request *request, int status, const char *type, const char *headers,
-                const void *body, size_t size)
-{
+                const void *body, size_t size) {
     struct buf out = {0};
     reply_prepare(request, status);
     bool empty = status == 204 || status == 304;
@@ -163,8 +155,7 @@ void http_reply(struct http_request *request, int status, const char *type, cons
     buf_free(&out);
 }
 
-void http_reply_json(struct http_request *request, int status, const char *headers, json_t *json)
-{
+void http_reply_json(struct http_request *request, int status, const char *headers, json_t *json) {
     char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
     json_decref(json);
     if (text == NULL) {
@@ -176,8 +167,7 @@ void http_reply_json(struct http_request *request, int status, const char *heade
 }
 
 static void problem_send(struct http_request *request, int status, const char *code,
-                         const char *headers, json_t *more, const char *format, va_list arguments)
-{
+                         const char *headers, json_t *more, const char *format, va_list arguments) {
     char detail[600];
     vsnprintf(detail, sizeof(detail), format, arguments);
     char type[64] = "/problems/";
@@ -204,8 +194,7 @@ static void problem_send(struct http_request *request, int status, const char *c
 }
 
 void http_problem(struct http_request *request, int status, const char *code, const char *format,
-                  ...)
-{
+                  ...) {
     va_list arguments;
     va_start(arguments, format);
     problem_send(request, status, code, NULL, NULL, format, arguments);
@@ -213,8 +202,7 @@ void http_problem(struct http_request *request, int status, const char *code, co
 }
 
 void http_problem_more(struct http_request *request, int status, const char *code,
-                       const char *headers, json_t *more, const char *format, ...)
-{
+                       const char *headers, json_t *more, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     problem_send(request, status, code, headers, more, format, arguments);
@@ -222,8 +210,7 @@ void http_problem_more(struct http_request *request, int status, const char *cod
 }
 
 bool http_stream_begin(struct http_request *request, int status, const char *type,
-                       const char *headers)
-{
+                       const char *headers) {
     struct buf out = {0};
     reply_prepare(request, status);
     const struct mg_request_info *info = mg_get_request_info(request->connection);
@@ -238,8 +225,7 @@ bool http_stream_begin(struct http_request *request, int status, const char *typ
     return ok && !request->head;
 }
 
-bool http_stream_write(struct http_request *request, const void *data, size_t size)
-{
+bool http_stream_write(struct http_request *request, const void *data, size_t size) {
     if (size == 0) {
         return true;
     }
@@ -253,13 +239,11 @@ bool http_stream_write(struct http_request *request, const void *data, size_t si
     return ok;
 }
 
-bool http_stream_end(struct http_request *request)
-{
+bool http_stream_end(struct http_request *request) {
     return request->head || !request->chunked || send_all(request, "0\r\n\r\n", 5);
 }
 
-void http_stream_abort(struct http_request *request)
-{
+void http_stream_abort(struct http_request *request) {
     /* Without the last chunk the client knows; a plain close would look like the end to HTTP/1.0,
      * which has no better way. */
     request->close = true;

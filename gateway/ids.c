@@ -5,8 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
-bool id_from_wire(struct ring_id *id, const uint8_t *data, size_t size)
-{
+bool id_from_wire(struct ring_id *id, const uint8_t *data, size_t size) {
     if (size > ID_BYTES) {
         return false;
     }
@@ -17,15 +16,13 @@ bool id_from_wire(struct ring_id *id, const uint8_t *data, size_t size)
     return true;
 }
 
-size_t id_to_wire(const struct ring_id *id, unsigned m, uint8_t out[ID_BYTES])
-{
+size_t id_to_wire(const struct ring_id *id, unsigned m, uint8_t out[ID_BYTES]) {
     size_t size = (m + 7) / 8;
     memcpy(out, id->bytes + (ID_BYTES - size), size);
     return size;
 }
 
-void id_from_hash(struct ring_id *id, const uint8_t hash[ID_BYTES], unsigned m)
-{
+void id_from_hash(struct ring_id *id, const uint8_t hash[ID_BYTES], unsigned m) {
     unsigned shift = ID_BITS_MAX - m;
     unsigned bytes = shift / 8;
     unsigned bits = shift % 8;
@@ -40,8 +37,7 @@ void id_from_hash(struct ring_id *id, const uint8_t hash[ID_BYTES], unsigned m)
     }
 }
 
-void id_last_hash(const struct ring_id *id, unsigned m, uint8_t hash[ID_BYTES])
-{
+void id_last_hash(const struct ring_id *id, unsigned m, uint8_t hash[ID_BYTES]) {
     unsigned shift = ID_BITS_MAX - m;
     unsigned bytes = shift / 8;
     unsigned bits = shift % 8;
@@ -58,8 +54,7 @@ void id_last_hash(const struct ring_id *id, unsigned m, uint8_t hash[ID_BYTES])
     }
 }
 
-void id_to_hex(const struct ring_id *id, unsigned m, char out[ID_HEX_SIZE])
-{
+void id_to_hex(const struct ring_id *id, unsigned m, char out[ID_HEX_SIZE]) {
     static const char digits[] = "0123456789abcdef";
     unsigned count = (m + 3) / 4;
     for (unsigned i = 0; i < count; i++) {
@@ -70,8 +65,7 @@ void id_to_hex(const struct ring_id *id, unsigned m, char out[ID_HEX_SIZE])
     out[count] = '\0';
 }
 
-static int hex_value(char c)
-{
+static int hex_value(char c) {
     if (c >= '0' && c <= '9') {
         return c - '0';
     }
@@ -84,8 +78,7 @@ static int hex_value(char c)
     return -1;
 }
 
-bool id_from_hex(struct ring_id *id, unsigned m, const char *text)
-{
+bool id_from_hex(struct ring_id *id, unsigned m, const char *text) {
     unsigned count = (m + 3) / 4;
     if (strlen(text) != count) {
         return false;
@@ -103,13 +96,11 @@ bool id_from_hex(struct ring_id *id, unsigned m, const char *text)
     return true;
 }
 
-int id_compare(const struct ring_id *a, const struct ring_id *b)
-{
+int id_compare(const struct ring_id *a, const struct ring_id *b) {
     return memcmp(a->bytes, b->bytes, ID_BYTES);
 }
 
-bool id_in_range(const struct ring_id *x, const struct ring_id *lo, const struct ring_id *hi)
-{
+bool id_in_range(const struct ring_id *x, const struct ring_id *lo, const struct ring_id *hi) {
     int order = id_compare(lo, hi);
     if (order == 0) {
         return true;
@@ -119,15 +110,13 @@ bool id_in_range(const struct ring_id *x, const struct ring_id *lo, const struct
     return order < 0 ? above && below : above || below;
 }
 
-void id_max(struct ring_id *id, unsigned m)
-{
+void id_max(struct ring_id *id, unsigned m) {
     uint8_t ones[ID_BYTES];
     memset(ones, 0xff, sizeof(ones));
     id_from_hash(id, ones, m);
 }
 
-bool id_increment(struct ring_id *id, unsigned m)
-{
+bool id_increment(struct ring_id *id, unsigned m) {
     struct ring_id max;
     id_max(&max, m);
     if (id_compare(id, &max) >= 0) {
@@ -149,19 +138,16 @@ static pthread_once_t sha1_once = PTHREAD_ONCE_INIT;
 static _Thread_local EVP_MD_CTX *sha1_context;
 static pthread_key_t sha1_key;
 
-static void sha1_context_free(void *context)
-{
+static void sha1_context_free(void *context) {
     EVP_MD_CTX_free(context);
 }
 
-static void sha1_fetch(void)
-{
+static void sha1_fetch(void) {
     sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
     (void)pthread_key_create(&sha1_key, sha1_context_free);
 }
 
-bool id_hash_key(const void *key, size_t size, uint8_t hash[ID_BYTES])
-{
+bool id_hash_key(const void *key, size_t size, uint8_t hash[ID_BYTES]) {
     (void)pthread_once(&sha1_once, sha1_fetch);
     if (sha1 == NULL) {
         return false;

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 enum {
-    ID_BYTES = 20,      /* 160 bits */
-    ID_HEX_SIZE = 41,   /* digits and the end */
+    ID_BYTES = 20,    /* 160 bits */
+    ID_HEX_SIZE = 41, /* digits and the end */
     ID_BITS_MIN = 3,
     ID_BITS_MAX = 160,
 };

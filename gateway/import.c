@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "csv.h"
+#include "csv_reader.h"
 #include "import_window.h"
 #include "json.h"
 #include "log.h"
@@ -62,8 +62,7 @@ static bool import_fail(struct import *import, enum import_end end, const char *
     __attribute__((format(printf, 3, 4)));
 
 /* The first reason counts. Always false, as what ends a reader. */
-static bool import_fail(struct import *import, enum import_end end, const char *format, ...)
-{
+static bool import_fail(struct import *import, enum import_end end, const char *format, ...) {
     if (import->end == IMPORT_GOING) {
         import->end = end;
         va_list arguments;
@@ -74,8 +73,7 @@ static bool import_fail(struct import *import, enum import_end end, const char *
     return false;
 }
 
-static bool import_flush(struct import *import)
-{
+static bool import_flush(struct import *import) {
     char reason[200] = "";
     if (import_window_rows(import->window) == 0) {
         return true;
@@ -94,13 +92,11 @@ static bool import_flush(struct import *import)
 
 /* ---- rows ---- */
 
-static bool field_is(const struct csv_field *field, const char *text)
-{
+static bool field_is(const struct csv_field *field, const char *text) {
     return field->size == strlen(text) && memcmp(field->data, text, field->size) == 0;
 }
 
-static bool header_take(struct import *import, const struct csv_row *row)
-{
+static bool header_take(struct import *import, const struct csv_row *row) {
     if (row->error != NULL) {
         return import_fail(import, IMPORT_BAD_INPUT,
                            "this is no CSV file: line %llu, which should be the header: %s",
@@ -130,8 +126,7 @@ static bool header_take(struct import *import, const struct csv_row *row)
                        (const char *)row->fields[0].data);
 }
 
-static bool row_bad(struct import *import, uint64_t line, const char *reason)
-{
+static bool row_bad(struct import *import, uint64_t line, const char *reason) {
     operation_row_failed(import->operation, line, reason);
     if (import->abort_on_error) {
         return import_fail(import, IMPORT_ABORTED, "stopped at line %llu: %s",
@@ -141,8 +136,7 @@ static bool row_bad(struct import *import, uint64_t line, const char *reason)
 }
 
 /* The second cell, or with more than two columns the others as one CSV record. */
-static bool value_make(struct import *import, const struct csv_row *row)
-{
+static bool value_make(struct import *import, const struct csv_row *row) {
     buf_clear(&import->value);
     if (row->fields_count == 2) {
         const struct csv_field *field = &row->fields[1 - import->key_index];
@@ -160,8 +154,7 @@ static bool value_make(struct import *import, const struct csv_row *row)
     return ok;
 }
 
-static bool row_take(struct import *import, const struct csv_row *row)
-{
+static bool row_take(struct import *import, const struct csv_row *row) {
     char reason[160];
     operation_row_read(import->operation);
     if (row->error != NULL) {
@@ -197,8 +190,7 @@ static bool row_take(struct import *import, const struct csv_row *row)
     return true;
 }
 
-static bool on_row(void *context, const struct csv_row *row)
-{
+static bool on_row(void *context, const struct csv_row *row) {
     struct import *import = context;
     if (import->app->stopping || operation_cancelled(import->operation)) {
         return import_fail(import, IMPORT_CANCELLED, "cancelled");
@@ -208,8 +200,7 @@ static bool on_row(void *context, const struct csv_row *row)
 
 /* ---- the form ---- */
 
-static bool on_part(void *context, const struct multipart_part *part)
-{
+static bool on_part(void *context, const struct multipart_part *part) {
     struct import *import = context;
     import->in_file = part->is_file && !import->file_seen;
     if (part->is_file && import->file_seen) {
@@ -222,21 +213,20 @@ static bool on_part(void *context, const struct multipart_part *part)
     return true;
 }
 
-static bool on_part_data(void *context, const void *data, size_t size)
-{
+static bool on_part_data(void *context, const void *data, size_t size) {
     struct import *import = context;
     if (import->in_file) {
         return csv_reader_feed(import->csv, data, size);
     }
     if (import->field.size + size > IMPORT_FIELD_BYTES_MAX) {
-        return import_fail(import, IMPORT_BAD_INPUT, "the form's field '%s' is longer than %d bytes",
-                           import->field_name, IMPORT_FIELD_BYTES_MAX);
+        return import_fail(import, IMPORT_BAD_INPUT,
+                           "the form's field '%s' is longer than %d bytes", import->field_name,
+                           IMPORT_FIELD_BYTES_MAX);
     }
     return buf_append(&import->field, data, size);
 }
 
-static bool on_part_end(void *context)
-{
+static bool on_part_end(void *context) {
     struct import *import = context;
     if (import->in_file) {
         import->in_file = false;
@@ -256,8 +246,7 @@ static bool on_part_end(void *context)
 
 /* ---- the body ---- */
 
-static bool body_feed(struct import *import, const void *data, size_t size)
-{
+static bool body_feed(struct import *import, const void *data, size_t size) {
     if (import->multipart == NULL) {
         return csv_reader_feed(import->csv, data, size);
     }
@@ -268,8 +257,7 @@ static bool body_feed(struct import *import, const void *data, size_t size)
     return error == NULL ? false : import_fail(import, IMPORT_BAD_INPUT, "the form: %s", error);
 }
 
-static void body_end(struct import *import)
-{
+static void body_end(struct import *import) {
     if (import->multipart == NULL) {
         (void)csv_reader_finish(import->csv);
     } else if (!multipart_is_complete(import->multipart)) {
@@ -283,8 +271,7 @@ static void body_end(struct import *import)
     }
 }
 
-static void import_read(struct import *import, struct http_request *request)
-{
+static void import_read(struct import *import, struct http_request *request) {
     uint8_t data[IMPORT_READ_BYTES];
     bool going = true;
     while (going && import->end == IMPORT_GOING) {
@@ -319,16 +306,14 @@ static void import_read(struct import *import, struct http_request *request)
 
 /* ---- the request ---- */
 
-static bool type_is(const char *type, const char *name)
-{
+static bool type_is(const char *type, const char *name) {
     size_t size = strlen(name);
     return type != NULL && strncasecmp(type, name, size) == 0 &&
            (type[size] == '\0' || type[size] == ';' || type[size] == ' ');
 }
 
 /* Sets up the form reader where the body is one. false = answered with a problem. */
-static bool import_type(struct import *import, struct http_request *request)
-{
+static bool import_type(struct import *import, struct http_request *request) {
     const struct multipart_handler handler = {on_part, on_part_data, on_part_end, import};
     const char *type = http_header(request, "Content-Type");
     if (type_is(type, "text/csv") || type_is(type, "application/csv") ||
@@ -355,8 +340,7 @@ static bool import_type(struct import *import, struct http_request *request)
 }
 
 static bool import_query(struct import *import, struct http_request *request,
-                         char id[OPERATION_ID_MAX + 2])
-{
+                         char id[OPERATION_ID_MAX + 2]) {
     char on_error[16] = "skip";
     struct buf key_column = {0};
     bool ok = true;
@@ -393,8 +377,7 @@ static bool import_query(struct import *import, struct http_request *request,
 }
 
 /* false = answered with a problem. */
-static bool import_begin(struct import *import, struct http_request *request, const char *id)
-{
+static bool import_begin(struct import *import, struct http_request *request, const char *id) {
     int result = operation_start(import->app->operations, id[0] == '\0' ? NULL : id,
                                  request->body_bytes, &import->operation);
     if (result == -EEXIST) {
@@ -416,8 +399,7 @@ static bool import_begin(struct import *import, struct http_request *request, co
 }
 
 /* 422 for a file that is none, 503 for a ring that takes nothing, 400 for a cut upload. */
-static int import_status(const struct import *import, bool plain)
-{
+static int import_status(const struct import *import, bool plain) {
     switch (import->end) {
     case IMPORT_BAD_INPUT:
     case IMPORT_ABORTED:
@@ -433,13 +415,12 @@ static int import_status(const struct import *import, bool plain)
     return plain ? 200 : 202;
 }
 
-static void import_answer(struct import *import, struct http_request *request, bool plain)
-{
+static void import_answer(struct import *import, struct http_request *request, bool plain) {
     char headers[160];
     char href[OPERATION_ID_MAX + 32];
     snprintf(href, sizeof(href), "/api/v1/operations/%s", operation_id(import->operation));
     snprintf(headers, sizeof(headers), "Location: %s\r\n", href);
-    enum operation_state state = import->end == IMPORT_GOING      ? OPERATION_DONE
+    enum operation_state state = import->end == IMPORT_GOING       ? OPERATION_DONE
                                  : import->end == IMPORT_CANCELLED ? OPERATION_CANCELLED
                                                                    : OPERATION_FAILED;
     int status = import_status(import, plain);
@@ -453,8 +434,7 @@ static void import_answer(struct import *import, struct http_request *request, b
     http_problem_more(request, status, code, headers, json, "%s", import->error);
 }
 
-static void import_run(struct app *app, struct http_request *request, bool plain)
-{
+static void import_run(struct app *app, struct http_request *request, bool plain) {
     struct import *import = calloc(1, sizeof(*import));
     char id[OPERATION_ID_MAX + 2];
     if (import == NULL) {
@@ -478,14 +458,12 @@ static void import_run(struct app *app, struct http_request *request, bool plain
     free(import);
 }
 
-void import_post(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void import_post(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     import_run(app, request, false);
 }
 
-void upload_post(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void upload_post(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     import_run(app, request, true);
 }

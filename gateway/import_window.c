@@ -45,7 +45,7 @@ struct import_window {
     struct buf bytes;
     struct window_row *rows;
     size_t rows_count;
-    uint32_t *order; /* rows by hash */
+    uint32_t *order;  /* rows by hash */
     unsigned attempt; /* rounds since the flush began */
     char reason[200]; /* why rows were refused last */
     /* Answers. */
@@ -55,8 +55,7 @@ struct import_window {
     unsigned open;
 };
 
-struct import_window *import_window_new(struct app *app, struct operation *operation)
-{
+struct import_window *import_window_new(struct app *app, struct operation *operation) {
     struct import_window *window = calloc(1, sizeof(*window));
     if (window == NULL) {
         return NULL;
@@ -78,8 +77,7 @@ struct import_window *import_window_new(struct app *app, struct operation *opera
     return window;
 }
 
-void import_window_free(struct import_window *window)
-{
+void import_window_free(struct import_window *window) {
     if (window != NULL) {
         free(window->rows);
         free(window->order);
@@ -90,20 +88,17 @@ void import_window_free(struct import_window *window)
     }
 }
 
-size_t import_window_rows(const struct import_window *window)
-{
+size_t import_window_rows(const struct import_window *window) {
     return window->rows_count;
 }
 
-bool import_window_fits(const struct import_window *window, size_t key_size, size_t value_size)
-{
+bool import_window_fits(const struct import_window *window, size_t key_size, size_t value_size) {
     return window->rows_count < IMPORT_WINDOW_ROWS_MAX &&
            window->bytes.size + key_size + value_size <= IMPORT_WINDOW_BYTES_MAX;
 }
 
 bool import_window_add(struct import_window *window, uint64_t line, const void *key,
-                       size_t key_size, const void *value, size_t value_size)
-{
+                       size_t key_size, const void *value, size_t value_size) {
     struct window_row *row = &window->rows[window->rows_count];
     memset(row, 0, sizeof(*row));
     row->at = window->bytes.size;
@@ -111,8 +106,7 @@ bool import_window_add(struct import_window *window, uint64_t line, const void *
     row->value_size = (uint32_t)value_size;
     row->line = line;
     if (!buf_append(&window->bytes, key, key_size) ||
-        !buf_append(&window->bytes, value, value_size) ||
-        !id_hash_key(key, key_size, row->hash)) {
+        !buf_append(&window->bytes, value, value_size) || !id_hash_key(key, key_size, row->hash)) {
         return false;
     }
     window->rows_count++;
@@ -121,8 +115,7 @@ bool import_window_add(struct import_window *window, uint64_t line, const void *
 
 /* ---- order ---- */
 
-static int compare_rows(const void *a, const void *b, void *context)
-{
+static int compare_rows(const void *a, const void *b, void *context) {
     const struct import_window *window = context;
     uint32_t i = *(const uint32_t *)a;
     uint32_t k = *(const uint32_t *)b;
@@ -139,15 +132,13 @@ static int compare_rows(const void *a, const void *b, void *context)
 }
 
 static bool same_key(const struct import_window *window, const struct window_row *x,
-                     const struct window_row *y)
-{
+                     const struct window_row *y) {
     return x->key_size == y->key_size && memcmp(x->hash, y->hash, ID_BYTES) == 0 &&
            memcmp(window->bytes.data + x->at, window->bytes.data + y->at, x->key_size) == 0;
 }
 
 /* The operations of one batch are concurrent: of two rows with one key only the later is sent. */
-static bool rows_prepare(struct import_window *window)
-{
+static bool rows_prepare(struct import_window *window) {
     for (size_t i = 0; i < window->rows_count; i++) {
         window->order[i] = (uint32_t)i;
     }
@@ -173,8 +164,7 @@ static bool rows_prepare(struct import_window *window)
 /* ---- sending ---- */
 
 /* On a thread of the RPC runtime. */
-static void batch_answered(void *context, struct rpc_reply *reply)
-{
+static void batch_answered(void *context, struct rpc_reply *reply) {
     struct window_batch *batch = context;
     struct import_window *window = batch->window;
     batch->reply = *reply;
@@ -186,8 +176,7 @@ static void batch_answered(void *context, struct rpc_reply *reply)
 }
 
 static void row_target(struct import_window *window, const struct window_row *row, unsigned m,
-                       char address[SETTINGS_ADDRESS_SIZE], struct hint *hint)
-{
+                       char address[SETTINGS_ADDRESS_SIZE], struct hint *hint) {
     struct ring_id id;
     memset(hint, 0, sizeof(*hint));
     address[0] = '\0';
@@ -206,8 +195,7 @@ struct batch_message {
 };
 
 static void batch_add(struct import_window *window, struct window_batch *batch,
-                      struct batch_message *message, uint32_t index, const struct hint *hint)
-{
+                      struct batch_message *message, uint32_t index, const struct hint *hint) {
     struct window_row *row = &window->rows[index];
     size_t at = batch->rows_count;
     Chord__V1__Operation *operation = &message->operations[at];
@@ -233,8 +221,7 @@ static void batch_add(struct import_window *window, struct window_batch *batch,
 
 /* Fills a batch from order[*from] on: rows of one leader, within the limits. */
 static struct window_batch *batch_fill(struct import_window *window, size_t *from,
-                                       struct batch_message *message)
-{
+                                       struct batch_message *message) {
     enum { OPERATION_BYTES = 96 }; /* of the packed form, beside key and value */
     struct window_batch *batch = NULL;
     size_t bytes = 0;
@@ -256,8 +243,7 @@ static struct window_batch *batch_fill(struct import_window *window, size_t *fro
             }
             batch->window = window;
             memcpy(batch->address, address, sizeof(address));
-        } else if (strcmp(batch->address, address) != 0 ||
-                   bytes + more > IMPORT_BATCH_BYTES_MAX ||
+        } else if (strcmp(batch->address, address) != 0 || bytes + more > IMPORT_BATCH_BYTES_MAX ||
                    batch->rows_count >= IMPORT_BATCH_ROWS_MAX) {
             break;
         }
@@ -268,8 +254,7 @@ static struct window_batch *batch_fill(struct import_window *window, size_t *fro
 }
 
 static void batch_send(struct import_window *window, struct window_batch *batch,
-                       struct batch_message *message)
-{
+                       struct batch_message *message) {
     Chord__V1__BatchRequest request = CHORD__V1__BATCH_REQUEST__INIT;
     request.operations = message->pointers;
     request.n_operations = batch->rows_count;
@@ -289,21 +274,18 @@ static void batch_send(struct import_window *window, struct window_batch *batch,
 
 /* ---- answers ---- */
 
-static void reason_set(struct import_window *window, Chord__V1__Code code, const char *message)
-{
+static void reason_set(struct import_window *window, Chord__V1__Code code, const char *message) {
     snprintf(window->reason, sizeof(window->reason), "%s%s%.150s", rpc_code_text(code),
              message[0] == '\0' ? "" : ": ", message);
 }
 
-static void row_failed(struct import_window *window, struct window_row *row)
-{
+static void row_failed(struct import_window *window, struct window_row *row) {
     row->state = ROW_FAILED;
     operation_row_failed(window->operation, row->line, window->reason);
 }
 
 static void row_answered(struct import_window *window, struct window_row *row, Chord__V1__Code code,
-                         const char *message)
-{
+                         const char *message) {
     if (code == CHORD__V1__CODE__CODE_OK) {
         row->state = ROW_STORED;
         return;
@@ -321,8 +303,7 @@ static void row_answered(struct import_window *window, struct window_row *row, C
     }
 }
 
-static void batch_take(struct import_window *window, struct window_batch *batch)
-{
+static void batch_take(struct import_window *window, struct window_batch *batch) {
     const struct rpc_reply *reply = &batch->reply;
     const Chord__V1__BatchResponse *response =
         reply->code == CHORD__V1__CODE__CODE_OK
@@ -360,8 +341,7 @@ static void batch_take(struct import_window *window, struct window_batch *batch)
 }
 
 /* Takes answers until at most `open_max` batches are out. */
-static void answers_take(struct import_window *window, unsigned open_max)
-{
+static void answers_take(struct import_window *window, unsigned open_max) {
     pthread_mutex_lock(&window->lock);
     while (window->open > open_max) {
         while (window->answers == NULL) {
@@ -377,8 +357,7 @@ static void answers_take(struct import_window *window, unsigned open_max)
     pthread_mutex_unlock(&window->lock);
 }
 
-static size_t rows_in(const struct import_window *window, enum row_state state)
-{
+static size_t rows_in(const struct import_window *window, enum row_state state) {
     size_t count = 0;
     for (size_t i = 0; i < window->rows_count; i++) {
         count += window->rows[i].state == state;
@@ -387,8 +366,7 @@ static size_t rows_in(const struct import_window *window, enum row_state state)
 }
 
 /* A row that a later one with the same key replaced shares that one's fate. */
-static size_t replaced_settle(struct import_window *window)
-{
+static size_t replaced_settle(struct import_window *window) {
     size_t stored = 0;
     for (size_t i = window->rows_count; i-- > 0;) {
         struct window_row *row = &window->rows[window->order[i]];
@@ -405,8 +383,7 @@ static size_t replaced_settle(struct import_window *window)
     return stored;
 }
 
-static void round_send(struct import_window *window, struct batch_message *message)
-{
+static void round_send(struct import_window *window, struct batch_message *message) {
     size_t from = 0;
     for (;;) {
         struct window_batch *batch = batch_fill(window, &from, message);
@@ -422,15 +399,13 @@ static void round_send(struct import_window *window, struct batch_message *messa
     answers_take(window, 0);
 }
 
-static void round_pause(unsigned attempt)
-{
+static void round_pause(unsigned attempt) {
     unsigned ms = attempt < 5 ? 50u << attempt : 1000;
     struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
     nanosleep(&wait, NULL);
 }
 
-size_t import_window_flush(struct import_window *window, char *reason, size_t reason_size)
-{
+size_t import_window_flush(struct import_window *window, char *reason, size_t reason_size) {
     uint64_t end = clock_now_ms() + IMPORT_ROW_MS;
     struct batch_message *message = malloc(sizeof(*message));
     snprintf(window->reason, sizeof(window->reason), "no memory");

@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "csv.h"
+#include "csv_reader.h"
 
-json_t *json_text(const void *data, size_t size)
-{
+json_t *json_text(const void *data, size_t size) {
     if (size > 0 && csv_text_is_valid(data, size)) {
         return json_stringn(data, size);
     }
@@ -27,21 +26,18 @@ json_t *json_text(const void *data, size_t size)
     return text;
 }
 
-json_t *json_text_z(const char *text)
-{
+json_t *json_text_z(const char *text) {
     return text == NULL ? json_string("") : json_text(text, strlen(text));
 }
 
-json_t *json_text_or_null(const void *data, size_t size)
-{
+json_t *json_text_or_null(const void *data, size_t size) {
     if (size == 0) {
         return json_string("");
     }
     return csv_text_is_valid(data, size) ? json_stringn(data, size) : json_null();
 }
 
-json_t *json_base64(const void *data, size_t size)
-{
+json_t *json_base64(const void *data, size_t size) {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const uint8_t *bytes = data;
     char *text = malloc((size + 2) / 3 * 4 + 1);
@@ -64,13 +60,11 @@ json_t *json_base64(const void *data, size_t size)
     return json;
 }
 
-json_t *json_u64(uint64_t value)
-{
+json_t *json_u64(uint64_t value) {
     return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
 }
 
-void json_put(json_t *object, const char *name, json_t *value)
-{
+void json_put(json_t *object, const char *name, json_t *value) {
     if (object == NULL) {
         json_decref(value);
     } else {
@@ -78,7 +72,6 @@ void json_put(json_t *object, const char *name, json_t *value)
     }
 }
 
-const char *json_get_text(const json_t *object, const char *name)
-{
+const char *json_get_text(const json_t *object, const char *name) {
     return json_string_value(json_object_get(object, name));
 }

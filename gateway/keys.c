@@ -13,8 +13,7 @@
 enum { KEYS_TIMEOUT_MS = 5000 };
 
 /* A place in the list as text: hex of the hash, a dot, hex of the key. */
-static json_t *token_json(const uint8_t *hash, const uint8_t *key, size_t key_size)
-{
+static json_t *token_json(const uint8_t *hash, const uint8_t *key, size_t key_size) {
     struct buf text = {0};
     bool ok = true;
     for (size_t i = 0; i < ID_BYTES && ok; i++) {
@@ -35,8 +34,7 @@ struct token {
     struct buf key;
 };
 
-static bool hex_pair(const char *text, uint8_t *byte)
-{
+static bool hex_pair(const char *text, uint8_t *byte) {
     unsigned value = 0;
     for (int i = 0; i < 2; i++) {
         char c = text[i];
@@ -49,8 +47,7 @@ static bool hex_pair(const char *text, uint8_t *byte)
     return true;
 }
 
-static bool token_read(const char *query, struct token *token)
-{
+static bool token_read(const char *query, struct token *token) {
     struct buf text = {0};
     bool malformed = false;
     bool ok = true;
@@ -71,8 +68,7 @@ static bool token_read(const char *query, struct token *token)
     return ok && !malformed;
 }
 
-static json_t *key_json(const Chord__V1__KeyInfo *info, unsigned m, bool values)
-{
+static json_t *key_json(const Chord__V1__KeyInfo *info, unsigned m, bool values) {
     struct ring_id id;
     char hex[ID_HEX_SIZE] = "";
     if (info->hash.len == ID_BYTES && m > 0) {
@@ -85,11 +81,11 @@ static json_t *key_json(const Chord__V1__KeyInfo *info, unsigned m, bool values)
     json_put(json, "id", json_string(hex));
     json_put(json, "bytes", json_integer(info->value_bytes));
     json_put(json, "led", json_boolean(info->led));
-    json_put(json, "version",
-             json_sprintf("%llu.%llu",
-                          info->version == NULL ? 0ULL : (unsigned long long)info->version->epoch,
-                          info->version == NULL ? 0ULL
-                                                : (unsigned long long)info->version->counter));
+    json_put(
+        json, "version",
+        json_sprintf("%llu.%llu",
+                     info->version == NULL ? 0ULL : (unsigned long long)info->version->epoch,
+                     info->version == NULL ? 0ULL : (unsigned long long)info->version->counter));
     if (values) {
         json_put(json, "value", json_text_or_null(info->value.data, info->value.len));
         json_put(json, "value_base64", json_base64(info->value.data, info->value.len));
@@ -97,15 +93,13 @@ static json_t *key_json(const Chord__V1__KeyInfo *info, unsigned m, bool values)
     return json;
 }
 
-static bool flag_read(const char *query, const char *name)
-{
+static bool flag_read(const char *query, const char *name) {
     char text[8];
     return url_parameter_text(query, name, text, sizeof(text)) &&
            (strcmp(text, "1") == 0 || strcmp(text, "true") == 0);
 }
 
-static json_t *page_json(const Chord__V1__ListKeysResponse *list, unsigned m, bool values)
-{
+static json_t *page_json(const Chord__V1__ListKeysResponse *list, unsigned m, bool values) {
     json_t *json = json_object();
     json_t *keys = json_array();
     for (size_t i = 0; i < list->n_keys; i++) {
@@ -121,8 +115,7 @@ static json_t *page_json(const Chord__V1__ListKeysResponse *list, unsigned m, bo
 
 /* The query of a list: after, limit, prefix, led, values. false = answered with 400. */
 static bool query_read(struct http_request *request, struct token *token, struct buf *prefix,
-                       unsigned long long *limit)
-{
+                       unsigned long long *limit) {
     bool malformed = false;
     (void)url_parameter(request->query, "prefix", prefix, &malformed);
     if (!malformed && token_read(request->query, token) &&
@@ -135,8 +128,7 @@ static bool query_read(struct http_request *request, struct token *token, struct
 }
 
 static void node_keys_run(struct app *app, struct http_request *request, const char *address,
-                          bool values)
-{
+                          bool values) {
     struct token token = {0};
     struct buf prefix = {0};
     unsigned long long limit = 0;
@@ -161,9 +153,9 @@ static void node_keys_run(struct app *app, struct http_request *request, const c
     rpc_client_call_wait(app->client, address, RPC_ADMIN_LIST_KEYS, &message.base, KEYS_TIMEOUT_MS,
                          &reply);
     if (reply.code == CHORD__V1__CODE__CODE_OK && reply.response != NULL) {
-        http_reply_json(request, 200, NULL,
-                        page_json((const void *)reply.response,
-                                  ring_view_parameters(app->view).m, values));
+        http_reply_json(
+            request, 200, NULL,
+            page_json((const void *)reply.response, ring_view_parameters(app->view).m, values));
     } else if (reply.local) {
         http_problem_more(request, 503, rpc_code_text(reply.code), "Retry-After: 1\r\n", NULL,
                           "node %s does not answer (%.150s)", address, reply.message);
@@ -176,8 +168,7 @@ out:
     buf_free(&prefix);
 }
 
-void node_keys(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void node_keys(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     if (memchr(argument->data, 0, argument->size) != NULL ||
         !ring_view_find(app->view, (const char *)argument->data, &ref)) {
@@ -189,8 +180,7 @@ void node_keys(struct app *app, struct http_request *request, const struct buf *
 }
 
 /* All keys of the ring, a page of up to `limit`. */
-static void data_ring(struct app *app, struct http_request *request)
-{
+static void data_ring(struct app *app, struct http_request *request) {
     struct token token = {0};
     struct buf prefix = {0};
     struct walk walk;
@@ -222,9 +212,9 @@ static void data_ring(struct app *app, struct http_request *request)
         json_t *json = json_object();
         json_put(json, "keys", json_incref(keys));
         json_put(json, "next",
-                 walk.done ? json_null()
-                           : token_json(walk.cursor_hash, walk.cursor_key.data,
-                                        walk.cursor_key.size));
+                 walk.done
+                     ? json_null()
+                     : token_json(walk.cursor_hash, walk.cursor_key.data, walk.cursor_key.size));
         http_reply_json(request, 200, NULL, json);
     }
     json_decref(keys);
@@ -233,8 +223,7 @@ static void data_ring(struct app *app, struct http_request *request)
     buf_free(&prefix);
 }
 
-void data_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void data_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     if (request->slot > 0) {
         char address[SETTINGS_ADDRESS_SIZE];

@@ -25,11 +25,11 @@ enum {
     KV_VALUE_BYTES_MAX = 1024 * 1024,
     KV_BUDGET_MS = 6000, /* a failed node is replaced within 3 s */
     KV_ATTEMPT_MS = 3000,
+    KV_NOBODY_MS = 1000,
 };
 
 void kv_target_find(struct app *app, const struct ring_id *id, unsigned attempt,
-                    char address[SETTINGS_ADDRESS_SIZE])
-{
+                    char address[SETTINGS_ADDRESS_SIZE]) {
     struct hint hint;
     struct view_ref refs[8];
     address[0] = '\0';
@@ -43,8 +43,7 @@ void kv_target_find(struct app *app, const struct ring_id *id, unsigned attempt,
     }
 }
 
-void kv_hint_keep(struct app *app, const Chord__V1__OwnerHint *hint)
-{
+void kv_hint_keep(struct app *app, const Chord__V1__OwnerHint *hint) {
     struct ring_id lo;
     struct ring_id hi;
     if (hint != NULL && hint->range != NULL && hint->address != NULL &&
@@ -56,8 +55,7 @@ void kv_hint_keep(struct app *app, const Chord__V1__OwnerHint *hint)
     }
 }
 
-bool kv_code_again(Chord__V1__Code code)
-{
+bool kv_code_again(Chord__V1__Code code) {
     return code == CHORD__V1__CODE__CODE_UNAVAILABLE || code == CHORD__V1__CODE__CODE_ABORTED ||
            code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED ||
            code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ||
@@ -77,8 +75,7 @@ struct kv_request {
 
 static const Chord__V1__OperationResult *reply_result(enum rpc_method method,
                                                       const struct rpc_reply *reply,
-                                                      const Chord__V1__OwnerHint **hint)
-{
+                                                      const Chord__V1__OwnerHint **hint) {
     const void *response = reply->response;
     *hint = NULL;
     if (response == NULL) {
@@ -99,16 +96,14 @@ static const Chord__V1__OperationResult *reply_result(enum rpc_method method,
     return deleted->result;
 }
 
-static void pause_ms(unsigned ms)
-{
+static void pause_ms(unsigned ms) {
     struct timespec wait = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
     nanosleep(&wait, NULL);
 }
 
 /* Until an answer that trying again cannot better, or the time is over. */
 static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rpc_reply *reply,
-                               const Chord__V1__OperationResult **result)
-{
+                               const Chord__V1__OperationResult **result) {
     uint64_t end = clock_now_ms() + KV_BUDGET_MS;
     unsigned wait = 50;
     for (unsigned attempt = 1;; attempt++) {
@@ -138,6 +133,9 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
             hints_forget_address(app->hints, address);
             ring_view_poke(app->view, address);
         }
+        if (address[0] == '\0' && end - KV_BUDGET_MS + KV_NOBODY_MS < clock_now_ms()) {
+            return code; /* an empty ring is told soon */
+        }
         if (!kv_code_again(code) || clock_now_ms() + wait >= end || atomic_load(&app->stopping)) {
             return code;
         }
@@ -152,8 +150,7 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
 
 /* The key from the path, or from ?key= (browsers cannot send "." as a path). */
 static bool kv_key(struct app *app, struct http_request *request, const struct buf *argument,
-                   struct buf *key, struct kv_request *kv)
-{
+                   struct buf *key, struct kv_request *kv) {
     bool malformed = false;
     buf_clear(key);
     if (argument->size > 0) {
@@ -178,16 +175,14 @@ static bool kv_key(struct app *app, struct http_request *request, const struct b
     return true;
 }
 
-static void etag_make(const Chord__V1__Version *version, char *out, size_t size)
-{
+static void etag_make(const Chord__V1__Version *version, char *out, size_t size) {
     snprintf(out, size, "\"%llu.%llu\"",
              version == NULL ? 0ULL : (unsigned long long)version->epoch,
              version == NULL ? 0ULL : (unsigned long long)version->counter);
 }
 
 static void key_id_header(const struct app *app, const struct kv_request *kv, char *out,
-                          size_t size)
-{
+                          size_t size) {
     char hex[ID_HEX_SIZE] = "";
     struct view_parameters ring = ring_view_parameters(app->view);
     out[0] = '\0';
@@ -198,14 +193,11 @@ static void key_id_header(const struct app *app, const struct kv_request *kv, ch
 }
 
 static void kv_problem(struct http_request *request, Chord__V1__Code code,
-                       const struct rpc_reply *reply)
-{
-    problem_code(request, code, reply->code == code ? reply->message : NULL,
-                 reply->retry_after_ms);
+                       const struct rpc_reply *reply) {
+    problem_code(request, code, reply->code == code ? reply->message : NULL, reply->retry_after_ms);
 }
 
-void kv_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void kv_get(struct app *app, struct http_request *request, const struct buf *argument) {
     struct buf key = {0};
     struct kv_request kv = {.method = RPC_KV_GET};
     struct rpc_reply reply;
@@ -250,8 +242,7 @@ out:
 
 /* If-Match and If-None-Match as the node understands them. false = answered with 400. */
 static bool precondition_read(struct http_request *request, Chord__V1__Precondition *precondition,
-                              Chord__V1__Version *version, bool *present)
-{
+                              Chord__V1__Version *version, bool *present) {
     const char *match = http_header(request, "If-Match");
     const char *none = http_header(request, "If-None-Match");
     *present = match != NULL || none != NULL;
@@ -288,8 +279,7 @@ static bool precondition_read(struct http_request *request, Chord__V1__Precondit
 /* What a put and a delete share: op_id, seen, precondition, the call. false = answered already. */
 static bool kv_change(struct app *app, struct http_request *request, struct kv_request *kv,
                       struct rpc_reply *reply, const Chord__V1__OperationResult **result,
-                      Chord__V1__Code *code)
-{
+                      Chord__V1__Code *code) {
     Chord__V1__Precondition precondition = CHORD__V1__PRECONDITION__INIT;
     Chord__V1__Version version = CHORD__V1__VERSION__INIT;
     Chord__V1__Version seen = CHORD__V1__VERSION__INIT;
@@ -331,14 +321,14 @@ static bool kv_change(struct app *app, struct http_request *request, struct kv_r
     return true;
 }
 
-void kv_put(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void kv_put(struct app *app, struct http_request *request, const struct buf *argument) {
     struct buf key = {0};
     struct buf value = {0};
     struct rpc_reply reply = {0};
     Chord__V1__PutRequest message = CHORD__V1__PUT_REQUEST__INIT;
     Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
-    struct kv_request kv = {.method = RPC_KV_PUT, .operation = &operation, .message = &message.base};
+    struct kv_request kv = {
+        .method = RPC_KV_PUT, .operation = &operation, .message = &message.base};
     const Chord__V1__OperationResult *result = NULL;
     Chord__V1__Code code = CHORD__V1__CODE__CODE_OK;
     if (!kv_key(app, request, argument, &key, &kv)) {
@@ -346,7 +336,10 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
     }
     int read = http_read_all(request, KV_VALUE_BYTES_MAX, &value);
     if (read != 0) {
-        http_problem(request, read == -EFBIG ? 413 : read == -EPIPE ? 400 : 500,
+        http_problem(request,
+                     read == -EFBIG   ? 413
+                     : read == -EPIPE ? 400
+                                      : 500,
                      read == -EFBIG ? "RESOURCE_EXHAUSTED" : "INVALID_ARGUMENT",
                      read == -EFBIG ? "the value is larger than 1 MiB" : "the body was cut off");
         goto out;
@@ -375,8 +368,7 @@ out:
     buf_free(&value);
 }
 
-void kv_delete(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void kv_delete(struct app *app, struct http_request *request, const struct buf *argument) {
     struct buf key = {0};
     struct rpc_reply reply = {0};
     Chord__V1__DeleteRequest message = CHORD__V1__DELETE_REQUEST__INIT;

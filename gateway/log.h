@@ -8,7 +8,7 @@
 void log_line(const char *level, const char *word, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-uint64_t clock_now_ms(void);      /* monotonic */
-uint64_t clock_unix_ms(void);     /* wall clock */
+uint64_t clock_now_ms(void);  /* monotonic */
+uint64_t clock_unix_ms(void); /* wall clock */
 
 #endif

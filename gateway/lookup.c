@@ -13,8 +13,7 @@
 
 enum { LOOKUP_ATTEMPTS_MAX = 4, LOOKUP_TIMEOUT_MS = 3000, LOOKUP_KEY_BYTES_MAX = 1024 };
 
-static json_t *peer_json(const Chord__V1__Peer *peer, unsigned m)
-{
+static json_t *peer_json(const Chord__V1__Peer *peer, unsigned m) {
     struct ring_id id;
     char hex[ID_HEX_SIZE];
     if (peer == NULL || !id_from_wire(&id, peer->id.data, peer->id.len)) {
@@ -28,8 +27,7 @@ static json_t *peer_json(const Chord__V1__Peer *peer, unsigned m)
 }
 
 static json_t *lookup_json(const Chord__V1__LookupResponse *response, const void *key, size_t size,
-                           unsigned m)
-{
+                           unsigned m) {
     struct ring_id id;
     char hex[ID_HEX_SIZE] = "";
     if (id_from_wire(&id, response->key_id.data, response->key_id.len)) {
@@ -53,8 +51,7 @@ static json_t *lookup_json(const Chord__V1__LookupResponse *response, const void
 
 /* NULL = answered with a problem. `from` NULL = any member. */
 static json_t *lookup_run(struct app *app, struct http_request *request, const struct buf *key,
-                          const char *from)
-{
+                          const char *from) {
     struct rpc_reply reply = {0};
     Chord__V1__LookupRequest message = CHORD__V1__LOOKUP_REQUEST__INIT;
     if (key->size == 0 || key->size > LOOKUP_KEY_BYTES_MAX) {
@@ -97,8 +94,7 @@ static json_t *lookup_run(struct app *app, struct http_request *request, const s
     return json;
 }
 
-void lookup_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void lookup_get(struct app *app, struct http_request *request, const struct buf *argument) {
     struct buf key = {0};
     char from[128] = "";
     struct view_ref ref;
@@ -120,8 +116,7 @@ void lookup_get(struct app *app, struct http_request *request, const struct buf 
 }
 
 /* The value too, or null: {"value","value_base64"}. */
-static void value_add(struct app *app, json_t *json, const struct buf *key)
-{
+static void value_add(struct app *app, json_t *json, const struct buf *key) {
     struct rpc_reply reply = {0};
     Chord__V1__GetRequest message = CHORD__V1__GET_REQUEST__INIT;
     message.key.data = key->data;
@@ -141,8 +136,8 @@ static void value_add(struct app *app, json_t *json, const struct buf *key)
     }
     const Chord__V1__GetResponse *get =
         (const Chord__V1__GetResponse *)(const void *)reply.response;
-    bool found = get != NULL && get->result != NULL &&
-                 get->result->code == CHORD__V1__CODE__CODE_OK;
+    bool found =
+        get != NULL && get->result != NULL && get->result->code == CHORD__V1__CODE__CODE_OK;
     json_put(json, "found", json_boolean(found));
     json_put(json, "value",
              found ? json_text_or_null(get->result->value.data, get->result->value.len)
@@ -153,8 +148,7 @@ static void value_add(struct app *app, json_t *json, const struct buf *key)
 }
 
 /* A form or JSON with "key", or ?key=. */
-void lookup_plain(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void lookup_plain(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     struct buf body = {0};
     struct buf key = {0};

@@ -32,14 +32,12 @@ enum {
     STOP_MS_MAX = 1500, /* after that the process goes, whatever still hangs */
 };
 
-static int complain(int code, const char *error)
-{
+static int complain(int code, const char *error) {
     fprintf(stderr, "chord-gateway: %s\n", error);
     return code;
 }
 
-static bool folder_make(const char *path)
-{
+static bool folder_make(const char *path) {
     char part[SETTINGS_PATH_SIZE];
     snprintf(part, sizeof(part), "%s", path);
     for (char *c = part + 1; *c != '\0'; c++) {
@@ -55,8 +53,7 @@ static bool folder_make(const char *path)
 }
 
 /* DATA_DIR/slots beats --slots, so that nodes can be added while we run. */
-static int slots_read(const struct app *app)
-{
+static int slots_read(const struct app *app) {
     char path[SETTINGS_PATH_SIZE + 16];
     int slots = 0;
     snprintf(path, sizeof(path), "%s/slots", app->settings.data);
@@ -69,8 +66,7 @@ static int slots_read(const struct app *app)
     return ok ? slots : -1;
 }
 
-static void slots_grow(struct app *app)
-{
+static void slots_grow(struct app *app) {
     int now = atomic_load(&app->slots);
     int wanted = slots_read(app);
     for (int slot = now + 1; slot <= wanted; slot++) {
@@ -85,8 +81,7 @@ static void slots_grow(struct app *app)
     }
 }
 
-static void names_set(struct app *app, struct http_options *options)
-{
+static void names_set(struct app *app, struct http_options *options) {
     options->names[options->names_count++] = app->settings.host;
     options->names[options->names_count++] = "127.0.0.1";
     options->names[options->names_count++] = "localhost";
@@ -95,8 +90,7 @@ static void names_set(struct app *app, struct http_options *options)
     }
 }
 
-static int app_open(struct app *app, char *error, size_t error_size)
-{
+static int app_open(struct app *app, char *error, size_t error_size) {
     if (!folder_make(app->settings.data)) {
         snprintf(error, error_size, "DATA_DIR %s cannot be written: %s; choose another folder",
                  app->settings.data, strerror(errno));
@@ -134,8 +128,7 @@ static int app_open(struct app *app, char *error, size_t error_size)
     return http_server_open(&app->server, &options, error, error_size) == 0 ? 0 : EXIT_LISTEN;
 }
 
-static void app_close(struct app *app)
-{
+static void app_close(struct app *app) {
     if (app->events != NULL) {
         events_stop(app->events);
     }
@@ -150,8 +143,7 @@ static void app_close(struct app *app)
 }
 
 /* A handler may hang in a slow client's read; nobody waits for it longer than this. */
-static void *watchdog(void *context)
-{
+static void *watchdog(void *context) {
     (void)context;
     struct timespec wait = {.tv_sec = STOP_MS_MAX / 1000,
                             .tv_nsec = (long)(STOP_MS_MAX % 1000) * 1000000};
@@ -159,8 +151,7 @@ static void *watchdog(void *context)
     _exit(0);
 }
 
-static void parent_follow(const struct settings *settings, pid_t parent)
-{
+static void parent_follow(const struct settings *settings, pid_t parent) {
     if (settings->exit_with_parent) {
         (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent) { /* it died before we asked */
@@ -169,8 +160,7 @@ static void parent_follow(const struct settings *settings, pid_t parent)
     }
 }
 
-static void run(struct app *app, const sigset_t *signals)
-{
+static void run(struct app *app, const sigset_t *signals) {
     struct timespec second = {.tv_sec = 1};
     for (;;) {
         int got = sigtimedwait(signals, NULL, &second);
@@ -182,8 +172,7 @@ static void run(struct app *app, const sigset_t *signals)
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static struct app app;
     char error[512] = "";
     pid_t parent = getppid();

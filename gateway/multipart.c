@@ -30,8 +30,7 @@ struct multipart {
 };
 
 /* The value of `name` among ;-separated parameters; handles quotes. false when absent. */
-static bool parameter_get(const char *text, const char *name, char *out, size_t out_size)
-{
+static bool parameter_get(const char *text, const char *name, char *out, size_t out_size) {
     size_t name_size = strlen(name);
     const char *at = strchr(text, ';');
     while (at != NULL) {
@@ -68,14 +67,12 @@ static bool parameter_get(const char *text, const char *name, char *out, size_t 
     return false;
 }
 
-bool multipart_boundary(const char *content_type, char boundary[MULTIPART_BOUNDARY_BYTES_MAX + 1])
-{
+bool multipart_boundary(const char *content_type, char boundary[MULTIPART_BOUNDARY_BYTES_MAX + 1]) {
     return parameter_get(content_type, "boundary", boundary, MULTIPART_BOUNDARY_BYTES_MAX + 1) &&
            boundary[0] != '\0';
 }
 
-struct multipart *multipart_new(const char *boundary, const struct multipart_handler *handler)
-{
+struct multipart *multipart_new(const char *boundary, const struct multipart_handler *handler) {
     struct multipart *multipart = calloc(1, sizeof(*multipart));
     if (multipart == NULL) {
         return NULL;
@@ -91,33 +88,28 @@ struct multipart *multipart_new(const char *boundary, const struct multipart_han
     return multipart;
 }
 
-void multipart_free(struct multipart *multipart)
-{
+void multipart_free(struct multipart *multipart) {
     if (multipart != NULL) {
         buf_free(&multipart->held);
         free(multipart);
     }
 }
 
-bool multipart_is_complete(const struct multipart *multipart)
-{
+bool multipart_is_complete(const struct multipart *multipart) {
     return multipart->state == MULTIPART_END;
 }
 
-const char *multipart_error(const struct multipart *multipart)
-{
+const char *multipart_error(const struct multipart *multipart) {
     return multipart->error;
 }
 
-static void multipart_fail(struct multipart *multipart, const char *error)
-{
+static void multipart_fail(struct multipart *multipart, const char *error) {
     multipart->state = MULTIPART_FAILED;
     multipart->error = error;
 }
 
 /* Everything before the delimiter goes out; true = the delimiter was found and taken away. */
-static bool multipart_until_delimiter(struct multipart *multipart, bool emit)
-{
+static bool multipart_until_delimiter(struct multipart *multipart, bool emit) {
     struct buf *held = &multipart->held;
     const uint8_t *found =
         memmem(held->data, held->size, multipart->delimiter, multipart->delimiter_size);
@@ -144,8 +136,7 @@ static bool multipart_until_delimiter(struct multipart *multipart, bool emit)
 }
 
 /* true = one of the states moved on. */
-static bool multipart_after_delimiter(struct multipart *multipart)
-{
+static bool multipart_after_delimiter(struct multipart *multipart) {
     struct buf *held = &multipart->held;
     if (held->size < 2) {
         return false;
@@ -173,8 +164,7 @@ static bool multipart_after_delimiter(struct multipart *multipart)
     return true;
 }
 
-static void headers_read(struct multipart_part *part, char *text)
-{
+static void headers_read(struct multipart_part *part, char *text) {
     char *save = NULL;
     for (char *line = strtok_r(text, "\r\n", &save); line != NULL;
          line = strtok_r(NULL, "\r\n", &save)) {
@@ -184,14 +174,12 @@ static void headers_read(struct multipart_part *part, char *text)
             (void)parameter_get(line, "name", part->name, sizeof(part->name));
             file[0] = '\0';
             part->is_file = parameter_get(line, "filename", file, sizeof(file)) ||
-                            parameter_get(line, "filename*", file, sizeof(file)) ||
-                            file[0] != '\0';
+                            parameter_get(line, "filename*", file, sizeof(file)) || file[0] != '\0';
         }
     }
 }
 
-static bool multipart_headers(struct multipart *multipart)
-{
+static bool multipart_headers(struct multipart *multipart) {
     struct buf *held = &multipart->held;
     const uint8_t *end = NULL;
     size_t gap = 0;
@@ -235,8 +223,7 @@ static bool multipart_headers(struct multipart *multipart)
     return true;
 }
 
-static bool multipart_step(struct multipart *multipart)
-{
+static bool multipart_step(struct multipart *multipart) {
     switch (multipart->state) {
     case MULTIPART_PREAMBLE:
         if (multipart_until_delimiter(multipart, false)) {
@@ -264,8 +251,7 @@ static bool multipart_step(struct multipart *multipart)
     return false;
 }
 
-bool multipart_feed(struct multipart *multipart, const void *data, size_t size)
-{
+bool multipart_feed(struct multipart *multipart, const void *data, size_t size) {
     if (multipart->state == MULTIPART_END) {
         return true; /* the epilogue means nothing */
     }

@@ -32,8 +32,7 @@ struct multipart_handler {
 struct multipart;
 
 /* The boundary parameter of a Content-Type; false when there is none. */
-bool multipart_boundary(const char *content_type,
-                        char boundary[MULTIPART_BOUNDARY_BYTES_MAX + 1]);
+bool multipart_boundary(const char *content_type, char boundary[MULTIPART_BOUNDARY_BYTES_MAX + 1]);
 struct multipart *multipart_new(const char *boundary, const struct multipart_handler *handler);
 /* false: an error (multipart_error) or the handler ended it. */
 bool multipart_feed(struct multipart *multipart, const void *data, size_t size);

@@ -1,4 +1,5 @@
-/* The ring, the nodes and what can be done to a node: leave, join, start, kill; gateway/README.md. */
+/* The ring, the nodes and what can be done to a node: leave, join, start, kill; gateway/README.md.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,7 @@
 
 enum { ADMIN_TIMEOUT_MS = 5000 };
 
-void ring_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void ring_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     uint64_t version = 0;
     char *text = events_ring_get(app->events, &version);
@@ -36,16 +36,14 @@ void ring_get(struct app *app, struct http_request *request, const struct buf *a
     free(text);
 }
 
-void nodes_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void nodes_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     http_reply_json(request, 200, NULL, ring_view_nodes_json(app->view));
 }
 
 /* The node that the path names, or a 404. */
 static bool node_named(struct app *app, struct http_request *request, const struct buf *argument,
-                       struct view_ref *ref)
-{
+                       struct view_ref *ref) {
     if (memchr(argument->data, 0, argument->size) == NULL &&
         ring_view_find(app->view, (const char *)argument->data, ref)) {
         return true;
@@ -55,8 +53,7 @@ static bool node_named(struct app *app, struct http_request *request, const stru
     return false;
 }
 
-void node_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void node_get(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     if (node_named(app, request, argument, &ref)) {
         http_reply_json(request, 200, NULL, ring_view_node_json(app->view, ref.address));
@@ -66,8 +63,7 @@ void node_get(struct app *app, struct http_request *request, const struct buf *a
 /* Asks a node; on any error answers the problem itself. */
 static bool node_call(struct app *app, struct http_request *request, const struct view_ref *ref,
                       enum rpc_method method, const ProtobufCMessage *message,
-                      struct rpc_reply *reply)
-{
+                      struct rpc_reply *reply) {
     rpc_client_call_wait(app->client, ref->address, method, message, ADMIN_TIMEOUT_MS, reply);
     ring_view_poke(app->view, ref->address);
     if (reply->code == CHORD__V1__CODE__CODE_OK) {
@@ -86,14 +82,12 @@ static bool node_call(struct app *app, struct http_request *request, const struc
     return false;
 }
 
-static const char *log_level_text(Chord__V1__LogLevel level)
-{
+static const char *log_level_text(Chord__V1__LogLevel level) {
     static const char *const texts[] = {"info", "debug", "info", "warn", "error"};
     return (unsigned)level < 5 ? texts[level] : "info";
 }
 
-static bool log_level_read(const char *query, Chord__V1__LogLevel *level)
-{
+static bool log_level_read(const char *query, Chord__V1__LogLevel *level) {
     static const char *const names[] = {"debug", "info", "warn", "error"};
     char text[16] = "";
     *level = CHORD__V1__LOG_LEVEL__LOG_LEVEL_UNSPECIFIED;
@@ -109,8 +103,7 @@ static bool log_level_read(const char *query, Chord__V1__LogLevel *level)
     return false;
 }
 
-static json_t *log_lines_json(const Chord__V1__LogsResponse *logs)
-{
+static json_t *log_lines_json(const Chord__V1__LogsResponse *logs) {
     json_t *lines = json_array();
     for (size_t i = 0; logs != NULL && i < logs->n_lines; i++) {
         json_t *line = json_object();
@@ -124,8 +117,7 @@ static json_t *log_lines_json(const Chord__V1__LogsResponse *logs)
     return lines;
 }
 
-void node_logs(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void node_logs(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     struct rpc_reply reply;
     unsigned long long after = 0;
@@ -150,8 +142,7 @@ void node_logs(struct app *app, struct http_request *request, const struct buf *
     }
 }
 
-static void leave_run(struct app *app, struct http_request *request, const struct view_ref *ref)
-{
+static void leave_run(struct app *app, struct http_request *request, const struct view_ref *ref) {
     struct rpc_reply reply;
     Chord__V1__AdminLeaveRequest message = CHORD__V1__ADMIN_LEAVE_REQUEST__INIT;
     if (!node_call(app, request, ref, RPC_ADMIN_LEAVE, &message.base, &reply)) {
@@ -165,8 +156,7 @@ static void leave_run(struct app *app, struct http_request *request, const struc
     rpc_reply_free(&reply);
 }
 
-static void join_run(struct app *app, struct http_request *request, const struct view_ref *ref)
-{
+static void join_run(struct app *app, struct http_request *request, const struct view_ref *ref) {
     enum { SEEDS_MAX = 16 };
     struct view_ref refs[SEEDS_MAX];
     char *seeds[SEEDS_MAX];
@@ -185,8 +175,7 @@ static void join_run(struct app *app, struct http_request *request, const struct
     }
 }
 
-static void kill_run(struct app *app, struct http_request *request, const struct view_ref *ref)
-{
+static void kill_run(struct app *app, struct http_request *request, const struct view_ref *ref) {
     struct rpc_reply reply;
     Chord__V1__KillRequest message = CHORD__V1__KILL_REQUEST__INIT;
     uint8_t id[ID_BYTES];
@@ -205,24 +194,21 @@ static void kill_run(struct app *app, struct http_request *request, const struct
     }
 }
 
-void node_leave(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void node_leave(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     if (node_named(app, request, argument, &ref)) {
         leave_run(app, request, &ref);
     }
 }
 
-void node_join(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void node_join(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     if (node_named(app, request, argument, &ref)) {
         join_run(app, request, &ref);
     }
 }
 
-void node_kill(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void node_kill(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     struct buf body = {0};
     json_t *json = NULL;
@@ -248,8 +234,7 @@ void node_kill(struct app *app, struct http_request *request, const struct buf *
     buf_free(&body);
 }
 
-void node_start(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void node_start(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     char error[256] = "";
     if (!node_named(app, request, argument, &ref)) {
@@ -283,8 +268,7 @@ void node_start(struct app *app, struct http_request *request, const struct buf 
 
 /* ---- the plain paths on a node's own port ---- */
 
-static bool slot_named(struct app *app, struct http_request *request, struct view_ref *ref)
-{
+static bool slot_named(struct app *app, struct http_request *request, struct view_ref *ref) {
     char address[SETTINGS_ADDRESS_SIZE];
     if (request->slot <= 0) {
         http_problem(request, 404, "NOT_FOUND",
@@ -301,8 +285,7 @@ static bool slot_named(struct app *app, struct http_request *request, struct vie
     return true;
 }
 
-void slot_leave(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void slot_leave(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     (void)argument;
     if (slot_named(app, request, &ref)) {
@@ -310,8 +293,7 @@ void slot_leave(struct app *app, struct http_request *request, const struct buf 
     }
 }
 
-void slot_join(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void slot_join(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     (void)argument;
     if (slot_named(app, request, &ref)) {
@@ -319,8 +301,7 @@ void slot_join(struct app *app, struct http_request *request, const struct buf *
     }
 }
 
-void slot_kill(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void slot_kill(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     (void)argument;
     if (slot_named(app, request, &ref)) {
@@ -330,8 +311,7 @@ void slot_kill(struct app *app, struct http_request *request, const struct buf *
 
 /* ---- the gateway itself ---- */
 
-void self_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void self_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     const struct settings *settings = &app->settings;
     json_t *json = json_object();
@@ -344,8 +324,7 @@ void self_get(struct app *app, struct http_request *request, const struct buf *a
     http_reply_json(request, 200, NULL, json);
 }
 
-void version_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void version_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)app;
     (void)argument;
     json_t *json = json_object();
@@ -354,15 +333,13 @@ void version_get(struct app *app, struct http_request *request, const struct buf
     http_reply_json(request, 200, NULL, json);
 }
 
-void livez_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void livez_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)app;
     (void)argument;
     http_reply(request, 200, "text/plain; charset=utf-8", NULL, "ok\n", 3);
 }
 
-void readyz_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void readyz_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     struct buf checks = {0};
     char verbose[8];

@@ -45,8 +45,7 @@ struct operations {
     uint64_t numbers;
 };
 
-struct operations *operations_new(struct events *events, struct db *db)
-{
+struct operations *operations_new(struct events *events, struct db *db) {
     struct operations *operations = calloc(1, sizeof(*operations));
     if (operations != NULL) {
         pthread_mutex_init(&operations->lock, NULL);
@@ -56,14 +55,12 @@ struct operations *operations_new(struct events *events, struct db *db)
     return operations;
 }
 
-static void operation_free(struct operation *operation)
-{
+static void operation_free(struct operation *operation) {
     free(operation->errors);
     free(operation);
 }
 
-void operations_free(struct operations *operations)
-{
+void operations_free(struct operations *operations) {
     if (operations != NULL) {
         for (size_t i = 0; i < operations->count; i++) {
             operation_free(operations->table[i]);
@@ -73,14 +70,12 @@ void operations_free(struct operations *operations)
     }
 }
 
-bool operation_id_valid(const char *id)
-{
+bool operation_id_valid(const char *id) {
     size_t size = strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-");
     return id[size] == '\0' && size >= OPERATION_ID_MIN && size <= OPERATION_ID_MAX;
 }
 
-static struct operation *operation_find(struct operations *operations, const char *id)
-{
+static struct operation *operation_find(struct operations *operations, const char *id) {
     for (size_t i = 0; i < operations->count; i++) {
         if (strcmp(operations->table[i]->id, id) == 0) {
             return operations->table[i];
@@ -90,8 +85,7 @@ static struct operation *operation_find(struct operations *operations, const cha
 }
 
 /* Makes room by dropping the oldest that has ended. */
-static bool table_make_room(struct operations *operations)
-{
+static bool table_make_room(struct operations *operations) {
     if (operations->count < OPERATIONS_MAX) {
         return true;
     }
@@ -111,8 +105,7 @@ static bool table_make_room(struct operations *operations)
     return true;
 }
 
-static void id_random(char id[OPERATION_ID_MAX + 1])
-{
+static void id_random(char id[OPERATION_ID_MAX + 1]) {
     uint8_t bytes[8];
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes)) {
         uint64_t now = clock_unix_ms();
@@ -124,8 +117,7 @@ static void id_random(char id[OPERATION_ID_MAX + 1])
 }
 
 int operation_start(struct operations *operations, const char *id, int64_t bytes_total,
-                    struct operation **out)
-{
+                    struct operation **out) {
     struct operation *operation = calloc(1, sizeof(*operation));
     if (operation == NULL) {
         return -ENOMEM;
@@ -161,13 +153,11 @@ int operation_start(struct operations *operations, const char *id, int64_t bytes
     return result;
 }
 
-const char *operation_id(const struct operation *operation)
-{
+const char *operation_id(const struct operation *operation) {
     return operation->id;
 }
 
-static json_t *operation_json(const struct operation *operation)
-{
+static json_t *operation_json(const struct operation *operation) {
     static const char *const states[] = {"running", "done", "failed", "cancelled"};
     json_t *json = json_object();
     json_put(json, "id", json_string(operation->id));
@@ -191,8 +181,7 @@ static json_t *operation_json(const struct operation *operation)
 }
 
 /* Unlocks. Progress goes out at most four times a second. */
-static void operation_unlock(struct operation *operation)
-{
+static void operation_unlock(struct operation *operation) {
     struct operations *operations = operation->operations;
     uint64_t now = clock_now_ms();
     json_t *json = NULL;
@@ -206,29 +195,25 @@ static void operation_unlock(struct operation *operation)
     }
 }
 
-void operation_bytes_read(struct operation *operation, uint64_t bytes)
-{
+void operation_bytes_read(struct operation *operation, uint64_t bytes) {
     pthread_mutex_lock(&operation->operations->lock);
     operation->bytes_read += bytes;
     operation_unlock(operation);
 }
 
-void operation_row_read(struct operation *operation)
-{
+void operation_row_read(struct operation *operation) {
     pthread_mutex_lock(&operation->operations->lock);
     operation->rows_read++;
     pthread_mutex_unlock(&operation->operations->lock);
 }
 
-void operation_rows_stored(struct operation *operation, uint64_t rows)
-{
+void operation_rows_stored(struct operation *operation, uint64_t rows) {
     pthread_mutex_lock(&operation->operations->lock);
     operation->rows_stored += rows;
     operation_unlock(operation);
 }
 
-void operation_row_failed(struct operation *operation, uint64_t line, const char *reason)
-{
+void operation_row_failed(struct operation *operation, uint64_t line, const char *reason) {
     pthread_mutex_lock(&operation->operations->lock);
     operation->rows_failed++;
     if (operation->errors_count < OPERATION_ERRORS_MAX) {
@@ -239,13 +224,11 @@ void operation_row_failed(struct operation *operation, uint64_t line, const char
     operation_unlock(operation);
 }
 
-bool operation_cancelled(struct operation *operation)
-{
+bool operation_cancelled(struct operation *operation) {
     return atomic_load(&operation->cancelled);
 }
 
-json_t *operation_end(struct operation *operation, enum operation_state state, const char *error)
-{
+json_t *operation_end(struct operation *operation, enum operation_state state, const char *error) {
     struct operations *operations = operation->operations;
     pthread_mutex_lock(&operations->lock);
     operation->state = state;
@@ -253,9 +236,11 @@ json_t *operation_end(struct operation *operation, enum operation_state state, c
     operations->running--;
     json_t *json = operation_json(operation);
     log_line("INFO", "import", "%s %s: %llu rows stored, %llu failed%s%s", operation->id,
-             state == OPERATION_DONE ? "done" : state == OPERATION_FAILED ? "failed" : "cancelled",
-             (unsigned long long)operation->rows_stored,
-             (unsigned long long)operation->rows_failed, error[0] == '\0' ? "" : ": ", error);
+             state == OPERATION_DONE     ? "done"
+             : state == OPERATION_FAILED ? "failed"
+                                         : "cancelled",
+             (unsigned long long)operation->rows_stored, (unsigned long long)operation->rows_failed,
+             error[0] == '\0' ? "" : ": ", error);
     char id[OPERATION_ID_MAX + 1];
     memcpy(id, operation->id, sizeof(id));
     pthread_mutex_unlock(&operations->lock);
@@ -268,8 +253,7 @@ json_t *operation_end(struct operation *operation, enum operation_state state, c
     return json;
 }
 
-json_t *operations_json(struct operations *operations, const char *id)
-{
+json_t *operations_json(struct operations *operations, const char *id) {
     pthread_mutex_lock(&operations->lock);
     const struct operation *operation = operation_find(operations, id);
     json_t *json = operation == NULL ? NULL : operation_json(operation);
@@ -282,8 +266,7 @@ json_t *operations_json(struct operations *operations, const char *id)
     return json;
 }
 
-bool operations_cancel(struct operations *operations, const char *id)
-{
+bool operations_cancel(struct operations *operations, const char *id) {
     pthread_mutex_lock(&operations->lock);
     struct operation *operation = operation_find(operations, id);
     if (operation != NULL) {
@@ -295,8 +278,7 @@ bool operations_cancel(struct operations *operations, const char *id)
 
 /* ---- over HTTP ---- */
 
-static const char *operation_named(struct http_request *request, const struct buf *argument)
-{
+static const char *operation_named(struct http_request *request, const struct buf *argument) {
     const char *id = (const char *)argument->data;
     if (strlen(id) == argument->size && operation_id_valid(id)) {
         return id;
@@ -305,8 +287,7 @@ static const char *operation_named(struct http_request *request, const struct bu
     return NULL;
 }
 
-void operation_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void operation_get(struct app *app, struct http_request *request, const struct buf *argument) {
     const char *id = operation_named(request, argument);
     json_t *json = id == NULL ? NULL : operations_json(app->operations, id);
     if (json != NULL) {
@@ -316,8 +297,7 @@ void operation_get(struct app *app, struct http_request *request, const struct b
     }
 }
 
-void operation_delete(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void operation_delete(struct app *app, struct http_request *request, const struct buf *argument) {
     const char *id = operation_named(request, argument);
     if (id == NULL) {
         return;

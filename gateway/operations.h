@@ -13,8 +13,8 @@
 #include "events.h"
 
 enum {
-    OPERATIONS_MAX = 64,         /* kept in memory */
-    OPERATIONS_RUNNING_MAX = 8,  /* each holds a thread and its window of rows */
+    OPERATIONS_MAX = 64,        /* kept in memory */
+    OPERATIONS_RUNNING_MAX = 8, /* each holds a thread and its window of rows */
     OPERATION_ID_MIN = 8,
     OPERATION_ID_MAX = 64,
     OPERATION_ERRORS_MAX = 100,

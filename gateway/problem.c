@@ -28,8 +28,7 @@ static const struct {
      "the node refuses this gateway's ring key; check RING_KEY_FILE"},
 };
 
-static size_t problem_index(Chord__V1__Code code)
-{
+static size_t problem_index(Chord__V1__Code code) {
     for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
         if (problems[i].code == code) {
             return i;
@@ -38,14 +37,12 @@ static size_t problem_index(Chord__V1__Code code)
     return 12; /* INTERNAL */
 }
 
-int problem_status(Chord__V1__Code code)
-{
+int problem_status(Chord__V1__Code code) {
     return code == CHORD__V1__CODE__CODE_OK ? 200 : problems[problem_index(code)].status;
 }
 
 void problem_code(struct http_request *request, Chord__V1__Code code, const char *message,
-                  uint32_t retry_after_ms)
-{
+                  uint32_t retry_after_ms) {
     size_t index = problem_index(code);
     char headers[64] = "";
     if (problems[index].status == 503) {

@@ -12,14 +12,14 @@ struct view_node {
     char id[ID_HEX_SIZE];
     bool heard; /* it was a node once: it has answered, now or before our restart */
     enum view_state state;
-    bool fell;  /* it was down since it was last a member */
-    uint64_t since_ms;      /* monotonic: in this state */
+    bool fell;         /* it was down since it was last a member */
+    uint64_t since_ms; /* monotonic: in this state */
     uint64_t learned_ms;
-    uint64_t referred_ms;   /* somebody last named it */
-    unsigned failures;      /* in a row */
+    uint64_t referred_ms; /* somebody last named it */
+    unsigned failures;    /* in a row */
     bool asking;
     uint64_t ask_at_ms;
-    struct rpc_reply reply; /* owns `status` */
+    struct rpc_reply reply;                  /* owns `status` */
     const Chord__V1__StatusResponse *status; /* the newest answer, kept when it goes down */
     double cpu_percent;
     bool log_asking;

@@ -9,8 +9,7 @@
 #include "log.h"
 #include "ring_internal.h"
 
-static json_t *id_json(const struct ring_view *view, const ProtobufCBinaryData *wire)
-{
+static json_t *id_json(const struct ring_view *view, const ProtobufCBinaryData *wire) {
     struct ring_id id;
     char hex[ID_HEX_SIZE];
     if (!view->parameters.known || wire->len == 0 || !id_from_wire(&id, wire->data, wire->len)) {
@@ -20,13 +19,11 @@ static json_t *id_json(const struct ring_view *view, const ProtobufCBinaryData *
     return json_string(hex);
 }
 
-static json_t *peer_id_json(const struct ring_view *view, const Chord__V1__Peer *peer)
-{
+static json_t *peer_id_json(const struct ring_view *view, const Chord__V1__Peer *peer) {
     return peer == NULL ? json_null() : id_json(view, &peer->id);
 }
 
-static json_t *peer_json(const struct ring_view *view, const Chord__V1__Peer *peer)
-{
+static json_t *peer_json(const struct ring_view *view, const Chord__V1__Peer *peer) {
     if (peer == NULL) {
         return json_null();
     }
@@ -36,8 +33,7 @@ static json_t *peer_json(const struct ring_view *view, const Chord__V1__Peer *pe
     return json;
 }
 
-static json_t *range_json(const struct ring_view *view, const Chord__V1__StatusResponse *status)
-{
+static json_t *range_json(const struct ring_view *view, const Chord__V1__StatusResponse *status) {
     if (status == NULL || status->self == NULL || status->predecessor == NULL) {
         return json_null();
     }
@@ -47,8 +43,7 @@ static json_t *range_json(const struct ring_view *view, const Chord__V1__StatusR
     return json;
 }
 
-static void node_json_numbers(json_t *json, const struct view_node *node)
-{
+static void node_json_numbers(json_t *json, const struct view_node *node) {
     const Chord__V1__StatusResponse *status = node->status;
     bool alive = view_node_alive(node) && status != NULL;
     json_put(json, "keys", json_u64(status == NULL ? 0 : status->keys_led));
@@ -62,8 +57,7 @@ static void node_json_numbers(json_t *json, const struct view_node *node)
              json_u64(status != NULL && status->self != NULL ? status->self->incarnation : 0));
 }
 
-static json_t *node_json(const struct ring_view *view, const struct view_node *node, uint64_t now)
-{
+static json_t *node_json(const struct ring_view *view, const struct view_node *node, uint64_t now) {
     const Chord__V1__StatusResponse *status = node->status;
     int slot = view_slot(view, node->address);
     json_t *json = json_object();
@@ -96,8 +90,7 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
     return json;
 }
 
-static int compare_shown(const void *a, const void *b)
-{
+static int compare_shown(const void *a, const void *b) {
     const struct view_node *x = *(const struct view_node *const *)a;
     const struct view_node *y = *(const struct view_node *const *)b;
     int order = strcmp(x->id, y->id);
@@ -105,8 +98,7 @@ static int compare_shown(const void *a, const void *b)
 }
 
 /* Nodes in id order. A slot that has never run yet is no node. */
-static json_t *nodes_json(const struct ring_view *view, uint64_t now)
-{
+static json_t *nodes_json(const struct ring_view *view, uint64_t now) {
     json_t *array = json_array();
     const struct view_node **shown = calloc(view->nodes_count + 1, sizeof(const void *));
     if (shown == NULL) {
@@ -126,8 +118,7 @@ static json_t *nodes_json(const struct ring_view *view, uint64_t now)
     return array;
 }
 
-static json_t *memory_json(void)
-{
+static json_t *memory_json(void) {
     unsigned long long total = 0;
     unsigned long long available = 0;
     char line[128];
@@ -145,8 +136,7 @@ static json_t *memory_json(void)
     return json;
 }
 
-static void ring_json_parameters(const struct ring_view *view, json_t *json)
-{
+static void ring_json_parameters(const struct ring_view *view, json_t *json) {
     char hex[2 * sizeof(view->ring_id) + 1];
     for (size_t i = 0; i < sizeof(view->ring_id); i++) {
         snprintf(hex + 2 * i, 3, "%02x", view->ring_id[i]);
@@ -157,8 +147,7 @@ static void ring_json_parameters(const struct ring_view *view, json_t *json)
     json_put(json, "replicas", json_integer(view->parameters.replicas));
 }
 
-static uint64_t keys_led(const struct ring_view *view)
-{
+static uint64_t keys_led(const struct ring_view *view) {
     uint64_t keys = 0;
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct view_node *node = view->nodes[i];
@@ -169,8 +158,7 @@ static uint64_t keys_led(const struct ring_view *view)
     return keys;
 }
 
-json_t *view_ring_json(struct ring_view *view, uint64_t now)
-{
+json_t *view_ring_json(struct ring_view *view, uint64_t now) {
     const struct view_health *health = &view->health;
     json_t *json = json_object();
     ring_json_parameters(view, json);
@@ -189,16 +177,14 @@ json_t *view_ring_json(struct ring_view *view, uint64_t now)
     return json;
 }
 
-static uint64_t hash_text(uint64_t hash, const char *text)
-{
+static uint64_t hash_text(uint64_t hash, const char *text) {
     for (; text != NULL && *text != '\0'; text++) { /* FNV-1a */
         hash = (hash ^ (uint8_t)*text) * 1099511628211u;
     }
     return (hash ^ 0xff) * 1099511628211u;
 }
 
-uint64_t view_ring_hash(struct ring_view *view)
-{
+uint64_t view_ring_hash(struct ring_view *view) {
     char numbers[160];
     uint64_t hash = hash_text(14695981039346656037u, view->health.state);
     hash = hash_text(hash, view->health.reason);
@@ -229,8 +215,7 @@ uint64_t view_ring_hash(struct ring_view *view)
 
 /* ---- one node in detail ---- */
 
-static json_t *fingers_json(const struct ring_view *view, const Chord__V1__StatusResponse *status)
-{
+static json_t *fingers_json(const struct ring_view *view, const Chord__V1__StatusResponse *status) {
     json_t *array = json_array();
     for (size_t i = 0; i < status->n_fingers; i++) {
         json_t *finger = json_object();
@@ -242,8 +227,7 @@ static json_t *fingers_json(const struct ring_view *view, const Chord__V1__Statu
     return array;
 }
 
-static const char *range_state_text(Chord__V1__RangeState state)
-{
+static const char *range_state_text(Chord__V1__RangeState state) {
     switch (state) {
     case CHORD__V1__RANGE_STATE__RANGE_STATE_REPLICA:
         return "replica";
@@ -258,8 +242,7 @@ static const char *range_state_text(Chord__V1__RangeState state)
     }
 }
 
-static json_t *ranges_json(const struct ring_view *view, const Chord__V1__StatusResponse *status)
-{
+static json_t *ranges_json(const struct ring_view *view, const Chord__V1__StatusResponse *status) {
     json_t *array = json_array();
     for (size_t i = 0; i < status->n_ranges; i++) {
         const Chord__V1__View *of = status->ranges[i]->view;
@@ -286,8 +269,7 @@ static json_t *ranges_json(const struct ring_view *view, const Chord__V1__Status
 }
 
 static void node_json_detail(const struct ring_view *view, const struct view_node *node,
-                             json_t *json)
-{
+                             json_t *json) {
     const Chord__V1__StatusResponse *status = node->status;
     json_put(json, "predecessor",
              status == NULL ? json_null() : peer_json(view, status->predecessor));
@@ -313,8 +295,7 @@ static void node_json_detail(const struct ring_view *view, const struct view_nod
     json_put(json, "replicas", json_integer(view->parameters.replicas));
 }
 
-json_t *ring_view_nodes_json(struct ring_view *view)
-{
+json_t *ring_view_nodes_json(struct ring_view *view) {
     pthread_mutex_lock(&view->lock);
     json_t *json = json_object();
     json_put(json, "nodes", nodes_json(view, clock_now_ms()));
@@ -322,8 +303,7 @@ json_t *ring_view_nodes_json(struct ring_view *view)
     return json;
 }
 
-json_t *ring_view_node_json(struct ring_view *view, const char *name)
-{
+json_t *ring_view_node_json(struct ring_view *view, const char *name) {
     struct view_ref ref;
     if (!ring_view_find(view, name, &ref)) {
         return NULL;
@@ -339,8 +319,7 @@ json_t *ring_view_node_json(struct ring_view *view, const char *name)
     return json;
 }
 
-bool ring_view_ready(struct ring_view *view, struct buf *checks)
-{
+bool ring_view_ready(struct ring_view *view, struct buf *checks) {
     pthread_mutex_lock(&view->lock);
     int slots = atomic_load(&view->app->slots);
     int missing = 0;

@@ -8,8 +8,7 @@
 
 #include "ring_internal.h"
 
-bool view_range_led(const struct view_node *node, const Chord__V1__RangeStatus *range)
-{
+bool view_range_led(const struct view_node *node, const Chord__V1__RangeStatus *range) {
     if (range->view == NULL || range->view->range == NULL ||
         (range->state != CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN &&
          range->state != CHORD__V1__RANGE_STATE__RANGE_STATE_SETTLING &&
@@ -21,14 +20,12 @@ bool view_range_led(const struct view_node *node, const Chord__V1__RangeStatus *
            strcmp(of->members[of->leader]->address, node->address) == 0;
 }
 
-static bool is_member(const struct view_node *node)
-{
+static bool is_member(const struct view_node *node) {
     return view_node_alive(node) && node->status != NULL && node->status->self != NULL &&
            (node->state == VIEW_MEMBER || node->state == VIEW_LEAVING);
 }
 
-unsigned view_copies_short(const struct ring_view *view, const struct view_node *node)
-{
+unsigned view_copies_short(const struct ring_view *view, const struct view_node *node) {
     unsigned count = 0;
     unsigned could = view->health.members < view->parameters.replicas ? view->health.members
                                                                       : view->parameters.replicas;
@@ -39,23 +36,20 @@ unsigned view_copies_short(const struct ring_view *view, const struct view_node 
     return count;
 }
 
-static int compare_by_id(const void *a, const void *b)
-{
+static int compare_by_id(const void *a, const void *b) {
     const struct view_node *x = *(const struct view_node *const *)a;
     const struct view_node *y = *(const struct view_node *const *)b;
     int order = strcmp(x->id, y->id); /* same number of digits */
     return order != 0 ? order : strcmp(x->address, y->address);
 }
 
-static bool peer_is(const Chord__V1__Peer *peer, const struct view_node *node)
-{
+static bool peer_is(const Chord__V1__Peer *peer, const struct view_node *node) {
     return peer != NULL && peer->address != NULL && strcmp(peer->address, node->address) == 0;
 }
 
 /* Whether the lists of members[at] are what the set of members says. */
 static bool lists_right(const struct view_node *const *members, size_t count, size_t at,
-                        unsigned list_max, char *reason, size_t reason_size)
-{
+                        unsigned list_max, char *reason, size_t reason_size) {
     const Chord__V1__StatusResponse *status = members[at]->status;
     if (count > 1 && !peer_is(status->predecessor, members[(at + count - 1) % count])) {
         snprintf(reason, reason_size, "node %s has not found its predecessor %s yet",
@@ -85,8 +79,7 @@ struct span {
 };
 
 static size_t spans_collect(const struct view_node *const *members, size_t count,
-                            struct span *spans, size_t max)
-{
+                            struct span *spans, size_t max) {
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < members[i]->status->n_ranges && found < max; k++) {
@@ -105,8 +98,7 @@ static size_t spans_collect(const struct view_node *const *members, size_t count
 
 /* Clockwise distance, as a number. */
 static void id_distance(const struct ring_id *from, const struct ring_id *to, struct ring_id *out,
-                        unsigned m)
-{
+                        unsigned m) {
     int borrow = 0;
     for (unsigned i = ID_BYTES; i-- > 0;) {
         int value = (int)to->bytes[i] - (int)from->bytes[i] - borrow;
@@ -121,8 +113,7 @@ static void id_distance(const struct ring_id *from, const struct ring_id *to, st
 }
 
 /* Walks once round; false = `gap` is an id that nobody leads. */
-static bool spans_cover(const struct span *spans, size_t count, unsigned m, struct ring_id *gap)
-{
+static bool spans_cover(const struct span *spans, size_t count, unsigned m, struct ring_id *gap) {
     if (count == 0) {
         memset(gap, 0, sizeof(*gap));
         return false;
@@ -160,8 +151,7 @@ static bool spans_cover(const struct span *spans, size_t count, unsigned m, stru
 }
 
 static void leaders_check(struct ring_view *view, const struct view_node *const *members,
-                          size_t count, uint64_t now)
-{
+                          size_t count, uint64_t now) {
     enum { SPANS_MAX = 512 };
     struct view_health *health = &view->health;
     struct span *spans = calloc(SPANS_MAX, sizeof(*spans));
@@ -188,8 +178,7 @@ static void leaders_check(struct ring_view *view, const struct view_node *const 
 }
 
 static bool copies_check(struct ring_view *view, const struct view_node *const *members,
-                         size_t count)
-{
+                         size_t count) {
     for (size_t i = 0; i < count; i++) {
         unsigned copies_short = view_copies_short(view, members[i]);
         if (copies_short > 0) {
@@ -203,8 +192,7 @@ static bool copies_check(struct ring_view *view, const struct view_node *const *
 }
 
 /* Every node names others: who is named by fewer than two is marked (DESIGN 3). */
-static void reports_count(struct ring_view *view)
-{
+static void reports_count(struct ring_view *view) {
     for (size_t i = 0; i < view->nodes_count; i++) {
         view->nodes[i]->reports = view_node_alive(view->nodes[i]);
     }
@@ -215,10 +203,8 @@ static void reports_count(struct ring_view *view)
         }
         const Chord__V1__StatusResponse *status = node->status;
         for (size_t k = 0; k <= status->n_successors; k++) {
-            const Chord__V1__Peer *peer =
-                k == 0 ? status->predecessor : status->successors[k - 1];
-            struct view_node *other =
-                peer == NULL ? NULL : view_node_find(view, peer->address);
+            const Chord__V1__Peer *peer = k == 0 ? status->predecessor : status->successors[k - 1];
+            struct view_node *other = peer == NULL ? NULL : view_node_find(view, peer->address);
             if (other != NULL && other != node) {
                 other->reports++;
             }
@@ -228,8 +214,7 @@ static void reports_count(struct ring_view *view)
 
 /* The first thing that is under way, or "healthy". */
 static void state_judge(struct ring_view *view, const struct view_node *const *members,
-                        size_t count, uint64_t now)
-{
+                        size_t count, uint64_t now) {
     struct view_health *health = &view->health;
     const struct view_node *joining = NULL;
     const struct view_node *leaving = NULL;
@@ -269,8 +254,7 @@ static void state_judge(struct ring_view *view, const struct view_node *const *m
              count == 1 ? "" : "s");
 }
 
-void view_health_compute(struct ring_view *view, uint64_t now)
-{
+void view_health_compute(struct ring_view *view, uint64_t now) {
     struct view_health *health = &view->health;
     const struct view_node **members = calloc(view->nodes_count + 1, sizeof(const void *));
     if (members == NULL) {

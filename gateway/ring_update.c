@@ -10,8 +10,7 @@
 #include "ring_internal.h"
 
 static void node_event(struct ring_view *view, const struct view_node *node, const char *type,
-                       const char *what)
-{
+                       const char *what) {
     char text[200];
     snprintf(text, sizeof(text), "node %s (%s) %s", node->id[0] == '\0' ? "?" : node->id,
              node->address, what);
@@ -26,8 +25,7 @@ static void node_event(struct ring_view *view, const struct view_node *node, con
 
 /* Tells the hub of a change; at our own start what is already there is no news. */
 static void state_set(struct ring_view *view, struct view_node *node, enum view_state state,
-                      uint64_t now)
-{
+                      uint64_t now) {
     enum view_state before = node->state;
     bool was_heard = node->heard;
     if (before == state && was_heard) {
@@ -58,8 +56,7 @@ static void state_set(struct ring_view *view, struct view_node *node, enum view_
     }
 }
 
-static void peer_learn(struct ring_view *view, const Chord__V1__Peer *peer, uint64_t now)
-{
+static void peer_learn(struct ring_view *view, const Chord__V1__Peer *peer, uint64_t now) {
     if (peer != NULL && peer->address != NULL && peer->address[0] != '\0') {
         struct view_node *node = view_node_add(view, peer->address);
         if (node != NULL) {
@@ -69,8 +66,7 @@ static void peer_learn(struct ring_view *view, const Chord__V1__Peer *peer, uint
 }
 
 static void peers_learn(struct ring_view *view, const Chord__V1__StatusResponse *status,
-                        uint64_t now)
-{
+                        uint64_t now) {
     peer_learn(view, status->predecessor, now);
     for (size_t i = 0; i < status->n_successors; i++) {
         peer_learn(view, status->successors[i], now);
@@ -80,8 +76,7 @@ static void peers_learn(struct ring_view *view, const Chord__V1__StatusResponse 
     }
 }
 
-static bool range_ids(const Chord__V1__RangeStatus *range, struct ring_id *lo, struct ring_id *hi)
-{
+static bool range_ids(const Chord__V1__RangeStatus *range, struct ring_id *lo, struct ring_id *hi) {
     return range->view != NULL && range->view->range != NULL &&
            id_from_wire(lo, range->view->range->lo.data, range->view->range->lo.len) &&
            id_from_wire(hi, range->view->range->hi.data, range->view->range->hi.len);
@@ -89,8 +84,7 @@ static bool range_ids(const Chord__V1__RangeStatus *range, struct ring_id *lo, s
 
 /* Who led the id before `node` did, by the last statuses, dead nodes' included. */
 static const struct view_node *leader_before(struct ring_view *view, const struct view_node *node,
-                                             const struct ring_id *id)
-{
+                                             const struct ring_id *id) {
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct view_node *other = view->nodes[i];
         for (size_t k = 0; other->status != NULL && k < other->status->n_ranges; k++) {
@@ -106,8 +100,7 @@ static const struct view_node *leader_before(struct ring_view *view, const struc
 }
 
 static bool status_leads(const struct view_node *node, const Chord__V1__StatusResponse *status,
-                         const struct ring_id *id)
-{
+                         const struct ring_id *id) {
     for (size_t k = 0; status != NULL && k < status->n_ranges; k++) {
         struct ring_id lo;
         struct ring_id hi;
@@ -122,8 +115,7 @@ static bool status_leads(const struct view_node *node, const Chord__V1__StatusRe
 /* A range that the node leads now and did not before: its keys have moved. */
 static void keys_moved(struct ring_view *view, const struct view_node *node,
                        const Chord__V1__StatusResponse *before,
-                       const Chord__V1__StatusResponse *now)
-{
+                       const Chord__V1__StatusResponse *now) {
     if (before == NULL || now->keys_led <= before->keys_led) {
         return;
     }
@@ -159,8 +151,7 @@ static void keys_moved(struct ring_view *view, const struct view_node *node,
     }
 }
 
-static void parameters_learn(struct ring_view *view, const Chord__V1__StatusResponse *status)
-{
+static void parameters_learn(struct ring_view *view, const Chord__V1__StatusResponse *status) {
     const Chord__V1__RingParameters *ring = status->parameters;
     bool sane = ring != NULL && ring->m >= ID_BITS_MIN && ring->m <= ID_BITS_MAX && ring->n >= 1 &&
                 ring->n <= 32 && ring->replicas >= 1 && ring->replicas <= 33;
@@ -169,15 +160,14 @@ static void parameters_learn(struct ring_view *view, const Chord__V1__StatusResp
     }
     view->parameters = (struct view_parameters){true, ring->m, ring->n, ring->replicas};
     memset(view->ring_id, 0, sizeof(view->ring_id));
-    size_t size = ring->ring_id.len < sizeof(view->ring_id) ? ring->ring_id.len
-                                                            : sizeof(view->ring_id);
+    size_t size =
+        ring->ring_id.len < sizeof(view->ring_id) ? ring->ring_id.len : sizeof(view->ring_id);
     if (size > 0) {
         memcpy(view->ring_id, ring->ring_id.data, size);
     }
 }
 
-static void hints_learn(struct ring_view *view, const struct view_node *node)
-{
+static void hints_learn(struct ring_view *view, const struct view_node *node) {
     for (size_t k = 0; k < node->status->n_ranges; k++) {
         const Chord__V1__RangeStatus *range = node->status->ranges[k];
         struct ring_id lo;
@@ -188,8 +178,7 @@ static void hints_learn(struct ring_view *view, const struct view_node *node)
     }
 }
 
-static enum view_state state_of(const Chord__V1__StatusResponse *status)
-{
+static enum view_state state_of(const Chord__V1__StatusResponse *status) {
     switch (status->state) {
     case CHORD__V1__NODE_STATE__NODE_STATE_MEMBER:
         return VIEW_MEMBER;
@@ -203,8 +192,7 @@ static enum view_state state_of(const Chord__V1__StatusResponse *status)
 }
 
 void view_status_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply,
-                       uint64_t now)
-{
+                       uint64_t now) {
     struct rpc_reply old_reply = node->reply;
     const Chord__V1__StatusResponse *old = node->status;
     const Chord__V1__StatusResponse *status =
@@ -243,8 +231,7 @@ void view_status_apply(struct ring_view *view, struct view_node *node, struct rp
 }
 
 void view_status_failed(struct ring_view *view, struct view_node *node,
-                        const struct rpc_reply *reply, uint64_t now)
-{
+                        const struct rpc_reply *reply, uint64_t now) {
     node->failures++;
     if (reply->code == CHORD__V1__CODE__CODE_UNAUTHENTICATED && node->failures == 1) {
         log_line("WARN", "ring_key", "%s refuses our ring key; check RING_KEY_FILE", node->address);
@@ -254,8 +241,7 @@ void view_status_failed(struct ring_view *view, struct view_node *node,
     }
 }
 
-static const char *level_text(Chord__V1__LogLevel level)
-{
+static const char *level_text(Chord__V1__LogLevel level) {
     switch (level) {
     case CHORD__V1__LOG_LEVEL__LOG_LEVEL_DEBUG:
         return "debug";
@@ -268,8 +254,7 @@ static const char *level_text(Chord__V1__LogLevel level)
     }
 }
 
-void view_log_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply)
-{
+void view_log_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply) {
     if (reply->code != CHORD__V1__CODE__CODE_OK || reply->response == NULL) {
         return;
     }

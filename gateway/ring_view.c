@@ -16,8 +16,7 @@
 
 /* ---- the table ---- */
 
-static size_t node_index(const struct ring_view *view, const char *address)
-{
+static size_t node_index(const struct ring_view *view, const char *address) {
     size_t low = 0;
     size_t high = view->nodes_count;
     while (low < high) {
@@ -31,15 +30,13 @@ static size_t node_index(const struct ring_view *view, const char *address)
     return low;
 }
 
-struct view_node *view_node_find(struct ring_view *view, const char *address)
-{
+struct view_node *view_node_find(struct ring_view *view, const char *address) {
     size_t index = node_index(view, address);
     bool found = index < view->nodes_count && strcmp(view->nodes[index]->address, address) == 0;
     return found ? view->nodes[index] : NULL;
 }
 
-struct view_node *view_node_add(struct ring_view *view, const char *address)
-{
+struct view_node *view_node_add(struct ring_view *view, const char *address) {
     struct view_node *node = view_node_find(view, address);
     if (node != NULL || !settings_address_valid(address) || view->nodes_count >= VIEW_NODES_MAX) {
         return node;
@@ -61,8 +58,7 @@ struct view_node *view_node_add(struct ring_view *view, const char *address)
     return node;
 }
 
-static void node_remove(struct ring_view *view, size_t index)
-{
+static void node_remove(struct ring_view *view, size_t index) {
     struct view_node *node = view->nodes[index];
     view->nodes_count--;
     memmove(&view->nodes[index], &view->nodes[index + 1],
@@ -72,8 +68,7 @@ static void node_remove(struct ring_view *view, size_t index)
 }
 
 /* Slot i is host:(rpc_port + i). */
-int view_slot(const struct ring_view *view, const char *address)
-{
+int view_slot(const struct ring_view *view, const char *address) {
     const struct settings *settings = &view->app->settings;
     size_t size = strlen(settings->host);
     if (strncmp(address, settings->host, size) != 0 || address[size] != ':') {
@@ -83,13 +78,11 @@ int view_slot(const struct ring_view *view, const char *address)
     return slot >= 1 && slot <= atomic_load(&view->app->slots) ? slot : 0;
 }
 
-bool view_node_alive(const struct view_node *node)
-{
+bool view_node_alive(const struct view_node *node) {
     return node->heard && node->state != VIEW_DOWN;
 }
 
-const char *view_state_text(enum view_state state)
-{
+const char *view_state_text(enum view_state state) {
     static const char *const texts[] = {"joining", "member", "leaving", "left", "down"};
     return texts[state];
 }
@@ -103,8 +96,7 @@ struct view_question {
 };
 
 /* On a thread of the RPC runtime: only enqueues. */
-static void question_answered(void *context, struct rpc_reply *reply)
-{
+static void question_answered(void *context, struct rpc_reply *reply) {
     struct view_question *question = context;
     struct ring_view *view = question->view;
     struct view_answer *answer = calloc(1, sizeof(*answer));
@@ -126,8 +118,7 @@ static void question_answered(void *context, struct rpc_reply *reply)
 }
 
 static struct view_question *question_new(struct ring_view *view, const struct view_node *node,
-                                          bool is_log)
-{
+                                          bool is_log) {
     struct view_question *question = calloc(1, sizeof(*question));
     if (question != NULL) {
         question->view = view;
@@ -137,8 +128,7 @@ static struct view_question *question_new(struct ring_view *view, const struct v
     return question;
 }
 
-static void node_ask(struct ring_view *view, struct view_node *node)
-{
+static void node_ask(struct ring_view *view, struct view_node *node) {
     struct view_question *question = question_new(view, node, false);
     if (question == NULL) {
         return;
@@ -149,8 +139,7 @@ static void node_ask(struct ring_view *view, struct view_node *node)
                     VIEW_STATUS_TIMEOUT_MS, question_answered, question);
 }
 
-static void node_ask_log(struct ring_view *view, struct view_node *node)
-{
+static void node_ask_log(struct ring_view *view, struct view_node *node) {
     struct view_question *question = question_new(view, node, true);
     if (question == NULL) {
         return;
@@ -164,8 +153,7 @@ static void node_ask_log(struct ring_view *view, struct view_node *node)
                     VIEW_STATUS_TIMEOUT_MS, question_answered, question);
 }
 
-static void answer_apply(struct ring_view *view, struct view_answer *answer, uint64_t now)
-{
+static void answer_apply(struct ring_view *view, struct view_answer *answer, uint64_t now) {
     struct view_node *node = view_node_find(view, answer->address);
     if (node == NULL) {
         rpc_reply_free(&answer->reply);
@@ -192,8 +180,7 @@ static void answer_apply(struct ring_view *view, struct view_answer *answer, uin
     }
 }
 
-static void inbox_take(struct ring_view *view, uint64_t now)
-{
+static void inbox_take(struct ring_view *view, uint64_t now) {
     pthread_mutex_lock(&view->inbox_lock);
     struct view_answer *list = view->inbox;
     view->inbox = NULL;
@@ -213,8 +200,7 @@ static void inbox_take(struct ring_view *view, uint64_t now)
     }
 }
 
-static void nodes_ask(struct ring_view *view, uint64_t now)
-{
+static void nodes_ask(struct ring_view *view, uint64_t now) {
     for (size_t i = view->nodes_count; i-- > 0;) {
         struct view_node *node = view->nodes[i];
         bool kept = view_slot(view, node->address) > 0;
@@ -237,8 +223,7 @@ static void nodes_ask(struct ring_view *view, uint64_t now)
     }
 }
 
-static void slots_learn(struct ring_view *view)
-{
+static void slots_learn(struct ring_view *view) {
     const struct settings *settings = &view->app->settings;
     for (int slot = 1; slot <= atomic_load(&view->app->slots); slot++) {
         char address[SETTINGS_ADDRESS_SIZE];
@@ -247,8 +232,7 @@ static void slots_learn(struct ring_view *view)
     }
 }
 
-static void view_publish(struct ring_view *view, uint64_t now)
-{
+static void view_publish(struct ring_view *view, uint64_t now) {
     if (now - view->published_ms < VIEW_PUBLISH_MS) {
         return;
     }
@@ -267,8 +251,7 @@ static void view_publish(struct ring_view *view, uint64_t now)
     json_decref(ring);
 }
 
-static void *view_thread(void *context)
-{
+static void *view_thread(void *context) {
     struct ring_view *view = context;
     pthread_mutex_lock(&view->lock);
     while (!view->stopping) {
@@ -292,8 +275,7 @@ static void *view_thread(void *context)
 
 /* ---- opening and closing ---- */
 
-static void member_restore(void *context, const char *address, const char *id)
-{
+static void member_restore(void *context, const char *address, const char *id) {
     struct ring_view *view = context;
     struct view_node *node = view_node_add(view, address);
     if (node != NULL && strlen(id) < sizeof(node->id)) {
@@ -303,8 +285,7 @@ static void member_restore(void *context, const char *address, const char *id)
     }
 }
 
-struct ring_view *ring_view_open(struct app *app)
-{
+struct ring_view *ring_view_open(struct app *app) {
     struct ring_view *view = calloc(1, sizeof(*view));
     if (view == NULL) {
         return NULL;
@@ -332,8 +313,7 @@ struct ring_view *ring_view_open(struct app *app)
     return view;
 }
 
-void ring_view_stop(struct ring_view *view)
-{
+void ring_view_stop(struct ring_view *view) {
     if (view == NULL || !view->thread_runs) {
         return;
     }
@@ -345,8 +325,7 @@ void ring_view_stop(struct ring_view *view)
     view->thread_runs = false;
 }
 
-void ring_view_free(struct ring_view *view)
-{
+void ring_view_free(struct ring_view *view) {
     if (view == NULL) {
         return;
     }
@@ -367,8 +346,7 @@ void ring_view_free(struct ring_view *view)
 
 /* ---- asking the view ---- */
 
-void ring_view_learn(struct ring_view *view, const char *address)
-{
+void ring_view_learn(struct ring_view *view, const char *address) {
     pthread_mutex_lock(&view->lock);
     struct view_node *node = view_node_add(view, address);
     if (node != NULL) {
@@ -377,8 +355,7 @@ void ring_view_learn(struct ring_view *view, const char *address)
     pthread_mutex_unlock(&view->lock);
 }
 
-void ring_view_poke(struct ring_view *view, const char *address)
-{
+void ring_view_poke(struct ring_view *view, const char *address) {
     pthread_mutex_lock(&view->lock);
     struct view_node *node = view_node_find(view, address);
     if (node != NULL) {
@@ -389,8 +366,7 @@ void ring_view_poke(struct ring_view *view, const char *address)
 }
 
 static void ref_fill(const struct ring_view *view, const struct view_node *node,
-                     struct view_ref *ref)
-{
+                     struct view_ref *ref) {
     memset(ref, 0, sizeof(*ref));
     snprintf(ref->address, sizeof(ref->address), "%s", node->address);
     snprintf(ref->id, sizeof(ref->id), "%s", node->id);
@@ -403,8 +379,7 @@ static void ref_fill(const struct ring_view *view, const struct view_node *node,
     }
 }
 
-bool ring_view_find(struct ring_view *view, const char *name, struct view_ref *ref)
-{
+bool ring_view_find(struct ring_view *view, const char *name, struct view_ref *ref) {
     pthread_mutex_lock(&view->lock);
     const struct view_node *node = view_node_find(view, name);
     const struct view_node *down = NULL;
@@ -427,8 +402,7 @@ bool ring_view_find(struct ring_view *view, const char *name, struct view_ref *r
     return node != NULL;
 }
 
-size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max)
-{
+size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max) {
     size_t count = 0;
     pthread_mutex_lock(&view->lock);
     size_t turn = view->nodes_count == 0 ? 0 : view->alive_turn++ % view->nodes_count;
@@ -445,27 +419,25 @@ size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max
     return count;
 }
 
-struct view_parameters ring_view_parameters(struct ring_view *view)
-{
+struct view_parameters ring_view_parameters(struct ring_view *view) {
     pthread_mutex_lock(&view->lock);
     struct view_parameters parameters = view->parameters;
     pthread_mutex_unlock(&view->lock);
     return parameters;
 }
 
-bool ring_view_leader(struct ring_view *view, const struct ring_id *id, struct view_led *led)
-{
+bool ring_view_leader(struct ring_view *view, const struct ring_id *id, struct view_led *led) {
     bool found = false;
     pthread_mutex_lock(&view->lock);
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct view_node *node = view->nodes[i];
-        for (size_t k = 0; view_node_alive(node) && node->status != NULL &&
-                           k < node->status->n_ranges; k++) {
+        for (size_t k = 0;
+             view_node_alive(node) && node->status != NULL && k < node->status->n_ranges; k++) {
             const Chord__V1__RangeStatus *range = node->status->ranges[k];
             struct ring_id lo;
             struct ring_id hi;
-            if (view_range_led(node, range) && id_from_wire(&lo, range->view->range->lo.data,
-                                                            range->view->range->lo.len) &&
+            if (view_range_led(node, range) &&
+                id_from_wire(&lo, range->view->range->lo.data, range->view->range->lo.len) &&
                 id_from_wire(&hi, range->view->range->hi.data, range->view->range->hi.len) &&
                 id_in_range(id, &lo, &hi) && (!found || range->view->epoch > led->epoch)) {
                 found = true;

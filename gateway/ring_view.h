@@ -20,13 +20,13 @@
 enum {
     VIEW_NODES_MAX = 4096,
     VIEW_POLL_MS = 500,
-    VIEW_POLL_FAST_MS = 150,  /* after a failure, to know soon */
+    VIEW_POLL_FAST_MS = 150, /* after a failure, to know soon */
     VIEW_POLL_DOWN_MS = 1000,
     VIEW_STATUS_TIMEOUT_MS = 1500,
-    VIEW_FAILURES_MAX = 2,    /* in a row: the node is down */
-    VIEW_FORGET_MS = 600000,  /* a node that is down and has no slot here */
-    VIEW_PUBLISH_MS = 250,    /* at most so often when something changed */
-    VIEW_VOLATILE_MS = 1000,  /* and so often when only processor and memory did */
+    VIEW_FAILURES_MAX = 2,     /* in a row: the node is down */
+    VIEW_FORGET_MS = 600000,   /* a node that is down and has no slot here */
+    VIEW_PUBLISH_MS = 250,     /* at most so often when something changed */
+    VIEW_VOLATILE_MS = 1000,   /* and so often when only processor and memory did */
     VIEW_LEADERLESS_MS = 3000, /* keys without a leader for so long: degraded, not healing */
 };
 

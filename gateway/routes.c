@@ -51,8 +51,7 @@ static const struct route routes[] = {
 };
 
 /* true = the path fits; what stands for {} is [*at, *at + *size). */
-static bool pattern_fits(const char *pattern, const char *path, const char **at, size_t *size)
-{
+static bool pattern_fits(const char *pattern, const char *path, const char **at, size_t *size) {
     *at = "";
     *size = 0;
     while (*pattern != '\0') {
@@ -76,20 +75,17 @@ static bool pattern_fits(const char *pattern, const char *path, const char **at,
     return *path == '\0';
 }
 
-static bool method_fits(const char *route, const char *method)
-{
+static bool method_fits(const char *route, const char *method) {
     return strcmp(route, method) == 0 || (strcmp(method, "HEAD") == 0 && strcmp(route, "GET") == 0);
 }
 
-void events_get(struct app *app, struct http_request *request, const struct buf *argument)
-{
+void events_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     events_serve(app->events, request);
 }
 
 static void route_run(struct app *app, struct http_request *request, const struct route *route,
-                      const char *at, size_t size)
-{
+                      const char *at, size_t size) {
     struct buf argument = {0};
     if (url_decode(&argument, at, size, false) && buf_append(&argument, "", 1)) {
         argument.size--;
@@ -101,8 +97,7 @@ static void route_run(struct app *app, struct http_request *request, const struc
     buf_free(&argument);
 }
 
-void routes_handle(void *context, struct http_request *request)
-{
+void routes_handle(void *context, struct http_request *request) {
     struct app *app = context;
     char allowed[128] = "Allow: OPTIONS";
     bool known = false;

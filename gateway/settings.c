@@ -37,8 +37,7 @@ enum {
 };
 
 static int raw_read(struct raw_setting *raw, struct settings *settings, int argc, char **argv,
-                    char *error, size_t error_size)
-{
+                    char *error, size_t error_size) {
     for (int i = 0; i < RAW_COUNT; i++) {
         const char *value = raw[i].variable == NULL ? NULL : getenv(raw[i].variable);
         raw[i].value = value != NULL && value[0] != '\0' ? value : NULL;
@@ -83,14 +82,12 @@ static int raw_read(struct raw_setting *raw, struct settings *settings, int argc
     return 0;
 }
 
-static const char *raw_name(const struct raw_setting *raw)
-{
+static const char *raw_name(const struct raw_setting *raw) {
     return raw->from_flag ? raw->flag : raw->variable;
 }
 
 static bool number_read(const struct raw_setting *raw, long min, long max, long otherwise,
-                        int *number, char *error, size_t error_size)
-{
+                        int *number, char *error, size_t error_size) {
     *number = (int)otherwise;
     if (raw->value == NULL) {
         return true;
@@ -108,8 +105,7 @@ static bool number_read(const struct raw_setting *raw, long min, long max, long 
 }
 
 static bool text_copy(char *out, size_t size, const struct raw_setting *raw, const char *otherwise,
-                      char *error, size_t error_size)
-{
+                      char *error, size_t error_size) {
     const char *value = raw->value == NULL ? otherwise : raw->value;
     if (strlen(value) >= size) {
         snprintf(error, error_size, "%s is longer than %zu bytes", raw_name(raw), size - 1);
@@ -119,8 +115,7 @@ static bool text_copy(char *out, size_t size, const struct raw_setting *raw, con
     return true;
 }
 
-bool settings_address_valid(const char *address)
-{
+bool settings_address_valid(const char *address) {
     const char *colon = strrchr(address, ':');
     if (colon == NULL || colon == address || strlen(address) > RPC_ADDRESS_BYTES_MAX) {
         return false;
@@ -139,8 +134,7 @@ bool settings_address_valid(const char *address)
 
 /* Splits at commas into fixed slots; false = too many or too long. */
 static bool list_read(const char *text, char *items, size_t item_size, size_t items_max,
-                      size_t *count)
-{
+                      size_t *count) {
     *count = 0;
     while (text != NULL && *text != '\0') {
         text += strspn(text, ", ");
@@ -160,8 +154,7 @@ static bool list_read(const char *text, char *items, size_t item_size, size_t it
 }
 
 static bool join_read(struct settings *settings, const struct raw_setting *raw, char *error,
-                      size_t error_size)
-{
+                      size_t error_size) {
     if (!list_read(raw->value, &settings->join[0][0], sizeof(settings->join[0]), SETTINGS_JOIN_MAX,
                    &settings->join_count)) {
         snprintf(error, error_size, "%s has more than %d addresses or one longer than %d bytes",
@@ -179,8 +172,7 @@ static bool join_read(struct settings *settings, const struct raw_setting *raw, 
 }
 
 static bool token_read(struct settings *settings, const struct raw_setting *raw, char *error,
-                       size_t error_size)
-{
+                       size_t error_size) {
     if (raw->value == NULL) {
         return true;
     }
@@ -205,20 +197,19 @@ static bool token_read(struct settings *settings, const struct raw_setting *raw,
 }
 
 static bool key_read(struct settings *settings, const struct raw_setting *raw, char *error,
-                     size_t error_size)
-{
+                     size_t error_size) {
     int result = raw->value == NULL ? 0 : rpc_key_read(&settings->ring_key, raw->value);
     if (result != 0) {
-        snprintf(error, error_size, "%s: cannot use %s: %s; its first line must be a key of 16 to "
-                                    "64 bytes",
+        snprintf(error, error_size,
+                 "%s: cannot use %s: %s; its first line must be a key of 16 to "
+                 "64 bytes",
                  raw_name(raw), raw->value, strerror(-result));
     }
     return result == 0;
 }
 
 /* Loopback and Tailscale's 100.64.0.0/10 are private enough to go without secrets. */
-static bool host_is_private(const char *host)
-{
+static bool host_is_private(const char *host) {
     struct in_addr address;
     if (inet_pton(AF_INET, host, &address) != 1) {
         return strcmp(host, "localhost") == 0;
@@ -227,11 +218,11 @@ static bool host_is_private(const char *host)
     return ip >> 24 == 127 || ip >> 22 == (100u << 2 | 1u);
 }
 
-static bool ports_fit(const struct settings *settings, char *error, size_t error_size)
-{
+static bool ports_fit(const struct settings *settings, char *error, size_t error_size) {
     if (settings->port + settings->slots > 65535 || settings->rpc_port + settings->slots > 65535) {
-        snprintf(error, error_size, "PORT %d and RPC_PORT %d leave no room for %d nodes below 65536",
-                 settings->port, settings->rpc_port, settings->slots);
+        snprintf(error, error_size,
+                 "PORT %d and RPC_PORT %d leave no room for %d nodes below 65536", settings->port,
+                 settings->rpc_port, settings->slots);
         return false;
     }
     if (settings->rpc_port + 1 <= settings->port + settings->slots &&
@@ -244,8 +235,8 @@ static bool ports_fit(const struct settings *settings, char *error, size_t error
     return true;
 }
 
-int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_size)
-{
+int settings_read(struct settings *settings, int argc, char **argv, char *error,
+                  size_t error_size) {
     struct raw_setting raw[RAW_COUNT] = {
         [RAW_HOST] = {"--host", "HOST", NULL, false},
         [RAW_PORT] = {"--port", "PORT", NULL, false},

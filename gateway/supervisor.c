@@ -13,8 +13,7 @@
 enum { SUPERVISOR_ANSWER_BYTES_MAX = 64 * 1024, SUPERVISOR_TIMEOUT_S = 10 };
 
 /* A socket's name has 108 bytes at most; a long DATA_DIR is reached through its descriptor. */
-static int supervisor_connect(const char *folder)
-{
+static int supervisor_connect(const char *folder) {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     int size = snprintf(at.sun_path, sizeof(at.sun_path), "%s/supervisor.sock", folder);
     if (size < 0 || (size_t)size >= sizeof(at.sun_path)) {
@@ -36,8 +35,7 @@ static int supervisor_connect(const char *folder)
     return fd;
 }
 
-json_t *supervisor_ask(const struct app *app, json_t *command, char *error, size_t error_size)
-{
+json_t *supervisor_ask(const struct app *app, json_t *command, char *error, size_t error_size) {
     char answer[SUPERVISOR_ANSWER_BYTES_MAX];
     size_t size = 0;
     json_t *json = NULL;

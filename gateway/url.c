@@ -6,8 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-static int hex_digit(char c)
-{
+static int hex_digit(char c) {
     if (c >= '0' && c <= '9') {
         return c - '0';
     }
@@ -20,8 +19,7 @@ static int hex_digit(char c)
     return -1;
 }
 
-bool url_decode(struct buf *out, const char *text, size_t size, bool plus)
-{
+bool url_decode(struct buf *out, const char *text, size_t size, bool plus) {
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
         if (c == '+' && plus) {
@@ -42,8 +40,7 @@ bool url_decode(struct buf *out, const char *text, size_t size, bool plus)
     return true;
 }
 
-bool url_parameter(const char *query, const char *name, struct buf *out, bool *malformed)
-{
+bool url_parameter(const char *query, const char *name, struct buf *out, bool *malformed) {
     if (malformed != NULL) {
         *malformed = false;
     }
@@ -68,8 +65,7 @@ bool url_parameter(const char *query, const char *name, struct buf *out, bool *m
     return false;
 }
 
-bool url_parameter_text(const char *query, const char *name, char *out, size_t out_size)
-{
+bool url_parameter_text(const char *query, const char *name, char *out, size_t out_size) {
     struct buf value = {0};
     bool ok = url_parameter(query, name, &value, NULL) && value.size < out_size &&
               memchr(value.data, 0, value.size) == NULL;
@@ -82,8 +78,7 @@ bool url_parameter_text(const char *query, const char *name, char *out, size_t o
 
 bool url_parameter_number(const char *query, const char *name, unsigned long long min,
                           unsigned long long max, unsigned long long otherwise,
-                          unsigned long long *value)
-{
+                          unsigned long long *value) {
     struct buf text = {0};
     bool malformed = false;
     *value = otherwise;
@@ -105,8 +100,7 @@ bool url_parameter_number(const char *query, const char *name, unsigned long lon
 }
 
 /* The length of the name in "name:port" or "[v6]:port"; 0 = not well-formed. */
-static size_t host_name_size(const char *host)
-{
+static size_t host_name_size(const char *host) {
     size_t size = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
     if (size > strlen(host)) {
         return 0;
@@ -118,8 +112,7 @@ static size_t host_name_size(const char *host)
     return host[size] == '\0' ? size : 0;
 }
 
-bool url_host_allowed(const char *host, const char *const *names, size_t names_count)
-{
+bool url_host_allowed(const char *host, const char *const *names, size_t names_count) {
     size_t size = host_name_size(host);
     /* "name." is the same name, fully qualified. */
     if (size > 1 && host[size - 1] == '.') {
@@ -133,8 +126,7 @@ bool url_host_allowed(const char *host, const char *const *names, size_t names_c
     return false;
 }
 
-bool url_origin_is_host(const char *origin, const char *host)
-{
+bool url_origin_is_host(const char *origin, const char *host) {
     const char *rest = NULL;
     const char *port = NULL;
     if (strncasecmp(origin, "http://", 7) == 0) {

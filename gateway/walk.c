@@ -10,15 +10,13 @@
 
 enum { WALK_TIMEOUT_MS = 5000, WALK_PAUSE_MS = 100 };
 
-void walk_start(struct walk *walk, struct app *app, bool values)
-{
+void walk_start(struct walk *walk, struct app *app, bool values) {
     memset(walk, 0, sizeof(*walk));
     walk->app = app;
     walk->values = values;
 }
 
-bool walk_resume(struct walk *walk, const uint8_t *hash, const uint8_t *key, size_t key_size)
-{
+bool walk_resume(struct walk *walk, const uint8_t *hash, const uint8_t *key, size_t key_size) {
     struct view_parameters ring = ring_view_parameters(walk->app->view);
     if (!ring.known) {
         return false;
@@ -30,20 +28,17 @@ bool walk_resume(struct walk *walk, const uint8_t *hash, const uint8_t *key, siz
     return buf_append(&walk->cursor_key, key, key_size);
 }
 
-void walk_end(struct walk *walk)
-{
+void walk_end(struct walk *walk) {
     buf_free(&walk->cursor_key);
 }
 
-void walk_page_free(struct walk_page *page)
-{
+void walk_page_free(struct walk_page *page) {
     rpc_reply_free(&page->reply);
     memset(page, 0, sizeof(*page));
 }
 
 /* Whether the node leads this very range, in this epoch, now. */
-static bool leader_confirm(struct walk *walk, const struct view_led *led)
-{
+static bool leader_confirm(struct walk *walk, const struct view_led *led) {
     struct rpc_reply reply;
     Chord__V1__StatusRequest message = CHORD__V1__STATUS_REQUEST__INIT;
     rpc_client_call_wait(walk->app->client, led->address, RPC_ADMIN_STATUS, &message.base,
@@ -51,8 +46,8 @@ static bool leader_confirm(struct walk *walk, const struct view_led *led)
     const Chord__V1__StatusResponse *status =
         (const Chord__V1__StatusResponse *)(const void *)reply.response;
     bool leads = false;
-    for (size_t i = 0; reply.code == CHORD__V1__CODE__CODE_OK && status != NULL &&
-                       i < status->n_ranges && !leads;
+    for (size_t i = 0;
+         reply.code == CHORD__V1__CODE__CODE_OK && status != NULL && i < status->n_ranges && !leads;
          i++) {
         const Chord__V1__View *view = status->ranges[i]->view;
         struct ring_id lo;
@@ -70,8 +65,7 @@ static bool leader_confirm(struct walk *walk, const struct view_led *led)
 }
 
 /* The last id of the leader's range on this side of the ring's zero. */
-static struct ring_id segment_end(const struct walk *walk, const struct view_led *led, unsigned m)
-{
+static struct ring_id segment_end(const struct walk *walk, const struct view_led *led, unsigned m) {
     struct ring_id end = led->hi;
     if (id_compare(&end, &walk->next) < 0 || id_compare(&led->lo, &led->hi) == 0) {
         id_max(&end, m);
@@ -81,8 +75,7 @@ static struct ring_id segment_end(const struct walk *walk, const struct view_led
 
 /* Keeps the keys in [next, end]; sets where the walk goes on. */
 static void page_take(struct walk *walk, struct walk_page *page, const struct ring_id *end,
-                      unsigned m)
-{
+                      unsigned m) {
     const Chord__V1__ListKeysResponse *list =
         (const Chord__V1__ListKeysResponse *)(const void *)page->reply.response;
     size_t first = 0;
@@ -124,8 +117,7 @@ static void page_take(struct walk *walk, struct walk_page *page, const struct ri
 }
 
 static bool page_ask(struct walk *walk, uint32_t limit, struct walk_page *page,
-                     const struct view_led *led)
-{
+                     const struct view_led *led) {
     Chord__V1__ListKeysRequest message = CHORD__V1__LIST_KEYS_REQUEST__INIT;
     Chord__V1__Cursor after = CHORD__V1__CURSOR__INIT;
     if (walk->cursor_set) {
@@ -151,8 +143,7 @@ static bool page_ask(struct walk *walk, uint32_t limit, struct walk_page *page,
 }
 
 bool walk_next(struct walk *walk, uint32_t limit, struct walk_page *page, char *error,
-               size_t error_size)
-{
+               size_t error_size) {
     uint64_t end = clock_now_ms() + WALK_STUCK_MS;
     memset(page, 0, sizeof(*page));
     while (!atomic_load(&walk->app->stopping)) {

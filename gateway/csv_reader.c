@@ -1,10 +1,10 @@
 /*
- * The RFC 4180 reader and writer; see csv.h. One state machine over bytes. The raw bytes of the
- * current row are kept (bounded), so that a row whose quote never closes can be taken back to the
- * line after its first one. Parity of quotes makes that linear: a line that leaves a quote open
+ * The RFC 4180 reader and writer; see csv_reader.h. One state machine over bytes. The raw bytes of
+ * the current row are kept (bounded), so that a row whose quote never closes can be taken back to
+ * the line after its first one. Parity of quotes makes that linear: a line that leaves a quote open
  * when read afresh closes one when read inside a quote.
  */
-#include "csv.h"
+#include "csv_reader.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,8 +39,7 @@ struct csv_reader {
     size_t mark_size;
 };
 
-struct csv_reader *csv_reader_new(csv_row_fn *on_row, void *context)
-{
+struct csv_reader *csv_reader_new(csv_row_fn *on_row, void *context) {
     struct csv_reader *reader = calloc(1, sizeof(*reader));
     if (reader != NULL) {
         reader->on_row = on_row;
@@ -51,8 +50,7 @@ struct csv_reader *csv_reader_new(csv_row_fn *on_row, void *context)
     return reader;
 }
 
-void csv_reader_free(struct csv_reader *reader)
-{
+void csv_reader_free(struct csv_reader *reader) {
     if (reader != NULL) {
         buf_free(&reader->raw);
         buf_free(&reader->text);
@@ -61,14 +59,12 @@ void csv_reader_free(struct csv_reader *reader)
     }
 }
 
-bool csv_reader_failed(const struct csv_reader *reader)
-{
+bool csv_reader_failed(const struct csv_reader *reader) {
     return reader->no_memory;
 }
 
 /* The length of the well-formed sequence at data, 0 = none (Unicode, table 3-7). */
-static size_t utf8_sequence(const uint8_t *data, size_t size)
-{
+static size_t utf8_sequence(const uint8_t *data, size_t size) {
     uint8_t first = data[0];
     if (first < 0x80) {
         return first == 0 ? 0 : 1;
@@ -90,8 +86,7 @@ static size_t utf8_sequence(const uint8_t *data, size_t size)
     return length;
 }
 
-bool csv_text_is_valid(const uint8_t *data, size_t size)
-{
+bool csv_text_is_valid(const uint8_t *data, size_t size) {
     for (size_t at = 0; at < size;) {
         size_t length = utf8_sequence(data + at, size - at);
         if (length == 0) {
@@ -102,8 +97,7 @@ bool csv_text_is_valid(const uint8_t *data, size_t size)
     return true;
 }
 
-static void reader_row_reset(struct csv_reader *reader)
-{
+static void reader_row_reset(struct csv_reader *reader) {
     buf_clear(&reader->raw);
     buf_clear(&reader->text);
     reader->fields_count = 0;
@@ -113,8 +107,7 @@ static void reader_row_reset(struct csv_reader *reader)
 }
 
 static void reader_report(struct csv_reader *reader, const char *error,
-                          const struct csv_field *fields, size_t count)
-{
+                          const struct csv_field *fields, size_t count) {
     struct csv_row row = {
         .line = reader->row_line, .error = error, .fields = fields, .fields_count = count};
     if (!reader->on_row(reader->context, &row)) {
@@ -122,8 +115,7 @@ static void reader_report(struct csv_reader *reader, const char *error,
     }
 }
 
-static void reader_row_done(struct csv_reader *reader)
-{
+static void reader_row_done(struct csv_reader *reader) {
     if (reader->fields_count == 1 && reader->text.size == 0 && reader->raw.size <= 2 &&
         (reader->raw.size == 0 || reader->raw.data[0] != '"')) {
         return; /* nothing on the line */
@@ -141,8 +133,8 @@ static void reader_row_done(struct csv_reader *reader)
     }
     for (size_t i = 0; i < reader->fields_count; i++) {
         size_t end = i + 1 < reader->fields_count ? reader->starts[i + 1] : reader->text.size;
-        fields[i].data = reader->text.data == NULL ? (const uint8_t *)""
-                                                   : reader->text.data + reader->starts[i];
+        fields[i].data =
+            reader->text.data == NULL ? (const uint8_t *)"" : reader->text.data + reader->starts[i];
         fields[i].size = end - reader->starts[i];
     }
     reader_report(reader, NULL, fields, reader->fields_count);
@@ -150,8 +142,7 @@ static void reader_row_done(struct csv_reader *reader)
 }
 
 /* Reports the row as bad. One with a line break inside is taken back to its second line. */
-static void reader_row_bad(struct csv_reader *reader, const char *error)
-{
+static void reader_row_bad(struct csv_reader *reader, const char *error) {
     reader_report(reader, error, NULL, 0);
     const uint8_t *raw = reader->raw.data;
     size_t size = reader->raw.size;
@@ -174,8 +165,7 @@ static void reader_row_bad(struct csv_reader *reader, const char *error)
     reader_row_reset(reader);
 }
 
-static bool reader_field_end(struct csv_reader *reader)
-{
+static bool reader_field_end(struct csv_reader *reader) {
     if (reader->fields_count >= CSV_FIELDS_MAX) {
         return false;
     }
@@ -184,8 +174,7 @@ static bool reader_field_end(struct csv_reader *reader)
     return true;
 }
 
-static void reader_row_end(struct csv_reader *reader)
-{
+static void reader_row_end(struct csv_reader *reader) {
     if (reader_field_end(reader)) {
         reader_row_done(reader);
     } else {
@@ -196,8 +185,7 @@ static void reader_row_end(struct csv_reader *reader)
 }
 
 /* A comma, a line break, or the start of one, where the field may end. true = it was one. */
-static bool reader_separator(struct csv_reader *reader, uint8_t c)
-{
+static bool reader_separator(struct csv_reader *reader, uint8_t c) {
     if (c == ',') {
         reader->state = CSV_FIELD_START;
         if (!reader_field_end(reader)) {
@@ -216,15 +204,13 @@ static bool reader_separator(struct csv_reader *reader, uint8_t c)
     return false;
 }
 
-static void reader_text(struct csv_reader *reader, uint8_t c)
-{
+static void reader_text(struct csv_reader *reader, uint8_t c) {
     if (!buf_append(&reader->text, &c, 1)) {
         reader->no_memory = true;
     }
 }
 
-static void reader_skip(struct csv_reader *reader, uint8_t c)
-{
+static void reader_skip(struct csv_reader *reader, uint8_t c) {
     bool quoted = reader->state == CSV_SKIP_QUOTED;
     if (c == '\n') {
         reader->line++;
@@ -240,8 +226,7 @@ static void reader_skip(struct csv_reader *reader, uint8_t c)
     }
 }
 
-static void reader_field_start(struct csv_reader *reader, uint8_t c)
-{
+static void reader_field_start(struct csv_reader *reader, uint8_t c) {
     if (c == '"') {
         reader->state = CSV_QUOTED;
     } else if (!reader_separator(reader, c)) {
@@ -250,8 +235,7 @@ static void reader_field_start(struct csv_reader *reader, uint8_t c)
     }
 }
 
-static void reader_byte(struct csv_reader *reader, uint8_t c)
-{
+static void reader_byte(struct csv_reader *reader, uint8_t c) {
     if (reader->state >= CSV_SKIP_LINE) {
         reader_skip(reader, c);
         return;
@@ -311,13 +295,11 @@ static void reader_byte(struct csv_reader *reader, uint8_t c)
     }
 }
 
-static bool reader_going(const struct csv_reader *reader)
-{
+static bool reader_going(const struct csv_reader *reader) {
     return !reader->ended && !reader->no_memory;
 }
 
-static void reader_replay(struct csv_reader *reader)
-{
+static void reader_replay(struct csv_reader *reader) {
     while (reader_going(reader) && reader->replay_at < reader->replay.size) {
         uint8_t c = reader->replay.data[reader->replay_at++];
         reader_byte(reader, c);
@@ -329,8 +311,7 @@ static void reader_replay(struct csv_reader *reader)
 }
 
 /* Plain text inside a field goes by runs, not bytes. Returns how many bytes it took. */
-static size_t reader_run(struct csv_reader *reader, const uint8_t *data, size_t size)
-{
+static size_t reader_run(struct csv_reader *reader, const uint8_t *data, size_t size) {
     if (reader->state != CSV_UNQUOTED && reader->state != CSV_QUOTED) {
         return 0;
     }
@@ -348,8 +329,7 @@ static size_t reader_run(struct csv_reader *reader, const uint8_t *data, size_t 
     return run;
 }
 
-static void reader_input(struct csv_reader *reader, const uint8_t *data, size_t size)
-{
+static void reader_input(struct csv_reader *reader, const uint8_t *data, size_t size) {
     for (size_t i = 0; i < size && reader_going(reader); i++) {
         i += reader_run(reader, data + i, size - i);
         if (i >= size || reader->no_memory) {
@@ -362,8 +342,7 @@ static void reader_input(struct csv_reader *reader, const uint8_t *data, size_t 
     }
 }
 
-static void reader_mark_flush(struct csv_reader *reader)
-{
+static void reader_mark_flush(struct csv_reader *reader) {
     static const uint8_t mark[3] = {0xef, 0xbb, 0xbf};
     if (reader->mark_size != 3 || memcmp(reader->mark, mark, 3) != 0) {
         reader_input(reader, reader->mark, reader->mark_size);
@@ -371,8 +350,7 @@ static void reader_mark_flush(struct csv_reader *reader)
     reader->mark_size = 0;
 }
 
-bool csv_reader_feed(struct csv_reader *reader, const void *data, size_t size)
-{
+bool csv_reader_feed(struct csv_reader *reader, const void *data, size_t size) {
     const uint8_t *bytes = data;
     while (size > 0 && reader->bytes < 3) {
         reader->mark[reader->mark_size++] = *bytes++;
@@ -387,8 +365,7 @@ bool csv_reader_feed(struct csv_reader *reader, const void *data, size_t size)
     return reader_going(reader);
 }
 
-bool csv_reader_finish(struct csv_reader *reader)
-{
+bool csv_reader_finish(struct csv_reader *reader) {
     if (reader->mark_size > 0) {
         reader_mark_flush(reader);
     }
@@ -421,8 +398,7 @@ bool csv_reader_finish(struct csv_reader *reader)
     return reader_going(reader);
 }
 
-bool csv_write_field(struct buf *out, const void *data, size_t size)
-{
+bool csv_write_field(struct buf *out, const void *data, size_t size) {
     const uint8_t *bytes = data;
     bool quotes = false;
     for (size_t i = 0; i < size && !quotes; i++) {

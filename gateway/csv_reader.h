@@ -5,10 +5,11 @@
  * Accepted: fields in quotes with commas, line breaks and doubled quotes inside; CRLF or LF; a
  * UTF-8 byte order mark; a last line without a line break. Lines with nothing in them are skipped.
  * A bad row is reported with the line it starts on, and reading goes on: after the next line break,
- * or, when a quote was opened and never properly closed, on the line after the one it was opened on.
+ * or, when a quote was opened and never properly closed, on the line after the one it was opened
+ * on.
  */
-#ifndef GATEWAY_CSV_H
-#define GATEWAY_CSV_H
+#ifndef GATEWAY_CSV_READER_H
+#define GATEWAY_CSV_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>

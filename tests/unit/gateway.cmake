@@ -1,0 +1,10 @@
+# Tests of the gateway's own readers; included by tests/CMakeLists.txt.
+find_library(CMOCKA_LIBRARY cmocka REQUIRED)
+find_library(CSV_LIBRARY csv REQUIRED)
+foreach(name IN ITEMS test_csv test_gateway_text)
+  add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
+  target_link_libraries(${name} PRIVATE chord_warnings chord_gateway_core ${CMOCKA_LIBRARY})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 120)
+endforeach()
+target_link_libraries(test_csv PRIVATE ${CSV_LIBRARY})
