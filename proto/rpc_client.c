@@ -87,7 +87,11 @@ static void reply_from_envelope(struct rpc_reply *reply, const struct rpc_pendin
         reply_unreadable(reply, pending, "it has another request_id");
         return;
     }
-    *reply = (struct rpc_reply){.code = envelope->code, .retry_after_ms = envelope->retry_after_ms};
+    /* A code that a newer peer invented means nothing here. */
+    Chord__V1__Code code = (unsigned)envelope->code > CHORD__V1__CODE__CODE_UNAUTHENTICATED
+                               ? CHORD__V1__CODE__CODE_UNKNOWN
+                               : envelope->code;
+    *reply = (struct rpc_reply){.code = code, .retry_after_ms = envelope->retry_after_ms};
     snprintf(reply->message, sizeof reply->message, "%s", envelope->message);
     if (envelope->code != CHORD__V1__CODE__CODE_OK && envelope->payload.len == 0) {
         return;
@@ -327,6 +331,7 @@ void rpc_client_call_wait(struct rpc_client *client, const char *address, enum r
 
 int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *options) {
     *out = NULL;
+    rpc_nng_fix_init();
     struct rpc_client *client = calloc(1, sizeof *client);
     if (client == NULL) {
         return -ENOMEM;

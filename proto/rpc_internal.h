@@ -67,6 +67,11 @@ int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
                                const Chord__V1__RpcResponse *envelope,
                                const ProtobufCMessage *payload);
 
+/* ---- rpc_nng_fix.c ---- */
+
+/* Makes sure that the work-around is linked in. Called before the first socket. */
+void rpc_nng_fix_init(void);
+
 /* ---- shared small things (rpc_envelope.c) ---- */
 
 uint64_t rpc_now_us(void);             /* CLOCK_MONOTONIC */

@@ -10,57 +10,17 @@
 #include <errno.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc_internal.h"
+#include "rpc_server.h"
 
 enum {
     CONTEXTS_FIRST = 16,
     CONTEXTS_STEP = 16,
     CONTEXTS_FREE_MIN = 8, /* below this many waiting receives, more are made */
     CONTEXTS_RESERVE = 64, /* beyond data_calls_max: what maintenance always has */
-};
-
-struct rpc_call {
-    struct rpc_server *server;
-    struct rpc_call *next; /* all calls of the server */
-    nng_ctx ctx;
-    nng_aio *aio;
-    bool open;    /* between the handler and the reply */
-    bool sending; /* the aio sends, else it receives */
-    bool data;    /* counted as data */
-    enum rpc_method method;
-    uint64_t received_us;
-    uint32_t timeout_ms;
-    size_t message_bytes;
-    uint8_t request_id[RPC_REQUEST_ID_BYTES_MAX];
-    size_t request_id_bytes;
-    struct rpc_arena *arena; /* what the request message lives in */
-};
-
-struct rpc_server {
-    pthread_mutex_t lock;
-    nng_socket socket;
-    struct rpc_mac *mac;
-    ProtobufCService **services;
-    size_t services_count;
-    size_t data_calls_max;
-    struct rpc_call *calls;
-    size_t calls_count;
-    size_t calls_max;
-    size_t receiving; /* contexts that wait for a request */
-    size_t data_open;
-    size_t data_bytes_open;
-    bool closing;     /* nothing starts any more */
-    bool closed;      /* calls that are still open are lingering */
-    size_t lingering; /* how many */
-    atomic_uint_fast64_t requests_total;
-    atomic_uint_fast64_t refused_total;
-    atomic_int connections;
 };
 
 /* Calls that outlived their server and were not replied to yet. */
@@ -201,157 +161,7 @@ out:
     rpc_arena_free(arena);
 }
 
-static void call_reply_error(struct rpc_call *call, Chord__V1__Code code, const char *text) {
-    rpc_call_reply(call, code, text, 0, NULL);
-}
-
-/* ---- requests ---- */
-
-/* What protobuf-c calls when a handler answers through its closure instead of rpc_call_reply. */
-static void call_closure(const ProtobufCMessage *message, void *closure_data) {
-    struct rpc_call *call = closure_data;
-    if (message == NULL) {
-        call_reply_error(call, CHORD__V1__CODE__CODE_INTERNAL, "the handler gave no answer");
-    } else {
-        rpc_call_reply(call, CHORD__V1__CODE__CODE_OK, NULL, 0, message);
-    }
-}
-
-/* The service that serves the method, or NULL. A handler left NULL counts as none. */
-static ProtobufCService *server_service(const struct rpc_server *server, enum rpc_method method) {
-    const ProtobufCServiceDescriptor *descriptor = rpc_method_service(method);
-    for (size_t i = 0; i < server->services_count; i++) {
-        ProtobufCService *service = server->services[i];
-        if (service->descriptor == descriptor) {
-            typedef void (*handler_fn)(void);
-            const handler_fn *handlers = (const handler_fn *)(service + 1);
-            return handlers[rpc_method_index(method)] == NULL ? NULL : service;
-        }
-    }
-    return NULL;
-}
-
-/* Everything about the envelope that is not the payload. True: goes on. */
-static bool call_check(struct rpc_call *call, const Chord__V1__RpcRequest *envelope) {
-    struct rpc_server *server = call->server;
-    char text[RPC_MESSAGE_TEXT_MAX + 1];
-    ProtobufCBinaryData id = envelope->request_id;
-    if (id.len < 1 || id.len > RPC_REQUEST_ID_BYTES_MAX) {
-        snprintf(text, sizeof text, "request_id has %zu bytes; give 1 to %d", id.len,
-                 RPC_REQUEST_ID_BYTES_MAX);
-        call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
-        return false;
-    }
-    memcpy(call->request_id, id.data, id.len);
-    call->request_id_bytes = id.len;
-    uint8_t expected[RPC_MAC_BYTES];
-    if (server->mac != NULL &&
-        (!rpc_mac_request(server->mac, envelope, envelope->payload, expected) ||
-         !rpc_mac_equal(expected, envelope->mac))) {
-        call_reply_error(call, CHORD__V1__CODE__CODE_UNAUTHENTICATED,
-                         envelope->mac.len == 0
-                             ? "this ring has a key and the request has no mac; give the ring key"
-                             : "the mac is wrong; use the key of this ring");
-        return false;
-    }
-    if (envelope->protocol_version != RPC_PROTOCOL_VERSION) {
-        snprintf(text, sizeof text, "protocol version %u is not spoken here; use %d",
-                 envelope->protocol_version, RPC_PROTOCOL_VERSION);
-        call_reply_error(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, text);
-        return false;
-    }
-    if (!rpc_method_find(envelope->method, &call->method)) {
-        snprintf(text, sizeof text, "there is no method \"%.100s\" here", envelope->method);
-        call_reply_error(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, text);
-        return false;
-    }
-    call->timeout_ms = envelope->timeout_ms == 0                   ? RPC_TIMEOUT_MS_DEFAULT
-                       : envelope->timeout_ms > RPC_TIMEOUT_MS_MAX ? RPC_TIMEOUT_MS_MAX
-                                                                   : envelope->timeout_ms;
-    return true;
-}
-
-/* Data beyond the channel's size is refused here, so that it costs nothing but this answer. */
-static bool call_admit(struct rpc_call *call) {
-    struct rpc_server *server = call->server;
-    if (!rpc_method_is_data(call->method)) {
-        return true;
-    }
-    pthread_mutex_lock(&server->lock);
-    bool admitted = server->data_open < server->data_calls_max &&
-                    call->message_bytes <= RPC_DATA_BYTES_MAX - server->data_bytes_open;
-    if (admitted) {
-        server->data_open++;
-        server->data_bytes_open += call->message_bytes;
-        call->data = true;
-    }
-    pthread_mutex_unlock(&server->lock);
-    if (!admitted) {
-        atomic_fetch_add(&server->refused_total, 1);
-        rpc_call_reply(call, CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED,
-                       "this node has as many data requests open as its channel size allows",
-                       RPC_REFUSED_RETRY_MS, NULL);
-    }
-    return admitted;
-}
-
-static void call_invoke(struct rpc_call *call, const Chord__V1__RpcRequest *envelope) {
-    char text[RPC_MESSAGE_TEXT_MAX + 1];
-    ProtobufCService *service = server_service(call->server, call->method);
-    if (service == NULL) {
-        snprintf(text, sizeof text, "%s is not served here", rpc_method_name(call->method));
-        call_reply_error(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, text);
-        return;
-    }
-    if (!call_admit(call)) {
-        return;
-    }
-    const ProtobufCMessageDescriptor *type = rpc_method_request(call->method);
-    bool exhausted;
-    ProtobufCMessage *request = rpc_arena_unpack(&call->arena, &exhausted, type,
-                                                 envelope->payload.data, envelope->payload.len);
-    if (request == NULL) {
-        snprintf(text, sizeof text,
-                 exhausted ? "the %s needs more than %d bytes of memory; send less at a time"
-                           : "the payload is not a %s",
-                 type->name, RPC_ARENA_BYTES_MAX);
-        call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
-        return;
-    }
-    service->invoke(service, rpc_method_index(call->method), request, call_closure, call);
-}
-
-/* Answers every message, whatever is in it. */
-static void call_serve(struct rpc_call *call, nng_msg *msg) {
-    char text[RPC_MESSAGE_TEXT_MAX + 1];
-    call->request_id_bytes = 0;
-    call->timeout_ms = RPC_TIMEOUT_MS_DEFAULT;
-    call->received_us = rpc_now_us();
-    call->message_bytes = nng_msg_len(msg);
-    atomic_fetch_add(&call->server->requests_total, 1);
-    if (call->message_bytes > RPC_MESSAGE_BYTES_MAX) {
-        snprintf(text, sizeof text, "the message has %zu bytes; at most %d are allowed",
-                 call->message_bytes, RPC_MESSAGE_BYTES_MAX);
-        nng_msg_free(msg);
-        call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
-        return;
-    }
-    struct rpc_arena *arena = NULL;
-    bool exhausted;
-    Chord__V1__RpcRequest *envelope = (Chord__V1__RpcRequest *)rpc_arena_unpack(
-        &arena, &exhausted, &chord__v1__rpc_request__descriptor, nng_msg_body(msg),
-        nng_msg_len(msg));
-    nng_msg_free(msg);
-    if (envelope == NULL) {
-        call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
-                         "the message is not a chord.v1.RpcRequest");
-        return;
-    }
-    if (call_check(call, envelope)) {
-        call_invoke(call, envelope);
-    }
-    rpc_arena_free(arena);
-}
+/* ---- events ---- */
 
 /* A receive or a send has ended. */
 static void call_event(void *context) {
@@ -386,21 +196,8 @@ static void call_event(void *context) {
     } else if (rv != 0) {
         call_receive(call);
     } else {
-        call_serve(call, msg);
+        rpc_call_dispatch(call, msg);
     }
-}
-
-enum rpc_method rpc_call_method(const struct rpc_call *call) {
-    return call->method;
-}
-
-uint32_t rpc_call_remaining_ms(const struct rpc_call *call) {
-    uint64_t passed_ms = (rpc_now_us() - call->received_us) / 1000;
-    return passed_ms >= call->timeout_ms ? 0 : call->timeout_ms - (uint32_t)passed_ms;
-}
-
-bool rpc_call_expired(const struct rpc_call *call) {
-    return rpc_call_remaining_ms(call) == 0;
 }
 
 /* ---- the server ---- */
@@ -439,6 +236,7 @@ static int server_listen(struct rpc_server *server, const char *url) {
 int rpc_server_open(struct rpc_server **out, const struct rpc_server_options *options) {
     *out = NULL;
     char url[RPC_URL_BYTES];
+    rpc_nng_fix_init();
     if (!rpc_address_url(url, options->address)) {
         return -EINVAL;
     }
