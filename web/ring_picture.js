@@ -14,6 +14,10 @@ const RADIUS = 158;
 const LABEL_RADIUS = 190;
 const COLOURS = 8;
 const LABELS_LIMIT = 24;
+/** From here on labels are short. */
+const LONG_LABELS_LIMIT = 12;
+/** Neighbours closer than this (in units of the picture) have no room for an arrow. */
+const ARROW_ROOM = 30;
 
 /** Fingers of the selected node: {address, fingers}. */
 const chosen_fingers = signal(null);
@@ -23,10 +27,19 @@ const placed = computed(() => {
   const view = ring.value;
   if (!view) return [];
   const colours = new Map(view.nodes.map((node) => node.address).sort().map((address, index) => [address, index % COLOURS]));
-  return view.nodes.filter((node) => /^[0-9a-f]+$/.test(node.id ?? ""))
+  const places = view.nodes.filter((node) => /^[0-9a-f]+$/.test(node.id ?? ""))
     .map((node) => ({ node, at: ring_fraction(node.id, view.m), colour: colours.get(node.address) }))
     .sort((a, b) => a.at - b.at);
+  return places.map((place, index) => ({ ...place, room: room_of(places, index) }));
 });
+
+/** Half the way to the nearest neighbour, in units of the picture: so much may be drawn and clicked there. */
+function room_of(places, index) {
+  const gap = (a, b) => (b.at - a.at + 1) % 1 || 1;
+  const count = places.length;
+  const nearest = Math.min(gap(places[(index + count - 1) % count], places[index]), gap(places[index], places[(index + 1) % count]));
+  return Math.PI * RADIUS * nearest;
+}
 
 const place_of = (name) => placed.value.find(({ node }) => node.address === name || node.id === name);
 
@@ -42,6 +55,8 @@ function Owned({ place }) {
 function Successor({ place }) {
   const target = place.node.state === "member" && place_of(place.node.successors[0]);
   if (!target || target === place) return null;
+  const apart = Math.abs(place.at - target.at);
+  if (2 * Math.PI * RADIUS * Math.min(apart, 1 - apart) < ARROW_ROOM) return null;
   return html`<path class="successor" d=${chord_path(place.at, target.at, RADIUS, CENTRE, 0.8)} marker-end="url(#arrow)" />`;
 }
 
@@ -89,14 +104,15 @@ function LookupPath() {
 }
 
 /** One shape for each state: disc, triangle, diamond, square; hollow when it is not in the ring. */
-function Shape({ state, x, y }) {
-  const polygon = (points) => html`<polygon class="shape" points=${points.map(([dx, dy]) => `${x + dx},${y + dy}`).join(" ")} />`;
+function Shape({ state, x, y, scale }) {
+  const polygon = (points) => html`<polygon class="shape" points=${points.map(([dx, dy]) => `${x + dx * scale},${y + dy * scale}`).join(" ")} />`;
+  const arm = 4 * scale;
   if (state === "joining") return polygon([[0, -12], [11, 8], [-11, 8]]);
   if (state === "leaving") return polygon([[0, -12], [12, 0], [0, 12], [-12, 0]]);
   if (state === "left") return polygon([[-8, -8], [8, -8], [8, 8], [-8, 8]]);
-  if (state === "down") return html`<circle class="shape" cx=${x} cy=${y} r="9" />
-    <path class="cross" d=${`M ${x - 4} ${y - 4} L ${x + 4} ${y + 4} M ${x + 4} ${y - 4} L ${x - 4} ${y + 4}`} />`;
-  return html`<circle class="shape" cx=${x} cy=${y} r="10" />`;
+  if (state === "down") return html`<circle class="shape" cx=${x} cy=${y} r=${9 * scale} />
+    <path class="cross" d=${`M ${x - arm} ${y - arm} L ${x + arm} ${y + arm} M ${x + arm} ${y - arm} L ${x - arm} ${y + arm}`} />`;
+  return html`<circle class="shape" cx=${x} cy=${y} r=${10 * scale} />`;
 }
 
 function Label({ place, at }) {
@@ -105,17 +121,19 @@ function Label({ place, at }) {
   const to = ring_point(at, LABEL_RADIUS - 4, CENTRE);
   const { x, y } = ring_point(at, LABEL_RADIUS, CENTRE);
   const anchor = Math.abs(x - CENTRE) < 30 ? "middle" : x > CENTRE ? "start" : "end";
-  const port = node.address.split(":").pop();
+  const short = placed.value.length > LONG_LABELS_LIMIT;
+  const note = node.state !== "member" ? node_state(node.state).word : short ? "" : `:${node.address.split(":").pop()}`;
   return html`<g class=${`label ${state_class(node.state)}`}><line class="leader" x1=${from.x} y1=${from.y} x2=${to.x} y2=${to.y} />
     <text x=${x} y=${y + (anchor === "middle" ? (y > CENTRE ? 12 : -6) : 4)} text-anchor=${anchor}>
-      <tspan class="label-id">${format_id(node.id)}</tspan>
-      <tspan class="label-note" dx="4">${node.state === "member" ? `:${port}` : node_state(node.state).word}</tspan>
+      <tspan class="label-id">${short && node.id.length > 6 ? `${node.id.slice(0, 5)}…` : format_id(node.id)}</tspan>
+      <tspan class="label-note" dx="4">${note}</tspan>
     </text></g>`;
 }
 
 function Node({ place, tab }) {
-  const { node, colour } = place;
+  const { node, colour, room } = place;
   const { x, y } = ring_point(place.at, RADIUS, CENTRE);
+  const scale = Math.min(1, Math.max(0.35, room / 10));
   const pick = () => { selected.value = selected.value === node.address ? null : node.address; };
   const on_key = (event) => {
     if (event.key === "Enter" || event.key === " ") pick();
@@ -125,8 +143,8 @@ function Node({ place, tab }) {
   return html`<g class=${`node c${colour} ${state_class(node.state)} ${selected.value === node.address ? "is-selected" : ""}`}
     role="button" tabindex=${tab} aria-pressed=${selected.value === node.address} data-testid=${`ring-node-${node.address}`} data-state=${node.state}
     aria-label=${`node ${node.id}, ${node.address}, ${node_state(node.state).word}, ${format_count(node.keys)} keys`} onClick=${pick} onKeyDown=${on_key}>
-    <circle class="hit" cx=${x} cy=${y} r="18" />
-    <${Shape} state=${node.state} x=${x} y=${y} />
+    <circle class="hit" cx=${x} cy=${y} r=${Math.min(18, Math.max(10 * scale, room))} />
+    <${Shape} state=${node.state} x=${x} y=${y} scale=${scale} />
     <title>${`${node.id} at ${node.address}: ${node_state(node.state).word}, ${format_count(node.keys)} keys`}</title>
   </g>`;
 }
