@@ -29,6 +29,19 @@ const api = async (path, options) => fetch(`${base}/api/v1${path}`, options);
 const get_ring = async () => (await api("/ring")).json();
 const members_of = (ring) => ring.nodes.filter((node) => node.state === "member");
 
+/** The mock needs a block of ports in a row: MOCK_PORT, or the first free block of a few tries. */
+async function start_mock_somewhere() {
+  const { start_mock } = await import("./mock_gateway.mjs");
+  if (process.env.MOCK_PORT) return start_mock({ port: Number(process.env.MOCK_PORT) });
+  for (let tries = 20; ; tries--) {
+    try {
+      return await start_mock({ port: 20000 + 10 * Math.floor(Math.random() * 1000) });
+    } catch (error) {
+      if (error.code !== "EADDRINUSE" || tries === 0) throw error;
+    }
+  }
+}
+
 // Whatever hangs, the run ends; the timer alone keeps nothing alive.
 setTimeout(() => {
   console.error(`the page tests did not end within ${RUN_LIMIT_MS / 1000} s`);
@@ -37,8 +50,7 @@ setTimeout(() => {
 
 before(async () => {
   if (process.env.CHORD_MOCK) {
-    const { start_mock } = await import("./mock_gateway.mjs");
-    mock = await start_mock({ port: Number(process.env.MOCK_PORT ?? 18150) });
+    mock = await start_mock_somewhere();
     base = mock.url;
   }
   assert.ok(base, "say which ring dashboard to test: BASE_URL=http://127.0.0.1:3000, or CHORD_MOCK=1");
