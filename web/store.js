@@ -36,9 +36,14 @@ export function find_node(address) {
   return ring.value?.nodes.find((node) => node.address === address) ?? null;
 }
 
+/** The last line read of each node's log. @type {Map<string, number>} */
+const log_after = new Map();
+
 /** Fills in what an answer left out, so that no component has to ask. */
 function take_ring(body) {
   if (!body || !Array.isArray(body.nodes)) return;
+  // A node that starts again counts its lines from 1.
+  for (const node of body.nodes) if (node.state === "down") log_after.delete(node.address);
   batch(() => {
     ring.value = { m: 6, n: 3, replicas: 3, warning: "", state: "forming", state_reason: "", ...body,
       nodes: body.nodes.map((node) => ({ ...node, successors: node.successors ?? [] })) };
@@ -73,7 +78,6 @@ function add_lines(lines) {
 }
 
 /** The latest lines of every node that answers: what the stream told before this page was opened. */
-const log_after = new Map();
 export async function fetch_logs(addresses) {
   await Promise.all(addresses.slice(0, LOG_NODES_LIMIT).map(async (address) => {
     try {
