@@ -5,6 +5,5 @@ foreach(name IN ITEMS test_rpc test_rpc_hostile)
   target_link_libraries(${name} PRIVATE chord_warnings chord_proto ${CMOCKA_LIBRARY})
   add_test(NAME ${name} COMMAND ${name})
   # They share the ports 17000..17099.
-  set_tests_properties(${name} PROPERTIES TIMEOUT 120 RESOURCE_LOCK rpc_ports
-    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_LIST_DIR}/../tsan.supp")
+  set_tests_properties(${name} PROPERTIES TIMEOUT 120 RESOURCE_LOCK rpc_ports)
 endforeach()
