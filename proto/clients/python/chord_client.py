@@ -1,0 +1,450 @@
+#!/usr/bin/env python3
+"""A client of a Chord ring: python3-protobuf and the standard library, nothing else.
+
+It shows all that a client in another language has to do: SP framing over a TCP socket (class
+SpConnection), one envelope (ChordClient.call), the retries that are safe. proto/README.md describes
+the same in words.
+
+    python3 chord_client.py 127.0.0.1:4001 put KEY VALUE
+    python3 chord_client.py 127.0.0.1:4001 get KEY
+    python3 chord_client.py 127.0.0.1:4001 lookup KEY
+
+Exit codes: 0 done, 1 no such key, 2 bad arguments, 3 the ring did not answer or refused.
+"""
+
+import argparse
+import hashlib
+import hmac
+import importlib
+import os
+import pathlib
+import random
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from types import SimpleNamespace
+
+PROTOCOL_VERSION = 1
+MESSAGE_BYTES_MAX = 1024 * 1024 + 64 * 1024
+RECEIVE_BYTES_MAX = 2 * 1024 * 1024
+# What another attempt, perhaps at another node, may mend.
+RETRIED_CODES = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED")
+PROTO_ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROTO_NAMES = ("common", "envelope", "ring", "replica", "kv", "admin", "meta")
+
+
+# ---- the generated messages ----
+
+
+def _generate(target):
+    protoc = shutil.which("protoc")
+    if protoc is None:
+        raise RuntimeError("protoc is missing: apt-get install protobuf-compiler")
+    names = [f"chord/v1/{name}.proto" for name in PROTO_NAMES]
+    subprocess.run([protoc, "-I", str(PROTO_ROOT), f"--python_out={target}", *names], check=True)
+
+
+def _cached_messages():
+    """A folder with the generated modules of exactly these .proto files; made when missing."""
+    contract = hashlib.sha256()
+    for name in PROTO_NAMES:
+        contract.update((PROTO_ROOT / "chord" / "v1" / f"{name}.proto").read_bytes())
+    base = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    try:
+        base = base / "chord-dht"
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        base = pathlib.Path(tempfile.mkdtemp(prefix="chord-dht-"))
+    folder = base / f"pb2-{contract.hexdigest()[:16]}"
+    if not folder.is_dir():
+        # Into a folder of its own first: another process may do the same at the same time.
+        fresh = pathlib.Path(tempfile.mkdtemp(dir=base))
+        _generate(fresh)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            shutil.rmtree(fresh)
+    return folder
+
+
+def load_messages(build_dir=None):
+    """The generated modules as a namespace: .envelope, .kv, .ring, .admin, .meta, ...
+
+    build_dir (or the environment's CHORD_PB2) holds chord/v1/*_pb2.py, made by
+    `protoc --python_out`. Without it they are generated into the user's cache folder.
+    """
+    folder = build_dir or os.environ.get("CHORD_PB2") or _cached_messages()
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    modules = {n: importlib.import_module(f"chord.v1.{n}_pb2") for n in PROTO_NAMES}
+    return SimpleNamespace(**modules)
+
+
+# ---- errors ----
+
+
+class ChordError(Exception):
+    """The ring's own answer, or the reason why there is none."""
+
+    def __init__(self, code, message, retry_after_ms=0, outcome_unknown=False):
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+        self.message = message
+        self.retry_after_ms = retry_after_ms
+        self.outcome_unknown = outcome_unknown  # a write may have taken effect, or still may
+
+
+# ---- SP request/reply over TCP ----
+
+
+class SpConnection:
+    """One connection to a REP socket. Not for several threads at once."""
+
+    def __init__(self, address, timeout):
+        host, _, port = address.rpartition(":")
+        self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._next_id = random.getrandbits(31)
+        self._socket.sendall(b"\0SP\0" + struct.pack(">HH", 0x30, 0))
+        if self._receive(8) != b"\0SP\0" + struct.pack(">HH", 0x31, 0):
+            raise ConnectionError(f"{address} does not speak SP request/reply")
+
+    def close(self):
+        self._socket.close()
+
+    def _receive(self, count):
+        data = bytearray(count)
+        view = memoryview(data)
+        while view:
+            got = self._socket.recv_into(view)
+            if got == 0:
+                raise ConnectionError("the node closed the connection")
+            view = view[got:]
+        return bytes(data)
+
+    def call(self, body, deadline):
+        """Sends one request and returns the body of its answer."""
+        self._next_id = (self._next_id + 1) & 0x7FFFFFFF
+        sp_id = 0x80000000 | self._next_id
+        self._until(deadline)
+        self._socket.sendall(struct.pack(">QI", len(body) + 4, sp_id) + body)
+        while True:
+            self._until(deadline)
+            (length,) = struct.unpack(">Q", self._receive(8))
+            if not 4 <= length <= RECEIVE_BYTES_MAX:
+                raise ConnectionError(f"the node announced a message of {length} bytes")
+            message = self._receive(length)
+            if struct.unpack(">I", message[:4])[0] == sp_id:
+                return message[4:]  # any other is the late answer to an earlier request
+
+    def _until(self, deadline):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("no answer in time")
+        self._socket.settimeout(left)
+
+
+# ---- the client ----
+
+
+def _mac(key, *fields):
+    """HMAC-SHA-256 over fields: numbers as 4 bytes, texts and bytes with their length before."""
+    digest = hmac.new(key, digestmod=hashlib.sha256)
+    for field in fields:
+        if isinstance(field, int):
+            digest.update(struct.pack(">I", field))
+        else:
+            data = field.encode() if isinstance(field, str) else field
+            digest.update(struct.pack(">I", len(data)))
+            digest.update(data)
+    return digest.digest()
+
+
+class ChordClient:
+    """Talks to any of the addresses; goes on to the next when one does not answer.
+
+    Calls are tried again until the timeout. A write keeps its op_id and counts its attempts, so
+    that the ring can recognise it; when it fails after an attempt that got no answer, the
+    ChordError has outcome_unknown set. Not for several threads at once: give each its own.
+    """
+
+    def __init__(self, *addresses, timeout=5.0, key=b"", build_dir=None):
+        if not addresses:
+            raise ValueError("give at least one address, host:port")
+        self._addresses = list(addresses)
+        self._timeout = timeout
+        self._key = key
+        self._connections = {}
+        self.messages = load_messages(build_dir)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    # -- what people want --
+
+    def get(self, key, stale=False):
+        """The value as bytes, or None."""
+        kv = self.messages.kv
+        request = kv.GetRequest(key=_bytes(key))
+        if stale:
+            request.consistency = kv.CONSISTENCY_STALE
+        result = self._single("KvService/Get", request, kv.GetResponse)
+        return None if result is None else result.value
+
+    def put(self, key, value, expires_at_ms=0):
+        """True when the key had a value before."""
+        kv = self.messages.kv
+        operation = self._operation(kv.OPERATION_KIND_PUT, key, value, expires_at_ms)
+        request = kv.PutRequest(operation=operation)
+        return self._single("KvService/Put", request, kv.PutResponse).existed
+
+    def delete(self, key):
+        """True when the key had a value before."""
+        kv = self.messages.kv
+        request = kv.DeleteRequest(operation=self._operation(kv.OPERATION_KIND_DELETE, key))
+        result = self._single("KvService/Delete", request, kv.DeleteResponse)
+        return result is not None and result.existed
+
+    def batch(self, operations):
+        """operations: ("get", key), ("put", key, value), ("delete", key). Returns the
+        OperationResult messages in the same order; look at each one's code."""
+        kv = self.messages.kv
+        kinds = {
+            "get": kv.OPERATION_KIND_GET,
+            "put": kv.OPERATION_KIND_PUT,
+            "delete": kv.OPERATION_KIND_DELETE,
+        }
+        request = kv.BatchRequest()
+        for kind, *arguments in operations:
+            request.operations.append(self._operation(kinds[kind], *arguments))
+        return list(self.call("KvService/Batch", request, kv.BatchResponse).results)
+
+    def lookup(self, key):
+        """A LookupResponse: key_id, owner, hops."""
+        kv = self.messages.kv
+        return self.call("KvService/Lookup", kv.LookupRequest(key=_bytes(key)), kv.LookupResponse)
+
+    def status(self, address=None):
+        """The StatusResponse of one node (the first that answers, when none is named)."""
+        admin = self.messages.admin
+        request = admin.StatusRequest()
+        return self.call("AdminService/Status", request, admin.StatusResponse, address)
+
+    # -- one call --
+
+    def call(self, method, request, response_type, address=None, check=None):
+        """Any method of the contract: call("RingService/Ping", ring.PingRequest(), ...).
+
+        check(response) may raise a ChordError for what the response itself reports.
+        """
+        deadline = time.monotonic() + self._timeout
+        pause = 0.02
+        unknown = False
+        while True:
+            target = address or self._addresses[0]
+            try:
+                response = self._attempt(target, method, request, response_type, deadline)
+                if check is not None:
+                    check(response)
+                return response
+            except ChordError as error:
+                failure = error
+            unknown = unknown or failure.outcome_unknown
+            wait = max(failure.retry_after_ms / 1000, random.uniform(pause / 2, pause))
+            if failure.code not in RETRIED_CODES or time.monotonic() + wait >= deadline:
+                # An earlier attempt may have had its effect, whatever the last one says.
+                failure.outcome_unknown = unknown
+                raise failure
+            if address is None:
+                self._addresses.append(self._addresses.pop(0))
+            if hasattr(request, "operation"):
+                request.operation.attempt += 1
+            time.sleep(wait)
+            pause = min(pause * 2, 0.5)
+
+    def _single(self, method, request, response_type):
+        """A call with one OperationResult; None when that says NOT_FOUND."""
+
+        def check(response):
+            code = self._code(response.result.code)
+            if code not in ("OK", "NOT_FOUND"):
+                raise ChordError(code, "", outcome_unknown=code == "UNKNOWN")
+
+        result = self.call(method, request, response_type, check=check).result
+        return None if self._code(result.code) == "NOT_FOUND" else result
+
+    def _attempt(self, address, method, request, response_type, deadline):
+        envelope = self._envelope(method, request, deadline)
+        body = envelope.SerializeToString()
+        if len(body) > MESSAGE_BYTES_MAX:
+            raise ChordError(
+                "INVALID_ARGUMENT", f"the request has {len(body)} bytes of {MESSAGE_BYTES_MAX}"
+            )
+        connection = self._connections.get(address)
+        try:
+            if connection is None:
+                left = max(0.001, deadline - time.monotonic())
+                connection = SpConnection(address, min(left, 2.0))
+                self._connections[address] = connection
+        except OSError as error:
+            raise ChordError("UNAVAILABLE", f"no connection to {address}: {error}") from error
+        try:
+            answer = connection.call(body, deadline)
+        except OSError as error:
+            # What was half read cannot be read on.
+            self._connections.pop(address).close()
+            late = isinstance(error, socket.timeout)
+            raise ChordError(
+                "DEADLINE_EXCEEDED" if late else "UNAVAILABLE",
+                f"{address}: {error}",
+                outcome_unknown=True,
+            ) from error
+        return self._open(envelope, answer, response_type)
+
+    def _envelope(self, method, request, deadline):
+        envelope = self.messages.envelope.RpcRequest(
+            protocol_version=PROTOCOL_VERSION,
+            method=f"chord.v1.{method}",
+            request_id=os.urandom(16),
+            timeout_ms=max(1, int((deadline - time.monotonic()) * 1000)),
+            payload=request.SerializeToString(),
+        )
+        if self._key:
+            envelope.mac = _mac(
+                self._key,
+                "chord.v1.RpcRequest",
+                envelope.protocol_version,
+                envelope.method,
+                envelope.request_id,
+                envelope.timeout_ms,
+                envelope.payload,
+            )
+        return envelope
+
+    def _open(self, envelope, answer, response_type):
+        response = self.messages.envelope.RpcResponse.FromString(answer)
+        if self._key:
+            expected = _mac(
+                self._key,
+                "chord.v1.RpcResponse",
+                response.protocol_version,
+                response.request_id,
+                response.code,
+                response.message,
+                response.retry_after_ms,
+                response.payload,
+            )
+            if not hmac.compare_digest(expected, response.mac):
+                raise ChordError("UNAUTHENTICATED", "the answer's mac is wrong: another ring key?")
+        code = self._code(response.code)
+        if response.request_id != envelope.request_id and code == "OK":
+            raise ChordError("INTERNAL", "the answer belongs to another request")
+        if code != "OK":
+            raise ChordError(
+                code, response.message, response.retry_after_ms, outcome_unknown=code == "UNKNOWN"
+            )
+        return response_type.FromString(response.payload)
+
+    def _code(self, number):
+        try:
+            return self.messages.envelope.Code.Name(number).removeprefix("CODE_")
+        except ValueError:
+            return "UNKNOWN"
+
+    def _operation(self, kind, key, value=b"", expires_at_ms=0):
+        return self.messages.kv.Operation(
+            kind=kind,
+            key=_bytes(key),
+            value=_bytes(value),
+            op_id=os.urandom(16),
+            attempt=1,
+            expires_at_ms=expires_at_ms,
+        )
+
+
+def _bytes(text):
+    return text.encode() if isinstance(text, str) else bytes(text)
+
+
+# ---- the command line ----
+
+
+def _arguments(arguments):
+    parser = argparse.ArgumentParser(
+        description="Talks to a Chord ring.",
+        epilog="Exit codes: 0 done, 1 no such key, 2 bad arguments, 3 the ring did not answer.",
+    )
+    parser.add_argument("addresses", metavar="HOST:PORT[,HOST:PORT...]")
+    parser.add_argument("command", choices=("get", "put", "delete", "lookup", "status"))
+    parser.add_argument("key", nargs="?")
+    parser.add_argument("value", nargs="?", help="- reads it from the standard input")
+    parser.add_argument("--timeout", type=float, default=5.0, help="seconds (5)")
+    parser.add_argument("--key-file", help="the ring key (its first line)")
+    parsed = parser.parse_args(arguments)
+    if parsed.command != "status" and parsed.key is None:
+        parser.error(f"{parsed.command} needs a KEY")
+    if parsed.command == "put" and parsed.value is None:
+        parser.error("put needs a VALUE")
+    return parsed
+
+
+def _run(client, parsed):
+    if parsed.command == "get":
+        value = client.get(parsed.key)
+        if value is None:
+            print(f"no key {parsed.key!r}", file=sys.stderr)
+            return 1
+        sys.stdout.buffer.write(value)
+        if sys.stdout.isatty():
+            print()
+    elif parsed.command == "put":
+        value = sys.stdin.buffer.read() if parsed.value == "-" else parsed.value
+        print("replaced" if client.put(parsed.key, value) else "new")
+    elif parsed.command == "delete":
+        if not client.delete(parsed.key):
+            print(f"no key {parsed.key!r}", file=sys.stderr)
+            return 1
+        print("deleted")
+    elif parsed.command == "lookup":
+        found = client.lookup(parsed.key)
+        print(f"key id {found.key_id.hex()}")
+        for hop in found.hops:
+            print(f"asked  {hop.node.id.hex()} {hop.node.address} {hop.microseconds} us")
+        print(f"owner  {found.owner.id.hex()} {found.owner.address}")
+    else:
+        print(client.status(), end="")
+    return 0
+
+
+def main(arguments=None):
+    parsed = _arguments(arguments)
+    key = b""
+    try:
+        if parsed.key_file:
+            with open(parsed.key_file, "rb") as file:
+                key = file.readline().rstrip(b"\r\n")
+        addresses = parsed.addresses.split(",")
+        with ChordClient(*addresses, timeout=parsed.timeout, key=key) as client:
+            return _run(client, parsed)
+    except ChordError as error:
+        print(f"chord_client: {error}", file=sys.stderr)
+        return 3
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"chord_client: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
