@@ -1,0 +1,21 @@
+/* SHA-1 by OpenSSL: it places nodes and keys on the ring and protects nothing. */
+#ifndef NODE_HASH_H
+#define NODE_HASH_H
+
+#include "chord.h"
+
+#include <stdint.h>
+
+/* Fetches the digest once, before threads start. False: OpenSSL has no SHA-1. */
+bool hash_open(void);
+void hash_close(void);
+
+/* All 160 bits of a key's hash. One thread at a time. */
+void hash_key(const uint8_t *key, size_t key_bytes, uint8_t hash[CHORD_ID_BYTES]);
+
+/* The id of "host:port#salt" with m bits; or, with `target`, the first salt from salt_first on
+ * whose id it is, tried at most 2^26 times. False: none found. */
+bool hash_derive_id(const char *address, uint32_t salt_first, unsigned m,
+                    const struct chord_id *target, uint32_t *salt, struct chord_id *id);
+
+#endif

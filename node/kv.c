@@ -1,0 +1,426 @@
+/*
+ * Client operations as protobuf: checked, hashed, handed to the core as bare (kind, hash) pairs;
+ * the core names them back by slices. Get, Put and Delete are batches of one.
+ */
+#include "node.h"
+
+#include "hash.h"
+#include "wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t unix_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- in ---- */
+
+/* NULL: the operation is fine. */
+static const char *operation_error(const Chord__V1__Operation *operation) {
+    if (operation->key.len < 1 || operation->key.len > NODE_KEY_BYTES_MAX) {
+        return "a key has 1 to 1024 bytes";
+    }
+    if (operation->value.len > NODE_VALUE_BYTES_MAX) {
+        return "a value has at most 1 MiB";
+    }
+    if (operation->kind < CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET ||
+        operation->kind > CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE) {
+        return "an operation is GET, PUT or DELETE";
+    }
+    if (operation->op_id.len > STORE_OP_ID_BYTES) {
+        return "an op_id has at most 16 bytes";
+    }
+    if (operation->expires_at_ms > INT64_MAX) {
+        return "expires_at_ms is beyond its range";
+    }
+    return NULL;
+}
+
+/* Where the operations of a request stand. A Get has no Operation message: one is made. */
+static size_t collect(struct request *request, Chord__V1__Operation *const **operations) {
+    struct request *r = request;
+    static Chord__V1__Operation *none;
+    *operations = &none;
+    switch (r->method) {
+    case RPC_KV_BATCH: {
+        const Chord__V1__BatchRequest *batch = (const void *)r->message;
+        r->core.batch.no_forward = batch->no_forward;
+        r->core.batch.stale =
+            batch->consistency == CHORD__V1__CONSISTENCY__CONSISTENCY_STALE;
+        *operations = batch->operations;
+        return batch->n_operations;
+    }
+    case RPC_KV_GET: {
+        const Chord__V1__GetRequest *get = (const void *)r->message;
+        Chord__V1__Operation *made = arena_alloc(&r->arena, sizeof *made);
+        Chord__V1__Operation **list = arena_alloc(&r->arena, sizeof *list);
+        chord__v1__operation__init(made);
+        made->kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET;
+        made->key = get->key;
+        list[0] = made;
+        r->core.batch.no_forward = get->no_forward;
+        r->core.batch.stale = get->consistency == CHORD__V1__CONSISTENCY__CONSISTENCY_STALE;
+        *operations = list;
+        return 1;
+    }
+    case RPC_KV_PUT: {
+        const Chord__V1__PutRequest *put = (const void *)r->message;
+        r->core.batch.no_forward = put->no_forward;
+        *operations = &put->operation;
+        return put->operation != NULL ? 1 : 0;
+    }
+    default: {
+        const Chord__V1__DeleteRequest *del = (const void *)r->message;
+        r->core.batch.no_forward = del->no_forward;
+        *operations = &del->operation;
+        return del->operation != NULL ? 1 : 0;
+    }
+    }
+}
+
+static void refuse(struct node *node, struct request *request, Chord__V1__Code code,
+                   const char *message) {
+    rpc_call_reply(request->call, code, message, 0, NULL);
+    request->call = NULL;
+    request_end(node, request);
+}
+
+static void lookup_request(struct node *node, struct request *request) {
+    const Chord__V1__LookupRequest *lookup = (const void *)request->message;
+    uint8_t hash[CHORD_ID_BYTES];
+    if (lookup->key.len < 1 || lookup->key.len > NODE_KEY_BYTES_MAX) {
+        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, "a key has 1 to 1024 bytes");
+        return;
+    }
+    if (node->m == 0) {
+        refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
+        return;
+    }
+    hash_key(lookup->key.data, lookup->key.len, hash);
+    request->key_id = id_from_hash(hash, node->m);
+    request->core.kind = CHORD_LOOKUP;
+    request->core.id = request->key_id;
+}
+
+/* A single operation must be of its method's kind. */
+static bool kind_fits(const struct request *request, const Chord__V1__Operation *operation) {
+    if (request->method == RPC_KV_PUT) {
+        return operation->kind == CHORD__V1__OPERATION_KIND__OPERATION_KIND_PUT;
+    }
+    return request->method != RPC_KV_DELETE ||
+           operation->kind == CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
+}
+
+void kv_request(struct node *node, struct request *request) {
+    if (request->method == RPC_KV_LOOKUP) {
+        lookup_request(node, request);
+        return;
+    }
+    Chord__V1__Operation *const *operations;
+    size_t count = collect(request, &operations);
+    if (count < 1 || count > CHORD_BATCH_OPERATIONS_MAX) {
+        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
+               "a batch has 1 to 65536 operations");
+        return;
+    }
+    if (node->m == 0) {
+        refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
+        return;
+    }
+    request->operations = arena_alloc(&request->arena, sizeof *request->operations * count);
+    request->states = arena_alloc(&request->arena, sizeof *request->states * count);
+    request->messages = arena_alloc(&request->arena, sizeof *request->messages * count);
+    request->operations_count = (uint32_t)count;
+    for (size_t i = 0; i < count; i++) {
+        const char *error = operation_error(operations[i]);
+        if (error == NULL && !kind_fits(request, operations[i])) {
+            error = "the operation's kind is not that of the method";
+        }
+        if (error != NULL) {
+            request->operations = NULL;
+            refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error);
+            return;
+        }
+        request->messages[i] = operations[i];
+        request->operations[i].kind = (enum chord_operation_kind)operations[i]->kind;
+        hash_key(operations[i]->key.data, operations[i]->key.len, request->operations[i].hash);
+        if (operations[i]->precondition != NULL) {
+            request->operations[i].finished = true;
+            request->states[i].code = CHORD__V1__CODE__CODE_UNIMPLEMENTED;
+        }
+    }
+    request->core.kind = CHORD_BATCH;
+}
+
+/* ---- slices ---- */
+
+static bool in_slice(struct node *node, const struct request *request, uint32_t i,
+                     const struct chord_slice *slice, bool writes) {
+    return (request->operations[i].kind != CHORD_GET) == writes &&
+           chord_operation_in(&request->operations[i], &slice->range, node->m);
+}
+
+/* The rows of a slice's writes, with their versions; or the keys of its reads. */
+struct store_row *kv_rows(struct node *node, struct request *request,
+                          const struct chord_slice *slice, bool writes, struct arena *arena,
+                          size_t *count) {
+    struct store_row *rows = arena_alloc(arena, sizeof *rows * request->operations_count);
+    *count = 0;
+    for (uint32_t i = 0; i < request->operations_count; i++) {
+        if (!in_slice(node, request, i, slice, writes)) {
+            continue;
+        }
+        struct store_row *row = &rows[(*count)++];
+        const Chord__V1__Operation *operation = request->messages[i];
+        memcpy(row->hash, request->operations[i].hash, CHORD_ID_BYTES);
+        row->key = operation->key.data;
+        row->key_bytes = operation->key.len;
+        if (!writes) {
+            continue;
+        }
+        bool put = request->operations[i].kind == CHORD_PUT;
+        row->epoch = slice->epoch;
+        row->counter = slice->counter + i;
+        row->kind = put ? STORE_VALUE : STORE_TOMBSTONE;
+        row->value = put ? operation->value.data : NULL;
+        row->value_bytes = put ? operation->value.len : 0;
+        row->expires_at_ms = operation->expires_at_ms;
+        row->op_id_bytes = (uint8_t)operation->op_id.len;
+        if (operation->op_id.len > 0) {
+            memcpy(row->op_id, operation->op_id.data, operation->op_id.len);
+        }
+        request->states[i].maybe = true;
+    }
+    return rows;
+}
+
+static void record_read(struct request *request, struct operation_state *state,
+                        const struct store_row *row) {
+    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= unix_ms();
+    state->has = true;
+    state->epoch = row->epoch;
+    state->counter = row->counter;
+    state->expires_at_ms = row->expires_at_ms;
+    state->code = CHORD__V1__CODE__CODE_OK;
+    if (row->kind != STORE_VALUE || expired) {
+        state->code = CHORD__V1__CODE__CODE_NOT_FOUND;
+    } else if (row->bad) {
+        state->code = CHORD__V1__CODE__CODE_DATA_LOSS;
+    } else {
+        state->value = arena_copy(&request->arena, row->value, row->value_bytes);
+        state->value_bytes = row->value_bytes;
+    }
+}
+
+static void record_write(const struct request *request, uint32_t i, const struct store_row *row) {
+    struct operation_state *state = &request->states[i];
+    bool missing = request->operations[i].kind == CHORD_DELETE && !row->existed;
+    state->has = true;
+    state->epoch = row->epoch;
+    state->counter = row->counter;
+    state->existed = row->existed;
+    state->code = missing ? CHORD__V1__CODE__CODE_NOT_FOUND : CHORD__V1__CODE__CODE_OK;
+}
+
+/* Rows stand in the order of the operations they came from; the keys tell which are whose. */
+void kv_stored(struct node *node, struct request *request, const struct store_job *job,
+               bool writes) {
+    uint32_t i = 0;
+    (void)node;
+    for (size_t r = 0; r < job->rows_count; r++) {
+        const struct store_row *row = &job->rows[r];
+        while (i < request->operations_count && request->messages[i]->key.data != row->key) {
+            i++;
+        }
+        if (i == request->operations_count) {
+            return;
+        }
+        if (request->operations[i].finished) {
+            i++;
+            continue;
+        }
+        if (writes) {
+            record_write(request, i, row);
+        } else {
+            record_read(request, &request->states[i], row);
+        }
+        i++;
+    }
+}
+
+void kv_finished(struct node *node, struct request *request, const struct chord_slice *slice) {
+    for (uint32_t i = 0; i < request->operations_count; i++) {
+        if (request->states[i].has &&
+            chord_operation_in(&request->operations[i], &slice->range, node->m)) {
+            request->operations[i].finished = true;
+        }
+    }
+}
+
+/* ---- forwarding ---- */
+
+ProtobufCMessage *kv_forward(struct node *node, struct request *request,
+                             const struct chord_slice *slice, bool stale,
+                             struct call_context *context) {
+    Chord__V1__BatchRequest *message = arena_alloc(&node->scratch, sizeof *message);
+    chord__v1__batch_request__init(message);
+    message->no_forward = true;
+    message->consistency = stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
+                                 : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
+    message->operations =
+        arena_alloc(&node->scratch, sizeof *message->operations * request->operations_count);
+    context->indices = calloc(request->operations_count, sizeof *context->indices);
+    if (context->indices == NULL) {
+        abort();
+    }
+    for (uint32_t i = 0; i < request->operations_count; i++) {
+        if (chord_operation_in(&request->operations[i], &slice->range, node->m)) {
+            message->operations[message->n_operations++] =
+                (Chord__V1__Operation *)(uintptr_t)request->messages[i];
+            context->indices[context->indices_count++] = i;
+            request->states[i].maybe = request->operations[i].kind != CHORD_GET;
+        }
+    }
+    return &message->base;
+}
+
+/* Codes that say: nothing was executed, ask somewhere else or later. */
+static bool not_executed(Chord__V1__Code code) {
+    return code == CHORD__V1__CODE__CODE_OUT_OF_RANGE ||
+           code == CHORD__V1__CODE__CODE_UNAVAILABLE ||
+           code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED;
+}
+
+static void record_result(struct request *request, struct operation_state *state,
+                          const Chord__V1__OperationResult *result) {
+    state->has = true;
+    state->code = result->code;
+    state->existed = result->existed;
+    state->expires_at_ms = result->expires_at_ms;
+    if (result->version != NULL) {
+        state->epoch = result->version->epoch;
+        state->counter = result->version->counter;
+    }
+    state->value = arena_copy(&request->arena, result->value.data, result->value.len);
+    state->value_bytes = result->value.len;
+}
+
+uint32_t kv_forwarded(struct node *node, const struct call_context *context,
+                      const Chord__V1__BatchResponse *response) {
+    struct request *request = request_find(node, context->request_id);
+    uint32_t finished = 0;
+    if (request == NULL || request->operations == NULL ||
+        (response != NULL && response->n_results != context->indices_count)) {
+        return 0;
+    }
+    for (uint32_t k = 0; k < context->indices_count; k++) {
+        uint32_t i = context->indices[k];
+        struct operation_state *state = &request->states[i];
+        if (request->operations[i].finished) {
+            continue;
+        }
+        if (response == NULL) {
+            /* A read may be asked again; a write may or may not have happened. */
+            if (request->operations[i].kind != CHORD_GET) {
+                request->operations[i].finished = true;
+                state->has = true;
+                state->code = CHORD__V1__CODE__CODE_UNKNOWN;
+                finished++;
+            }
+        } else if (not_executed(response->results[k]->code)) {
+            state->maybe = false;
+        } else {
+            record_result(request, state, response->results[k]);
+            request->operations[i].finished = true;
+            finished++;
+        }
+    }
+    return finished;
+}
+
+/* ---- out ---- */
+
+static Chord__V1__OperationResult *result_of(struct node *node, const struct request *request,
+                                             uint32_t i, enum chord_code unfinished) {
+    const struct operation_state *state = &request->states[i];
+    Chord__V1__OperationResult *result = arena_alloc(&node->scratch, sizeof *result);
+    chord__v1__operation_result__init(result);
+    if (!request->operations[i].finished) {
+        result->code =
+            state->maybe ? CHORD__V1__CODE__CODE_UNKNOWN : (Chord__V1__Code)unfinished;
+        return result;
+    }
+    result->code = state->code;
+    result->existed = state->existed;
+    result->expires_at_ms = state->expires_at_ms;
+    if (state->epoch != 0) {
+        result->version = arena_alloc(&node->scratch, sizeof *result->version);
+        chord__v1__version__init(result->version);
+        result->version->epoch = state->epoch;
+        result->version->counter = state->counter;
+    }
+    result->value = (ProtobufCBinaryData){state->value_bytes, (uint8_t *)(uintptr_t)state->value};
+    return result;
+}
+
+static ProtobufCMessage *batch_response(struct node *node, struct request *request,
+                                        const struct chord_response *response) {
+    struct wire_context wire = {&node->scratch, node->m};
+    Chord__V1__BatchResponse *message = arena_alloc(&node->scratch, sizeof *message);
+    chord__v1__batch_response__init(message);
+    message->n_results = request->operations_count;
+    message->results =
+        arena_alloc(&node->scratch, sizeof *message->results * request->operations_count);
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < request->operations_count; i++) {
+        /* Values beyond one message are left for the next request. */
+        bytes += request->states[i].value_bytes + 64;
+        if (bytes > NODE_VALUE_BYTES_MAX + 48 * 1024 && i > 0 &&
+            request->operations[i].kind == CHORD_GET) {
+            request->operations[i].finished = false;
+            request->states[i].maybe = false;
+            bytes -= request->states[i].value_bytes;
+            message->results[i] = result_of(node, request, i, CHORD_RESOURCE_EXHAUSTED);
+        } else {
+            message->results[i] = result_of(node, request, i, response->batch.unfinished);
+        }
+    }
+    message->hint = wire_hint(&wire, &response->batch.hint);
+    message->hops = response->batch.hops;
+    message->stale = response->batch.stale;
+    return &message->base;
+}
+
+#define SINGLE(type, init)                                                                         \
+    do {                                                                                           \
+        Chord__V1__##type *message = arena_alloc(&node->scratch, sizeof *message);                 \
+        chord__v1__##init##__init(message);                                                        \
+        message->result = result_of(node, request, 0, response->batch.unfinished);                 \
+        message->hint = wire_hint(&wire, &response->batch.hint);                                   \
+        return &message->base;                                                                     \
+    } while (0)
+
+static ProtobufCMessage *make_response(struct node *node, struct request *request,
+                                       const struct chord_response *response) {
+    struct wire_context wire = {&node->scratch, node->m};
+    switch (request->method) {
+    case RPC_KV_GET:
+        SINGLE(GetResponse, get_response);
+    case RPC_KV_PUT:
+        SINGLE(PutResponse, put_response);
+    case RPC_KV_DELETE:
+        SINGLE(DeleteResponse, delete_response);
+    default:
+        return batch_response(node, request, response);
+    }
+}
+
+void kv_reply(struct node *node, struct request *request, const struct chord_response *response) {
+    rpc_call_reply(request->call, CHORD__V1__CODE__CODE_OK, NULL, response->retry_after_ms,
+                   make_response(node, request, response));
+    request->call = NULL;
+}

@@ -1,0 +1,211 @@
+/*
+ * chord-node: settings from flags and environment, then the loop. Precedence: default, environment,
+ * flag. A value out of range stops the start with one sentence.
+ */
+#include "hash.h"
+#include "node.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "chord-node --listen HOST:PORT --data DIR [options]: one member of a Chord ring\n"
+    "\n"
+    "  --listen HOST:PORT       where to listen, and the address that other members dial\n"
+    "  --data DIR               folder of the database and the log; made when missing\n"
+    "  --create                 without old data and without --join: make a new ring\n"
+    "  --join HOST:PORT[,...]   members of the ring to join                      (JOIN)\n"
+    "  --m BITS                 identifier bits, 3..160                          (M)\n"
+    "  --n COUNT                successors kept, 1..32                           (N)\n"
+    "  --replicas COUNT         copies of each key, 1..N+1                       (REPLICAS)\n"
+    "  --channel-size COUNT     open data requests, 1..60000          (DEFAULT_CHANNEL_SIZE)\n"
+    "  --ring-key-file FILE     key shared by the ring's nodes              (RING_KEY_FILE)\n"
+    "  --exit-with-parent       stop when the process that started it ends\n"
+    "  --version, --help\n"
+    "\n"
+    "Exit codes: 0 stopped, 2 bad setting, 3 cannot listen, 4 data folder unusable or in use,\n"
+    "5 refused by the ring, 6 disk failure, 1 other.\n";
+
+static void bad(const char *name, const char *value, const char *source, const char *range) {
+    fprintf(stderr, "chord-node: %s=%s (from the %s) is out of range: %s\n", name, value, source,
+            range);
+    exit(NODE_EXIT_SETTING);
+}
+
+/* A number from a flag or else the environment; 0 = given by neither. */
+static unsigned number(const char *name, const char *flag, unsigned low, unsigned high) {
+    const char *source = flag != NULL ? "flag" : "environment";
+    const char *text = flag != NULL ? flag : getenv(name);
+    if (text == NULL || text[0] == '\0') {
+        return 0;
+    }
+    char *end;
+    char range[64];
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    snprintf(range, sizeof range, "a whole number from %u to %u", low, high);
+    if (errno != 0 || *end != '\0' || text[0] == '-' || value < low || value > high) {
+        bad(name, text, source, range);
+    }
+    return (unsigned)value;
+}
+
+static void address(const char *name, const char *text, size_t length,
+                    char out[CHORD_ADDRESS_BYTES]) {
+    const char *colon = memchr(text, ':', length);
+    char copy[256];
+    snprintf(copy, sizeof copy, "%.*s", (int)(length > 255 ? 255 : length), text);
+    char *end = NULL;
+    unsigned long port = colon != NULL ? strtoul(colon + 1, &end, 10) : 0;
+    if (colon == NULL || colon == text || length >= CHORD_ADDRESS_BYTES || port < 1 ||
+        port > 65535 || end != text + length) {
+        bad(name, copy, "settings", "host:port, at most 63 bytes, port 1..65535");
+    }
+    memset(out, 0, CHORD_ADDRESS_BYTES);
+    memcpy(out, text, length);
+}
+
+static void seeds(struct settings *settings, const char *text) {
+    while (text != NULL && *text != '\0') {
+        size_t length = strcspn(text, ",");
+        if (settings->seeds_count == CHORD_SEEDS_MAX) {
+            bad("JOIN", text, "settings", "at most 16 addresses");
+        }
+        if (length > 0) {
+            address("JOIN", text, length, settings->seeds[settings->seeds_count++].text);
+        }
+        text += length;
+        text += *text == ',';
+    }
+}
+
+struct flags {
+    const char *listen, *join, *m, *n, *replicas, *channel_size, *key;
+};
+
+static void read_flags(int argc, char **argv, struct settings *settings, struct flags *flags) {
+    static const struct option options[] = {
+        {"listen", required_argument, NULL, 'l'},   {"data", required_argument, NULL, 'd'},
+        {"create", no_argument, NULL, 'c'},         {"join", required_argument, NULL, 'j'},
+        {"m", required_argument, NULL, 'm'},        {"n", required_argument, NULL, 'n'},
+        {"replicas", required_argument, NULL, 'r'}, {"channel-size", required_argument, NULL, 's'},
+        {"ring-key-file", required_argument, NULL, 'k'},
+        {"exit-with-parent", no_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'l':
+            flags->listen = optarg;
+            break;
+        case 'd':
+            settings->data = optarg;
+            break;
+        case 'c':
+            settings->create = true;
+            break;
+        case 'j':
+            flags->join = optarg;
+            break;
+        case 'm':
+            flags->m = optarg;
+            break;
+        case 'n':
+            flags->n = optarg;
+            break;
+        case 'r':
+            flags->replicas = optarg;
+            break;
+        case 's':
+            flags->channel_size = optarg;
+            break;
+        case 'k':
+            flags->key = optarg;
+            break;
+        case 'p':
+            settings->exit_with_parent = true;
+            break;
+        case 'v':
+            puts("chord-node " CHORD_VERSION);
+            exit(0);
+        case 'h':
+            fputs(usage, stdout);
+            exit(0);
+        default:
+            fputs(usage, stderr);
+            exit(NODE_EXIT_SETTING);
+        }
+    }
+}
+
+static void read_settings(int argc, char **argv, struct settings *settings) {
+    struct flags flags = {0};
+    memset(settings, 0, sizeof *settings);
+    read_flags(argc, argv, settings, &flags);
+    if (optind != argc || flags.listen == NULL || settings->data == NULL) {
+        fputs("chord-node: --listen HOST:PORT and --data DIR are needed; --help explains\n",
+              stderr);
+        exit(NODE_EXIT_SETTING);
+    }
+    address("--listen", flags.listen, strlen(flags.listen), settings->listen);
+    seeds(settings, flags.join != NULL ? flags.join : getenv("JOIN"));
+    settings->wanted.m = number("M", flags.m, CHORD_M_MIN, CHORD_M_MAX);
+    settings->wanted.n = number("N", flags.n, 1, CHORD_SUCCESSORS_MAX);
+    settings->wanted.replicas = number("REPLICAS", flags.replicas, 1, CHORD_REPLICAS_MAX);
+    if (settings->wanted.n != 0 && settings->wanted.replicas > settings->wanted.n + 1) {
+        fprintf(stderr, "chord-node: REPLICAS=%u is out of range: 1 to N+1, and N is %u\n",
+                settings->wanted.replicas, settings->wanted.n);
+        exit(NODE_EXIT_SETTING);
+    }
+    settings->channel_size = number("DEFAULT_CHANNEL_SIZE", flags.channel_size, 1, 60000);
+    if (settings->channel_size == 0) {
+        settings->channel_size = 1000;
+    }
+    const char *key = flags.key != NULL ? flags.key : getenv("RING_KEY_FILE");
+    if (key != NULL && key[0] != '\0') {
+        int rc = rpc_key_read(&settings->key, key);
+        if (rc != 0) {
+            fprintf(stderr, "chord-node: RING_KEY_FILE=%s cannot be used: %s (its first line must "
+                            "have 16 to 64 bytes)\n",
+                    key, strerror(-rc));
+            exit(NODE_EXIT_SETTING);
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    static struct settings settings;
+    pid_t parent = getppid();
+    sigset_t set;
+    read_settings(argc, argv, &settings);
+    if (settings.exit_with_parent) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent) {
+            return NODE_EXIT_OK;
+        }
+    }
+    /* Every thread inherits this: one thread waits for the signals. */
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (!hash_open()) {
+        fputs("chord-node: OpenSSL has no SHA-1\n", stderr);
+        return NODE_EXIT_OTHER;
+    }
+    return (int)node_run(&settings);
+}

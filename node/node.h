@@ -1,0 +1,196 @@
+/*
+ * The shell around the core: one thread that gives events and carries out actions. Everything else
+ * (nng's threads, the store's thread, signals) only puts items into its queue.
+ */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include "arena.h"
+#include "chord.h"
+#include "chord/v1/kv.pb-c.h"
+#include "rpc.h"
+#include "store.h"
+
+#include <pthread.h>
+
+enum {
+    NODE_RING_REQUESTS_MAX = 256, /* ring and admin requests waiting */
+    NODE_REQUESTS_EXTRA = 2048,   /* request slots beyond the channel size */
+    NODE_KEY_BYTES_MAX = 1024,
+    NODE_VALUE_BYTES_MAX = 1024 * 1024,
+};
+
+enum node_exit {
+    NODE_EXIT_OK = 0,
+    NODE_EXIT_OTHER = 1,
+    NODE_EXIT_SETTING = 2,
+    NODE_EXIT_LISTEN = 3,
+    NODE_EXIT_DATA = 4,
+    NODE_EXIT_REFUSED = 5,
+    NODE_EXIT_DISK = 6,
+};
+
+struct settings {
+    char listen[CHORD_ADDRESS_BYTES];
+    const char *data;
+    bool create, exit_with_parent;
+    uint16_t seeds_count;
+    struct chord_address seeds[CHORD_SEEDS_MAX];
+    struct chord_parameters wanted; /* 0 = not given */
+    uint32_t channel_size;
+    struct rpc_key key;
+};
+
+/* The result of one operation so far. */
+struct operation_state {
+    bool has;   /* recorded; final when the operation is finished */
+    bool maybe; /* a write that was sent or begun: it may take effect */
+    Chord__V1__Code code;
+    uint64_t epoch, counter;
+    bool existed;
+    const uint8_t *value;
+    size_t value_bytes;
+    uint64_t expires_at_ms;
+};
+
+/* One request that somebody waits for. */
+struct request {
+    uint64_t id;
+    struct rpc_call *call; /* NULL once answered */
+    enum rpc_method method;
+    const ProtobufCMessage *message; /* lives as long as the call */
+    struct chord_request core;
+    unsigned references; /* jobs that still point into it */
+    bool ended;
+    struct arena arena;
+    struct chord_operation *operations;
+    const Chord__V1__Operation **messages;
+    struct operation_state *states;
+    uint32_t operations_count;
+    struct chord_id key_id;  /* LOOKUP */
+    struct store_job *page;  /* rows of the answer */
+};
+
+/* What an own request needs when its answer comes. */
+struct call_context {
+    struct node *node;
+    uint64_t call_id;
+    enum chord_message_kind kind;
+    uint64_t request_id; /* BATCH: whose operations were forwarded */
+    uint32_t *indices;
+    uint32_t indices_count;
+};
+
+enum item_kind {
+    ITEM_REQUEST,
+    ITEM_REPLY,
+    ITEM_DISCONNECTED,
+    ITEM_STORED,
+    ITEM_STOP,
+    ITEM_FAILURE,
+    ITEM_RESUME,
+    ITEM_DERIVED,
+};
+
+struct item {
+    struct item *next;
+    enum item_kind kind;
+    struct rpc_call *call;
+    const ProtobufCMessage *message;
+    struct rpc_reply reply;
+    struct call_context *context;
+    struct chord_address address;
+    struct store_job *job;
+    uint64_t request_id; /* to give again */
+    struct {
+        bool found;
+        uint32_t salt;
+        struct chord_id id;
+    } derived;
+};
+
+struct queue {
+    struct item *first, **last;
+};
+
+struct request_slot {
+    uint32_t generation;
+    struct request *request;
+};
+
+struct node {
+    struct settings settings;
+    struct chord *chord;
+    struct chord_actions *actions;
+    struct store *store;
+    struct rpc_server *server;
+    struct rpc_client *client;
+    struct arena scratch; /* of one action */
+
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct queue urgent, data; /* ring, admin and outcomes first; guarded by mutex */
+    unsigned ring_requests;    /* guarded by mutex */
+
+    struct request_slot *requests;
+    uint32_t requests_max;
+    struct queue resumes; /* core thread only: requests to give again */
+    const ProtobufCMessage *reply_message; /* of the REPLY being handled */
+
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    uint64_t started_ms;
+    uint64_t kill_at_ms; /* 0 = not killed */
+    bool stopping;
+    enum node_exit exit_code;
+    unsigned m;           /* last known */
+    uint64_t keys_led;    /* as counted last */
+    uint64_t counted_ms;
+    bool counting;
+};
+
+/* node.c */
+uint64_t node_now_ms(void);
+void node_event(struct node *node, struct chord_event *event); /* step and carry out */
+void node_enqueue(struct node *node, struct item *item, bool urgent);
+struct item *item_new(enum item_kind kind);
+void node_resume(struct node *node, uint64_t request_id); /* after this step */
+struct request *request_new(struct node *node, struct rpc_call *call,
+                            const ProtobufCMessage *message); /* NULL: no slot */
+struct request *request_find(struct node *node, uint64_t id);
+void request_end(struct node *node, struct request *request);
+void request_unref(struct node *node, struct request *request);
+void node_submit(struct node *node, struct store_job *job, struct request *owner);
+enum node_exit node_run(const struct settings *settings);
+
+/* actions.c */
+void actions_run(struct node *node);
+void action_replied(struct node *node, struct item *item);
+void action_stored(struct node *node, struct store_job *job);
+
+/* kv.c: batches as seen from outside */
+void kv_request(struct node *node, struct request *request);
+void kv_reply(struct node *node, struct request *request, const struct chord_response *response);
+struct store_row *kv_rows(struct node *node, struct request *request,
+                          const struct chord_slice *slice, bool writes, struct arena *arena,
+                          size_t *count);
+void kv_stored(struct node *node, struct request *request, const struct store_job *job,
+               bool writes);
+void kv_finished(struct node *node, struct request *request, const struct chord_slice *slice);
+ProtobufCMessage *kv_forward(struct node *node, struct request *request,
+                             const struct chord_slice *slice, bool stale,
+                             struct call_context *context);
+/* Merges the results; returns how many are final. response NULL: no answer. */
+uint32_t kv_forwarded(struct node *node, const struct call_context *context,
+                      const Chord__V1__BatchResponse *response);
+
+/* admin.c */
+void admin_request(struct node *node, struct request *request);
+void admin_stored(struct node *node, struct request *request, struct store_job *job);
+void admin_counted(struct node *node, struct store_job *job);
+
+/* services.c */
+extern ProtobufCService *const node_services[];
+extern const size_t node_services_count;
+void services_attach(struct node *node);
+
+#endif

@@ -1,0 +1,483 @@
+/*
+ * The store's thread: takes all queued jobs, runs them in one transaction, commits, then reports
+ * them done. Checkpoints run here too, when there is nothing else to do.
+ */
+#include "store.h"
+
+#include "log.h"
+#include "store_rows.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    GROUP_JOBS_MAX = 512,
+    CHECKPOINT_PAGES = 1000,       /* idle: checkpoint from here on */
+    CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
+    CACHE_KIB = 2048,
+    SCHEMA_VERSION = 1,
+};
+
+struct store {
+    struct store_options options;
+    struct store_tables tables;
+    sqlite3 *db;
+    int lock;
+    char path[4096];
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    struct store_job *first, **last; /* guarded by mutex */
+    bool closing;                    /* guarded by mutex */
+    atomic_uint m;
+    atomic_bool read_only;
+    bool failed;   /* store's thread only, like the next */
+    int wal_pages; /* not yet checkpointed */
+};
+
+struct store_job *store_job_new(enum store_job_kind kind) {
+    struct store_job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        fputs("chord-node: out of memory\n", stderr);
+        abort();
+    }
+    job->kind = kind;
+    return job;
+}
+
+void store_job_free(struct store_job *job) {
+    if (job != NULL) {
+        arena_free(&job->arena);
+        free(job);
+    }
+}
+
+/* ---- the node's own data ---- */
+
+static int meta_put(sqlite3 *db, const char *name, const void *bytes, size_t count) {
+    sqlite3_stmt *statement;
+    int rc = sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1, &statement,
+                                NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+        sqlite3_bind_blob64(statement, 2, bytes, count, SQLITE_STATIC);
+        rc = sqlite3_step(statement);
+        rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
+    }
+    sqlite3_finalize(statement);
+    return rc;
+}
+
+/* False: not there, or of another size. */
+static bool meta_get(sqlite3 *db, const char *name, void *bytes, size_t count) {
+    sqlite3_stmt *statement;
+    bool found = false;
+    if (sqlite3_prepare_v2(db, "SELECT value FROM meta WHERE name = ?1", -1, &statement, NULL) !=
+        SQLITE_OK) {
+        return false;
+    }
+    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+    if (sqlite3_step(statement) == SQLITE_ROW &&
+        (size_t)sqlite3_column_bytes(statement, 0) == count) {
+        memcpy(bytes, sqlite3_column_blob(statement, 0), count);
+        found = true;
+    }
+    sqlite3_finalize(statement);
+    return found;
+}
+
+static int write_views(struct store *store, const struct store_job *job) {
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_exec(store->db, "DELETE FROM views", NULL, NULL, NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_prepare_v2(store->db, "INSERT INTO views VALUES (?1, ?2, ?3, ?4, ?5, ?6)", -1,
+                                &statement, NULL);
+    }
+    for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {
+        const struct chord_view *view = &job->views[i];
+        sqlite3_bind_blob(statement, 1, view->range.lo.bytes, CHORD_ID_BYTES, SQLITE_STATIC);
+        sqlite3_bind_blob(statement, 2, view->range.hi.bytes, CHORD_ID_BYTES, SQLITE_STATIC);
+        sqlite3_bind_int64(statement, 3, (int64_t)view->epoch);
+        sqlite3_bind_int(statement, 4, view->leader);
+        sqlite3_bind_int(statement, 5, view->settled);
+        sqlite3_bind_blob64(statement, 6, view->members,
+                            sizeof view->members[0] * view->members_count, SQLITE_STATIC);
+        rc = sqlite3_step(statement);
+        rc = rc == SQLITE_DONE ? sqlite3_reset(statement) : rc;
+    }
+    sqlite3_finalize(statement);
+    return rc;
+}
+
+static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
+    size_t bytes = (size_t)sqlite3_column_bytes(statement, 5);
+    memset(view, 0, sizeof *view);
+    view->epoch = (uint64_t)sqlite3_column_int64(statement, 2);
+    view->leader = (uint16_t)sqlite3_column_int(statement, 3);
+    view->settled = sqlite3_column_int(statement, 4) != 0;
+    view->members_count = (uint16_t)(bytes / sizeof view->members[0]);
+    if (sqlite3_column_bytes(statement, 0) != CHORD_ID_BYTES ||
+        sqlite3_column_bytes(statement, 1) != CHORD_ID_BYTES ||
+        bytes % sizeof view->members[0] != 0 || bytes > sizeof view->members ||
+        view->leader >= view->members_count) {
+        return false;
+    }
+    memcpy(view->range.lo.bytes, sqlite3_column_blob(statement, 0), CHORD_ID_BYTES);
+    memcpy(view->range.hi.bytes, sqlite3_column_blob(statement, 1), CHORD_ID_BYTES);
+    memcpy(view->members, sqlite3_column_blob(statement, 5), bytes);
+    return true;
+}
+
+static int read_views(sqlite3 *db, struct chord_view **views, size_t *count) {
+    sqlite3_stmt *statement;
+    *views = NULL;
+    *count = 0;
+    int rc = sqlite3_prepare_v2(db, "SELECT * FROM views", -1, &statement, NULL);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct chord_view *grown = realloc(*views, sizeof **views * (*count + 1));
+        rc = SQLITE_NOMEM;
+        if (grown != NULL) {
+            *views = grown;
+            rc = read_view(statement, &grown[*count]) ? SQLITE_OK : SQLITE_CORRUPT;
+            *count += rc == SQLITE_OK;
+        }
+    }
+    sqlite3_finalize(statement);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* ---- the thread ---- */
+
+static int run_job(struct store *store, struct store_job *job) {
+    store->tables.m = atomic_load(&store->m);
+    switch (job->kind) {
+    case STORE_JOB_WRITE:
+        return tables_write(&store->tables, job);
+    case STORE_JOB_READ:
+        return tables_read(&store->tables, job);
+    case STORE_JOB_READ_RANGE:
+    case STORE_JOB_LIST_KEYS:
+        return tables_page(&store->tables, job);
+    case STORE_JOB_DIGEST:
+        return tables_digest(&store->tables, job);
+    case STORE_JOB_DROP_RANGE:
+        return tables_drop(&store->tables, job);
+    case STORE_JOB_IDENTITY:
+        return meta_put(store->db, "identity", job->identity, sizeof *job->identity);
+    case STORE_JOB_VIEWS:
+        return write_views(store, job);
+    case STORE_JOB_COUNT:
+        return tables_count(&store->tables, job);
+    }
+    return SQLITE_MISUSE;
+}
+
+static bool job_writes(const struct store_job *job) {
+    return job->kind == STORE_JOB_WRITE || job->kind == STORE_JOB_DROP_RANGE ||
+           job->kind == STORE_JOB_IDENTITY || job->kind == STORE_JOB_VIEWS;
+}
+
+/* A failed sync must not be tried again: what the kernel dropped would count as written. */
+static bool fatal(int rc) {
+    int primary = rc & 0xff;
+    return primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
+           primary == SQLITE_READONLY || primary == SQLITE_NOMEM;
+}
+
+static void fail(struct store *store, int rc) {
+    if (fatal(rc) && !store->failed) {
+        char reason[sizeof store->path + 200];
+        store->failed = true;
+        snprintf(reason, sizeof reason, "%s: %s (SQLite code %d)", store->path, sqlite3_errstr(rc),
+                 rc);
+        store->options.on_failure(store->options.context, reason);
+    } else if ((rc & 0xff) == SQLITE_FULL && !atomic_exchange(&store->read_only, true)) {
+        log_write(LOG_ERROR, "store", "disk full: %s takes no writes until there is room",
+                  store->path);
+    }
+}
+
+/* Jobs of one transaction: all are on disk, or none is. */
+static void run_group(struct store *store, struct store_job *group) {
+    bool writes = false;
+    for (struct store_job *job = group; job != NULL; job = job->next) {
+        writes = writes || job_writes(job);
+    }
+    int rc = store->failed ? SQLITE_IOERR : SQLITE_OK;
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(store->db, writes ? "BEGIN IMMEDIATE" : "BEGIN", NULL, NULL, NULL);
+    }
+    for (struct store_job *job = group; job != NULL; job = job->next) {
+        if (rc == SQLITE_OK) {
+            rc = run_job(store, job);
+        }
+        job->ok = rc == SQLITE_OK;
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
+    }
+    if (rc != SQLITE_OK) {
+        if (!sqlite3_get_autocommit(store->db)) {
+            sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        }
+        fail(store, rc);
+        if (!store->failed) {
+            tables_recount(&store->tables);
+        }
+    } else if (writes) {
+        atomic_store(&store->read_only, false);
+    }
+    while (group != NULL) {
+        struct store_job *job = group;
+        group = job->next;
+        job->ok = job->ok && (rc == SQLITE_OK || !job_writes(job));
+        store->options.on_done(store->options.context, job);
+    }
+}
+
+static int on_wal(void *context, sqlite3 *db, const char *name, int pages) {
+    struct store *store = context;
+    (void)db;
+    (void)name;
+    store->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static void checkpoint(struct store *store) {
+    int rc = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    store->wal_pages = 0;
+    if (rc != SQLITE_OK) {
+        fail(store, rc);
+    }
+}
+
+/* The next group, oldest first; NULL: closing and nothing left. */
+static struct store_job *take_group(struct store *store) {
+    struct store_job *group = NULL;
+    pthread_mutex_lock(&store->mutex);
+    while (store->first == NULL && !store->closing) {
+        if (store->wal_pages >= CHECKPOINT_PAGES && !store->failed) {
+            pthread_mutex_unlock(&store->mutex);
+            checkpoint(store);
+            pthread_mutex_lock(&store->mutex);
+            continue;
+        }
+        pthread_cond_wait(&store->wake, &store->mutex);
+    }
+    group = store->first;
+    struct store_job *end = group;
+    for (int i = 1; end != NULL && end->next != NULL && i < GROUP_JOBS_MAX; i++) {
+        end = end->next;
+    }
+    if (end != NULL) {
+        store->first = end->next;
+        if (store->first == NULL) {
+            store->last = &store->first;
+        }
+        end->next = NULL;
+    }
+    pthread_mutex_unlock(&store->mutex);
+    return group;
+}
+
+static void *run(void *argument) {
+    struct store *store = argument;
+    struct store_job *group;
+    while ((group = take_group(store)) != NULL) {
+        run_group(store, group);
+        if (store->wal_pages >= CHECKPOINT_PAGES_HARD && !store->failed) {
+            checkpoint(store);
+        }
+    }
+    if (!store->failed) {
+        checkpoint(store);
+    }
+    return NULL;
+}
+
+void store_submit(struct store *store, struct store_job *job) {
+    job->next = NULL;
+    pthread_mutex_lock(&store->mutex);
+    *store->last = job;
+    store->last = &job->next;
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->mutex);
+}
+
+/* ---- open and close ---- */
+
+static int open_database(struct store *store) {
+    int rc = sqlite3_open_v2(store->path, &store->db,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+                                 SQLITE_OPEN_EXRESCODE,
+                             NULL);
+    char pragmas[400];
+    snprintf(pragmas, sizeof pragmas,
+             "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+             "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-%d; PRAGMA user_version=%d;"
+             "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;"
+             "CREATE TABLE IF NOT EXISTS views (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
+             " settled INTEGER, members BLOB) STRICT;",
+             CACHE_KIB, SCHEMA_VERSION);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(store->db, pragmas, NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        sqlite3_wal_hook(store->db, on_wal, store);
+        rc = tables_open(&store->tables, store->db);
+    }
+    return rc;
+}
+
+static void close_database(struct store *store) {
+    tables_close(&store->tables);
+    sqlite3_close(store->db);
+    store->db = NULL;
+    memset(&store->tables, 0, sizeof store->tables);
+}
+
+/* A file that is no database any more must not be written; its node comes back as a new replica. */
+static void quarantine(struct store *store) {
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    for (unsigned i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        char from[sizeof store->path + 8], to[sizeof store->path + 32];
+        snprintf(from, sizeof from, "%s%s", store->path, ends[i]);
+        snprintf(to, sizeof to, "%s.corrupt%s", store->path, ends[i]);
+        rename(from, to);
+    }
+    log_write(LOG_ERROR, "store", "%s is damaged: put aside as chord.db.corrupt, starting empty",
+              store->path);
+}
+
+static enum store_error lock_directory(struct store *store, const char *directory, char *reason,
+                                       size_t reason_bytes) {
+    char path[4096];
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        snprintf(reason, reason_bytes, "cannot make the folder %s: %s", directory, strerror(errno));
+        return STORE_UNUSABLE;
+    }
+    snprintf(path, sizeof path, "%s/lock", directory);
+    store->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (store->lock < 0) {
+        snprintf(reason, reason_bytes, "cannot write in %s: %s", directory, strerror(errno));
+        return STORE_UNUSABLE;
+    }
+    if (flock(store->lock, LOCK_EX | LOCK_NB) != 0) {
+        snprintf(reason, reason_bytes, "%s belongs to another running node", directory);
+        return STORE_LOCKED;
+    }
+    return STORE_OK;
+}
+
+static int load(struct store *store, uint8_t store_id[CHORD_STORE_ID_BYTES],
+                struct chord_identity *identity, struct chord_view **views, size_t *views_count) {
+    memset(identity, 0, sizeof *identity);
+    int rc = SQLITE_OK;
+    if (!meta_get(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES)) {
+        if (RAND_bytes(store_id, CHORD_STORE_ID_BYTES) != 1) {
+            return SQLITE_ERROR;
+        }
+        rc = meta_put(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES);
+    }
+    meta_get(store->db, "identity", identity, sizeof *identity);
+    return rc == SQLITE_OK ? read_views(store->db, views, views_count) : rc;
+}
+
+enum store_error store_open(struct store **opened, const struct store_options *options,
+                            uint8_t store_id[CHORD_STORE_ID_BYTES], struct chord_identity *identity,
+                            struct chord_view **views, size_t *views_count, char *reason,
+                            size_t reason_bytes) {
+    struct store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        snprintf(reason, reason_bytes, "out of memory");
+        return STORE_FAILED;
+    }
+    store->options = *options;
+    store->lock = -1;
+    store->last = &store->first;
+    atomic_store(&store->m, CHORD_M_MAX);
+    enum store_error error = lock_directory(store, options->directory, reason, reason_bytes);
+    if (error != STORE_OK) {
+        goto out;
+    }
+    snprintf(store->path, sizeof store->path, "%s/chord.db", options->directory);
+    int rc = open_database(store);
+    if (rc == SQLITE_OK) {
+        rc = load(store, store_id, identity, views, views_count);
+    }
+    if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB) {
+        close_database(store);
+        quarantine(store);
+        rc = open_database(store);
+        rc = rc == SQLITE_OK ? load(store, store_id, identity, views, views_count) : rc;
+    }
+    if (rc != SQLITE_OK) {
+        snprintf(reason, reason_bytes, "cannot open %s: %s", store->path, sqlite3_errstr(rc));
+        error = STORE_FAILED;
+        goto out;
+    }
+    if (identity->parameters.m != 0) {
+        store_set_m(store, identity->parameters.m);
+    }
+    pthread_mutex_init(&store->mutex, NULL);
+    pthread_cond_init(&store->wake, NULL);
+    if (pthread_create(&store->thread, NULL, run, store) != 0) {
+        snprintf(reason, reason_bytes, "cannot start a thread");
+        error = STORE_FAILED;
+        goto out;
+    }
+    *opened = store;
+    return STORE_OK;
+out:
+    if (store->db != NULL) {
+        close_database(store);
+    }
+    if (store->lock >= 0) {
+        close(store->lock);
+    }
+    free(store);
+    return error;
+}
+
+void store_set_m(struct store *store, unsigned m) {
+    atomic_store(&store->m, m);
+}
+
+void store_close(struct store *store) {
+    if (store == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&store->mutex);
+    store->closing = true;
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->mutex);
+    pthread_join(store->thread, NULL);
+    close_database(store);
+    close(store->lock);
+    pthread_mutex_destroy(&store->mutex);
+    pthread_cond_destroy(&store->wake);
+    free(store);
+}
+
+struct store_counts store_count(struct store *store) {
+    struct store_counts counts = {0, 0};
+    for (unsigned i = 0; i < STORE_BUCKETS; i++) {
+        counts.keys +=
+            (uint64_t)atomic_load_explicit(&store->tables.keys[i], memory_order_relaxed);
+        counts.bytes +=
+            (uint64_t)atomic_load_explicit(&store->tables.bytes[i], memory_order_relaxed);
+    }
+    return counts;
+}
+
+bool store_read_only(struct store *store) {
+    return atomic_load(&store->read_only);
+}

@@ -1,0 +1,118 @@
+/*
+ * The store: rows, views and the node's identity in one SQLite file. One connection on one thread
+ * does every read, write and checkpoint (SQLite 3.40.1 loses commits when two connections write
+ * and checkpoint at once), in the order in which the jobs came, many jobs per commit. A job is
+ * done when its commit is on disk (synchronous=FULL).
+ */
+#ifndef NODE_STORE_H
+#define NODE_STORE_H
+
+#include "arena.h"
+#include "chord.h"
+
+enum {
+    STORE_PAGE_BYTES_MAX = 1024 * 1024, /* rows of one READ_RANGE or LIST_KEYS */
+    STORE_PAGE_ROWS_MAX = 16384,
+    STORE_OP_ID_BYTES = 16,
+};
+
+enum store_row_kind { STORE_VALUE = 1, STORE_TOMBSTONE = 2 }; /* = chord.v1.RowKind */
+
+struct store_row {
+    uint8_t hash[CHORD_ID_BYTES];
+    const uint8_t *key;
+    size_t key_bytes;
+    uint64_t epoch, counter;
+    enum store_row_kind kind; /* 0: not found */
+    const uint8_t *value;
+    size_t value_bytes;
+    uint8_t op_id[STORE_OP_ID_BYTES];
+    uint8_t op_id_bytes;
+    uint64_t expires_at_ms;
+    bool existed; /* written: the key had a value before */
+    bool bad;     /* read: the checksum does not match */
+};
+
+enum store_job_kind {
+    STORE_JOB_WRITE = 1,  /* rows: keep each where it is newer */
+    STORE_JOB_READ,       /* rows: fill in what is stored under each key */
+    STORE_JOB_READ_RANGE, /* page_*: the next page of a range */
+    STORE_JOB_LIST_KEYS,  /* the same, over every row, with a prefix filter */
+    STORE_JOB_DIGEST,
+    STORE_JOB_DROP_RANGE,
+    STORE_JOB_IDENTITY,
+    STORE_JOB_VIEWS,
+    STORE_JOB_COUNT, /* digest_rows = values in the ranges of `views` */
+};
+
+struct store_job {
+    struct store_job *next;
+    enum store_job_kind kind;
+    uint64_t store_op; /* 0: the core awaits nothing */
+    void *owner;       /* the submitter's */
+    struct arena arena; /* rows, results and whatever else lives as long as the job */
+
+    struct store_row *rows;
+    size_t rows_count;
+    struct chord_range range;
+    bool has_after;
+    uint8_t after[CHORD_ID_BYTES];
+    const uint8_t *after_key; /* LIST_KEYS: with `after`, exactly where to go on */
+    size_t after_key_bytes;
+    const uint8_t *prefix;
+    size_t prefix_bytes;
+    size_t page_rows_max;
+    bool page_values; /* LIST_KEYS: with values */
+    struct chord_identity *identity;
+    struct chord_view *views;
+    size_t views_count;
+
+    bool ok;
+    bool done; /* a page: nothing lies beyond */
+    uint8_t last[CHORD_ID_BYTES];
+    uint64_t digest_rows;
+    uint8_t digest[CHORD_DIGEST_BYTES];
+};
+
+struct store_counts {
+    uint64_t keys, bytes; /* keys with a value; bytes of keys and values */
+};
+
+struct store;
+
+enum store_error {
+    STORE_OK = 0,
+    STORE_UNUSABLE = -1, /* the folder cannot be written */
+    STORE_LOCKED = -2,   /* another process has it */
+    STORE_FAILED = -3,   /* SQLite said no */
+};
+
+struct store_options {
+    const char *directory; /* made when missing */
+    /* On the store's thread, after the commit. The job is the receiver's again. */
+    void (*on_done)(void *context, struct store_job *job);
+    /* On the store's thread: the disk failed, nothing more will be written. */
+    void (*on_failure)(void *context, const char *reason);
+    void *context;
+};
+
+/* Opens or creates. A file that is no database any more is put aside as chord.db.corrupt. Fills
+ * store id, identity (incarnation 0 = new) and views. `reason` gets a sentence on failure. */
+enum store_error store_open(struct store **store, const struct store_options *options,
+                            uint8_t store_id[CHORD_STORE_ID_BYTES], struct chord_identity *identity,
+                            struct chord_view **views, size_t *views_count, char *reason,
+                            size_t reason_bytes);
+/* The ring's identifier bits, once known: needed for ranges. */
+void store_set_m(struct store *store, unsigned m);
+void store_submit(struct store *store, struct store_job *job);
+/* Finishes all jobs, syncs, closes. Accepts NULL. */
+void store_close(struct store *store);
+
+struct store_job *store_job_new(enum store_job_kind kind);
+void store_job_free(struct store_job *job);
+
+/* All values. Any thread. */
+struct store_counts store_count(struct store *store);
+bool store_read_only(struct store *store); /* the disk is full */
+
+#endif

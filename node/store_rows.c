@@ -1,0 +1,459 @@
+/*
+ * Rows: (hash, key) -> version, kind, value. A replica keeps the greater version.
+ */
+#include "store_rows.h"
+
+#include <string.h>
+
+#define ROW_COLUMNS "hash, key, epoch, counter, kind, op_id, expires_at, checksum, value"
+
+static uint64_t mix(uint64_t z) {
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static uint64_t hash_bytes(uint64_t seed, const uint8_t *bytes, size_t count) {
+    uint64_t hash = mix(seed ^ count);
+    while (count >= 8) {
+        uint64_t word;
+        memcpy(&word, bytes, 8);
+        hash = mix(hash ^ word) + 0x9e3779b97f4a7c15u;
+        bytes += 8;
+        count -= 8;
+    }
+    uint64_t word = 0;
+    memcpy(&word, bytes, count);
+    return mix(hash ^ word);
+}
+
+/* Guards a row against a disk that changes it; not against people. */
+static int64_t checksum(const struct store_row *row) {
+    uint64_t sum = hash_bytes(1, row->key, row->key_bytes);
+    sum = hash_bytes(sum, row->value, row->value_bytes);
+    uint64_t rest[4] = {row->epoch, row->counter, (uint64_t)row->kind, row->expires_at_ms};
+    sum = hash_bytes(sum, (const uint8_t *)rest, sizeof rest);
+    return (int64_t)sum;
+}
+
+static unsigned bucket(const uint8_t hash[CHORD_ID_BYTES]) {
+    return ((unsigned)hash[0] << 8 | hash[1]) >> (16 - STORE_BUCKET_BITS);
+}
+
+static void count_change(struct store_tables *tables, const uint8_t *hash, int64_t keys,
+                         int64_t bytes) {
+    atomic_fetch_add_explicit(&tables->keys[bucket(hash)], keys, memory_order_relaxed);
+    atomic_fetch_add_explicit(&tables->bytes[bucket(hash)], bytes, memory_order_relaxed);
+}
+
+/* ---- statements ---- */
+
+static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **statement) {
+    return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
+}
+
+int tables_open(struct store_tables *tables, sqlite3 *db) {
+    tables->db = db;
+    int rc = sqlite3_exec(
+        db,
+        "CREATE TABLE IF NOT EXISTS rows ("
+        " hash BLOB NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL,"
+        " kind INTEGER NOT NULL, op_id BLOB, expires_at INTEGER NOT NULL, checksum INTEGER NOT NULL,"
+        " value BLOB NOT NULL, PRIMARY KEY (hash, key)) WITHOUT ROWID, STRICT;",
+        NULL, NULL, NULL);
+    if (rc == SQLITE_OK) {
+        rc = prepare(db, "SELECT " ROW_COLUMNS " FROM rows WHERE hash = ?1 AND key = ?2",
+                     &tables->get);
+    }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db,
+                     "INSERT OR REPLACE INTO rows (" ROW_COLUMNS ")"
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                     &tables->put);
+    }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db,
+                     "SELECT " ROW_COLUMNS " FROM rows WHERE (hash, key) > (?1, ?2) AND hash <= ?3"
+                     " ORDER BY hash, key",
+                     &tables->page);
+    }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db,
+                     "SELECT hash, key, epoch, counter, kind FROM rows"
+                     " WHERE hash > ?1 AND hash <= ?2",
+                     &tables->digest);
+    }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db, "DELETE FROM rows WHERE hash > ?1 AND hash <= ?2", &tables->drop);
+    }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db,
+                     "SELECT hash, length(key) + length(value) FROM rows WHERE kind = 1"
+                     " AND hash > ?1 AND hash <= ?2",
+                     &tables->scan);
+    }
+    return rc == SQLITE_OK ? tables_recount(tables) : rc;
+}
+
+void tables_close(struct store_tables *tables) {
+    sqlite3_finalize(tables->get);
+    sqlite3_finalize(tables->put);
+    sqlite3_finalize(tables->page);
+    sqlite3_finalize(tables->digest);
+    sqlite3_finalize(tables->drop);
+    sqlite3_finalize(tables->scan);
+}
+
+static int finish(sqlite3_stmt *statement, int rc) {
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+static void bind_blob(sqlite3_stmt *statement, int index, const void *bytes, size_t count) {
+    sqlite3_bind_blob64(statement, index, count > 0 ? bytes : "", count, SQLITE_STATIC);
+}
+
+/* ---- intervals of hashes ---- */
+
+struct interval {
+    bool from_start; /* no lower bound */
+    uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
+};
+
+/* (lo, hi] as one or two intervals of hashes in the order of the table; first the part after lo. */
+static unsigned intervals(const struct chord_range *range, unsigned m, struct interval out[2]) {
+    uint8_t lo[CHORD_ID_BYTES], hi[CHORD_ID_BYTES];
+    memset(out, 0, 2 * sizeof out[0]);
+    id_last_hash(&range->lo, m, lo);
+    id_last_hash(&range->hi, m, hi);
+    memcpy(out[0].after, lo, CHORD_ID_BYTES);
+    if (id_compare(&range->lo, &range->hi) < 0) {
+        memcpy(out[0].last, hi, CHORD_ID_BYTES);
+        return 1;
+    }
+    memset(out[0].last, 0xff, CHORD_ID_BYTES);
+    out[1].from_start = true;
+    memcpy(out[1].last, hi, CHORD_ID_BYTES);
+    return 2;
+}
+
+/* Binds "hash > ?1"; a zero-length blob sorts before every hash. */
+static void bind_after(sqlite3_stmt *statement, const struct interval *interval) {
+    bind_blob(statement, 1, interval->after, interval->from_start ? 0 : CHORD_ID_BYTES);
+}
+
+/* ---- write, read ---- */
+
+static void read_columns(sqlite3_stmt *statement, struct store_row *row, struct arena *arena,
+                         bool values) {
+    row->key_bytes = (size_t)sqlite3_column_bytes(statement, 1);
+    row->key = arena_copy(arena, sqlite3_column_blob(statement, 1), row->key_bytes);
+    row->epoch = (uint64_t)sqlite3_column_int64(statement, 2);
+    row->counter = (uint64_t)sqlite3_column_int64(statement, 3);
+    row->kind = (enum store_row_kind)sqlite3_column_int(statement, 4);
+    size_t op_id_bytes = (size_t)sqlite3_column_bytes(statement, 5);
+    row->op_id_bytes = (uint8_t)(op_id_bytes > STORE_OP_ID_BYTES ? STORE_OP_ID_BYTES : op_id_bytes);
+    if (row->op_id_bytes > 0) {
+        memcpy(row->op_id, sqlite3_column_blob(statement, 5), row->op_id_bytes);
+    }
+    row->expires_at_ms = (uint64_t)sqlite3_column_int64(statement, 6);
+    row->value_bytes = (size_t)sqlite3_column_bytes(statement, 8);
+    if (values) {
+        row->value = arena_copy(arena, sqlite3_column_blob(statement, 8), row->value_bytes);
+        row->bad = sqlite3_column_int64(statement, 7) != checksum(row);
+    }
+}
+
+static int write_row(struct store_tables *tables, struct store_row *row) {
+    bind_blob(tables->get, 1, row->hash, CHORD_ID_BYTES);
+    bind_blob(tables->get, 2, row->key, row->key_bytes);
+    int rc = sqlite3_step(tables->get);
+    bool newer = true;
+    int64_t bytes_before = 0;
+    row->existed = false;
+    if (rc == SQLITE_ROW) {
+        uint64_t epoch = (uint64_t)sqlite3_column_int64(tables->get, 2);
+        uint64_t counter = (uint64_t)sqlite3_column_int64(tables->get, 3);
+        newer = row->epoch > epoch || (row->epoch == epoch && row->counter > counter);
+        row->existed = sqlite3_column_int(tables->get, 4) == STORE_VALUE;
+        bytes_before = sqlite3_column_bytes(tables->get, 1) + sqlite3_column_bytes(tables->get, 8);
+    }
+    rc = finish(tables->get, rc);
+    if (rc != SQLITE_OK || !newer) {
+        return rc;
+    }
+    bind_blob(tables->put, 1, row->hash, CHORD_ID_BYTES);
+    bind_blob(tables->put, 2, row->key, row->key_bytes);
+    sqlite3_bind_int64(tables->put, 3, (int64_t)row->epoch);
+    sqlite3_bind_int64(tables->put, 4, (int64_t)row->counter);
+    sqlite3_bind_int(tables->put, 5, (int)row->kind);
+    bind_blob(tables->put, 6, row->op_id, row->op_id_bytes);
+    sqlite3_bind_int64(tables->put, 7, (int64_t)row->expires_at_ms);
+    sqlite3_bind_int64(tables->put, 8, checksum(row));
+    bind_blob(tables->put, 9, row->value, row->value_bytes);
+    rc = finish(tables->put, sqlite3_step(tables->put));
+    if (rc == SQLITE_OK) {
+        bool value = row->kind == STORE_VALUE;
+        int64_t bytes = value ? (int64_t)(row->key_bytes + row->value_bytes) : 0;
+        count_change(tables, row->hash, (int)value - (int)row->existed,
+                     bytes - (row->existed ? bytes_before : 0));
+    }
+    return rc;
+}
+
+int tables_write(struct store_tables *tables, struct store_job *job) {
+    int rc = SQLITE_OK;
+    for (size_t i = 0; i < job->rows_count && rc == SQLITE_OK; i++) {
+        rc = write_row(tables, &job->rows[i]);
+    }
+    return rc;
+}
+
+int tables_read(struct store_tables *tables, struct store_job *job) {
+    int rc = SQLITE_OK;
+    for (size_t i = 0; i < job->rows_count && rc == SQLITE_OK; i++) {
+        struct store_row *row = &job->rows[i];
+        bind_blob(tables->get, 1, row->hash, CHORD_ID_BYTES);
+        bind_blob(tables->get, 2, row->key, row->key_bytes);
+        rc = sqlite3_step(tables->get);
+        row->kind = 0;
+        if (rc == SQLITE_ROW) {
+            read_columns(tables->get, row, &job->arena, true);
+        }
+        rc = finish(tables->get, rc);
+    }
+    return rc;
+}
+
+/* ---- pages ---- */
+
+struct page {
+    struct store_job *job;
+    size_t bytes, rows_max;
+    bool whole_hashes; /* never end between rows of one hash */
+};
+
+static bool page_full(const struct page *page, const uint8_t *hash) {
+    const struct store_job *job = page->job;
+    bool full = job->rows_count >= page->rows_max || page->bytes >= STORE_PAGE_BYTES_MAX;
+    if (!full || job->rows_count == 0) {
+        return false;
+    }
+    return !(page->whole_hashes &&
+             memcmp(job->rows[job->rows_count - 1].hash, hash, CHORD_ID_BYTES) == 0 &&
+             job->rows_count < STORE_PAGE_ROWS_MAX);
+}
+
+/* True: the page is full before the end of the interval. */
+static int page_interval(struct store_tables *tables, struct page *page, bool *full) {
+    struct store_job *job = page->job;
+    int rc = sqlite3_step(tables->page);
+    for (; rc == SQLITE_ROW && !*full; rc = *full ? rc : sqlite3_step(tables->page)) {
+        const uint8_t *hash = sqlite3_column_blob(tables->page, 0);
+        size_t row_bytes = (size_t)sqlite3_column_bytes(tables->page, 1) + 96;
+        bool prefix_matches =
+            job->prefix_bytes == 0 ||
+            ((size_t)sqlite3_column_bytes(tables->page, 1) >= job->prefix_bytes &&
+             memcmp(sqlite3_column_blob(tables->page, 1), job->prefix, job->prefix_bytes) == 0);
+        bool value = sqlite3_column_int(tables->page, 4) == STORE_VALUE;
+        if (job->kind == STORE_JOB_LIST_KEYS && (!prefix_matches || !value)) {
+            continue;
+        }
+        if (job->page_values) {
+            row_bytes += (size_t)sqlite3_column_bytes(tables->page, 8);
+        }
+        bool too_much = job->rows_count > 0 && page->bytes + row_bytes > STORE_PAGE_BYTES_MAX &&
+                        memcmp(job->rows[job->rows_count - 1].hash, hash, CHORD_ID_BYTES) != 0;
+        if (too_much || page_full(page, hash) || job->rows_count >= STORE_PAGE_ROWS_MAX) {
+            *full = true;
+            break;
+        }
+        struct store_row *row = &job->rows[job->rows_count++];
+        memcpy(row->hash, hash, CHORD_ID_BYTES);
+        read_columns(tables->page, row, &job->arena, job->page_values);
+        page->bytes += row_bytes;
+    }
+    return finish(tables->page, rc);
+}
+
+/* Where to go on: the part of the intervals after the cursor. */
+int tables_page(struct store_tables *tables, struct store_job *job) {
+    struct interval parts[2];
+    unsigned count = 1;
+    if (job->kind == STORE_JOB_LIST_KEYS) {
+        memset(parts, 0, sizeof parts);
+        parts[0].from_start = true;
+        memset(parts[0].last, 0xff, CHORD_ID_BYTES);
+    } else {
+        count = intervals(&job->range, tables->m, parts);
+    }
+    size_t rows_max = job->page_rows_max > 0 ? job->page_rows_max : STORE_PAGE_ROWS_MAX;
+    struct page page = {job, 0, rows_max, job->kind == STORE_JOB_READ_RANGE};
+    size_t rows_room = page.whole_hashes ? STORE_PAGE_ROWS_MAX : rows_max;
+    job->rows = arena_alloc(&job->arena, sizeof *job->rows * rows_room);
+    job->rows_count = 0;
+    bool full = false;
+    int rc = SQLITE_OK;
+    unsigned first = 0;
+    if (job->has_after && count == 2 &&
+        memcmp(job->after, parts[0].after, CHORD_ID_BYTES) <= 0) {
+        first = 1; /* the cursor has wrapped already */
+    }
+    for (unsigned i = first; i < count && rc == SQLITE_OK && !full; i++) {
+        bool resume = job->has_after && i == first;
+        const uint8_t *after = resume ? job->after : parts[i].after;
+        bool unbounded = parts[i].from_start && !resume;
+        bind_blob(tables->page, 1, after, unbounded ? 0 : CHORD_ID_BYTES);
+        if (resume && job->after_key != NULL) {
+            bind_blob(tables->page, 2, job->after_key, job->after_key_bytes);
+        } else {
+            /* Beyond every key of that hash: text sorts after numbers, blobs after text; the
+             * longest key is 1 KiB of 0xff. */
+            static uint8_t beyond[1025];
+            memset(beyond, 0xff, sizeof beyond);
+            bind_blob(tables->page, 2, beyond, unbounded ? 0 : sizeof beyond);
+        }
+        bind_blob(tables->page, 3, parts[i].last, CHORD_ID_BYTES);
+        rc = page_interval(tables, &page, &full);
+    }
+    job->done = !full;
+    if (job->rows_count > 0) {
+        memcpy(job->last, job->rows[job->rows_count - 1].hash, CHORD_ID_BYTES);
+    }
+    return rc;
+}
+
+/* ---- whole ranges ---- */
+
+/* The sum over the rows, so that the order does not matter. */
+int tables_digest(struct store_tables *tables, struct store_job *job) {
+    struct interval parts[2];
+    unsigned count = intervals(&job->range, tables->m, parts);
+    uint64_t sums[2] = {0, 0};
+    int rc = SQLITE_OK;
+    job->digest_rows = 0;
+    for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
+        bind_after(tables->digest, &parts[i]);
+        bind_blob(tables->digest, 2, parts[i].last, CHORD_ID_BYTES);
+        while ((rc = sqlite3_step(tables->digest)) == SQLITE_ROW) {
+            uint64_t fields[3] = {(uint64_t)sqlite3_column_int64(tables->digest, 2),
+                                  (uint64_t)sqlite3_column_int64(tables->digest, 3),
+                                  (uint64_t)sqlite3_column_int64(tables->digest, 4)};
+            uint64_t row = hash_bytes(7, sqlite3_column_blob(tables->digest, 1),
+                                      (size_t)sqlite3_column_bytes(tables->digest, 1));
+            row = hash_bytes(row, sqlite3_column_blob(tables->digest, 0), CHORD_ID_BYTES);
+            row = hash_bytes(row, (const uint8_t *)fields, sizeof fields);
+            sums[0] += row;
+            sums[1] += mix(row ^ 0x5851f42d4c957f2du);
+            job->digest_rows++;
+        }
+        rc = finish(tables->digest, rc);
+    }
+    memcpy(job->digest, sums, sizeof sums);
+    return rc;
+}
+
+int tables_drop(struct store_tables *tables, struct store_job *job) {
+    struct interval parts[2];
+    unsigned count = intervals(&job->range, tables->m, parts);
+    int rc = SQLITE_OK;
+    for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
+        bind_after(tables->scan, &parts[i]);
+        bind_blob(tables->scan, 2, parts[i].last, CHORD_ID_BYTES);
+        while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
+            count_change(tables, sqlite3_column_blob(tables->scan, 0), -1,
+                         -sqlite3_column_int64(tables->scan, 1));
+        }
+        rc = finish(tables->scan, rc);
+        if (rc == SQLITE_OK) {
+            bind_after(tables->drop, &parts[i]);
+            bind_blob(tables->drop, 2, parts[i].last, CHORD_ID_BYTES);
+            rc = finish(tables->drop, sqlite3_step(tables->drop));
+        }
+    }
+    return rc;
+}
+
+/* Values with a hash in (after, last], by reading the rows. */
+static int count_rows(struct store_tables *tables, const struct interval *part, uint64_t *count) {
+    bind_after(tables->scan, part);
+    bind_blob(tables->scan, 2, part->last, CHORD_ID_BYTES);
+    int rc;
+    while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
+        *count += 1;
+    }
+    return finish(tables->scan, rc);
+}
+
+static void bucket_last(unsigned index, uint8_t hash[CHORD_ID_BYTES]) {
+    unsigned top = (index + 1) << (16 - STORE_BUCKET_BITS);
+    memset(hash, 0xff, CHORD_ID_BYTES);
+    hash[0] = (uint8_t)((top - 1) >> 8);
+    hash[1] = (uint8_t)(top - 1);
+}
+
+/* Whole buckets from the counts, the ends by reading: exact, and cheap at any size. */
+static int count_interval(struct store_tables *tables, const struct interval *part,
+                          uint64_t *count) {
+    unsigned first = part->from_start ? 0 : bucket(part->after);
+    unsigned last = bucket(part->last);
+    uint8_t edge[CHORD_ID_BYTES];
+    struct interval piece = *part;
+    int rc = SQLITE_OK;
+    if (!part->from_start) {
+        bucket_last(first, edge);
+        if (first == last) {
+            return count_rows(tables, part, count);
+        }
+        if (memcmp(edge, part->after, CHORD_ID_BYTES) != 0) {
+            memcpy(piece.last, edge, CHORD_ID_BYTES);
+            rc = count_rows(tables, &piece, count);
+        }
+        first++;
+    }
+    bucket_last(last, edge);
+    bool whole_last = memcmp(edge, part->last, CHORD_ID_BYTES) == 0;
+    for (unsigned i = first; i < last + (whole_last ? 1 : 0); i++) {
+        *count += (uint64_t)atomic_load_explicit(&tables->keys[i], memory_order_relaxed);
+    }
+    if (!whole_last && rc == SQLITE_OK) {
+        memcpy(piece.last, part->last, CHORD_ID_BYTES);
+        piece.from_start = last == 0;
+        if (last > 0) {
+            bucket_last(last - 1, piece.after);
+        }
+        rc = count_rows(tables, &piece, count);
+    }
+    return rc;
+}
+
+int tables_count(struct store_tables *tables, struct store_job *job) {
+    int rc = SQLITE_OK;
+    job->digest_rows = 0;
+    for (size_t v = 0; v < job->views_count && rc == SQLITE_OK; v++) {
+        struct interval parts[2];
+        unsigned count = intervals(&job->views[v].range, tables->m, parts);
+        for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
+            rc = count_interval(tables, &parts[i], &job->digest_rows);
+        }
+    }
+    return rc;
+}
+
+int tables_recount(struct store_tables *tables) {
+    struct interval all = {.from_start = true};
+    memset(all.last, 0xff, CHORD_ID_BYTES);
+    for (unsigned i = 0; i < STORE_BUCKETS; i++) {
+        atomic_store_explicit(&tables->keys[i], 0, memory_order_relaxed);
+        atomic_store_explicit(&tables->bytes[i], 0, memory_order_relaxed);
+    }
+    bind_after(tables->scan, &all);
+    bind_blob(tables->scan, 2, all.last, CHORD_ID_BYTES);
+    int rc;
+    while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
+        count_change(tables, sqlite3_column_blob(tables->scan, 0), 1,
+                     sqlite3_column_int64(tables->scan, 1));
+    }
+    return finish(tables->scan, rc);
+}

@@ -1,0 +1,33 @@
+/* The rows of the store as SQL; private to store.c and store_rows.c, on the store's thread. */
+#ifndef NODE_STORE_ROWS_H
+#define NODE_STORE_ROWS_H
+
+#include "store.h"
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+/* Counts of values per top bits of the hash, so that a range's keys are counted without a scan. */
+enum { STORE_BUCKET_BITS = 12, STORE_BUCKETS = 1 << STORE_BUCKET_BITS };
+
+struct store_tables {
+    sqlite3 *db;
+    unsigned m;
+    sqlite3_stmt *get, *put, *page, *digest, *drop, *scan;
+    atomic_int_least64_t keys[STORE_BUCKETS];
+    atomic_int_least64_t bytes[STORE_BUCKETS];
+};
+
+/* SQLite result codes. */
+int tables_open(struct store_tables *tables, sqlite3 *db);
+void tables_close(struct store_tables *tables);
+int tables_write(struct store_tables *tables, struct store_job *job);
+int tables_read(struct store_tables *tables, struct store_job *job);
+int tables_page(struct store_tables *tables, struct store_job *job);
+int tables_digest(struct store_tables *tables, struct store_job *job);
+int tables_drop(struct store_tables *tables, struct store_job *job);
+int tables_count(struct store_tables *tables, struct store_job *job);
+/* Recounts from the rows; after a rollback the counts are no longer those of the file. */
+int tables_recount(struct store_tables *tables);
+
+#endif
