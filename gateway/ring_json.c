@@ -33,12 +33,15 @@ static json_t *peer_json(const struct ring_view *view, const Chord__V1__Peer *pe
     return json;
 }
 
+/* (predecessor, self]; the only member has the whole ring. */
 static json_t *range_json(const struct ring_view *view, const Chord__V1__StatusResponse *status) {
-    if (status == NULL || status->self == NULL || status->predecessor == NULL) {
+    if (status == NULL || status->self == NULL ||
+        (status->predecessor == NULL && view->health.members != 1)) {
         return json_null();
     }
+    const Chord__V1__Peer *lo = status->predecessor == NULL ? status->self : status->predecessor;
     json_t *json = json_object();
-    json_put(json, "lo", id_json(view, &status->predecessor->id));
+    json_put(json, "lo", id_json(view, &lo->id));
     json_put(json, "hi", id_json(view, &status->self->id));
     return json;
 }

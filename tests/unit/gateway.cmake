@@ -8,3 +8,7 @@ foreach(name IN ITEMS test_csv test_gateway_text)
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endforeach()
 target_link_libraries(test_csv PRIVATE ${CSV_LIBRARY})
+
+# A stand-in for a node that can misbehave; tests/system/test_http.py runs it.
+add_executable(fake_node ${CMAKE_CURRENT_LIST_DIR}/fake_node.c)
+target_link_libraries(fake_node PRIVATE chord_warnings chord_gateway_core chord_proto)
