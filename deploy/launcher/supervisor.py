@@ -6,6 +6,7 @@ pids that were started here are ever signalled. Children must be started by the 
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,8 @@ from .common import Refused
 
 STDERR_BYTES_MAX = 16 * 1024 * 1024
 STDERR_TAIL_LINES = 15
+SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
+SANITIZER_LINES = 40
 SEEDS_MAX = 4
 LISTEN_TIMEOUT_S = 10
 
@@ -64,7 +67,12 @@ class Child:
                 text = log.read().decode(errors="replace")
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-STDERR_TAIL_LINES:])
+        lines = text.splitlines()
+        # A sanitizer says the cause first and a long legend last.
+        report = next((place for place, line in enumerate(lines) if SANITIZER.search(line)), None)
+        if report is not None:
+            return "\n".join(lines[report:report + SANITIZER_LINES])
+        return "\n".join(lines[-STDERR_TAIL_LINES:])
 
     def trim_log(self):
         try:
