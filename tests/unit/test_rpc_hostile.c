@@ -138,6 +138,55 @@ static void test_junk_envelope(void **state) {
     fixture_close(&f);
 }
 
+/* The bytes of proto/README.md. */
+static void test_documented_bytes(void **state) {
+    (void)state;
+    static const uint8_t mac[34] = {0x32, 0x20, 0x5d, 0x6b, 0x8a, 0x6d, 0xfd, 0x47, 0x04,
+                                    0xbd, 0xed, 0x9d, 0x1b, 0xb2, 0xa0, 0x72, 0xc3, 0x76,
+                                    0x7b, 0x8d, 0x70, 0x1a, 0x4f, 0x4a, 0x94, 0x7d, 0xe0,
+                                    0xbf, 0x77, 0xc3, 0xfb, 0x5a, 0xf0, 0xb2};
+    static const char request[] = "\x08\x01\x12\x16"
+                                  "chord.v1.KvService/Get"
+                                  "\x1a\x04\xa1\xa2\xa3\xa4\x20\xb8\x17\x2a\x07\x0a\x05"
+                                  "apple";
+    static const char answer[] = "\x08\x01\x12\x04\xa1\xa2\xa3\xa4\x32\x09\x0a\x07\x1a\x05"
+                                 "apple";
+    const size_t count = sizeof request - 1;
+    uint8_t body[100];
+    uint32_t sp_id;
+    struct fixture f;
+    fixture_open(&f, 10, NULL);
+    int fd = raw_connect(f.port);
+    raw_handshake(fd);
+    assert_int_equal(count, 44);
+    raw_send_message(fd, 0x80000001, request, count);
+    assert_int_equal(raw_receive_message(fd, &sp_id, body, sizeof body), sizeof answer - 1);
+    assert_int_equal(sp_id, 0x80000001);
+    assert_memory_equal(body, answer, sizeof answer - 1);
+    close(fd);
+    fixture_close(&f);
+
+    fixture_open(&f, 10, "0123456789abcdef");
+    fd = raw_connect(f.port);
+    raw_handshake(fd);
+    memcpy(body, request, count);
+    memcpy(body + count, mac, sizeof mac);
+    assert_int_equal(raw_call(fd, body, count + sizeof mac), CHORD__V1__CODE__CODE_OK);
+    assert_int_equal(raw_call(fd, body, count), CHORD__V1__CODE__CODE_UNAUTHENTICATED);
+    /* One byte less, and any byte changed. */
+    body[count + 1]--;
+    assert_int_equal(raw_call(fd, body, count + sizeof mac - 1),
+                     CHORD__V1__CODE__CODE_UNAUTHENTICATED);
+    body[count + 1]++;
+    for (size_t i = 4; i < count + sizeof mac; i++) {
+        body[i] ^= 1;
+        assert_int_not_equal(raw_call(fd, body, count + sizeof mac), CHORD__V1__CODE__CODE_OK);
+        body[i] ^= 1;
+    }
+    close(fd);
+    fixture_close(&f);
+}
+
 static void test_random_payloads(void **state) {
     (void)state;
     struct fixture f;
@@ -337,6 +386,7 @@ int main(void) {
         cmocka_unit_test(test_junk_handshake),
         cmocka_unit_test(test_junk_framing),
         cmocka_unit_test(test_junk_envelope),
+        cmocka_unit_test(test_documented_bytes),
         cmocka_unit_test(test_random_payloads),
         cmocka_unit_test(test_arena_bound),
         cmocka_unit_test(test_import_batch_fits),
