@@ -145,10 +145,9 @@ static void bind_after(sqlite3_stmt *statement, const struct interval *interval)
 
 /* ---- write, read ---- */
 
+/* All but hash and key. */
 static void read_columns(sqlite3_stmt *statement, struct store_row *row, struct arena *arena,
                          bool values) {
-    row->key_bytes = (size_t)sqlite3_column_bytes(statement, 1);
-    row->key = arena_copy(arena, sqlite3_column_blob(statement, 1), row->key_bytes);
     row->epoch = (uint64_t)sqlite3_column_int64(statement, 2);
     row->counter = (uint64_t)sqlite3_column_int64(statement, 3);
     row->kind = (enum store_row_kind)sqlite3_column_int(statement, 4);
@@ -219,7 +218,7 @@ int tables_read(struct store_tables *tables, struct store_job *job) {
         rc = sqlite3_step(tables->get);
         row->kind = 0;
         if (rc == SQLITE_ROW) {
-            read_columns(tables->get, row, &job->arena, true);
+            read_columns(tables->get, row, &job->arena, true); /* the key stays the caller's */
         }
         rc = finish(tables->get, rc);
     }
@@ -271,6 +270,8 @@ static int page_interval(struct store_tables *tables, struct page *page, bool *f
         }
         struct store_row *row = &job->rows[job->rows_count++];
         memcpy(row->hash, hash, CHORD_ID_BYTES);
+        row->key_bytes = (size_t)sqlite3_column_bytes(tables->page, 1);
+        row->key = arena_copy(&job->arena, sqlite3_column_blob(tables->page, 1), row->key_bytes);
         read_columns(tables->page, row, &job->arena, job->page_values);
         page->bytes += row_bytes;
     }
