@@ -1,0 +1,125 @@
+"""The Python client of proto/clients against live nodes: the wire format as outsiders use it, with no
+nng and no generated C in between."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chord_client
+
+CLIENT = Path(chord_client.__file__)
+
+
+@pytest.fixture
+def ring(new_ring):
+    return new_ring().start(3)
+
+
+def addresses(ring):
+    return [ring.address(slot) for slot in (1, 2, 3)]
+
+
+def test_put_get_delete_at_every_node(ring):
+    for number, address in enumerate(addresses(ring)):
+        with chord_client.ChordClient(address) as client:
+            key, value = os.urandom(20), os.urandom(1000)
+            assert client.get(key) is None
+            assert client.put(key, value) is False
+            assert client.put(key, value + b"2") is True
+            assert client.get(key) == value + b"2"
+            assert client.get(key, stale=True) in (value, value + b"2", None)
+            assert client.delete(key) is True
+            assert client.get(key) is None
+            assert client.delete(key) is False
+            assert client.put(f"empty-{number}", b"") is False
+            assert client.get(f"empty-{number}") == b""
+
+
+def test_largest_key_and_value(ring):
+    with chord_client.ChordClient(*addresses(ring)) as client:
+        key, value = b"k" * 1024, os.urandom(1024 * 1024)
+        client.put(key, value)
+        assert client.get(key) == value
+        with pytest.raises(chord_client.ChordError) as refused:
+            client.put(b"k" * 1025, b"")
+        assert refused.value.code == "INVALID_ARGUMENT"
+        with pytest.raises(chord_client.ChordError) as refused:
+            client.put(b"", b"")
+        assert refused.value.code == "INVALID_ARGUMENT"
+
+
+def test_batch_mixes_operations(ring):
+    with chord_client.ChordClient(*addresses(ring)) as client:
+        keys = [f"batch-{number}" for number in range(100)]
+        codes = {result.code for result in client.batch([("put", key, key) for key in keys])}
+        assert codes == {0}
+        results = client.batch([("get", keys[0]), ("delete", keys[1]), ("get", "nothing there")])
+        assert results[0].value == keys[0].encode()
+        assert results[1].existed
+        assert client.messages.envelope.Code.Name(results[2].code) == "CODE_NOT_FOUND"
+        assert client.get(keys[1]) is None
+
+
+def test_lookup_names_the_owner_of_every_key(ring):
+    owners = set()
+    for address in addresses(ring):
+        with chord_client.ChordClient(address) as client:
+            found = client.lookup("a key")
+            assert found.hops and found.hops[0].node.address == address
+            owners.add(found.owner.address)
+    assert len(owners) == 1 and owners <= set(addresses(ring))
+
+
+def test_status_of_each_node(ring):
+    with chord_client.ChordClient(*addresses(ring)) as client:
+        for address in addresses(ring):
+            status = client.status(address)
+            assert status.self.address == address
+            assert status.state == client.messages.common.NODE_STATE_MEMBER
+
+
+def test_server_info_and_descriptors_match_this_contract(ring):
+    with chord_client.ChordClient(*addresses(ring)) as client:
+        meta = client.messages.meta
+        info = client.call("MetaService/GetServerInfo", meta.GetServerInfoRequest(),
+                           meta.GetServerInfoResponse)
+        assert info.protocol_version == chord_client.PROTOCOL_VERSION
+        assert "chord.v1.KvService/Batch" in info.methods
+        from google.protobuf.descriptor_pb2 import FileDescriptorSet
+        answer = client.call("MetaService/GetFileDescriptorSet",
+                             meta.GetFileDescriptorSetRequest(),
+                             meta.GetFileDescriptorSetResponse)
+        files = FileDescriptorSet.FromString(answer.file_descriptor_set).file
+        services = {f"{file.package}.{service.name}/{method.name}" for file in files
+                    for service in file.service for method in service.method}
+        assert services == set(info.methods)
+
+
+def test_goes_on_to_the_next_address_when_one_is_dead(ring):
+    with chord_client.ChordClient(*addresses(ring), timeout=20) as client:
+        client.put("survivor", "value")
+        ring.kill(1)
+        assert client.get("survivor") == b"value"
+        client.put("survivor", "value 2")
+        assert client.get("survivor") == b"value 2"
+
+
+def test_command_line(ring):
+    def run(*arguments, address=ring.address(1), stdin=None):
+        done = subprocess.run([sys.executable, CLIENT, address, *arguments], input=stdin,
+                              capture_output=True, timeout=60)
+        return done.returncode, done.stdout
+
+    assert run("put", "fruit", "apple") == (0, b"new\n")
+    assert run("put", "fruit", "-", stdin=b"\x00\xff") == (0, b"replaced\n")
+    assert run("get", "fruit") == (0, b"\x00\xff")
+    assert run("lookup", "fruit")[0] == 0
+    assert run("status")[0] == 0
+    assert run("delete", "fruit") == (0, b"deleted\n")
+    assert run("get", "fruit") == (1, b"")
+    assert run("get")[0] == 2
+    nobody = f"127.0.0.1:{ring.ports.port - 1}"
+    assert run("--timeout", "0.5", "get", "fruit", address=nobody)[0] == 3
