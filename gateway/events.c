@@ -112,13 +112,6 @@ static char *ring_copy(struct events *events, uint64_t *version) {
     return events->ring == NULL ? NULL : strdup(events->ring);
 }
 
-char *events_ring_get(struct events *events, uint64_t *version) {
-    pthread_mutex_lock(&events->lock);
-    char *copy = ring_copy(events, version);
-    pthread_mutex_unlock(&events->lock);
-    return copy;
-}
-
 uint64_t events_sequence(struct events *events) {
     pthread_mutex_lock(&events->lock);
     uint64_t sequence = events->newest;

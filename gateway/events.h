@@ -29,8 +29,6 @@ void events_free(struct events *events);
 void events_publish(struct events *events, const char *type, json_t *data, bool keep);
 /* The newest ring as text (copied); streams send it. */
 void events_ring_set(struct events *events, const char *text);
-/* The newest ring, or NULL; free() it. `*version` changes when the text does. */
-char *events_ring_get(struct events *events, uint64_t *version);
 uint64_t events_sequence(struct events *events);
 /* Serves one stream until the client goes or events_stop. */
 void events_serve(struct events *events, struct http_request *request);

@@ -148,7 +148,9 @@ static bool request_body_known(struct http_request *request, const struct mg_req
                          "a body comes either with Content-Length or in chunks, not both");
             return false;
         }
-    } else if (length != NULL && (info->content_length < 0 || strchr(length, ',') != NULL)) {
+    } else if (length != NULL &&
+               (info->content_length < 0 || length[0] == '\0' || strlen(length) > 15 ||
+                length[strspn(length, "0123456789")] != '\0')) {
         request->close = true;
         request->body_done = true;
         http_problem(request, 400, "INVALID_ARGUMENT", "Content-Length is no number");

@@ -21,6 +21,8 @@ enum {
     HTTP_REQUEST_TIMEOUT_MS = 10000,
     HTTP_PORTS_MAX = 1025,
     HTTP_NAMES_MAX = 32,
+    HTTP_DRAIN_BYTES_MAX = 16 * 1024 * 1024, /* of a body that is refused */
+    HTTP_DRAIN_MS = 3000,
     HTTP_BODY_SMALL_BYTES_MAX = 64 * 1024,
 };
 

@@ -12,6 +12,7 @@
 
 #include "http_internal.h"
 #include "json.h"
+#include "log.h"
 
 static const char common_headers[] =
     "Content-Security-Policy: default-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -86,6 +87,19 @@ static void body_settle(struct http_request *request) {
     }
 }
 
+/* A client that is still sending would see a broken connection before it reads the answer. */
+static void body_drain(struct http_request *request) {
+    uint8_t chunk[16 * 1024];
+    uint64_t end = clock_now_ms() + HTTP_DRAIN_MS;
+    const char *expect = http_header(request, "Expect");
+    uint64_t drained = 0;
+    int64_t got = expect != NULL && !request->continued ? 0 : 1;
+    while (got > 0 && drained < HTTP_DRAIN_BYTES_MAX && clock_now_ms() < end) {
+        got = http_read(request, chunk, sizeof(chunk));
+        drained += got > 0 ? (uint64_t)got : 0;
+    }
+}
+
 static bool send_all(struct http_request *request, const void *data, size_t size) {
     const uint8_t *bytes = data;
     while (size > 0) {
@@ -151,6 +165,7 @@ void http_reply(struct http_request *request, int status, const char *type, cons
     }
     if (request->close) {
         mg_disable_connection_keep_alive(request->connection);
+        body_drain(request);
     }
     buf_free(&out);
 }

@@ -84,8 +84,8 @@ static bool import_flush(struct import *import) {
     }
     if (failed > 0) {
         return import_fail(import, IMPORT_RING,
-                           "the ring did not take %zu rows within %d s (%s); what it took is kept",
-                           failed, IMPORT_ROW_MS / 1000, reason);
+                           "the ring did not take %zu rows in time (%s); what it took is kept",
+                           failed, reason);
     }
     return true;
 }

@@ -410,6 +410,7 @@ size_t import_window_flush(struct import_window *window, char *reason, size_t re
     struct batch_message *message = malloc(sizeof(*message));
     snprintf(window->reason, sizeof(window->reason), "no memory");
     bool ready = message != NULL && rows_prepare(window);
+    uint64_t nobody_since = 0;
     size_t stored = 0;
     for (window->attempt = 0; ready; window->attempt++) {
         round_send(window, message);
@@ -418,6 +419,12 @@ size_t import_window_flush(struct import_window *window, char *reason, size_t re
         stored = now;
         if (rows_in(window, ROW_WAITING) == 0 || clock_now_ms() >= end ||
             operation_cancelled(window->operation) || atomic_load(&window->app->stopping)) {
+            break;
+        }
+        struct view_ref ref;
+        bool nobody = ring_view_alive(window->app->view, &ref, 1) == 0;
+        nobody_since = !nobody ? 0 : nobody_since == 0 ? clock_now_ms() : nobody_since;
+        if (nobody && clock_now_ms() - nobody_since > IMPORT_NOBODY_MS) {
             break;
         }
         round_pause(window->attempt);

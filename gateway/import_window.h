@@ -19,7 +19,8 @@ enum {
     IMPORT_BATCH_ROWS_MAX = 8192,
     IMPORT_BATCHES_OPEN_MAX = 3,
     IMPORT_BATCH_TIMEOUT_MS = 8000,
-    IMPORT_ROW_MS = 20000, /* a row that is not acknowledged after that has failed */
+    IMPORT_ROW_MS = 20000,   /* a row that is not acknowledged after that has failed */
+    IMPORT_NOBODY_MS = 5000, /* nor is a ring in which no node answers awaited for longer */
 };
 
 struct import_window;

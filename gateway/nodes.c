@@ -19,21 +19,17 @@ enum { ADMIN_TIMEOUT_MS = 5000 };
 
 void ring_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
-    uint64_t version = 0;
-    char *text = events_ring_get(app->events, &version);
-    json_t *ring = text == NULL ? NULL : json_loads(text, 0, NULL);
-    if (json_is_true(json_object_get(ring, "answering"))) {
-        http_reply(request, 200, "application/json", NULL, text, strlen(text));
-    } else {
-        json_t *more = json_object();
-        json_put(more, "nodes", json_incref(json_object_get(ring, "nodes")));
-        http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n",
-                          json_object_size(ring) == 0 ? (json_decref(more), NULL) : more,
-                          "no node of the ring answers; start one with 'python3 init.py', or set "
-                          "JOIN to a member's HOST:PORT");
+    json_t *ring = ring_view_ring_json(app->view);
+    if (ring == NULL || json_is_true(json_object_get(ring, "answering"))) {
+        http_reply_json(request, 200, NULL, ring);
+        return;
     }
+    json_t *more = json_object();
+    json_put(more, "nodes", json_incref(json_object_get(ring, "nodes")));
+    http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", more,
+                      "no node of the ring answers; start one with 'python3 init.py', or set "
+                      "JOIN to a member's HOST:PORT");
     json_decref(ring);
-    free(text);
 }
 
 void nodes_get(struct app *app, struct http_request *request, const struct buf *argument) {

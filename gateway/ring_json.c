@@ -298,6 +298,15 @@ static void node_json_detail(const struct ring_view *view, const struct view_nod
     json_put(json, "replicas", json_integer(view->parameters.replicas));
 }
 
+json_t *ring_view_ring_json(struct ring_view *view) {
+    pthread_mutex_lock(&view->lock);
+    uint64_t now = clock_now_ms();
+    view_health_compute(view, now);
+    json_t *json = view_ring_json(view, now);
+    pthread_mutex_unlock(&view->lock);
+    return json;
+}
+
 json_t *ring_view_nodes_json(struct ring_view *view) {
     pthread_mutex_lock(&view->lock);
     json_t *json = json_object();

@@ -74,6 +74,8 @@ size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max
 struct view_parameters ring_view_parameters(struct ring_view *view);
 /* Who leads the id, by the newest statuses. */
 bool ring_view_leader(struct ring_view *view, const struct ring_id *id, struct view_led *led);
+/* The whole ring as it is known now; NULL = no memory. */
+json_t *ring_view_ring_json(struct ring_view *view);
 json_t *ring_view_nodes_json(struct ring_view *view);
 /* NULL = unknown. */
 json_t *ring_view_node_json(struct ring_view *view, const char *name);
