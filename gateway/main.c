@@ -108,17 +108,16 @@ static int app_open(struct app *app, char *error, size_t error_size) {
     int slots = slots_read(app);
     app->settings.slots = slots >= 0 ? slots : app->settings.slots;
     atomic_store(&app->slots, app->settings.slots);
-    const struct rpc_client_options client = {.key = app->settings.ring_key, .peers_max = 2048};
     app->events = events_new(app->db);
     app->hints = hints_new();
     app->operations = operations_new(app->events, app->db);
-    if (app->events == NULL || app->hints == NULL || app->operations == NULL ||
-        rpc_client_open(&app->client, &client) != 0) {
-        snprintf(error, error_size, "no memory to start");
-        return 1;
-    }
-    app->view = ring_view_open(app);
-    if (app->view == NULL) {
+    app->view = ring_view_new(app);
+    const struct rpc_client_options client = {.key = app->settings.ring_key,
+                                              .peers_max = 2048,
+                                              .on_disconnect = ring_view_disconnected,
+                                              .context = app->view};
+    if (app->events == NULL || app->hints == NULL || app->operations == NULL || app->view == NULL ||
+        rpc_client_open(&app->client, &client) != 0 || !ring_view_start(app->view)) {
         snprintf(error, error_size, "no memory to start");
         return 1;
     }

@@ -17,6 +17,7 @@ struct view_node {
     uint64_t learned_ms;
     uint64_t referred_ms; /* somebody last named it */
     unsigned failures;    /* in a row */
+    bool lost;            /* its connection closed and it has not answered since */
     bool asking;
     uint64_t ask_at_ms;
     struct rpc_reply reply;                  /* owns `status` */
@@ -38,10 +39,12 @@ struct view_health {
     bool answering; /* at least one node answers */
 };
 
+enum view_answer_kind { VIEW_ANSWER_STATUS, VIEW_ANSWER_LOG, VIEW_ANSWER_DISCONNECT };
+
 struct view_answer {
     struct view_answer *next;
     struct rpc_reply reply;
-    bool is_log;
+    enum view_answer_kind kind;
     char address[SETTINGS_ADDRESS_SIZE];
 };
 

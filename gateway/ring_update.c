@@ -217,6 +217,7 @@ void view_status_apply(struct ring_view *view, struct view_node *node, struct rp
     node->reply = *reply;
     node->status = status;
     node->failures = 0;
+    node->lost = false;
     struct ring_id id;
     if (status->self != NULL && view->parameters.known && status->self->id.len > 0 &&
         id_from_wire(&id, status->self->id.data, status->self->id.len)) {

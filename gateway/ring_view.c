@@ -89,26 +89,13 @@ const char *view_state_text(enum view_state state) {
 
 /* ---- asking ---- */
 
+/* Becomes its own answer. */
 struct view_question {
+    struct view_answer answer; /* first: the inbox frees it */
     struct ring_view *view;
-    bool is_log;
-    char address[SETTINGS_ADDRESS_SIZE];
 };
 
-/* On a thread of the RPC runtime: only enqueues. */
-static void question_answered(void *context, struct rpc_reply *reply) {
-    struct view_question *question = context;
-    struct ring_view *view = question->view;
-    struct view_answer *answer = calloc(1, sizeof(*answer));
-    if (answer == NULL) {
-        rpc_reply_free(reply); /* the node counts as not asked; see the asking timeout */
-        free(question);
-        return;
-    }
-    answer->reply = *reply;
-    answer->is_log = question->is_log;
-    memcpy(answer->address, question->address, sizeof(answer->address));
-    free(question);
+static void inbox_put(struct ring_view *view, struct view_answer *answer) {
     pthread_mutex_lock(&view->inbox_lock);
     answer->next = view->inbox;
     view->inbox = answer;
@@ -117,30 +104,49 @@ static void question_answered(void *context, struct rpc_reply *reply) {
     pthread_cond_signal(&view->wake);
 }
 
+/* On a thread of the RPC runtime: only enqueues. */
+static void question_answered(void *context, struct rpc_reply *reply) {
+    struct view_question *question = context;
+    struct view_answer *answer = &question->answer;
+    answer->reply = *reply;
+    inbox_put(question->view, answer);
+}
+
+void ring_view_disconnected(void *context, const char *address) {
+    struct ring_view *view = context;
+    struct view_question *question = calloc(1, sizeof(*question));
+    if (question != NULL) {
+        question->answer.kind = VIEW_ANSWER_DISCONNECT;
+        snprintf(question->answer.address, sizeof(question->answer.address), "%s", address);
+        inbox_put(view, &question->answer);
+    }
+}
+
 static struct view_question *question_new(struct ring_view *view, const struct view_node *node,
-                                          bool is_log) {
+                                          enum view_answer_kind kind) {
     struct view_question *question = calloc(1, sizeof(*question));
     if (question != NULL) {
         question->view = view;
-        question->is_log = is_log;
-        memcpy(question->address, node->address, sizeof(question->address));
+        question->answer.kind = kind;
+        memcpy(question->answer.address, node->address, sizeof(question->answer.address));
     }
     return question;
 }
 
 static void node_ask(struct ring_view *view, struct view_node *node) {
-    struct view_question *question = question_new(view, node, false);
+    struct view_question *question = question_new(view, node, VIEW_ANSWER_STATUS);
     if (question == NULL) {
         return;
     }
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
     node->asking = true;
     rpc_client_call(view->app->client, node->address, RPC_ADMIN_STATUS, &request.base,
-                    VIEW_STATUS_TIMEOUT_MS, question_answered, question);
+                    node->lost ? VIEW_LOST_TIMEOUT_MS : VIEW_STATUS_TIMEOUT_MS, question_answered,
+                    question);
 }
 
 static void node_ask_log(struct ring_view *view, struct view_node *node) {
-    struct view_question *question = question_new(view, node, true);
+    struct view_question *question = question_new(view, node, VIEW_ANSWER_LOG);
     if (question == NULL) {
         return;
     }
@@ -159,7 +165,14 @@ static void answer_apply(struct ring_view *view, struct view_answer *answer, uin
         rpc_reply_free(&answer->reply);
         return;
     }
-    if (answer->is_log) {
+    if (answer->kind == VIEW_ANSWER_DISCONNECT) {
+        /* One failure already; the next answer decides. */
+        node->lost = true;
+        node->failures = node->failures == 0 ? 1 : node->failures;
+        node->ask_at_ms = now;
+        return;
+    }
+    if (answer->kind == VIEW_ANSWER_LOG) {
         node->log_asking = false;
         view_log_apply(view, node, &answer->reply);
         rpc_reply_free(&answer->reply);
@@ -174,7 +187,8 @@ static void answer_apply(struct ring_view *view, struct view_answer *answer, uin
         }
     } else {
         view_status_failed(view, node, &answer->reply, now);
-        bool down = node->state == VIEW_DOWN;
+        bool down = node->state == VIEW_DOWN && !node->lost;
+        node->lost = node->lost && node->state != VIEW_DOWN;
         node->ask_at_ms = now + (down ? VIEW_POLL_DOWN_MS : VIEW_POLL_FAST_MS);
         rpc_reply_free(&answer->reply);
     }
@@ -285,7 +299,7 @@ static void member_restore(void *context, const char *address, const char *id) {
     }
 }
 
-struct ring_view *ring_view_open(struct app *app) {
+struct ring_view *ring_view_new(struct app *app) {
     struct ring_view *view = calloc(1, sizeof(*view));
     if (view == NULL) {
         return NULL;
@@ -305,12 +319,12 @@ struct ring_view *ring_view_open(struct app *app) {
         (void)view_node_add(view, app->settings.join[i]);
     }
     db_members_read(app->db, member_restore, view);
-    if (pthread_create(&view->thread, NULL, view_thread, view) != 0) {
-        ring_view_free(view);
-        return NULL;
-    }
-    view->thread_runs = true;
     return view;
+}
+
+bool ring_view_start(struct ring_view *view) {
+    view->thread_runs = pthread_create(&view->thread, NULL, view_thread, view) == 0;
+    return view->thread_runs;
 }
 
 void ring_view_stop(struct ring_view *view) {

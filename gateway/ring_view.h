@@ -23,11 +23,12 @@ enum {
     VIEW_POLL_FAST_MS = 150, /* after a failure, to know soon */
     VIEW_POLL_DOWN_MS = 1000,
     VIEW_STATUS_TIMEOUT_MS = 1500,
-    VIEW_FAILURES_MAX = 2,     /* in a row: the node is down */
-    VIEW_FORGET_MS = 600000,   /* a node that is down and has no slot here */
-    VIEW_PUBLISH_MS = 250,     /* at most so often when something changed */
-    VIEW_VOLATILE_MS = 1000,   /* and so often when only processor and memory did */
-    VIEW_LEADERLESS_MS = 3000, /* keys without a leader for so long: degraded, not healing */
+    VIEW_LOST_TIMEOUT_MS = 400, /* of a node whose connection has just closed */
+    VIEW_FAILURES_MAX = 2,      /* in a row: the node is down */
+    VIEW_FORGET_MS = 600000,    /* a node that is down and has no slot here */
+    VIEW_PUBLISH_MS = 250,      /* at most so often when something changed */
+    VIEW_VOLATILE_MS = 1000,    /* and so often when only processor and memory did */
+    VIEW_LEADERLESS_MS = 3000,  /* keys without a leader for so long: degraded, not healing */
 };
 
 enum view_state { VIEW_JOINING, VIEW_MEMBER, VIEW_LEAVING, VIEW_LEFT, VIEW_DOWN };
@@ -58,7 +59,11 @@ struct view_led {
 
 struct ring_view;
 
-struct ring_view *ring_view_open(struct app *app); /* NULL = no memory or no thread */
+struct ring_view *ring_view_new(struct app *app); /* NULL = no memory */
+/* From now on it asks; app->client is open. false = no thread. */
+bool ring_view_start(struct ring_view *view);
+/* For rpc_client_options.on_disconnect, with the view as its context. */
+void ring_view_disconnected(void *view, const char *address);
 /* Ends the thread. Then rpc_client_close, then ring_view_free. Both accept NULL. */
 void ring_view_stop(struct ring_view *view);
 void ring_view_free(struct ring_view *view);

@@ -424,7 +424,7 @@ def test_slots_grow(own):
         except ConnectionRefusedError:
             return False
     until(answers)
-    assert gateway.get(f"/api/v1/nodes/{gateway.address(2)}").json()["state"] == "down"
+    until(lambda: gateway.get(f"/api/v1/nodes/{gateway.address(2)}").json().get("state") == "down")
     assert gateway.get("/readyz").status == 503  # a slot that should run and does not
 
 
