@@ -18,7 +18,7 @@ static int print_id(char *text, size_t bytes, const struct chord_id *id, unsigne
     unsigned digits = m == 0 ? 2 * CHORD_ID_BYTES : (m + 3) / 4;
     int length = 0;
     for (unsigned i = 2 * CHORD_ID_BYTES - digits; i < 2 * CHORD_ID_BYTES; i++) {
-        unsigned nibble = id->bytes[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15u;
+        unsigned nibble = (unsigned)id->bytes[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15u;
         length += snprintf(text + length, bytes - (size_t)length, "%x", nibble);
     }
     return length;

@@ -82,28 +82,28 @@ static size_t collect(struct request *request, Chord__V1__Operation *const **ope
     }
 }
 
-static void refuse(struct node *node, struct request *request, Chord__V1__Code code,
+static bool refuse(struct node *node, struct request *request, Chord__V1__Code code,
                    const char *message) {
     rpc_call_reply(request->call, code, message, 0, NULL);
     request->call = NULL;
     request_end(node, request);
+    return false;
 }
 
-static void lookup_request(struct node *node, struct request *request) {
+static bool lookup_request(struct node *node, struct request *request) {
     const Chord__V1__LookupRequest *lookup = (const void *)request->message;
     uint8_t hash[CHORD_ID_BYTES];
     if (lookup->key.len < 1 || lookup->key.len > NODE_KEY_BYTES_MAX) {
-        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, "a key has 1 to 1024 bytes");
-        return;
+        return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, "a key has 1 to 1024 bytes");
     }
     if (node->m == 0) {
-        refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
-        return;
+        return refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
     }
     hash_key(lookup->key.data, lookup->key.len, hash);
     request->key_id = id_from_hash(hash, node->m);
     request->core.kind = CHORD_LOOKUP;
     request->core.id = request->key_id;
+    return true;
 }
 
 /* A single operation must be of its method's kind. */
@@ -115,21 +115,18 @@ static bool kind_fits(const struct request *request, const Chord__V1__Operation 
            operation->kind == CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
 }
 
-void kv_request(struct node *node, struct request *request) {
+bool kv_request(struct node *node, struct request *request) {
     if (request->method == RPC_KV_LOOKUP) {
-        lookup_request(node, request);
-        return;
+        return lookup_request(node, request);
     }
     Chord__V1__Operation *const *operations;
     size_t count = collect(request, &operations);
     if (count < 1 || count > CHORD_BATCH_OPERATIONS_MAX) {
-        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
+        return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
                "a batch has 1 to 65536 operations");
-        return;
     }
     if (node->m == 0) {
-        refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
-        return;
+        return refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
     }
     request->operations = arena_alloc(&request->arena, sizeof *request->operations * count);
     request->states = arena_alloc(&request->arena, sizeof *request->states * count);
@@ -142,8 +139,7 @@ void kv_request(struct node *node, struct request *request) {
         }
         if (error != NULL) {
             request->operations = NULL;
-            refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error);
-            return;
+            return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error);
         }
         request->messages[i] = operations[i];
         request->operations[i].kind = (enum chord_operation_kind)operations[i]->kind;
@@ -154,6 +150,7 @@ void kv_request(struct node *node, struct request *request) {
         }
     }
     request->core.kind = CHORD_BATCH;
+    return true;
 }
 
 /* ---- slices ---- */

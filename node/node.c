@@ -180,6 +180,25 @@ static void reject(struct request *request, Chord__V1__Code code, const char *me
     request->call = NULL;
 }
 
+/* False: it is answered already, waits for the store, or is refused. */
+static bool prepare(struct node *node, struct request *request) {
+    enum chord_message_kind kind;
+    const char *error = NULL;
+    if (request->method >= RPC_KV_BATCH && request->method <= RPC_KV_LOOKUP) {
+        return kv_request(node, request);
+    }
+    if (!wire_kind(request->method, &kind)) {
+        admin_request(node, request);
+        return false;
+    }
+    if (!wire_decode_request(kind, request->message, &request->core, &error)) {
+        reject(request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error, 0);
+        request_end(node, request);
+        return false;
+    }
+    return true;
+}
+
 static void handle_request(struct node *node, struct item *item) {
     if (!rpc_method_is_data(rpc_call_method(item->call))) {
         pthread_mutex_lock(&node->mutex);
@@ -196,22 +215,7 @@ static void handle_request(struct node *node, struct item *item) {
                        "too many open requests", 50, NULL);
         return;
     }
-    enum chord_message_kind kind;
-    const char *error = NULL;
-    bool ring = wire_kind(request->method, &kind) && kind != CHORD_BATCH && kind != CHORD_LOOKUP;
-    if (!ring) {
-        if (request->method >= RPC_KV_BATCH && request->method <= RPC_KV_LOOKUP) {
-            kv_request(node, request);
-        } else {
-            admin_request(node, request);
-        }
-    } else if (!wire_decode_request(kind, request->message, &request->core, &error)) {
-        reject(request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error, 0);
-        request_end(node, request);
-        return;
-    }
-    /* admin and refused kv requests have answered, or wait for the store */
-    if (request_find(node, request->id) == request && request->core.kind != 0 && !request->ended) {
+    if (prepare(node, request)) {
         give_request(node, request);
     }
 }

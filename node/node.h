@@ -168,7 +168,7 @@ void action_replied(struct node *node, struct item *item);
 void action_stored(struct node *node, struct store_job *job);
 
 /* kv.c: batches as seen from outside */
-void kv_request(struct node *node, struct request *request);
+bool kv_request(struct node *node, struct request *request); /* false: refused, answered */
 void kv_reply(struct node *node, struct request *request, const struct chord_response *response);
 struct store_row *kv_rows(struct node *node, struct request *request,
                           const struct chord_slice *slice, bool writes, struct arena *arena,

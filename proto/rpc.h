@@ -20,7 +20,8 @@ enum {
     RPC_PROTOCOL_VERSION = 1,
     RPC_MESSAGE_BYTES_MAX = 1024 * 1024 + 64 * 1024, /* a whole envelope; checked before sending */
     RPC_RECEIVE_BYTES_MAX = 2 * 1024 * 1024,         /* nng closes the connection above this */
-    RPC_ARENA_BYTES_MAX = 4 * 1024 * 1024,           /* heap that unpacking one message may use */
+    RPC_ARENA_BYTES_MAX = 8 * 1024 * 1024, /* heap that unpacking one message may use: 8,192 small
+                                              rows of 1 MiB together need more than 4 MiB */
     RPC_ADDRESS_BYTES_MAX = 63,                      /* "host:port" */
     RPC_TIMEOUT_MS_DEFAULT = 3000,
     RPC_TIMEOUT_MS_MAX = 600000,

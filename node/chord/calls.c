@@ -364,6 +364,8 @@ void stores_done(struct step *step) {
             transfer_stored(step, store.subject);
         }
         break;
+    case STORE_RETIRED:
+        break;
     case STORE_VIEWS_DECIDED:
         leader_views_saved(step);
         reply_stored(step, &store);

@@ -108,6 +108,20 @@ static bool extra_member(struct chord *chord, struct range *range,
     return best >= 0;
 }
 
+static bool dead_member(struct chord *chord, struct range *range,
+                        const struct chord_member *desired, uint16_t count,
+                        struct chord_member *dead) {
+    for (uint16_t i = 0; i < range->view.members_count; i++) {
+        const struct chord_member *member = &range->view.members[i];
+        if (!(range->switched & 1ull << i) && !listed(desired, count, member->store_id) &&
+            memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) != 0) {
+            *dead = *member;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* (lo, cut] to the predecessor, which owns it on the ring. */
 static bool plan_give(struct chord *chord, struct range *range, struct change *change) {
     const struct chord_peer *predecessor = predecessor_get(chord);
@@ -130,7 +144,8 @@ static bool plan_give(struct chord *chord, struct range *range, struct change *c
     return true;
 }
 
-/* Self leaves: the successor leads, and where there is one a further successor takes the seat. */
+/* Self leaves: the successor leads, and where there is one a further successor takes the seat. The
+ * seats of the dead go first: the view that stays must have a living majority. */
 static bool plan_hand_over(struct chord *chord, struct range *range, struct change *change) {
     struct chord_member desired[CHORD_REPLICAS_MAX];
     uint16_t count = desired_members(chord, desired);
@@ -138,6 +153,11 @@ static bool plan_hand_over(struct chord *chord, struct range *range, struct chan
         return false;
     }
     change->cut = range->view.range.hi;
+    if (dead_member(chord, range, desired, count, &change->leaver)) {
+        change->has_leaver = true;
+        member_of_peer(&chord->self, &change->leader);
+        return true;
+    }
     change->leader = desired[0];
     change->has_leaver = true;
     member_of_peer(&chord->self, &change->leaver);

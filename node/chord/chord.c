@@ -396,6 +396,8 @@ uint64_t chord_deadline(const struct chord *chord) {
         sooner(&deadline, query_open ? chord->query.retry_ms : chord->stabilize_ms);
         sooner(&deadline, chord->fix_fingers_ms);
         sooner(&deadline, chord->check_predecessor_ms);
+    }
+    if (chord->state == CHORD_STATE_MEMBER) {
         sooner(&deadline, chord->graveyard_ms);
     }
     if (chord->state == CHORD_STATE_LEAVING) {

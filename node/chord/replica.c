@@ -232,7 +232,7 @@ static void retire(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct chord_action *action;
     struct chord_view view = range_at(chord, index)->view;
-    if (store_start(step, CHORD_STORE_DROP_RANGE, STORE_DROP, NONE, 0, 0, &action) == 0) {
+    if (store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NONE, 0, 0, &action) == 0) {
         return;
     }
     action->store.slice.range = view.range;

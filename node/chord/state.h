@@ -83,6 +83,7 @@ enum store_purpose {
     STORE_DIGEST_OWN,     /* subject: transfer */
     STORE_DROP,           /* subject: transfer */
     STORE_PULLED,         /* subject: transfer */
+    STORE_RETIRED,        /* nothing waits for it */
 };
 
 struct store_op {
