@@ -141,7 +141,12 @@ class Ring:
 
     def leave(self, slot, deadline_s=60):
         self.verb(slot, "leave")
-        until(lambda: self.node(slot)["state"] == "left", deadline_s,
+
+        def has_left():
+            child = self.supervisor.nodes[slot]
+            assert child.running, f"{child.name} {child.how_it_ended()}:\n{child.stderr_tail()}"
+            return self.node(slot)["state"] == "left"
+        until(has_left, deadline_s,
               lambda: f"node {slot} is {self.node(slot)['state']}, not left")
 
     def put(self, key, value):
