@@ -382,7 +382,7 @@ static void on_info(struct node *node, struct request *request) {
     message.parameters = wire_parameters(&wire, &status->parameters);
     message.key_bytes_max = NODE_KEY_BYTES_MAX;
     message.value_bytes_max = NODE_VALUE_BYTES_MAX;
-    message.message_bytes_max = RPC_MESSAGE_BYTES_MAX;
+    message.message_bytes_max = RPC_CLIENT_BYTES_MAX;
     answer(node, request, &message.base);
 }
 

@@ -128,6 +128,10 @@ bool kv_request(struct node *node, struct request *request) {
     if (node->m == 0) {
         return refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
     }
+    if (protobuf_c_message_get_packed_size(request->message) > RPC_CLIENT_BYTES_MAX) {
+        return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
+                      "a request has at most 1 MiB + 64 KiB; split the batch");
+    }
     request->operations = arena_alloc(&request->arena, sizeof *request->operations * count);
     request->states = arena_alloc(&request->arena, sizeof *request->states * count);
     request->messages = arena_alloc(&request->arena, sizeof *request->messages * count);

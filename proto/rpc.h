@@ -18,7 +18,9 @@
 
 enum {
     RPC_PROTOCOL_VERSION = 1,
-    RPC_MESSAGE_BYTES_MAX = 1024 * 1024 + 64 * 1024, /* a whole envelope; checked before sending */
+    RPC_MESSAGE_BYTES_MAX = 1792 * 1024, /* a whole envelope; checked before sending */
+    RPC_CLIENT_BYTES_MAX = 1024 * 1024 + 64 * 1024, /* a client's request; the rest is room for
+                                                       what an Apply adds to each row */
     RPC_RECEIVE_BYTES_MAX = 2 * 1024 * 1024,         /* nng closes the connection above this */
     RPC_ARENA_BYTES_MAX = 8 * 1024 * 1024, /* heap that unpacking one message may use: 8,192 small
                                               rows of 1 MiB together need more than 4 MiB */
