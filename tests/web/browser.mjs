@@ -7,7 +7,7 @@ const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-ru
   "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"];
 
 /** What Chromium writes by itself when an API answer is an error status; the pages handle those. */
-const API_ERROR = /\/api\/v1\/(kv|nodes|operations|ring|events|lookups)\b/;
+const API_ERROR = /\/api\/v1\/(kv|nodes|operations|imports|ring|events|lookups)\b/;
 
 export function launch_browser() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
