@@ -1,0 +1,21 @@
+# Tests of the pure core; included by tests/CMakeLists.txt.
+find_library(CMOCKA_LIBRARY cmocka REQUIRED)
+
+# ---- purity: the core as it is built for people, without sanitizers or hardening ----
+get_target_property(core_sources chord_core SOURCES)
+get_target_property(core_dir chord_core SOURCE_DIR)
+list(TRANSFORM core_sources PREPEND ${core_dir}/)
+add_library(chord_core_plain STATIC ${core_sources})
+target_include_directories(chord_core_plain PRIVATE ${core_dir})
+target_compile_options(chord_core_plain PRIVATE -fno-sanitize=all -fno-stack-protector
+  -U_FORTIFY_SOURCE)
+set(purity ${CMAKE_CURRENT_LIST_DIR}/purity.sh)
+add_test(NAME core_purity_includes COMMAND ${purity} includes ${core_dir})
+add_test(NAME core_purity_symbols COMMAND ${purity} symbols $<TARGET_FILE:chord_core_plain>)
+add_test(NAME core_purity_statics COMMAND ${purity} statics $<TARGET_FILE:chord_core_plain>)
+
+# ---- ids ----
+add_executable(test_id ${CMAKE_CURRENT_LIST_DIR}/test_id.c)
+target_link_libraries(test_id PRIVATE chord_warnings chord_core PkgConfig::CRYPTO ${CMOCKA_LIBRARY})
+add_test(NAME test_id COMMAND test_id)
+set_tests_properties(test_id PROPERTIES TIMEOUT 60)
