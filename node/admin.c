@@ -143,8 +143,8 @@ static void on_status(struct node *node, struct request *request) {
     message->parameters = wire_parameters(&wire, &status->parameters);
     message->formed = status->formed;
     message->predecessor = status->has_predecessor ? wire_peer(&wire, &status->predecessor) : NULL;
-    message->successors = arena_alloc(
-        &node->scratch, sizeof *message->successors * (status->successors.count + 1u));
+    message->successors =
+        arena_alloc(&node->scratch, sizeof *message->successors * (status->successors.count + 1u));
     for (uint16_t i = 0; i < status->successors.count; i++) {
         message->successors[message->n_successors++] =
             wire_peer(&wire, &status->successors.items[i]);

@@ -49,8 +49,7 @@ static size_t collect(struct request *request, Chord__V1__Operation *const **ope
     case RPC_KV_BATCH: {
         const Chord__V1__BatchRequest *batch = (const void *)r->message;
         r->core.batch.no_forward = batch->no_forward;
-        r->core.batch.stale =
-            batch->consistency == CHORD__V1__CONSISTENCY__CONSISTENCY_STALE;
+        r->core.batch.stale = batch->consistency == CHORD__V1__CONSISTENCY__CONSISTENCY_STALE;
         *operations = batch->operations;
         return batch->n_operations;
     }
@@ -94,10 +93,12 @@ static bool lookup_request(struct node *node, struct request *request) {
     const Chord__V1__LookupRequest *lookup = (const void *)request->message;
     uint8_t hash[CHORD_ID_BYTES];
     if (lookup->key.len < 1 || lookup->key.len > NODE_KEY_BYTES_MAX) {
-        return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, "a key has 1 to 1024 bytes");
+        return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
+                      "a key has 1 to 1024 bytes");
     }
     if (node->m == 0) {
-        return refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
+        return refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE,
+                      "this node is in no ring yet");
     }
     hash_key(lookup->key.data, lookup->key.len, hash);
     request->key_id = id_from_hash(hash, node->m);
@@ -123,10 +124,11 @@ bool kv_request(struct node *node, struct request *request) {
     size_t count = collect(request, &operations);
     if (count < 1 || count > CHORD_BATCH_OPERATIONS_MAX) {
         return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
-               "a batch has 1 to 65536 operations");
+                      "a batch has 1 to 65536 operations");
     }
     if (node->m == 0) {
-        return refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE, "this node is in no ring yet");
+        return refuse(node, request, CHORD__V1__CODE__CODE_UNAVAILABLE,
+                      "this node is in no ring yet");
     }
     if (protobuf_c_message_get_packed_size(request->message) > RPC_CLIENT_BYTES_MAX) {
         return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
@@ -351,8 +353,7 @@ static Chord__V1__OperationResult *result_of(struct node *node, const struct req
     Chord__V1__OperationResult *result = arena_alloc(&node->scratch, sizeof *result);
     chord__v1__operation_result__init(result);
     if (!request->operations[i].finished) {
-        result->code =
-            state->maybe ? CHORD__V1__CODE__CODE_UNKNOWN : (Chord__V1__Code)unfinished;
+        result->code = state->maybe ? CHORD__V1__CODE__CODE_UNKNOWN : (Chord__V1__Code)unfinished;
         return result;
     }
     result->code = state->code;

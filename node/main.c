@@ -92,15 +92,19 @@ struct flags {
 };
 
 static void read_flags(int argc, char **argv, struct settings *settings, struct flags *flags) {
-    static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'},   {"data", required_argument, NULL, 'd'},
-        {"create", no_argument, NULL, 'c'},         {"join", required_argument, NULL, 'j'},
-        {"m", required_argument, NULL, 'm'},        {"n", required_argument, NULL, 'n'},
-        {"replicas", required_argument, NULL, 'r'}, {"channel-size", required_argument, NULL, 's'},
-        {"ring-key-file", required_argument, NULL, 'k'},
-        {"exit-with-parent", no_argument, NULL, 'p'},
-        {"version", no_argument, NULL, 'v'},        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"data", required_argument, NULL, 'd'},
+                                            {"create", no_argument, NULL, 'c'},
+                                            {"join", required_argument, NULL, 'j'},
+                                            {"m", required_argument, NULL, 'm'},
+                                            {"n", required_argument, NULL, 'n'},
+                                            {"replicas", required_argument, NULL, 'r'},
+                                            {"channel-size", required_argument, NULL, 's'},
+                                            {"ring-key-file", required_argument, NULL, 'k'},
+                                            {"exit-with-parent", no_argument, NULL, 'p'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
@@ -174,8 +178,9 @@ static void read_settings(int argc, char **argv, struct settings *settings) {
     if (key != NULL && key[0] != '\0') {
         int rc = rpc_key_read(&settings->key, key);
         if (rc != 0) {
-            fprintf(stderr, "chord-node: RING_KEY_FILE=%s cannot be used: %s (its first line must "
-                            "have 16 to 64 bytes)\n",
+            fprintf(stderr,
+                    "chord-node: RING_KEY_FILE=%s cannot be used: %s (its first line must "
+                    "have 16 to 64 bytes)\n",
                     key, strerror(-rc));
             exit(NODE_EXIT_SETTING);
         }

@@ -66,8 +66,7 @@ void node_enqueue(struct node *node, struct item *item, bool urgent) {
 /* NULL: the deadline came first. */
 static struct item *take_item(struct node *node, uint64_t deadline_ms) {
     pthread_mutex_lock(&node->mutex);
-    while (node->urgent.first == NULL && node->data.first == NULL &&
-           node_now_ms() < deadline_ms) {
+    while (node->urgent.first == NULL && node->data.first == NULL && node_now_ms() < deadline_ms) {
         uint64_t until_ms = deadline_ms > node_now_ms() + 1000 ? node_now_ms() + 1000 : deadline_ms;
         struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
         pthread_cond_timedwait(&node->wake, &node->mutex, &until);
@@ -412,9 +411,8 @@ static void start_core(struct node *node, const struct chord_identity *identity)
 }
 
 static enum node_exit open_network(struct node *node) {
-    struct rpc_client_options client = {.key = node->settings.key,
-                                        .on_disconnect = on_disconnect,
-                                        .context = node};
+    struct rpc_client_options client = {
+        .key = node->settings.key, .on_disconnect = on_disconnect, .context = node};
     struct rpc_server_options server = {.address = node->settings.listen,
                                         .services = node_services,
                                         .services_count = node_services_count,

@@ -67,8 +67,8 @@ struct request {
     const Chord__V1__Operation **messages;
     struct operation_state *states;
     uint32_t operations_count;
-    struct chord_id key_id;  /* LOOKUP */
-    struct store_job *page;  /* rows of the answer */
+    struct chord_id key_id; /* LOOKUP */
+    struct store_job *page; /* rows of the answer */
 };
 
 /* What an own request needs when its answer comes. */
@@ -134,7 +134,7 @@ struct node {
 
     struct request_slot *requests;
     uint32_t requests_max;
-    struct queue resumes; /* core thread only: requests to give again */
+    struct queue resumes;                  /* core thread only: requests to give again */
     const ProtobufCMessage *reply_message; /* of the REPLY being handled */
 
     uint8_t store_id[CHORD_STORE_ID_BYTES];
@@ -142,8 +142,8 @@ struct node {
     uint64_t kill_at_ms; /* 0 = not killed */
     bool stopping;
     enum node_exit exit_code;
-    unsigned m;           /* last known */
-    uint64_t keys_led;    /* as counted last */
+    unsigned m;        /* last known */
+    uint64_t keys_led; /* as counted last */
     uint64_t counted_ms;
     bool counting;
 };

@@ -64,8 +64,8 @@ void store_job_free(struct store_job *job) {
 
 static int meta_put(sqlite3 *db, const char *name, const void *bytes, size_t count) {
     sqlite3_stmt *statement;
-    int rc = sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1, &statement,
-                                NULL);
+    int rc =
+        sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1, &statement, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
         sqlite3_bind_blob64(statement, 2, bytes, count, SQLITE_STATIC);
@@ -470,8 +470,7 @@ void store_close(struct store *store) {
 struct store_counts store_count(struct store *store) {
     struct store_counts counts = {0, 0};
     for (unsigned i = 0; i < STORE_BUCKETS; i++) {
-        counts.keys +=
-            (uint64_t)atomic_load_explicit(&store->tables.keys[i], memory_order_relaxed);
+        counts.keys += (uint64_t)atomic_load_explicit(&store->tables.keys[i], memory_order_relaxed);
         counts.bytes +=
             (uint64_t)atomic_load_explicit(&store->tables.bytes[i], memory_order_relaxed);
     }

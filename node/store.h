@@ -48,8 +48,8 @@ enum store_job_kind {
 struct store_job {
     struct store_job *next;
     enum store_job_kind kind;
-    uint64_t store_op; /* 0: the core awaits nothing */
-    void *owner;       /* the submitter's */
+    uint64_t store_op;  /* 0: the core awaits nothing */
+    void *owner;        /* the submitter's */
     struct arena arena; /* rows, results and whatever else lives as long as the job */
 
     struct store_row *rows;

@@ -58,7 +58,8 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
         db,
         "CREATE TABLE IF NOT EXISTS rows ("
         " hash BLOB NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL,"
-        " kind INTEGER NOT NULL, op_id BLOB, expires_at INTEGER NOT NULL, checksum INTEGER NOT NULL,"
+        " kind INTEGER NOT NULL, op_id BLOB, expires_at INTEGER NOT NULL, checksum INTEGER NOT "
+        "NULL,"
         " value BLOB NOT NULL, PRIMARY KEY (hash, key)) WITHOUT ROWID, STRICT;",
         NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
@@ -297,8 +298,7 @@ int tables_page(struct store_tables *tables, struct store_job *job) {
     bool full = false;
     int rc = SQLITE_OK;
     unsigned first = 0;
-    if (job->has_after && count == 2 &&
-        memcmp(job->after, parts[0].after, CHORD_ID_BYTES) <= 0) {
+    if (job->has_after && count == 2 && memcmp(job->after, parts[0].after, CHORD_ID_BYTES) <= 0) {
         first = 1; /* the cursor has wrapped already */
     }
     for (unsigned i = first; i < count && rc == SQLITE_OK && !full; i++) {

@@ -51,7 +51,7 @@ export function RangesTable({ detail }) {
     <tbody>${ranges.map((range) => html`<tr key=${`${range.lo} ${range.hi} ${range.epoch}`}>
       <td data-label="Range" class="id" title=${`(${range.lo}, ${range.hi}]`}>(${format_id(range.lo)}, ${format_id(range.hi)}]</td>
       <td data-label="State">${range.state}</td>
-      <td data-label="Copies" class="number">${range.copies ?? "–"}${Number.isFinite(detail.replicas) && ` of ${detail.replicas}`}</td>
+      <td data-label="Copies" class="number" title="only the leader knows">${range.copies ? `${range.copies} of ${detail.replicas}` : "–"}</td>
       <td data-label="Epoch" class="number">${format_count(range.epoch)}</td>
       <td data-label="Leader">${range.leader ?? "–"}</td>
       <td data-label="Members">${(range.members ?? []).join(", ")}</td></tr>`)}</tbody>

@@ -1,29 +1,33 @@
 /*
- * Client requests. Any member coordinates: it runs what it leads, forwards the rest, range after
- * range, each forwarded once. At the leader a write gets its version, goes to every member of the
- * view, and is acknowledged when a majority of them has it on disk in this epoch.
- *
- * The core keeps no operations: the host gives them again with each RESUME.
+ * Client requests. Any member coordinates: it runs what it leads (execute.c), forwards the rest,
+ * range after range, each forwarded once. The core keeps no operations: the host gives them again
+ * with each RESUME.
  */
 #include "state.h"
 
-enum { RETRY_MS = 25, RETRY_MS_MAX = 200, RESEND_MS = 300, MARGIN_MS = 30 };
+enum { RETRY_MS = 25, RETRY_MS_MAX = 200, MARGIN_MS = 30 };
 
-static void due(struct chord *chord, uint64_t when_ms) {
+void batch_due(struct chord *chord, uint64_t when_ms) {
     if (when_ms < chord->batches_ms) {
         chord->batches_ms = when_ms;
     }
 }
 
-static void set_waiting(struct chord *chord, struct batch *batch, uint64_t delay_ms) {
+void batch_wait(struct chord *chord, struct batch *batch, uint64_t delay_ms) {
     batch->state = BATCH_WAITING;
     batch->retry_ms = chord->now_ms + delay_ms;
-    due(chord, batch->retry_ms);
+    batch_due(chord, batch->retry_ms);
 }
 
-static struct range *batch_range(struct chord *chord, struct batch *batch) {
+struct range *batch_range(struct chord *chord, struct batch *batch) {
     struct range *range = range_at(chord, batch->range);
     return range->used && range->serial == batch->range_serial ? range : NULL;
+}
+
+void batch_hint(struct batch *batch, const struct chord_view *view) {
+    batch->hint.range = view->range;
+    batch->hint.epoch = view->epoch;
+    memcpy(batch->hint.address, view->members[view->leader].address, CHORD_ADDRESS_BYTES);
 }
 
 /* ---- the end ---- */
@@ -43,7 +47,7 @@ static void reply(struct step *step, struct batch *batch, enum chord_code unfini
 }
 
 /* Frees the slot; answers first if that has not happened. */
-static void end(struct step *step, uint16_t index, enum chord_code unfinished) {
+void batch_end(struct step *step, uint16_t index, enum chord_code unfinished) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct range *range = batch->state == BATCH_RUNNING ? batch_range(chord, batch) : NULL;
@@ -64,259 +68,6 @@ static void end(struct step *step, uint16_t index, enum chord_code unfinished) {
     batch->state = BATCH_FREE;
 }
 
-/* ---- at the leader ---- */
-
-static void hint_of(struct batch *batch, const struct chord_view *view) {
-    batch->hint.range = view->range;
-    batch->hint.epoch = view->epoch;
-    memcpy(batch->hint.address, view->members[view->leader].address, CHORD_ADDRESS_BYTES);
-}
-
-static void send_apply(struct step *step, uint16_t index, uint16_t member, const char *address) {
-    struct chord *chord = step->chord;
-    struct batch *batch = batch_at(chord, index);
-    struct chord_request *request;
-    uint16_t slot = call_start(step, CALL_APPLY, index, batch->serial, member, address,
-                               chord->config.timing.data_timeout_ms, &request);
-    if (slot == NONE) {
-        if (member == NONE) {
-            change_abort(step, batch->range, "no room for another call");
-        } else {
-            leader_member_down(step, batch->range, member);
-        }
-        return;
-    }
-    call_at(chord, slot)->range = batch->range;
-    call_at(chord, slot)->range_serial = batch->range_serial;
-    request->kind = CHORD_APPLY;
-    request->rows.range = batch->slice.range;
-    request->rows.epoch = batch->slice.epoch;
-    step->actions->items[step->actions->count - 1].send_request.slice = batch->slice;
-    if (member != NONE) {
-        batch->sent |= 1ull << member;
-    }
-}
-
-static void send_applies(struct step *step, uint16_t index, struct range *range) {
-    struct chord *chord = step->chord;
-    struct batch *batch = batch_at(chord, index);
-    uint16_t self = view_member(&range->view, chord->self.store_id);
-    for (uint16_t i = 0; i < range->view.members_count; i++) {
-        uint64_t me = 1ull << i;
-        if (i != self && (range->switched & me) && !((batch->acked | batch->sent) & me)) {
-            send_apply(step, index, i, range->view.members[i].address);
-        }
-    }
-    batch->resend_ms = chord->now_ms + RESEND_MS;
-    due(chord, batch->resend_ms);
-}
-
-/* Whether all operations of the slice can be taken now. */
-static bool keys_free_now(struct chord *chord, const struct chord_range *range,
-                          const struct chord_operation *operations, uint32_t count,
-                          uint32_t *writes, uint32_t *reads) {
-    *writes = *reads = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!chord_operation_in(&operations[i], range, chord->parameters.m)) {
-            continue;
-        }
-        if (keys_in_flight(chord, operations[i].hash)) {
-            return false;
-        }
-        *(operations[i].kind == CHORD_GET ? reads : writes) += 1;
-    }
-    return true;
-}
-
-static void store_slice(struct step *step, uint16_t index, enum chord_store_kind kind,
-                        enum store_purpose purpose) {
-    struct batch *batch = batch_at(step->chord, index);
-    struct chord_action *action;
-    if (store_start(step, kind, purpose, index, batch->serial, batch->request_id, &action) == 0) {
-        return;
-    }
-    action->store.slice = batch->slice;
-    *(kind == CHORD_STORE_READ_OPERATIONS ? &batch->reading : &batch->writing) = true;
-}
-
-static void take_keys(struct chord *chord, uint16_t index, const struct chord_operation *operations,
-                      uint32_t count) {
-    struct batch *batch = batch_at(chord, index);
-    for (uint32_t i = 0; i < count; i++) {
-        if (operations[i].kind != CHORD_GET &&
-            chord_operation_in(&operations[i], &batch->slice.range, chord->parameters.m)) {
-            CHORD_ASSERT(keys_take(chord, operations[i].hash, index));
-        }
-    }
-}
-
-static bool keys_room(const struct chord *chord, uint32_t writes) {
-    /* Every batch's keys together never pass the limit: count what is taken. */
-    return chord->keys_taken + writes <= chord->config.limits.keys_in_flight_max;
-}
-
-static void run_local(struct step *step, uint16_t index, uint16_t range_index,
-                      const struct chord_operation *operations, uint32_t count) {
-    struct chord *chord = step->chord;
-    struct batch *batch = batch_at(chord, index);
-    struct range *range = range_at(chord, range_index);
-    uint32_t writes, reads;
-    hint_of(batch, &range->view);
-    if (!range->open || range->change.stage == CHANGE_DRAIN ||
-        !keys_free_now(chord, &range->view.range, operations, count, &writes, &reads)) {
-        set_waiting(chord, batch, RETRY_MS_MAX);
-        return;
-    }
-    if (writes > chord->config.limits.keys_in_flight_max) {
-        end(step, index, CHORD_RESOURCE_EXHAUSTED);
-        return;
-    }
-    if (!keys_room(chord, writes) || !action_room(step, 8u + range->view.members_count)) {
-        set_waiting(chord, batch, RETRY_MS);
-        return;
-    }
-    batch->state = BATCH_RUNNING;
-    batch->range = range_index;
-    batch->range_serial = range->serial;
-    batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
-                                        range->counter + 1};
-    batch->acked = batch->sent = 0;
-    batch->reading = batch->writing = batch->stored = false;
-    if (reads > 0) {
-        store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
-    }
-    if (writes > 0) {
-        store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE);
-    }
-    if ((reads > 0 && !batch->reading) || (writes > 0 && !batch->writing)) {
-        /* No room in the table of store operations: what was begun is done again. */
-        batch->writing = false;
-        set_waiting(chord, batch, RETRY_MS);
-        return;
-    }
-    if (writes > 0) {
-        range->counter += count;
-        range->writing++;
-        take_keys(chord, index, operations, count);
-        send_applies(step, index, range);
-        if (range->change.stage == CHANGE_LEARN && range->change.has_newcomer) {
-            send_apply(step, index, NONE, range->change.newcomer.address);
-        }
-    }
-}
-
-/* The slice is complete: on to the operations of other ranges, or the end. */
-static void slice_done(struct step *step, uint16_t index) {
-    struct chord *chord = step->chord;
-    struct batch *batch = batch_at(chord, index);
-    struct range *range = batch_range(chord, batch);
-    if (batch->writing && range != NULL) {
-        CHORD_ASSERT(range->writing > 0);
-        range->writing--;
-        if (range->change.stage == CHANGE_DRAIN) {
-            chord->ranges_ms = chord->now_ms;
-        }
-    }
-    batch->writing = false;
-    if (batch->keys_head != KEYS_NONE) {
-        keys_release(chord, index);
-        batches_wake(step);
-    }
-    action_add(step, CHORD_ACTION_FINISHED)->finished = batch->slice;
-    if (batch->replied) {
-        end(step, index, CHORD_OK);
-        return;
-    }
-    batch->state = BATCH_RESUMED;
-    action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
-}
-
-static void check_done(struct step *step, uint16_t index) {
-    struct chord *chord = step->chord;
-    struct batch *batch = batch_at(chord, index);
-    struct range *range = batch_range(chord, batch);
-    if (batch->state != BATCH_RUNNING || batch->reading || range == NULL) {
-        return;
-    }
-    if (!batch->writing ||
-        (batch->stored && bits_count(batch->acked) >= view_majority(&range->view))) {
-        slice_done(step, index);
-    }
-}
-
-void batch_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok) {
-    struct chord *chord = step->chord;
-    struct batch *batch = batch_at(chord, index);
-    struct range *range = batch_range(chord, batch);
-    if (batch->state != BATCH_RUNNING || range == NULL) {
-        return;
-    }
-    if (!ok) {
-        end(step, index, CHORD_INTERNAL);
-        return;
-    }
-    if (purpose == STORE_BATCH_READ) {
-        batch->reading = false;
-    } else {
-        batch->stored = true;
-        batch->acked |= 1ull << view_member(&range->view, chord->self.store_id);
-    }
-    check_done(step, index);
-}
-
-void batch_apply_done(struct step *step, const struct call *call,
-                      const struct chord_response *response) {
-    struct chord *chord = step->chord;
-    struct range *range = range_at(chord, call->range);
-    if (!range->used || range->serial != call->range_serial) {
-        return;
-    }
-    if (response != NULL && response->view.has_view) {
-        const struct chord_view *view = &response->view.view;
-        if (call->member != NONE) {
-            leader_member_down(step, call->range, call->member);
-        }
-        leader_wrong_view(step, call->range, view);
-        return;
-    }
-    if (call->member == NONE) {
-        if (response == NULL && range->change.stage != CHANGE_NONE) {
-            change_abort(step, call->range, "the newcomer missed a write");
-        }
-        return;
-    }
-    if (response == NULL) {
-        leader_member_down(step, call->range, call->member);
-    }
-    struct batch *batch = batch_at(chord, call->subject);
-    if (batch->state != BATCH_RUNNING || batch->serial != call->serial ||
-        batch->range_serial != call->range_serial) {
-        return;
-    }
-    batch->sent &= ~(1ull << call->member);
-    if (response != NULL) {
-        batch->acked |= 1ull << call->member;
-        check_done(step, call->subject);
-    }
-}
-
-/* The epoch is over for these: reads run again elsewhere, writes are unknown. */
-void batches_range_gone(struct step *step, uint16_t range, uint32_t serial) {
-    struct chord *chord = step->chord;
-    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
-        struct batch *batch = batch_at(chord, i);
-        if (batch->state != BATCH_RUNNING || batch->range != range ||
-            batch->range_serial != serial) {
-            continue;
-        }
-        if (batch->writing || batch->replied) {
-            end(step, i, CHORD_UNAVAILABLE);
-        } else {
-            set_waiting(chord, batch, RETRY_MS);
-        }
-    }
-}
-
 /* ---- coordination ---- */
 
 static void forward(struct step *step, uint16_t index, const char *address,
@@ -332,7 +83,7 @@ static void forward(struct step *step, uint16_t index, const char *address,
     }
     batch->hint.address[0] = '\0';
     if (slot == NONE) {
-        set_waiting(chord, batch, RETRY_MS);
+        batch_wait(chord, batch, RETRY_MS);
         return;
     }
     batch->state = BATCH_FORWARDED;
@@ -349,12 +100,12 @@ static void not_owner(struct step *step, uint16_t index, uint16_t range_index) {
     struct batch *batch = batch_at(chord, index);
     const struct chord_peer *successor = successor_at(chord, 0);
     if (range_index != NONE) {
-        hint_of(batch, &range_at(chord, range_index)->view);
+        batch_hint(batch, &range_at(chord, range_index)->view);
     } else if (successor != NULL) {
         memset(&batch->hint, 0, sizeof batch->hint);
         memcpy(batch->hint.address, successor->address, CHORD_ADDRESS_BYTES);
     }
-    end(step, index, CHORD_OUT_OF_RANGE);
+    batch_end(step, index, CHORD_OUT_OF_RANGE);
 }
 
 static void retry_later(struct step *step, uint16_t index) {
@@ -363,24 +114,7 @@ static void retry_later(struct step *step, uint16_t index) {
     uint64_t delay_ms = RETRY_MS * (1 + (uint64_t)batch->tries);
     batch->tries++;
     delay_ms = delay_ms > RETRY_MS_MAX ? RETRY_MS_MAX : delay_ms;
-    set_waiting(chord, batch, random_between(chord, delay_ms / 2, delay_ms));
-}
-
-static void run_stale(struct step *step, uint16_t index, uint16_t range_index) {
-    struct chord *chord = step->chord;
-    struct batch *batch = batch_at(chord, index);
-    struct range *range = range_at(chord, range_index);
-    batch->state = BATCH_RUNNING;
-    batch->range = range_index;
-    batch->range_serial = range->serial;
-    batch->writing = false;
-    batch->slice =
-        (struct chord_slice){batch->request_id, range->view.range, range->view.epoch, 0};
-    hint_of(batch, &range->view);
-    store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
-    if (!batch->reading) {
-        set_waiting(chord, batch, RETRY_MS);
-    }
+    batch_wait(chord, batch, random_between(chord, delay_ms / 2, delay_ms));
 }
 
 /* One move of a batch whose operations are at hand. */
@@ -393,11 +127,11 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
         first++;
     }
     if (first == count) {
-        end(step, index, CHORD_OK);
+        batch_end(step, index, CHORD_OK);
         return;
     }
     if (chord->now_ms >= batch->deadline_ms) {
-        end(step, index, CHORD_UNAVAILABLE);
+        batch_end(step, index, CHORD_UNAVAILABLE);
         return;
     }
     struct chord_id id = id_from_hash(operations[first].hash, chord->parameters.m);
@@ -405,9 +139,9 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
     struct range *range = range_index != NONE ? range_at(chord, range_index) : NULL;
     bool member = range != NULL && view_member(&range->view, chord->self.store_id) != NONE;
     if (batch->stale && member && operations[first].kind == CHORD_GET) {
-        run_stale(step, index, range_index);
+        execute_stale(step, index, range_index);
     } else if (range != NULL && view_leads(chord, &range->view)) {
-        run_local(step, index, range_index, operations, count);
+        execute_run(step, index, range_index, operations, count);
     } else if (batch->no_forward) {
         not_owner(step, index, range_index);
     } else if (batch->hint.address[0] != '\0' && batch->hint.epoch != 0 &&
@@ -417,7 +151,7 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
     } else if (range != NULL && range->leader_lost_ms == 0) {
         forward(step, index, range->view.members[range->view.leader].address, &range->view.range);
     } else if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
-        end(step, index, CHORD_UNAVAILABLE);
+        batch_end(step, index, CHORD_UNAVAILABLE);
     } else {
         batch->state = BATCH_LOOKING;
         if (!lookup_start(step, LOOKUP_BATCH, &id, NULL, index, batch->serial, 0,
@@ -518,7 +252,7 @@ void on_batch(struct step *step, const struct chord_request *request, uint64_t r
         batch->stale = request->batch.stale;
         batch->keys_head = KEYS_NONE;
         batch->state = BATCH_RESUMED;
-        due(chord, batch->deadline_ms);
+        batch_due(chord, batch->deadline_ms);
     }
     batch_run(step, index, event->request.operations, event->request.operations_count);
 }
@@ -540,7 +274,7 @@ static void batch_deadline(struct step *step, uint16_t index) {
         reply(step, batch, CHORD_UNAVAILABLE, true);
         batch->deadline_ms = UINT64_MAX;
     } else {
-        end(step, index, CHORD_UNAVAILABLE);
+        batch_end(step, index, CHORD_UNAVAILABLE);
     }
 }
 
@@ -556,7 +290,7 @@ void batches_tick(struct step *step) {
             continue;
         }
         if (!action_room(step, 48)) {
-            due(chord, chord->now_ms);
+            batch_due(chord, chord->now_ms);
             return;
         }
         if (batch->deadline_ms <= chord->now_ms) {
@@ -567,16 +301,16 @@ void batches_tick(struct step *step) {
         }
         if (batch->state == BATCH_RUNNING && batch->writing && batch->resend_ms <= chord->now_ms &&
             batch_range(chord, batch) != NULL) {
-            send_applies(step, i, batch_range(chord, batch));
+            execute_send(step, i, batch_range(chord, batch));
         }
         if (batch->state == BATCH_FREE) {
             continue;
         }
-        due(chord, batch->deadline_ms);
+        batch_due(chord, batch->deadline_ms);
         if (batch->state == BATCH_WAITING) {
-            due(chord, batch->retry_ms);
+            batch_due(chord, batch->retry_ms);
         } else if (batch->state == BATCH_RUNNING && batch->writing) {
-            due(chord, batch->resend_ms);
+            batch_due(chord, batch->resend_ms);
         }
     }
 }

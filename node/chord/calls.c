@@ -171,7 +171,7 @@ static void call_failed(struct step *step, const struct call *call) {
         transfer_failure(step, call->subject);
         break;
     case CALL_APPLY:
-        batch_apply_done(step, call, NULL);
+        execute_applied(step, call, NULL);
         break;
     case CALL_FORWARD:
         batch_forward_failure(step, call->subject);
@@ -221,7 +221,7 @@ static void call_answered(struct step *step, const struct call *call,
         transfer_reply(step, call->subject, response, step->event->reply.call_id);
         break;
     case CALL_APPLY:
-        batch_apply_done(step, call, response);
+        execute_applied(step, call, response);
         break;
     case CALL_FORWARD:
         batch_forward_reply(step, call->subject, response);
@@ -305,7 +305,7 @@ uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_p
     *action = action_add(step, CHORD_ACTION_STORE);
     (*action)->store.store_op = id_make(store->generation, slot);
     (*action)->store.kind = kind;
-    memset(&(*action)->store.slice, 0, sizeof (*action)->store.slice);
+    memset(&(*action)->store.slice, 0, sizeof(*action)->store.slice);
     (*action)->store.slice.request_id = request_id;
     return (*action)->store.store_op;
 }
@@ -354,7 +354,7 @@ void stores_done(struct step *step) {
     case STORE_BATCH_READ:
     case STORE_BATCH_WRITE:
         if (live_batch(chord, store.subject, store.serial)) {
-            batch_stored(step, store.subject, store.purpose, step->event->stored.ok);
+            execute_stored(step, store.subject, store.purpose, step->event->stored.ok);
         }
         break;
     case STORE_DIGEST_OWN:

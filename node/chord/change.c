@@ -29,7 +29,8 @@ void change_abort(struct step *step, uint16_t index, const char *note) {
 
 static bool adjacent(struct chord *chord, struct range *range, struct range *next) {
     if (next == range || !next->used || !view_leads(chord, &next->view) || !next->open ||
-        next->change.stage != CHANGE_NONE || !id_equal(&range->view.range.hi, &next->view.range.lo) ||
+        next->change.stage != CHANGE_NONE ||
+        !id_equal(&range->view.range.hi, &next->view.range.lo) ||
         next->view.members_count != range->view.members_count) {
         return false;
     }
@@ -276,7 +277,8 @@ static void seat_remove(struct chord_view *view, uint16_t seat) {
 }
 
 /* The members of the part that changes: the leader first, then the others in their order. */
-static void next_members(struct chord *chord, const struct change *change, struct chord_view *view) {
+static void next_members(struct chord *chord, const struct change *change,
+                         struct chord_view *view) {
     uint16_t seat = change->has_leaver ? view_member(view, change->leaver.store_id) : NONE;
     if (seat != NONE) {
         seat_remove(view, seat);
@@ -308,9 +310,9 @@ static void install(struct step *step, const struct chord_view *next, const stru
     struct range *range = range_at(chord, index);
     for (uint16_t i = 0; i < next->members_count; i++) {
         uint16_t seat = view_member(&old->view, next->members[i].store_id);
-        bool learned = change->has_newcomer && memcmp(change->newcomer.store_id,
-                                                      next->members[i].store_id,
-                                                      CHORD_STORE_ID_BYTES) == 0;
+        bool learned =
+            change->has_newcomer &&
+            memcmp(change->newcomer.store_id, next->members[i].store_id, CHORD_STORE_ID_BYTES) == 0;
         if (learned || (seat != NONE && old->synced & 1ull << seat)) {
             range->synced |= 1ull << i;
         }
@@ -353,8 +355,8 @@ static void decide(struct step *step, uint16_t index) {
         struct change none = {0};
         install(step, &upper, &old, &none);
     }
-    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, split ? "split; led by" : "next view; led by",
-               &lower);
+    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO,
+               split ? "split; led by" : "next view; led by", &lower);
     views_save(step, STORE_VIEWS, 0);
     tell(step, &old.view, &lower, split ? &upper : NULL);
 }

@@ -390,7 +390,8 @@ static void sooner(uint64_t *deadline, uint64_t due) {
 
 uint64_t chord_deadline(const struct chord *chord) {
     uint64_t deadline = UINT64_MAX;
-    sooner(&deadline, chord->join.stage != JOIN_IDLE && !chord->join.open ? chord->join.retry_ms : 0);
+    sooner(&deadline,
+           chord->join.stage != JOIN_IDLE && !chord->join.open ? chord->join.retry_ms : 0);
     if (chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING) {
         bool query_open = chord->query.kind != QUERY_NONE;
         sooner(&deadline, query_open ? chord->query.retry_ms : chord->stabilize_ms);
@@ -431,7 +432,8 @@ void chord_read_status(const struct chord *constant, struct chord_status *status
     uint32_t members = members_estimate(chord);
     status->survives_failures = members > 0 ? (members - 1) / 2 : 0;
     if (chord->parameters.m != 0) {
-        uint32_t copies = members < chord->parameters.replicas ? members : chord->parameters.replicas;
+        uint32_t copies =
+            members < chord->parameters.replicas ? members : chord->parameters.replicas;
         status->survives_failures = copies > 0 ? (copies - 1) / 2 : 0;
     }
     if (chord->state == CHORD_STATE_MEMBER && members < chord->parameters.n + 1) {

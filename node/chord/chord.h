@@ -31,21 +31,21 @@
 #include <stddef.h>
 
 enum {
-    CHORD_ACTIONS_MAX = 128,  /* of one step */
-    CHORD_TRACES_MAX = 32,    /* of one step; more are dropped and counted */
+    CHORD_ACTIONS_MAX = 128, /* of one step */
+    CHORD_TRACES_MAX = 32,   /* of one step; more are dropped and counted */
     CHORD_SEEDS_MAX = 16,
     CHORD_BATCH_OPERATIONS_MAX = 65536,
 };
 
 /* How much of each kind of thing one node holds. Sizes chord_size(). */
 struct chord_limits {
-    uint16_t peers_max;     /* distinct peers known, >= 2 N + 16 */
-    uint16_t views_max;     /* ranges held at once */
-    uint16_t calls_max;     /* own requests in flight */
-    uint16_t lookups_max;   /* lookups in flight */
-    uint16_t paths_max;     /* of these, how many may record their path */
-    uint16_t batches_max;   /* client requests in flight */
-    uint16_t transfers_max; /* pulls in flight */
+    uint16_t peers_max;          /* distinct peers known, >= 2 N + 16 */
+    uint16_t views_max;          /* ranges held at once */
+    uint16_t calls_max;          /* own requests in flight */
+    uint16_t lookups_max;        /* lookups in flight */
+    uint16_t paths_max;          /* of these, how many may record their path */
+    uint16_t batches_max;        /* client requests in flight */
+    uint16_t transfers_max;      /* pulls in flight */
     uint32_t keys_in_flight_max; /* keys being written by this leader */
 };
 
@@ -53,7 +53,7 @@ struct chord_limits {
 struct chord_timing {
     uint32_t stabilize_period_ms;
     uint32_t fix_fingers_period_ms;
-    uint32_t check_predecessor_period_ms; /* also: members watch their leaders */
+    uint32_t check_predecessor_period_ms;    /* also: members watch their leaders */
     uint32_t silence_ms_min, silence_ms_max; /* bounds of one measured request timeout */
     uint32_t range_period_ms;
     uint32_t graveyard_period_ms;
@@ -115,8 +115,8 @@ struct chord_event {
     uint64_t now_ms;
     union {
         struct {
-            struct chord_identity stored; /* incarnation 0: a fresh database */
-            bool create;                  /* fresh: make a ring when there are no seeds */
+            struct chord_identity stored;   /* incarnation 0: a fresh database */
+            bool create;                    /* fresh: make a ring when there are no seeds */
             struct chord_parameters wanted; /* ring_id for a new ring; m, n, replicas 0 = any */
             uint16_t seeds_count;
             struct chord_address seeds[CHORD_SEEDS_MAX];
@@ -141,8 +141,8 @@ struct chord_event {
         struct {
             uint64_t store_op;
             bool ok;
-            uint64_t rows; /* READ_RANGE, DIGEST */
-            bool done;     /* READ_RANGE: nothing lies beyond */
+            uint64_t rows;                /* READ_RANGE, DIGEST */
+            bool done;                    /* READ_RANGE: nothing lies beyond */
             uint8_t last[CHORD_ID_BYTES]; /* READ_RANGE: hash of the last row */
             uint8_t digest[CHORD_DIGEST_BYTES];
         } stored;
@@ -173,8 +173,8 @@ enum chord_action_kind {
 };
 
 enum chord_store_kind {
-    CHORD_STORE_IDENTITY = 1, /* `identity`; no STORED is awaited */
-    CHORD_STORE_VIEWS,        /* the whole table, as chord_view_at gives it now */
+    CHORD_STORE_IDENTITY = 1,     /* `identity`; no STORED is awaited */
+    CHORD_STORE_VIEWS,            /* the whole table, as chord_view_at gives it now */
     CHORD_STORE_WRITE_OPERATIONS, /* of `request_id` in `range`, unfinished puts and deletes: row i
                                      of the batch gets version (epoch, counter + i) */
     CHORD_STORE_READ_OPERATIONS,  /* of `request_id` in `range`, unfinished gets */
@@ -195,13 +195,14 @@ struct chord_slice {
 
 /* The core's trace words, the same in log, dashboard, simulator and model. */
 #define CHORD_WORDS(X)                                                                             \
-    X(START, start) X(CREATE, create) X(JOIN, join) X(ADMIT, admit) X(GENESIS, genesis)            \
-    X(MEMBER, member) X(STABILIZE, stabilize) X(NOTIFY, notify) X(RECTIFY, rectify)                \
-    X(SUSPECT, suspect) X(FAILURE, failure) X(FIX_FINGERS, fix_fingers)                            \
-    X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge) X(LEAVE, leave) X(LEFT, left)          \
-    X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide)              \
-    X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused) X(RECREATE, recreate)        \
-    X(LOOKUP, lookup)
+    X(START, start)                                                                                \
+    X(CREATE, create) X(JOIN, join) X(ADMIT, admit) X(GENESIS, genesis) X(MEMBER, member)          \
+        X(STABILIZE, stabilize) X(NOTIFY, notify) X(RECTIFY, rectify) X(SUSPECT, suspect)          \
+            X(FAILURE, failure) X(FIX_FINGERS, fix_fingers)                                        \
+                X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge) X(LEAVE, leave)            \
+                    X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open)  \
+                        X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync)            \
+                            X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,
@@ -240,7 +241,7 @@ struct chord_action {
             bool hold; /* RELEASE follows */
             struct chord_response response;
         } send_reply;
-        uint64_t request_id; /* RELEASE, RESUME: give this request again */
+        uint64_t request_id;         /* RELEASE, RESUME: give this request again */
         struct chord_slice finished; /* what STORE recorded for these operations is final */
         struct {
             uint64_t store_op; /* 0: no STORED is awaited */
@@ -277,7 +278,8 @@ struct chord *chord_init(void *memory, const struct chord_config *config);
 /* A view that this store held when it stopped; before START. False: no room. */
 bool chord_restore_view(struct chord *chord, const struct chord_view *view);
 /* One step. Clears and fills `actions`. */
-void chord_step(struct chord *chord, const struct chord_event *event, struct chord_actions *actions);
+void chord_step(struct chord *chord, const struct chord_event *event,
+                struct chord_actions *actions);
 /* When the next TICK is due; UINT64_MAX = none. */
 uint64_t chord_deadline(const struct chord *chord);
 

@@ -114,10 +114,9 @@ static bool send_list(struct step *step, uint16_t member) {
     struct chord *chord = step->chord;
     struct genesis *genesis = &chord->genesis;
     struct chord_request *request;
-    uint16_t slot =
-        call_start(step, CALL_GENESIS, member, genesis->serial, NONE,
-                   genesis->members.items[member].address,
-                   chord->config.timing.silence_ms_max, &request);
+    uint16_t slot = call_start(step, CALL_GENESIS, member, genesis->serial, NONE,
+                               genesis->members.items[member].address,
+                               chord->config.timing.silence_ms_max, &request);
     if (slot == NONE) {
         return false;
     }

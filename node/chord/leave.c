@@ -10,8 +10,8 @@ static void tell(struct step *step, const char *address, bool left) {
     struct chord *chord = step->chord;
     struct chord_request *request;
     if (address_same(address, chord->self.address) ||
-        call_start(step, CALL_LEAVE, NONE, 0, NONE, address,
-                   chord->config.timing.silence_ms_max, &request) == NONE) {
+        call_start(step, CALL_LEAVE, NONE, 0, NONE, address, chord->config.timing.silence_ms_max,
+                   &request) == NONE) {
         return;
     }
     request->kind = CHORD_LEAVE;
@@ -91,7 +91,7 @@ void on_leave(struct step *step, const struct chord_request *request, uint64_t r
     struct chord *chord = step->chord;
     struct chord_response response = {.kind = CHORD_LEAVE};
     if (request->left) {
-        peer_failed(step, &request->sender, "left the ring");
+        peer_left(step, &request->sender);
     } else {
         peer_set_leaving(chord, request->sender.store_id);
         chord->ranges_ms = chord->now_ms;

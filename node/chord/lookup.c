@@ -108,8 +108,7 @@ void on_find_successor(struct step *step, const struct chord_request *request,
 static void finger_found(struct step *step, uint16_t finger, const struct chord_peer *owner,
                          const struct chord_peer *before);
 
-static void reply_lookup(struct step *step, struct lookup *lookup,
-                         const struct chord_peer *owner) {
+static void reply_lookup(struct step *step, struct lookup *lookup, const struct chord_peer *owner) {
     struct chord *chord = step->chord;
     struct chord_response response;
     memset(&response, 0, sizeof response);

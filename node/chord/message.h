@@ -128,8 +128,8 @@ struct chord_request {
         struct {   /* TRANSFER_KEYS, APPLY, SYNC, DIGEST */
             struct chord_range range;
             uint64_t epoch;
-            bool replace;     /* SYNC */
-            bool has_after;   /* TRANSFER_KEYS: only rows with a greater hash than `after` */
+            bool replace;   /* SYNC */
+            bool has_after; /* TRANSFER_KEYS: only rows with a greater hash than `after` */
             uint8_t after[CHORD_ID_BYTES];
         } rows;
         struct {
@@ -171,7 +171,8 @@ struct chord_response {
         } ping;
         struct { /* FIND_SUCCESSOR, GET_PREDECESSOR, GET_SUCCESSORS */
             bool found, busy;
-            struct chord_peer node; /* owner or next hop; or the predecessor (incarnation 0: none) */
+            struct chord_peer
+                node; /* owner or next hop; or the predecessor (incarnation 0: none) */
             struct chord_peer self;
             struct chord_peer_list successors;
         } ring;

@@ -106,7 +106,8 @@ void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds) {
         entry->srtt_us = sample;
         entry->rttvar_us = sample / 2;
     } else {
-        uint32_t error = sample > entry->srtt_us ? sample - entry->srtt_us : entry->srtt_us - sample;
+        uint32_t error =
+            sample > entry->srtt_us ? sample - entry->srtt_us : entry->srtt_us - sample;
         entry->rttvar_us = (3 * entry->rttvar_us + error) / 4;
         entry->srtt_us = (7 * entry->srtt_us + sample) / 8;
     }
@@ -158,15 +159,16 @@ static void forget(struct step *step, uint16_t index) {
     peer_at(chord, index)->peer.incarnation = 0;
 }
 
-/* The verdict: this life of the peer is over. */
-void peer_failed(struct step *step, const struct chord_peer *peer, const char *note) {
+/* This life of the peer is over: whatever the reason, the repair is the same. */
+static void peer_over(struct step *step, const struct chord_peer *peer, enum chord_word word,
+                      enum chord_level level, const char *note) {
     struct chord *chord = step->chord;
     struct chord_peer dead = *peer; /* `peer` may point into the table */
     uint16_t index = peer_find(chord, &dead);
     if (index == NONE) {
         return;
     }
-    trace_peer(step, CHORD_WORD_FAILURE, CHORD_LEVEL_WARN, note, &dead);
+    trace_peer(step, word, level, note, &dead);
     if (chord->query.kind != QUERY_NONE && peer_same(&chord->query.peer, &dead)) {
         chord->query.kind = QUERY_NONE;
         chord->query.waiting = false;
@@ -176,6 +178,14 @@ void peer_failed(struct step *step, const struct chord_peer *peer, const char *n
     graveyard_add(chord, &dead);
     genesis_forget(step, &dead);
     replica_leader_lost(step, dead.address);
+}
+
+void peer_failed(struct step *step, const struct chord_peer *peer, const char *note) {
+    peer_over(step, peer, CHORD_WORD_FAILURE, CHORD_LEVEL_WARN, note);
+}
+
+void peer_left(struct step *step, const struct chord_peer *peer) {
+    peer_over(step, peer, CHORD_WORD_LEFT, CHORD_LEVEL_INFO, "has left:");
 }
 
 /* A closed connection is an immediate suspicion: probe at once. */

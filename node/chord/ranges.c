@@ -112,7 +112,7 @@ void range_remove(struct step *step, uint16_t index) {
     struct range *range = range_at(step->chord, index);
     uint32_t serial = range->serial;
     range->used = false;
-    batches_range_gone(step, index, serial);
+    execute_range_gone(step, index, serial);
 }
 
 /* The pieces of an older view that a newer one leaves over keep the old epoch: whoever leads them

@@ -211,7 +211,8 @@ void replica_watch(struct step *step, uint16_t index) {
     if (range->watching || range->watch_ms > chord->now_ms) {
         return;
     }
-    range->watch_ms = chord->now_ms + jitter(chord, chord->config.timing.check_predecessor_period_ms);
+    range->watch_ms =
+        chord->now_ms + jitter(chord, chord->config.timing.check_predecessor_period_ms);
     uint16_t target = view->leader;
     if (range->strikes >= STRIKES_MAX) {
         target = (uint16_t)(random_next(chord) % view->members_count);
@@ -236,7 +237,8 @@ static void retire(struct step *step, uint16_t index) {
         return;
     }
     action->store.slice.range = view.range;
-    trace_view(step, CHORD_WORD_RETIRE, CHORD_LEVEL_INFO, "confirmed elsewhere; rows dropped", &view);
+    trace_view(step, CHORD_WORD_RETIRE, CHORD_LEVEL_INFO, "confirmed elsewhere; rows dropped",
+               &view);
     range_remove(step, index);
     views_save(step, STORE_VIEWS, 0);
 }
@@ -260,8 +262,8 @@ void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
         return;
     }
     const struct chord_view *theirs = &response->view.view;
-    bool newer = response->view.has_view && view_valid(chord, theirs) &&
-                 theirs->epoch > range->view.epoch;
+    bool newer =
+        response->view.has_view && view_valid(chord, theirs) && theirs->epoch > range->view.epoch;
     if (newer) {
         if (range_install(step, theirs, &installed)) {
             views_save(step, STORE_VIEWS, 0);

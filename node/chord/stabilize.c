@@ -151,8 +151,7 @@ static void on_rectify_alive(struct step *step) {
     }
     struct chord_peer candidate = peer_at(chord, chord->candidate)->peer;
     chord->candidate = NONE;
-    if (predecessor == NULL ||
-        id_in_open(&predecessor->id, &candidate.id, &chord->self.id)) {
+    if (predecessor == NULL || id_in_open(&predecessor->id, &candidate.id, &chord->self.id)) {
         predecessor_set(step, &candidate);
     }
 }

@@ -16,8 +16,8 @@
 enum {
     NONE = 0xffff,
     FINGER_SELF = 0xfffe, /* a finger whose owner is this node */
-    STRIKES_MAX = 3,     /* silent requests in a row until a peer counts as failed */
-    BUSY_MAX = 8,        /* Busy answers in a row until a query ends without a verdict */
+    STRIKES_MAX = 3,      /* silent requests in a row until a peer counts as failed */
+    BUSY_MAX = 8,         /* Busy answers in a row until a query ends without a verdict */
     GRAVEYARD_MAX = 8,
     LEAVING_MAX = 16,
     ADMITTED_MAX = 8,
@@ -42,12 +42,12 @@ struct peer_entry {
 
 enum call_purpose {
     CALL_FREE,
-    CALL_JOIN,    /* the open step of a join */
-    CALL_QUERY,   /* the one maintenance query */
+    CALL_JOIN,  /* the open step of a join */
+    CALL_QUERY, /* the one maintenance query */
     CALL_NOTIFY,
     CALL_GENESIS, /* subject: index in genesis.members */
     CALL_LEAVE,
-    CALL_LOOKUP,  /* subject: lookup */
+    CALL_LOOKUP, /* subject: lookup */
     CALL_CHECK_PREDECESSOR,
     CALL_GRAVEYARD, /* subject: index */
     CALL_WATCH,     /* GetView at the leader; subject: range */
@@ -67,23 +67,23 @@ struct call {
     uint16_t member;
     uint16_t range; /* APPLY: whose leader sent it; outlives the batch */
     uint32_t range_serial;
-    uint16_t peer; /* whose health the outcome tells, or NONE */
+    uint16_t peer;        /* whose health the outcome tells, or NONE */
     uint64_t incarnation; /* of that peer: its slot may have been given to another */
 };
 
 enum store_purpose {
     STORE_FREE,
     STORE_VIEWS,
-    STORE_VIEWS_DECIDED,  /* answers request_id */
-    STORE_BATCH_READ,     /* subject: batch */
-    STORE_BATCH_WRITE,    /* subject: batch */
-    STORE_APPLY,          /* answers request_id */
-    STORE_RANGE_READ,     /* answers request_id */
-    STORE_DIGEST_REPLY,   /* answers request_id */
-    STORE_DIGEST_OWN,     /* subject: transfer */
-    STORE_DROP,           /* subject: transfer */
-    STORE_PULLED,         /* subject: transfer */
-    STORE_RETIRED,        /* nothing waits for it */
+    STORE_VIEWS_DECIDED, /* answers request_id */
+    STORE_BATCH_READ,    /* subject: batch */
+    STORE_BATCH_WRITE,   /* subject: batch */
+    STORE_APPLY,         /* answers request_id */
+    STORE_RANGE_READ,    /* answers request_id */
+    STORE_DIGEST_REPLY,  /* answers request_id */
+    STORE_DIGEST_OWN,    /* subject: transfer */
+    STORE_DROP,          /* subject: transfer */
+    STORE_PULLED,        /* subject: transfer */
+    STORE_RETIRED,       /* nothing waits for it */
 };
 
 struct store_op {
@@ -107,29 +107,29 @@ enum join_stage {
 
 struct join {
     enum join_stage stage;
-    bool open;             /* its step awaits an answer */
-    bool creating;         /* a fresh ring, once the id is derived */
-    bool restarting;       /* was a member when it stopped */
-    uint32_t serial;       /* of the request that is out */
-    uint64_t retry_ms;     /* next attempt; 0 = none */
+    bool open;         /* its step awaits an answer */
+    bool creating;     /* a fresh ring, once the id is derived */
+    bool restarting;   /* was a member when it stopped */
+    uint32_t serial;   /* of the request that is out */
+    uint64_t retry_ms; /* next attempt; 0 = none */
     uint64_t started_ms;
     struct chord_peer via; /* the member through which we look */
     struct chord_peer successor;
-    uint16_t seed;         /* next to try */
+    uint16_t seed; /* next to try */
     uint16_t seeds_count;
     struct chord_address seeds[CHORD_SEEDS_MAX];
     uint32_t salt;
     uint16_t collisions;
-    bool has_target;       /* id chosen by the walk */
+    bool has_target; /* id chosen by the walk */
     struct chord_id target;
     struct chord_id walk_first, walk_last; /* where the walk began, how far it has come */
     struct chord_id gap, gap_from;         /* the largest distance it saw, and from where */
     struct chord_peer walk_at;
-    bool walk_whole;       /* a ring of one: the gap is the circle */
+    bool walk_whole; /* a ring of one: the gap is the circle */
     uint32_t walked;
     /* Restart of a whole ring: who of the known members answered this round. */
-    uint64_t answered;     /* bit per known member */
-    bool lower_answered;   /* one of them has a lower id and is no member either */
+    uint64_t answered;   /* bit per known member */
+    bool lower_answered; /* one of them has a lower id and is no member either */
     uint16_t rounds;
 };
 
@@ -143,7 +143,7 @@ enum query_kind {
 struct query {
     enum query_kind kind;
     uint32_t serial; /* of the request that is out */
-    bool waiting; /* an answer is awaited: we are Busy */
+    bool waiting;    /* an answer is awaited: we are Busy */
     uint8_t busy_count;
     uint64_t retry_ms; /* after Busy; 0 = none */
     struct chord_peer peer;
@@ -157,8 +157,14 @@ struct genesis { /* one round of the admission authority */
     uint64_t answered; /* bit per member */
 };
 
-enum lookup_purpose { LOOKUP_FREE, LOOKUP_FINGER, LOOKUP_JOIN, LOOKUP_CLIENT, LOOKUP_BATCH,
-                      LOOKUP_MERGE };
+enum lookup_purpose {
+    LOOKUP_FREE,
+    LOOKUP_FINGER,
+    LOOKUP_JOIN,
+    LOOKUP_CLIENT,
+    LOOKUP_BATCH,
+    LOOKUP_MERGE
+};
 
 struct lookup {
     enum lookup_purpose purpose;
@@ -190,10 +196,10 @@ enum change_stage { CHANGE_NONE, CHANGE_LEARN, CHANGE_DRAIN };
 struct change {
     enum change_stage stage;
     bool has_newcomer, has_leaver, merge;
-    struct chord_id cut;            /* (lo, cut] goes to the new leader; hi = all of it */
-    struct chord_member newcomer;   /* the learner */
-    struct chord_member leaver;     /* whose seat goes */
-    struct chord_member leader;     /* of the part that changes */
+    struct chord_id cut;          /* (lo, cut] goes to the new leader; hi = all of it */
+    struct chord_member newcomer; /* the learner */
+    struct chord_member leaver;   /* whose seat goes */
+    struct chord_member leader;   /* of the part that changes */
     uint64_t deadline_ms;
 };
 
@@ -216,8 +222,14 @@ struct range {
     uint64_t watch_ms;
 };
 
-enum transfer_stage { TRANSFER_FREE, TRANSFER_DIGEST, TRANSFER_DIGEST_OWN, TRANSFER_DROP,
-                      TRANSFER_PULL, TRANSFER_WRITE };
+enum transfer_stage {
+    TRANSFER_FREE,
+    TRANSFER_DIGEST,
+    TRANSFER_DIGEST_OWN,
+    TRANSFER_DROP,
+    TRANSFER_PULL,
+    TRANSFER_WRITE
+};
 
 /* One pull of a range's rows from another member. */
 struct transfer {
@@ -244,11 +256,11 @@ struct transfer {
 
 enum batch_state {
     BATCH_FREE,
-    BATCH_WAITING,  /* for keys in flight, a settled range or a retry: RESUME at retry_ms */
-    BATCH_RESUMED,  /* RESUME is on its way */
-    BATCH_LOOKING,  /* for the owner */
+    BATCH_WAITING, /* for keys in flight, a settled range or a retry: RESUME at retry_ms */
+    BATCH_RESUMED, /* RESUME is on its way */
+    BATCH_LOOKING, /* for the owner */
     BATCH_FORWARDED,
-    BATCH_RUNNING,  /* at the leader: reads and writes of one range */
+    BATCH_RUNNING, /* at the leader: reads and writes of one range */
 };
 
 struct batch {
@@ -259,11 +271,11 @@ struct batch {
     uint64_t retry_ms;
     bool no_forward, stale, replied, reading, writing, stored;
     uint16_t tries, hops;
-    uint16_t range;       /* slot */
+    uint16_t range; /* slot */
     uint32_t range_serial;
     struct chord_slice slice;
-    uint64_t acked;       /* bit per member of the view */
-    uint64_t sent;        /* bit per member: an Apply is in flight */
+    uint64_t acked; /* bit per member of the view */
+    uint64_t sent;  /* bit per member: an Apply is in flight */
     uint64_t resend_ms;
     uint32_t keys_head;
     struct chord_hint hint;
@@ -290,7 +302,7 @@ struct chord {
     struct chord_parameters wanted;
     struct chord_identity stored; /* as it was at the start; `known` for the restart */
     uint32_t salt;
-    bool formed;     /* the ring had N+1 members once */
+    bool formed;           /* the ring had N+1 members once */
     bool serial_admission; /* genesis: one joiner at a time, by the authority */
     bool create;
     char creator[CHORD_ADDRESS_BYTES]; /* of the ring or its re-creation, while serial_admission */
@@ -326,8 +338,8 @@ struct chord {
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
         leave_told_ms;
-    uint64_t identity_ms; /* when to write the known members; 0 = they are written */
-    uint64_t batches_ms; /* when a batch is due; UINT64_MAX = none */
+    uint64_t identity_ms;  /* when to write the known members; 0 = they are written */
+    uint64_t batches_ms;   /* when a batch is due; UINT64_MAX = none */
     uint16_t views_saving; /* STOREs of the table of views under way */
     uint32_t keys_free, keys_used, keys_taken;
 
@@ -404,6 +416,7 @@ uint32_t peer_timeout_ms(struct chord *chord, uint16_t index);
 bool peer_silent(struct chord *chord, uint16_t index);
 bool peer_valid(const struct chord *chord, const struct chord_peer *peer);
 void peer_failed(struct step *step, const struct chord_peer *peer, const char *note);
+void peer_left(struct step *step, const struct chord_peer *peer);
 void peer_disconnected(struct step *step, const char *address);
 bool peer_leaving(const struct chord *chord, const uint8_t *store_id);
 void peer_set_leaving(struct chord *chord, const uint8_t *store_id);
@@ -416,7 +429,7 @@ void successors_list(struct chord *chord, struct chord_peer_list *list);
 void successors_adopt(struct step *step, const struct chord_peer *first,
                       const struct chord_peer_list *rest);
 void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */
-bool owns(struct chord *chord, const struct chord_id *id); /* in (predecessor, self] */
+bool owns(struct chord *chord, const struct chord_id *id);              /* in (predecessor, self] */
 uint32_t members_estimate(struct chord *chord);
 
 /* join.c */
@@ -428,6 +441,8 @@ void join_derived(struct step *step);
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
                     const struct chord_peer *before, const struct chord_peer_list *successors);
 void join_done(struct step *step, const char *note);
+
+/* admit.c */
 void on_join(struct step *step, const struct chord_request *request, uint64_t request_id);
 
 /* genesis.c */
@@ -536,13 +551,25 @@ void batch_looked_up(struct step *step, uint16_t index, const struct chord_peer 
                      const struct chord_peer *before, uint16_t hops);
 void batch_forward_reply(struct step *step, uint16_t index, const struct chord_response *response);
 void batch_forward_failure(struct step *step, uint16_t index);
-/* response NULL: no answer, or an error. Also after the batch has ended. */
-void batch_apply_done(struct step *step, const struct call *call,
-                      const struct chord_response *response);
-void batch_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok);
 void batches_tick(struct step *step);
 void batches_wake(struct step *step); /* something that batches wait for has changed */
-void batches_range_gone(struct step *step, uint16_t range, uint32_t serial);
+
+void batch_wait(struct chord *chord, struct batch *batch, uint64_t delay_ms);
+void batch_due(struct chord *chord, uint64_t when_ms);
+void batch_end(struct step *step, uint16_t index, enum chord_code unfinished);
+void batch_hint(struct batch *batch, const struct chord_view *view);
+struct range *batch_range(struct chord *chord, struct batch *batch); /* NULL: its view is over */
+
+/* execute.c: at the leader */
+void execute_run(struct step *step, uint16_t index, uint16_t range_index,
+                 const struct chord_operation *operations, uint32_t count);
+void execute_stale(struct step *step, uint16_t index, uint16_t range_index);
+void execute_send(struct step *step, uint16_t index, struct range *range);
+void execute_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok);
+/* response NULL: no answer, or an error. Also after the batch has ended. */
+void execute_applied(struct step *step, const struct call *call,
+                     const struct chord_response *response);
+void execute_range_gone(struct step *step, uint16_t range, uint32_t serial);
 
 /* keys.c: keys being written */
 bool keys_in_flight(struct chord *chord, const uint8_t *hash);

@@ -5,9 +5,8 @@
 #include "state.h"
 
 const struct chord_peer *successor_at(struct chord *chord, uint16_t position) {
-    return position < chord->successors_count
-               ? &peer_at(chord, chord->successors[position])->peer
-               : NULL;
+    return position < chord->successors_count ? &peer_at(chord, chord->successors[position])->peer
+                                              : NULL;
 }
 
 const struct chord_peer *predecessor_get(struct chord *chord) {

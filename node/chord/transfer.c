@@ -36,9 +36,9 @@ static void pull(struct step *step, uint16_t index) {
     struct transfer *transfer = transfer_at(chord, index);
     struct chord_request *request;
     bool digest = transfer->stage == TRANSFER_DIGEST;
-    uint16_t slot = call_start(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial,
-                               NONE, transfer->address, chord->config.timing.data_timeout_ms,
-                               &request);
+    uint16_t slot =
+        call_start(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial, NONE,
+                   transfer->address, chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
         transfer->retry_ms = chord->now_ms + RETRY_MS;
         return;

@@ -1,0 +1,269 @@
+/*
+ * Operations at the leader of their range. A write gets its version, goes to every member of the
+ * view, and is acknowledged when a majority of them has it on disk in this epoch. One write is in
+ * flight per key; a batch waits until all its keys are free.
+ */
+#include "state.h"
+
+enum { RETRY_MS = 25, WAIT_MS_MAX = 200, RESEND_MS = 300 };
+
+static void send_apply(struct step *step, uint16_t index, uint16_t member, const char *address) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct chord_request *request;
+    uint16_t slot = call_start(step, CALL_APPLY, index, batch->serial, member, address,
+                               chord->config.timing.data_timeout_ms, &request);
+    if (slot == NONE) {
+        if (member == NONE) {
+            change_abort(step, batch->range, "no room for another call");
+        } else {
+            leader_member_down(step, batch->range, member);
+        }
+        return;
+    }
+    call_at(chord, slot)->range = batch->range;
+    call_at(chord, slot)->range_serial = batch->range_serial;
+    request->kind = CHORD_APPLY;
+    request->rows.range = batch->slice.range;
+    request->rows.epoch = batch->slice.epoch;
+    step->actions->items[step->actions->count - 1].send_request.slice = batch->slice;
+    if (member != NONE) {
+        batch->sent |= 1ull << member;
+    }
+}
+
+void execute_send(struct step *step, uint16_t index, struct range *range) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    uint16_t self = view_member(&range->view, chord->self.store_id);
+    for (uint16_t i = 0; i < range->view.members_count; i++) {
+        uint64_t me = 1ull << i;
+        if (i != self && (range->switched & me) && !((batch->acked | batch->sent) & me)) {
+            send_apply(step, index, i, range->view.members[i].address);
+        }
+    }
+    batch->resend_ms = chord->now_ms + RESEND_MS;
+    batch_due(chord, batch->resend_ms);
+}
+
+/* Whether all operations of the slice can be taken now. */
+static bool keys_free_now(struct chord *chord, const struct chord_range *range,
+                          const struct chord_operation *operations, uint32_t count,
+                          uint32_t *writes, uint32_t *reads) {
+    *writes = *reads = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!chord_operation_in(&operations[i], range, chord->parameters.m)) {
+            continue;
+        }
+        if (keys_in_flight(chord, operations[i].hash)) {
+            return false;
+        }
+        *(operations[i].kind == CHORD_GET ? reads : writes) += 1;
+    }
+    return true;
+}
+
+static void store_slice(struct step *step, uint16_t index, enum chord_store_kind kind,
+                        enum store_purpose purpose) {
+    struct batch *batch = batch_at(step->chord, index);
+    struct chord_action *action;
+    if (store_start(step, kind, purpose, index, batch->serial, batch->request_id, &action) == 0) {
+        return;
+    }
+    action->store.slice = batch->slice;
+    *(kind == CHORD_STORE_READ_OPERATIONS ? &batch->reading : &batch->writing) = true;
+}
+
+static void take_keys(struct chord *chord, uint16_t index, const struct chord_operation *operations,
+                      uint32_t count) {
+    struct batch *batch = batch_at(chord, index);
+    for (uint32_t i = 0; i < count; i++) {
+        if (operations[i].kind != CHORD_GET &&
+            chord_operation_in(&operations[i], &batch->slice.range, chord->parameters.m)) {
+            CHORD_ASSERT(keys_take(chord, operations[i].hash, index));
+        }
+    }
+}
+
+static bool keys_room(const struct chord *chord, uint32_t writes) {
+    /* Every batch's keys together never pass the limit: count what is taken. */
+    return chord->keys_taken + writes <= chord->config.limits.keys_in_flight_max;
+}
+
+void execute_run(struct step *step, uint16_t index, uint16_t range_index,
+                 const struct chord_operation *operations, uint32_t count) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = range_at(chord, range_index);
+    uint32_t writes, reads;
+    batch_hint(batch, &range->view);
+    if (!range->open || range->change.stage == CHANGE_DRAIN ||
+        !keys_free_now(chord, &range->view.range, operations, count, &writes, &reads)) {
+        batch_wait(chord, batch, WAIT_MS_MAX);
+        return;
+    }
+    if (writes > chord->config.limits.keys_in_flight_max) {
+        batch_end(step, index, CHORD_RESOURCE_EXHAUSTED);
+        return;
+    }
+    if (!keys_room(chord, writes) || !action_room(step, 8u + range->view.members_count)) {
+        batch_wait(chord, batch, RETRY_MS);
+        return;
+    }
+    batch->state = BATCH_RUNNING;
+    batch->range = range_index;
+    batch->range_serial = range->serial;
+    batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
+                                        range->counter + 1};
+    batch->acked = batch->sent = 0;
+    batch->reading = batch->writing = batch->stored = false;
+    if (reads > 0) {
+        store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
+    }
+    if (writes > 0) {
+        store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE);
+    }
+    if ((reads > 0 && !batch->reading) || (writes > 0 && !batch->writing)) {
+        /* No room in the table of store operations: what was begun is done again. */
+        batch->writing = false;
+        batch_wait(chord, batch, RETRY_MS);
+        return;
+    }
+    if (writes > 0) {
+        range->counter += count;
+        range->writing++;
+        take_keys(chord, index, operations, count);
+        execute_send(step, index, range);
+        if (range->change.stage == CHANGE_LEARN && range->change.has_newcomer) {
+            send_apply(step, index, NONE, range->change.newcomer.address);
+        }
+    }
+}
+
+/* The slice is complete: on to the operations of other ranges, or the end. */
+static void slice_done(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = batch_range(chord, batch);
+    if (batch->writing && range != NULL) {
+        CHORD_ASSERT(range->writing > 0);
+        range->writing--;
+        if (range->change.stage == CHANGE_DRAIN) {
+            chord->ranges_ms = chord->now_ms;
+        }
+    }
+    batch->writing = false;
+    if (batch->keys_head != KEYS_NONE) {
+        keys_release(chord, index);
+        batches_wake(step);
+    }
+    action_add(step, CHORD_ACTION_FINISHED)->finished = batch->slice;
+    if (batch->replied) {
+        batch_end(step, index, CHORD_OK);
+        return;
+    }
+    batch->state = BATCH_RESUMED;
+    action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
+}
+
+static void check_done(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = batch_range(chord, batch);
+    if (batch->state != BATCH_RUNNING || batch->reading || range == NULL) {
+        return;
+    }
+    if (!batch->writing ||
+        (batch->stored && bits_count(batch->acked) >= view_majority(&range->view))) {
+        slice_done(step, index);
+    }
+}
+
+void execute_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = batch_range(chord, batch);
+    if (batch->state != BATCH_RUNNING || range == NULL) {
+        return;
+    }
+    if (!ok) {
+        batch_end(step, index, CHORD_INTERNAL);
+        return;
+    }
+    if (purpose == STORE_BATCH_READ) {
+        batch->reading = false;
+    } else {
+        batch->stored = true;
+        batch->acked |= 1ull << view_member(&range->view, chord->self.store_id);
+    }
+    check_done(step, index);
+}
+
+void execute_applied(struct step *step, const struct call *call,
+                     const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, call->range);
+    if (!range->used || range->serial != call->range_serial) {
+        return;
+    }
+    if (response != NULL && response->view.has_view) {
+        const struct chord_view *view = &response->view.view;
+        if (call->member != NONE) {
+            leader_member_down(step, call->range, call->member);
+        }
+        leader_wrong_view(step, call->range, view);
+        return;
+    }
+    if (call->member == NONE) {
+        if (response == NULL && range->change.stage != CHANGE_NONE) {
+            change_abort(step, call->range, "the newcomer missed a write");
+        }
+        return;
+    }
+    if (response == NULL) {
+        leader_member_down(step, call->range, call->member);
+    }
+    struct batch *batch = batch_at(chord, call->subject);
+    if (batch->state != BATCH_RUNNING || batch->serial != call->serial ||
+        batch->range_serial != call->range_serial) {
+        return;
+    }
+    batch->sent &= ~(1ull << call->member);
+    if (response != NULL) {
+        batch->acked |= 1ull << call->member;
+        check_done(step, call->subject);
+    }
+}
+
+/* The epoch is over for these: reads run again elsewhere, writes are unknown. */
+void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
+        struct batch *batch = batch_at(chord, i);
+        if (batch->state != BATCH_RUNNING || batch->range != range ||
+            batch->range_serial != serial) {
+            continue;
+        }
+        if (batch->writing || batch->replied) {
+            batch_end(step, i, CHORD_UNAVAILABLE);
+        } else {
+            batch_wait(chord, batch, RETRY_MS);
+        }
+    }
+}
+
+void execute_stale(struct step *step, uint16_t index, uint16_t range_index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = range_at(chord, range_index);
+    batch->state = BATCH_RUNNING;
+    batch->range = range_index;
+    batch->range_serial = range->serial;
+    batch->writing = false;
+    batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch, 0};
+    batch_hint(batch, &range->view);
+    store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
+    if (!batch->reading) {
+        batch_wait(chord, batch, RETRY_MS);
+    }
+}
