@@ -239,7 +239,7 @@ def test_malformed(gateway, data):
 # Keys and values
 
 @pytest.mark.parametrize("key", [b"a", b"a/b", b"/", b"../x", b"\x00\x01\xff", "schl\u00fcssel".encode(),
-                                 b"%41", b"a b+c", b"?q=1&r#f", b"k" * 1024])
+                                 b"%41", b"a b+c", b"?q=1&r#f", b"k" * 1024], ids=range(10))
 def test_key_bytes(gateway, key):
     path = "/api/v1/kv/" + quote(key, safe="")
     value = b"\x00value\r\n\xff" + key
@@ -504,7 +504,9 @@ def test_bad_rows(gateway):
 
 @pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf", b"\n\n\n", b"justonecolumn\nx\n",
                                   b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "k,v\na,b\n".encode("utf-16"),
-                                  os.urandom(5000), b"\x00" * 5000, b'"never closed\n' * 3])
+                                  os.urandom(5000), b"\x00" * 5000, b'"never closed\n' * 3],
+                         ids=["empty", "mark", "blank", "one-column", "png", "utf-16", "random", "zeros",
+                              "unclosed"])
 def test_no_csv(gateway, data):
     answer = gateway.upload(data)
     assert answer.status == 422, answer.body

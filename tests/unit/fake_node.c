@@ -344,8 +344,9 @@ static void handle_list_keys(Chord__V1__AdminService_Service *service,
         }
         next.hash = (ProtobufCBinaryData){20, row->hash};
         next.key = (ProtobufCBinaryData){row->key_size, row->data};
-        if (row->key_size < request->prefix.len ||
-            memcmp(row->data, request->prefix.data, request->prefix.len) != 0) {
+        if (request->prefix.len > 0 &&
+            (row->key_size < request->prefix.len ||
+             memcmp(row->data, request->prefix.data, request->prefix.len) != 0)) {
             continue;
         }
         size_t i = response.n_keys++;
