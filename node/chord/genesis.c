@@ -34,6 +34,10 @@ void genesis_create(struct step *step, bool fresh) {
     } else {
         trace_peer(step, CHORD_WORD_RECREATE, CHORD_LEVEL_INFO,
                    "no member is left running; making the ring again", &chord->self);
+        /* Should somebody else do the same, the two rings must find each other. */
+        for (uint16_t i = 0; i < chord->stored.known_count; i++) {
+            graveyard_add(chord, &chord->stored.known[i]);
+        }
     }
     join_done(step, "first member");
 }

@@ -9,7 +9,8 @@ enum {
     ROUND_MS = 250, /* between two rounds over all seeds */
     RETRY_MS = 150, /* after a step that failed */
     ROUNDS_BEFORE_RECREATE = 2,
-    ROUNDS_PATIENCE = 60, /* then a lower id that does not act is no longer waited for */
+    LOWER_SILENCE_MS = 3000,   /* so long a silent lower id is waited for */
+    LOWER_PATIENCE_MS = 20000, /* and so long one that answers, but does not act */
     WALKED_MAX = 1 << 16,
 };
 
@@ -94,7 +95,10 @@ void join_start(struct step *step) {
     chord->self.incarnation++;
     chord->state = CHORD_STATE_JOINING;
     join->restarting = start && was_member && !chord->stored.left;
-    join->started_ms = chord->now_ms;
+    join->started_ms = join->lower_ms = chord->now_ms;
+    for (uint16_t i = 0; i < chord->stored.known_count; i++) {
+        join->lower_known |= id_compare(&chord->stored.known[i].id, &chord->self.id) < 0;
+    }
     join_later(chord, JOIN_PING, 0);
     struct chord_trace *trace = trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_INFO,
                                           was_member ? "returning to the ring" : "joining");
@@ -155,7 +159,7 @@ static void known_bit(struct chord *chord, const char *address, bool lower) {
     for (uint16_t i = 0; i < chord->stored.known_count; i++) {
         if (address_same(chord->stored.known[i].address, address)) {
             chord->join.answered |= 1ull << i;
-            chord->join.lower_answered |= lower;
+            chord->join.lower_ms = lower ? chord->now_ms : chord->join.lower_ms;
         }
     }
 }
@@ -167,7 +171,8 @@ static void round_end(struct step *step) {
     struct join *join = &chord->join;
     unsigned members = chord->stored.known_count + 1u;
     bool majority = bits_count(join->answered) + 1 > members / 2;
-    bool lowest = !join->lower_answered || join->rounds > ROUNDS_PATIENCE;
+    bool lowest = !join->lower_known || chord->now_ms > join->lower_ms + LOWER_SILENCE_MS ||
+                  chord->now_ms > join->started_ms + LOWER_PATIENCE_MS;
     join->rounds++;
     if (join->restarting && majority && lowest && join->rounds >= ROUNDS_BEFORE_RECREATE) {
         genesis_create(step, false);
@@ -179,7 +184,6 @@ static void round_end(struct step *step) {
     }
     join->seed = 0;
     join->answered = 0;
-    join->lower_answered = false;
     join_later(chord, JOIN_PING, ROUND_MS);
 }
 

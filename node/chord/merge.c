@@ -28,9 +28,11 @@ void graveyard_tick(struct step *step) {
         if (chord->graveyard[i].peer.incarnation == 0 || chord->graveyard[i].open) {
             continue;
         }
+        struct chord_request *request;
         uint16_t slot =
-            call_peer(step, CALL_GRAVEYARD, &chord->graveyard[i].peer, CHORD_PING, NULL);
+            call_peer(step, CALL_GRAVEYARD, &chord->graveyard[i].peer, CHORD_PING, &request);
         if (slot != NONE) {
+            request->target_incarnation = 0; /* any life of it may be in another ring */
             call_at(chord, slot)->subject = i;
             chord->graveyard[i].open = true;
         }
@@ -42,7 +44,8 @@ void graveyard_reply(struct step *step, uint16_t index, const struct chord_respo
     struct chord_peer peer = response->ping.self;
     memset(&chord->graveyard[index], 0, sizeof chord->graveyard[index]);
     if (chord->state != CHORD_STATE_MEMBER || response->ping.state != CHORD_STATE_MEMBER ||
-        !peer_valid(chord, &peer) || peer_same(&peer, &chord->self)) {
+        !peer_valid(chord, &peer) || peer_same(&peer, &chord->self) ||
+        peer_find(chord, &peer) != NONE) {
         return;
     }
     trace_peer(step, CHORD_WORD_MERGE, CHORD_LEVEL_INFO, "answers again", &peer);

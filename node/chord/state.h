@@ -128,8 +128,9 @@ struct join {
     bool walk_whole; /* a ring of one: the gap is the circle */
     uint32_t walked;
     /* Restart of a whole ring: who of the known members answered this round. */
-    uint64_t answered;   /* bit per known member */
-    bool lower_answered; /* one of them has a lower id and is no member either */
+    uint64_t answered; /* bit per known member */
+    uint64_t lower_ms; /* when one with a lower id last answered; the start if none has */
+    bool lower_known;  /* one of the known members has a lower id */
     uint16_t rounds;
 };
 

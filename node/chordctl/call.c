@@ -1,0 +1,168 @@
+/* One call, what became of it, and the exit code and sentence when it failed. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+#include "walk.h"
+
+enum { PROBE_MS_MAX = 1000 };
+
+enum call_fate call_fate(const struct rpc_reply *reply) {
+    if (!reply->local || reply->code == CHORD__V1__CODE__CODE_UNAUTHENTICATED) {
+        return CALL_ANSWERED;
+    }
+    /* What the runtime says of a request that it never sent; see proto/rpc_client.c. */
+    bool kept = reply->code == CHORD__V1__CODE__CODE_INVALID_ARGUMENT ||
+                reply->code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ||
+                (reply->code == CHORD__V1__CODE__CODE_UNAVAILABLE && !reply->disconnected);
+    return kept ? CALL_NOT_SENT : CALL_LOST;
+}
+
+int call_refused(Chord__V1__Code code, const char *who, const char *message) {
+    const char *text = rpc_code_text(code);
+    const char *hint =
+        code == CHORD__V1__CODE__CODE_UNAUTHENTICATED
+            ? "; name the ring's key with --ring-key-file or RING_KEY_FILE"
+        : code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ? "; it is busy, try again later"
+                                                           : "";
+    if (code == CHORD__V1__CODE__CODE_UNKNOWN) {
+        ctl_error("%s does not know whether the change was made%s%s; look before you repeat it",
+                  who, message[0] != '\0' ? ": " : "", message);
+        return CTL_UNKNOWN;
+    }
+    ctl_error("%s refused (%s)%s%s%s", who, text, message[0] != '\0' ? ": " : "", message, hint);
+    return code == CHORD__V1__CODE__CODE_NOT_FOUND ? CTL_NOT_FOUND : CTL_REFUSED;
+}
+
+int call_no_node(const struct ctl *ctl, const char *reason) {
+    ctl_error("no node answered (%zu tried, from %s): %s; start the ring with python3 init.py, or "
+              "name a running node with --node HOST:PORT or CHORD_NODE",
+              ctl->nodes_count, ctl->nodes_source, reason);
+    return CTL_NO_NODE;
+}
+
+/* The call, with a probe before it. */
+static void call_run(struct ctl *ctl, const char *address, enum rpc_method method,
+                     const ProtobufCMessage *request, uint32_t timeout_ms,
+                     struct rpc_reply *reply) {
+    uint32_t probe_ms = timeout_ms < PROBE_MS_MAX ? timeout_ms : PROBE_MS_MAX;
+    int error = address_probe(address, probe_ms);
+    if (error == 0) {
+        rpc_client_call_wait(ctl->client, address, method, request, timeout_ms, reply);
+        return;
+    }
+    *reply = (struct rpc_reply){.code = CHORD__V1__CODE__CODE_UNAVAILABLE, .local = true};
+    snprintf(reply->message, sizeof reply->message, "%s: %s", address, strerror(error));
+}
+
+/* An answer that is one: OK with a response. Else it was said, and freed. */
+static int call_finish(const char *address, struct rpc_reply *reply) {
+    if (reply->code == CHORD__V1__CODE__CODE_OK && reply->response != NULL) {
+        return CTL_OK;
+    }
+    bool empty = reply->code == CHORD__V1__CODE__CODE_OK;
+    int exit_code = call_refused(empty ? CHORD__V1__CODE__CODE_INTERNAL : reply->code, address,
+                                 empty ? "its answer is empty" : reply->message);
+    rpc_reply_free(reply);
+    return exit_code;
+}
+
+int call_at(struct ctl *ctl, const char *address, enum rpc_method method,
+            const ProtobufCMessage *request, bool changes, struct rpc_reply *reply) {
+    call_run(ctl, address, method, request, ctl->timeout_ms, reply);
+    switch (call_fate(reply)) {
+    case CALL_ANSWERED:
+        return call_finish(address, reply);
+    case CALL_LOST:
+        if (changes) {
+            ctl_error("%s; it is not known whether it took the request: look with chordctl node %s",
+                      reply->message, address);
+            rpc_reply_free(reply);
+            return CTL_UNKNOWN;
+        }
+        break;
+    case CALL_NOT_SENT:
+        break;
+    }
+    ctl_error("no answer from the node %s (%s); is it running?", address, reply->message);
+    rpc_reply_free(reply);
+    return CTL_NO_NODE;
+}
+
+int call_any(struct ctl *ctl, enum rpc_method method, const ProtobufCMessage *request,
+             struct rpc_reply *reply, const char **address) {
+    uint64_t end_ms = clock_now_ms() + ctl->timeout_ms;
+    char reason[sizeof reply->message] = "no time is left";
+    for (size_t i = 0; i < ctl->nodes_count; i++) {
+        uint64_t now_ms = clock_now_ms();
+        if (now_ms >= end_ms) {
+            break;
+        }
+        /* A node that hangs must not eat the others' time. */
+        uint64_t share_ms = (end_ms - now_ms) / (ctl->nodes_count - i);
+        call_run(ctl, ctl->nodes[i], method, request, share_ms > 0 ? (uint32_t)share_ms : 1, reply);
+        if (call_fate(reply) == CALL_ANSWERED) {
+            if (address != NULL) {
+                *address = ctl->nodes[i];
+            }
+            return call_finish(ctl->nodes[i], reply);
+        }
+        memcpy(reason, reply->message, sizeof reason);
+        rpc_reply_free(reply);
+    }
+    return call_no_node(ctl, reason);
+}
+
+int call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_method method,
+              const ProtobufCMessage *request, struct rpc_reply *reply, const char **address) {
+    static char resolved[RPC_ADDRESS_BYTES_MAX + 1];
+    if (arguments->words_count == 0) {
+        return call_any(ctl, method, request, reply, address);
+    }
+    int exit_code = node_resolve(ctl, arguments->words[0], resolved);
+    if (exit_code == CTL_OK) {
+        *address = resolved;
+        exit_code = call_at(ctl, resolved, method, request, false, reply);
+    }
+    return exit_code;
+}
+
+int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,
+                const Chord__V1__StatusResponse **status) {
+    Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
+    int exit_code = call_at(ctl, address, RPC_ADMIN_STATUS, &request.base, false, reply);
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    *status = (const Chord__V1__StatusResponse *)(const void *)reply->response;
+    if ((*status)->self == NULL) {
+        rpc_reply_free(reply);
+        return call_refused(CHORD__V1__CODE__CODE_INTERNAL, address, "its status names no node");
+    }
+    return CTL_OK;
+}
+
+int node_resolve(struct ctl *ctl, const char *word, char address[RPC_ADDRESS_BYTES_MAX + 1]) {
+    if (address_is_valid(word)) {
+        memcpy(address, word, strlen(word) + 1);
+        return CTL_OK;
+    }
+    if (strchr(word, ':') != NULL || !id_text_is_valid(word, 0)) {
+        ctl_error("'%s' is no node; give HOST:PORT or the id that chordctl ring shows", word);
+        return CTL_USAGE;
+    }
+    struct walk walk;
+    int exit_code = walk_ring(ctl, &walk);
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    const struct walk_node *node = walk_find_id(&walk, word);
+    if (node != NULL) {
+        memcpy(address, node->address, sizeof node->address);
+    } else {
+        ctl_error("no node of the ring has the id %s; chordctl ring lists them", word);
+        exit_code = CTL_NOT_FOUND;
+    }
+    walk_free(&walk);
+    return exit_code;
+}

@@ -1,0 +1,143 @@
+/*
+ * What every command of chordctl shares: exit codes, the table of commands, the session with its
+ * nodes, calls. chordctl is a client: it knows the contract (proto/) and nothing of a node's inside.
+ */
+#ifndef CHORDCTL_CTL_H
+#define CHORDCTL_CTL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chord/v1/admin.pb-c.h"
+#include "chord/v1/kv.pb-c.h"
+#include "chord/v1/meta.pb-c.h"
+#include "chord/v1/ring.pb-c.h"
+#include "rpc.h"
+
+/* Fixed: scripts rely on them. */
+enum ctl_exit {
+    CTL_OK = 0,
+    CTL_NOT_FOUND = 1, /* no such key; a row failed; the ring is not ideal; output not written */
+    CTL_USAGE = 2,
+    CTL_NO_NODE = 3,
+    CTL_REFUSED = 4, /* the ring, or a person at the question, said no */
+    CTL_UNKNOWN = 5, /* a change was sent, and whether it was made is not known */
+};
+
+enum {
+    CTL_NODES_MAX = 16,
+    CTL_WORDS_MAX = 20,
+    CTL_OPTIONS_MAX = 8, /* of one command */
+    CTL_TIMEOUT_MS_DEFAULT = 10000,
+    CTL_KEY_BYTES_MAX = 1024,
+    CTL_VALUE_BYTES_MAX = 1024 * 1024,
+};
+
+struct ctl {
+    struct rpc_client *client;
+    char nodes[CTL_NODES_MAX][RPC_ADDRESS_BYTES_MAX + 1];
+    size_t nodes_count;
+    const char *nodes_source; /* where the addresses came from, for messages */
+    bool json;
+    bool timeout_given;
+    uint32_t timeout_ms;
+};
+
+/* ---- commands ---- */
+
+struct option {
+    char letter;       /* 0 = none */
+    const char *name;  /* NULL ends a table */
+    const char *value; /* what it takes, for the help; NULL = nothing */
+    const char *help;
+};
+
+struct arguments;
+
+struct command {
+    const char *name;
+    const char *words; /* "KEY [VALUE|-]", for the help */
+    unsigned words_min;
+    unsigned words_max;
+    const char *summary;
+    const char *help; /* more, or NULL */
+    const struct option *options;
+    int (*run)(struct ctl *ctl, const struct arguments *arguments);
+};
+
+struct arguments {
+    const struct command *command; /* NULL: none was given */
+    const char *words[CTL_WORDS_MAX];
+    unsigned words_count;
+    const char *values[CTL_OPTIONS_MAX]; /* of the command's options; "" for one without value */
+    const char *node;
+    const char *output;
+    const char *timeout;
+    const char *ring_key_file;
+    bool help;
+    bool version;
+};
+
+/* false = bad usage, said. */
+bool arguments_read(struct arguments *arguments, const struct command *commands, int argc,
+                    char **argv);
+void arguments_help(const struct command *commands, const struct command *command);
+/* The value of a command's option; NULL = not given. */
+const char *arguments_option(const struct arguments *arguments, const char *name);
+/* An option's whole number. false = out of range, said. *value stays when it is not given. */
+bool arguments_number(const struct arguments *arguments, const char *name, uint64_t low,
+                      uint64_t high, uint64_t *value);
+bool number_read(const char *text, uint64_t low, uint64_t high, uint64_t *value);
+
+extern const struct command ring_command, node_command, ping_command, info_command;
+extern const struct command keys_command, logs_command;
+extern const struct command get_command, put_command, del_command, lookup_command;
+extern const struct command leave_command, join_command, kill_command, import_command;
+
+/* ---- session ---- */
+
+/* CTL_OK or CTL_USAGE, said. */
+int session_open(struct ctl *ctl, const struct arguments *arguments);
+void session_close(struct ctl *ctl);
+bool address_is_valid(const char *text);
+uint64_t clock_now_ms(void); /* monotonic */
+void pause_ms(uint64_t ms);
+/* A quick look whether something listens there: 0, or a positive errno. A dead host's port answers
+ * at once, while an RPC would wait for a connection until its deadline. */
+int address_probe(const char *address, uint32_t timeout_ms);
+
+/* One sentence on stderr, control characters escaped. */
+void ctl_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void ctl_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- calls ---- */
+
+enum call_fate {
+    CALL_ANSWERED, /* by the node, whatever it said */
+    CALL_NOT_SENT, /* nobody is there; nothing happened */
+    CALL_LOST,     /* sent, no answer: a change may or may not have been made */
+};
+enum call_fate call_fate(const struct rpc_reply *reply);
+
+/* Calls one node. CTL_OK: *reply holds the response (free it). Else it was said, and freed.
+ * `changes`: the request changes something, so that a lost answer means CTL_UNKNOWN. */
+int call_at(struct ctl *ctl, const char *address, enum rpc_method method,
+            const ProtobufCMessage *request, bool changes, struct rpc_reply *reply);
+/* The same for a request that changes nothing, at the first node that answers. *address, when not
+ * NULL, tells which. */
+int call_any(struct ctl *ctl, enum rpc_method method, const ProtobufCMessage *request,
+             struct rpc_reply *reply, const char **address);
+/* At words[0] when given, else any node. */
+int call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_method method,
+              const ProtobufCMessage *request, struct rpc_reply *reply, const char **address);
+/* The exit code of a node's refusal, with its sentence. */
+int call_refused(Chord__V1__Code code, const char *who, const char *message);
+int call_no_node(const struct ctl *ctl, const char *reason);
+/* Status of one node: CTL_OK or said. */
+int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,
+                const Chord__V1__StatusResponse **status);
+/* An address, or an id that is looked for in the ring: CTL_OK and the address, or said. */
+int node_resolve(struct ctl *ctl, const char *word, char address[RPC_ADDRESS_BYTES_MAX + 1]);
+
+#endif

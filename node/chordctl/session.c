@@ -1,0 +1,202 @@
+/* Which nodes to ask, with which key; the clock. Settings come from flags, then the environment. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl.h"
+
+enum { PORT_DEFAULT = 3000, RPC_PORT_ABOVE_PORT = 1000, CLIENT_PEERS_MAX = 1024 };
+
+uint64_t clock_now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void pause_ms(uint64_t ms) {
+    struct timespec wait = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&wait, NULL);
+}
+
+/* ---- addresses ---- */
+
+bool address_is_valid(const char *text) {
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    return colon != NULL && colon != text && strlen(text) <= RPC_ADDRESS_BYTES_MAX &&
+           number_read(colon + 1, 1, 65535, &port);
+}
+
+static const char *environment(const char *name) {
+    const char *text = getenv(name);
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+static bool nodes_add(struct ctl *ctl, const char *text, const char *source) {
+    ctl->nodes_source = source;
+    while (*text != '\0') {
+        size_t length = strcspn(text, ",");
+        char address[RPC_ADDRESS_BYTES_MAX + 1];
+        snprintf(address, sizeof address, "%.*s", (int)(length > 1000 ? 1000 : length), text);
+        if (length > 0 && (length > RPC_ADDRESS_BYTES_MAX || !address_is_valid(address))) {
+            ctl_error("'%s' (from %s) is no address; give HOST:PORT, for example 127.0.0.1:4001",
+                      address, source);
+            return false;
+        }
+        if (length > 0 && ctl->nodes_count == CTL_NODES_MAX) {
+            ctl_error("%s names more than %d nodes; name fewer", source, CTL_NODES_MAX);
+            return false;
+        }
+        if (length > 0) {
+            memcpy(ctl->nodes[ctl->nodes_count++], address, sizeof address);
+        }
+        text += length;
+        text += *text == ',';
+    }
+    if (ctl->nodes_count == 0) {
+        ctl_error("%s names no node; give HOST:PORT, for example 127.0.0.1:4001", source);
+    }
+    return ctl->nodes_count > 0;
+}
+
+static bool port_of(const char *name, uint64_t *port) {
+    const char *text = environment(name);
+    if (text != NULL && !number_read(text, 1, 65534, port)) {
+        ctl_error("%s=%s (from the environment) is out of range: a port from 1 to 65534", name,
+                  text);
+        return false;
+    }
+    return true;
+}
+
+/* Node 1 of this host, where init.py puts it. */
+static bool nodes_default(struct ctl *ctl) {
+    const char *host = environment("HOST") != NULL ? environment("HOST") : "127.0.0.1";
+    uint64_t port = PORT_DEFAULT;
+    if (!port_of("PORT", &port)) {
+        return false;
+    }
+    uint64_t rpc_port = port + RPC_PORT_ABOVE_PORT;
+    if (!port_of("RPC_PORT", &rpc_port)) {
+        return false;
+    }
+    char text[300];
+    snprintf(text, sizeof text, "%.200s:%llu", host, (unsigned long long)rpc_port + 1);
+    return nodes_add(ctl, text, "HOST and RPC_PORT");
+}
+
+static bool nodes_choose(struct ctl *ctl, const struct arguments *arguments) {
+    if (arguments->node != NULL) {
+        return nodes_add(ctl, arguments->node, "--node");
+    }
+    if (environment("CHORD_NODE") != NULL) {
+        return nodes_add(ctl, environment("CHORD_NODE"), "CHORD_NODE");
+    }
+    return nodes_default(ctl);
+}
+
+/* ---- probe ---- */
+
+static int probe_one(const struct addrinfo *info, uint32_t timeout_ms) {
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return errno;
+    }
+    int error = connect(fd, info->ai_addr, info->ai_addrlen) == 0 ? 0 : errno;
+    if (error == EINPROGRESS) {
+        struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+        socklen_t size = sizeof error;
+        if (poll(&poll_fd, 1, (int)timeout_ms) != 1) {
+            error = ETIMEDOUT;
+        } else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
+            error = errno;
+        }
+    }
+    close(fd);
+    return error;
+}
+
+int address_probe(const char *address, uint32_t timeout_ms) {
+    char host[RPC_ADDRESS_BYTES_MAX + 1];
+    const char *colon = strrchr(address, ':');
+    if (colon == NULL) {
+        return EINVAL;
+    }
+    snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
+    size_t length = strlen(host);
+    if (host[0] == '[' && host[length - 1] == ']') {
+        memmove(host, host + 1, length - 2);
+        host[length - 2] = '\0';
+    }
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(host, colon + 1, &hints, &found) != 0) {
+        return EADDRNOTAVAIL;
+    }
+    int error = EADDRNOTAVAIL;
+    for (const struct addrinfo *info = found; info != NULL && error != 0; info = info->ai_next) {
+        error = probe_one(info, timeout_ms);
+    }
+    freeaddrinfo(found);
+    return error;
+}
+
+/* ---- session ---- */
+
+static bool output_choose(struct ctl *ctl, const char *text) {
+    ctl->json = text != NULL && strcmp(text, "json") == 0;
+    if (text != NULL && !ctl->json && strcmp(text, "table") != 0) {
+        ctl_error("--output '%s' is not known: give table or json", text);
+        return false;
+    }
+    return true;
+}
+
+static bool timeout_choose(struct ctl *ctl, const char *text) {
+    uint64_t timeout_ms = CTL_TIMEOUT_MS_DEFAULT;
+    if (text != NULL && !number_read(text, 1, RPC_TIMEOUT_MS_MAX, &timeout_ms)) {
+        ctl_error("--timeout '%s' is out of range: give milliseconds from 1 to %d", text,
+                  RPC_TIMEOUT_MS_MAX);
+        return false;
+    }
+    ctl->timeout_given = text != NULL;
+    ctl->timeout_ms = (uint32_t)timeout_ms;
+    return true;
+}
+
+static bool key_choose(const char *path, struct rpc_key *key) {
+    const char *source = path != NULL ? "--ring-key-file" : "RING_KEY_FILE";
+    path = path != NULL ? path : environment("RING_KEY_FILE");
+    int rc = path == NULL ? 0 : rpc_key_read(key, path);
+    if (rc != 0) {
+        ctl_error("%s %s cannot be used: %s", source, path,
+                  rc == -EINVAL ? "its first line must be a key of 16 to 64 bytes"
+                                : strerror(-rc));
+    }
+    return rc == 0;
+}
+
+int session_open(struct ctl *ctl, const struct arguments *arguments) {
+    struct rpc_client_options options = {.peers_max = CLIENT_PEERS_MAX};
+    if (!output_choose(ctl, arguments->output) || !timeout_choose(ctl, arguments->timeout) ||
+        !key_choose(arguments->ring_key_file, &options.key) || !nodes_choose(ctl, arguments)) {
+        return CTL_USAGE;
+    }
+    int rc = rpc_client_open(&ctl->client, &options);
+    if (rc != 0) {
+        ctl_error("this host cannot open connections: %s", strerror(-rc));
+        return CTL_NO_NODE;
+    }
+    return CTL_OK;
+}
+
+void session_close(struct ctl *ctl) {
+    rpc_client_close(ctl->client);
+}

@@ -1,0 +1,205 @@
+/* Bytes as text; see text.h. */
+#include "text.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl.h"
+
+/* ---- memory ---- */
+
+void *memory_grow(void *old, size_t count, size_t size) {
+    void *memory = reallocarray(old, count == 0 ? 1 : count, size);
+    if (memory == NULL) {
+        fputs("chordctl: no memory\n", stderr);
+        exit(CTL_NOT_FOUND);
+    }
+    return memory;
+}
+
+void *memory_new(size_t count, size_t size) {
+    void *memory = memory_grow(NULL, count, size);
+    memset(memory, 0, (count == 0 ? 1 : count) * size);
+    return memory;
+}
+
+void bytes_append(struct bytes *bytes, const void *data, size_t size) {
+    if (size == 0) {
+        return;
+    }
+    if (bytes->size + size > bytes->capacity) {
+        bytes->capacity = 2 * (bytes->size + size);
+        bytes->data = memory_grow(bytes->data, bytes->capacity, 1);
+    }
+    memcpy(bytes->data + bytes->size, data, size);
+    bytes->size += size;
+}
+
+void bytes_free(struct bytes *bytes) {
+    free(bytes->data);
+    *bytes = (struct bytes){0};
+}
+
+/* ---- ids ---- */
+
+void id_text(char out[TEXT_ID_SIZE], ProtobufCBinaryData id, unsigned m) {
+    static const char digits[] = "0123456789abcdef";
+    size_t count = (m + 3) / 4;
+    if (m == 0 || id.len != (m + 7) / 8 || id.len > TEXT_ID_BYTES_MAX) {
+        snprintf(out, TEXT_ID_SIZE, "?");
+        return;
+    }
+    /* With an odd number of digits the first half of the first byte is zero. */
+    size_t skip = 2 * id.len - count;
+    for (size_t i = 0; i < count; i++) {
+        size_t digit = i + skip;
+        out[i] = digits[(id.data[digit / 2] >> (digit % 2 == 0 ? 4 : 0)) & 15];
+    }
+    out[count] = '\0';
+}
+
+bool id_text_is_valid(const char *text, unsigned m) {
+    size_t count = strlen(text);
+    return count == strspn(text, "0123456789abcdefABCDEF") && count > 0 &&
+           (m == 0 ? count <= 2 * TEXT_ID_BYTES_MAX : count == (m + 3) / 4);
+}
+
+/* ---- UTF-8 ---- */
+
+/* The length of the well-formed sequence at data (Unicode, table 3-7), 0 = none. */
+static size_t utf8_read(const uint8_t *data, size_t size, uint32_t *point) {
+    uint8_t first = data[0];
+    *point = first;
+    if (first < 0x80) {
+        return 1;
+    }
+    size_t length = first <= 0xdf ? 2 : first <= 0xef ? 3 : 4;
+    if (first < 0xc2 || first > 0xf4 || length > size) {
+        return 0;
+    }
+    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    if (data[1] < low || data[1] > high) {
+        return 0;
+    }
+    *point = first & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++) {
+        if ((data[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        *point = *point << 6 | (data[i] & 0x3f);
+    }
+    return length;
+}
+
+bool text_is_utf8(const void *data, size_t size) {
+    uint32_t point;
+    for (size_t at = 0, length; at < size; at += length) {
+        length = utf8_read((const uint8_t *)data + at, size - at, &point);
+        if (length == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t text_width(const char *text) {
+    size_t width = 0;
+    for (; *text != '\0'; text++) {
+        width += ((uint8_t)*text & 0xc0) != 0x80;
+    }
+    return width;
+}
+
+/* Moves, hides or reorders what stands around it. */
+static bool point_is_unsafe(uint32_t point) {
+    return point < 0x20 || (point >= 0x7f && point <= 0x9f) || point == 0xad ||
+           (point >= 0x200b && point <= 0x200f) || (point >= 0x2028 && point <= 0x202e) ||
+           (point >= 0x2060 && point <= 0x206f) || point == 0x61c || point == 0xfeff ||
+           (point >= 0xe0000 && point <= 0xe007f);
+}
+
+static void escape_point(struct bytes *out, uint32_t point) {
+    char text[16];
+    if (point == '\n' || point == '\r' || point == '\t') {
+        snprintf(text, sizeof text, "\\%c", point == '\n' ? 'n' : point == '\r' ? 'r' : 't');
+    } else {
+        snprintf(text, sizeof text, point < 0x80 ? "\\x%02x" : "\\u{%x}", (unsigned)point);
+    }
+    bytes_append(out, text, strlen(text));
+}
+
+char *text_escape(const void *data, size_t size) {
+    const uint8_t *from = data;
+    struct bytes out = {0};
+    for (size_t at = 0; at < size;) {
+        uint32_t point;
+        size_t length = utf8_read(from + at, size - at, &point);
+        if (length == 0) {
+            char text[8];
+            snprintf(text, sizeof text, "\\x%02x", (unsigned)from[at]);
+            bytes_append(&out, text, strlen(text));
+            length = 1;
+        } else if (point_is_unsafe(point)) {
+            escape_point(&out, point);
+        } else {
+            bytes_append(&out, from + at, length);
+            if (point == '\\') {
+                bytes_append(&out, "\\", 1);
+            }
+        }
+        at += length;
+    }
+    bytes_append(&out, "", 1);
+    return (char *)out.data;
+}
+
+/* ---- base64 ---- */
+
+char *base64_encode(const void *data, size_t size) {
+    char *text = memory_new((size + 2) / 3 * 4 + 1, 1);
+    if (size > 0) {
+        EVP_EncodeBlock((unsigned char *)text, data, (int)size);
+    }
+    return text;
+}
+
+bool base64_decode(const char *text, struct bytes *decoded) {
+    size_t size = strlen(text);
+    size_t body = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+    size_t padding = size - body;
+    if (size % 4 != 0 || size > INT32_MAX || padding > 2 || strspn(text + body, "=") != padding) {
+        return false;
+    }
+    uint8_t *out = memory_new(size / 4 * 3 + 1, 1);
+    int count = size == 0 ? 0 : EVP_DecodeBlock(out, (const unsigned char *)text, (int)size);
+    if (count >= (int)padding) {
+        bytes_append(decoded, out, (size_t)count - padding);
+    }
+    free(out);
+    return count >= (int)padding;
+}
+
+/* ---- CSV ---- */
+
+void csv_cell_append(struct bytes *out, const void *data, size_t size) {
+    const uint8_t *from = data;
+    bool quotes = false;
+    for (size_t i = 0; i < size && !quotes; i++) {
+        quotes = from[i] == ',' || from[i] == '"' || from[i] == '\r' || from[i] == '\n';
+    }
+    if (!quotes) {
+        bytes_append(out, data, size);
+        return;
+    }
+    bytes_append(out, "\"", 1);
+    for (size_t i = 0; i < size; i++) {
+        bytes_append(out, from + i, 1);
+        if (from[i] == '"') {
+            bytes_append(out, "\"", 1);
+        }
+    }
+    bytes_append(out, "\"", 1);
+}

@@ -1,0 +1,46 @@
+/* Bytes as text for people and scripts: hex ids, base64, escaping. Nothing of the ring. */
+#ifndef CHORDCTL_TEXT_H
+#define CHORDCTL_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chord/v1/common.pb-c.h"
+
+enum {
+    TEXT_ID_BYTES_MAX = 20,
+    TEXT_ID_SIZE = 2 * TEXT_ID_BYTES_MAX + 1,
+};
+
+/* Memory or the end of the program. */
+void *memory_new(size_t count, size_t size);
+void *memory_grow(void *old, size_t count, size_t size);
+
+/* A growing piece of bytes. */
+struct bytes {
+    uint8_t *data;
+    size_t size;
+    size_t capacity;
+};
+void bytes_append(struct bytes *bytes, const void *data, size_t size);
+void bytes_free(struct bytes *bytes);
+
+/* Lower-case hex of ceil(m/4) digits; "?" for an id that cannot be of such a ring. */
+void id_text(char out[TEXT_ID_SIZE], ProtobufCBinaryData id, unsigned m);
+bool id_text_is_valid(const char *text, unsigned m);
+
+/* Bytes that do not move the cursor, colour the screen or reorder the line: control characters,
+ * what is no UTF-8, and the marks that change the direction or hide are written \n, \x1b, \u{202e};
+ * a backslash is doubled. The caller frees. */
+char *text_escape(const void *data, size_t size);
+bool text_is_utf8(const void *data, size_t size);
+size_t text_width(const char *text); /* code points */
+
+char *base64_encode(const void *data, size_t size);           /* the caller frees */
+bool base64_decode(const char *text, struct bytes *decoded); /* appends; false = no base64 */
+
+/* Appends a CSV cell, in quotes where it must be. */
+void csv_cell_append(struct bytes *out, const void *data, size_t size);
+
+#endif

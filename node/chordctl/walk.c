@@ -1,0 +1,195 @@
+/*
+ * The walk round the ring by AdminService.Status: whoever an answer names is asked next, all of one
+ * round at the same time.
+ */
+#include "walk.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { WALK_CALL_MS = 2000, WALK_PROBE_MS = 500, WALK_OPEN_MAX = 64 };
+
+struct walk_wait {
+    pthread_mutex_t lock;
+    pthread_cond_t answered;
+    size_t open;
+};
+
+struct walk_call {
+    struct walk_wait *wait;
+    struct rpc_reply reply;
+};
+
+/* On a thread of the RPC runtime. */
+static void walk_answered(void *context, struct rpc_reply *reply) {
+    struct walk_call *call = context;
+    struct walk_wait *wait = call->wait; /* the call may be freed once the lock is open */
+    pthread_mutex_lock(&wait->lock);
+    call->reply = *reply;
+    wait->open--;
+    pthread_cond_signal(&wait->answered);
+    pthread_mutex_unlock(&wait->lock);
+}
+
+static void walk_add(struct walk *walk, const char *address, ProtobufCBinaryData id) {
+    if (address == NULL || !address_is_valid(address)) {
+        return;
+    }
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        if (strcmp(walk->nodes[i].address, address) == 0) {
+            if (walk->nodes[i].id_told.len == 0) {
+                walk->nodes[i].id_told = id;
+            }
+            return;
+        }
+    }
+    if (walk->nodes_count == WALK_NODES_MAX) {
+        walk->cut = true;
+        return;
+    }
+    struct walk_node *node = &walk->nodes[walk->nodes_count++];
+    memcpy(node->address, address, strlen(address) + 1);
+    node->id_told = id;
+}
+
+static void walk_add_peer(struct walk *walk, const Chord__V1__Peer *peer) {
+    if (peer != NULL) {
+        walk_add(walk, peer->address, peer->id);
+    }
+}
+
+/* Everybody that an answer names. */
+static void walk_harvest(struct walk *walk, const Chord__V1__StatusResponse *status) {
+    walk_add_peer(walk, status->predecessor);
+    for (size_t i = 0; i < status->n_successors; i++) {
+        walk_add_peer(walk, status->successors[i]);
+    }
+    for (size_t i = 0; i < status->n_fingers; i++) {
+        walk_add_peer(walk, status->fingers[i]->node);
+    }
+    for (size_t i = 0; i < status->n_ranges; i++) {
+        const Chord__V1__View *view = status->ranges[i]->view;
+        for (size_t k = 0; view != NULL && k < view->n_members; k++) {
+            walk_add(walk, view->members[k]->address, (ProtobufCBinaryData){0});
+        }
+    }
+}
+
+static void node_take(struct walk_node *node, const struct rpc_reply *reply) {
+    node->reply = *reply;
+    if (reply->code == CHORD__V1__CODE__CODE_OK && reply->response != NULL) {
+        node->status = (const Chord__V1__StatusResponse *)(const void *)reply->response;
+        if (node->status->self == NULL) {
+            node->status = NULL;
+        }
+    }
+}
+
+/* Asks at most WALK_OPEN_MAX nodes from *at on, at the same time. */
+static void walk_round(struct ctl *ctl, struct walk *walk, size_t *at) {
+    struct walk_call calls[WALK_OPEN_MAX];
+    size_t of[WALK_OPEN_MAX];
+    size_t count = 0;
+    struct walk_wait wait = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                             .answered = PTHREAD_COND_INITIALIZER};
+    Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
+    uint32_t timeout_ms = ctl->timeout_ms < WALK_CALL_MS ? ctl->timeout_ms : WALK_CALL_MS;
+    for (; *at < walk->nodes_count && count < WALK_OPEN_MAX; (*at)++) {
+        struct walk_node *node = &walk->nodes[*at];
+        node->asked = true;
+        int error = address_probe(node->address, WALK_PROBE_MS);
+        if (error != 0) {
+            snprintf(node->reply.message, sizeof node->reply.message, "%s: %s", node->address,
+                     strerror(error));
+            node->reply.local = true;
+            node->reply.code = CHORD__V1__CODE__CODE_UNAVAILABLE;
+            continue;
+        }
+        pthread_mutex_lock(&wait.lock);
+        wait.open++;
+        pthread_mutex_unlock(&wait.lock);
+        calls[count].wait = &wait;
+        of[count] = *at;
+        rpc_client_call(ctl->client, node->address, RPC_ADMIN_STATUS, &request.base, timeout_ms,
+                        walk_answered, &calls[count]);
+        count++;
+    }
+    pthread_mutex_lock(&wait.lock);
+    while (wait.open > 0) {
+        pthread_cond_wait(&wait.answered, &wait.lock);
+    }
+    pthread_mutex_unlock(&wait.lock);
+    for (size_t i = 0; i < count; i++) {
+        node_take(&walk->nodes[of[i]], &calls[i].reply);
+        if (walk->nodes[of[i]].status != NULL) {
+            walk_harvest(walk, walk->nodes[of[i]].status);
+        }
+    }
+}
+
+static int compare_nodes(const void *a, const void *b) {
+    const struct walk_node *x = a;
+    const struct walk_node *y = b;
+    int order = strcmp(x->id, y->id); /* same number of digits; "?" before them */
+    return order != 0 ? order : strcmp(x->address, y->address);
+}
+
+static void walk_sort(struct walk *walk) {
+    for (size_t i = 0; i < walk->nodes_count && walk->m == 0; i++) {
+        const Chord__V1__StatusResponse *status = walk->nodes[i].status;
+        walk->m = status != NULL && status->parameters != NULL ? status->parameters->m : 0;
+    }
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        struct walk_node *node = &walk->nodes[i];
+        id_text(node->id, node->status != NULL ? node->status->self->id : node->id_told, walk->m);
+    }
+    qsort(walk->nodes, walk->nodes_count, sizeof walk->nodes[0], compare_nodes);
+}
+
+static int walk_nobody(struct ctl *ctl, const struct walk *walk) {
+    const struct rpc_reply *reply = &walk->nodes[0].reply;
+    if (call_fate(reply) == CALL_ANSWERED && reply->code != CHORD__V1__CODE__CODE_OK) {
+        return call_refused(reply->code, walk->nodes[0].address, reply->message);
+    }
+    return call_no_node(ctl, reply->message[0] != '\0' ? reply->message : "the answer is empty");
+}
+
+int walk_ring(struct ctl *ctl, struct walk *walk) {
+    *walk = (struct walk){.nodes = memory_new(WALK_NODES_MAX, sizeof walk->nodes[0])};
+    for (size_t i = 0; i < ctl->nodes_count; i++) {
+        walk_add(walk, ctl->nodes[i], (ProtobufCBinaryData){0});
+    }
+    for (size_t at = 0; at < walk->nodes_count;) {
+        walk_round(ctl, walk, &at);
+    }
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        if (walk->nodes[i].status != NULL) {
+            walk_sort(walk);
+            return CTL_OK;
+        }
+    }
+    int exit_code = walk_nobody(ctl, walk);
+    walk_free(walk);
+    return exit_code;
+}
+
+void walk_free(struct walk *walk) {
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        rpc_reply_free(&walk->nodes[i].reply);
+    }
+    free(walk->nodes);
+    walk->nodes = NULL;
+    walk->nodes_count = 0;
+}
+
+const struct walk_node *walk_find_id(const struct walk *walk, const char *id) {
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        if (strcasecmp(walk->nodes[i].id, id) == 0) {
+            return &walk->nodes[i];
+        }
+    }
+    return NULL;
+}

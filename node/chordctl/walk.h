@@ -1,0 +1,49 @@
+/* All nodes that can be reached from the ones we know, each with its own status. */
+#ifndef CHORDCTL_WALK_H
+#define CHORDCTL_WALK_H
+
+#include "ctl.h"
+#include "text.h"
+
+enum { WALK_NODES_MAX = 4096 };
+
+struct walk_node {
+    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char id[TEXT_ID_SIZE]; /* "?" while nobody told */
+    ProtobufCBinaryData id_told; /* by whoever named it; lives in that one's reply */
+    bool asked;
+    struct rpc_reply reply;
+    const Chord__V1__StatusResponse *status; /* NULL: it did not answer */
+};
+
+struct walk {
+    struct walk_node *nodes; /* sorted by id */
+    size_t nodes_count;
+    unsigned m;
+    bool cut; /* there are more than WALK_NODES_MAX */
+};
+
+/* CTL_OK, or said. Free with walk_free. */
+int walk_ring(struct ctl *ctl, struct walk *walk);
+void walk_free(struct walk *walk);
+const struct walk_node *walk_find_id(const struct walk *walk, const char *id);
+bool walk_is_member(const struct walk_node *node);
+/* The node answered and leads this range of its. */
+bool walk_leads(const struct walk_node *node, const Chord__V1__RangeStatus *range);
+
+struct verdict {
+    bool ideal;
+    char text[300]; /* one sentence */
+    size_t members;
+    unsigned survives_failures;
+    uint64_t keys;
+};
+
+/* The ring as it is against the ring as it should be (Zave 2017: the ideal state). */
+void verdict_make(const struct walk *walk, struct verdict *verdict);
+/* The members a range could have now. */
+unsigned verdict_copies_wanted(const struct walk *walk);
+
+const char *state_text(Chord__V1__NodeState state);
+
+#endif
