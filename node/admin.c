@@ -122,6 +122,9 @@ static void add_ranges(struct node *node, struct wire_context *wire,
         enum chord_range_state state;
         unsigned copies;
         const struct chord_view *view = chord_view_at(node->chord, i, &state, &copies);
+        if (state == CHORD_RANGE_GONE) {
+            continue;
+        }
         Chord__V1__RangeStatus *range = arena_alloc(wire->arena, sizeof *range);
         chord__v1__range_status__init(range);
         range->view = wire_view(wire, view);

@@ -332,7 +332,7 @@ static void *wait_signal(void *context) {
 static struct chord_limits limits_for(const struct settings *settings) {
     return (struct chord_limits){
         .peers_max = 320,
-        .views_max = 128,
+        .views_max = 512,
         .calls_max = 4096,
         .lookups_max = 1024,
         .paths_max = 64,

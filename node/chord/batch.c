@@ -117,15 +117,25 @@ static void retry_later(struct step *step, uint16_t index) {
     batch_wait(chord, batch, random_between(chord, delay_ms / 2, delay_ms));
 }
 
+/* Each retry begins elsewhere, so that a range without a leader holds up nobody else's keys. */
+static uint32_t first_unfinished(const struct chord_operation *operations, uint32_t count,
+                                 uint16_t tries) {
+    uint32_t start = count > 0 ? tries * (count / 8 + 1) % count : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = (start + i) % count;
+        if (!operations[at].finished) {
+            return at;
+        }
+    }
+    return count;
+}
+
 /* One move of a batch whose operations are at hand. */
 static void batch_run(struct step *step, uint16_t index, const struct chord_operation *operations,
                       uint32_t count) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
-    uint32_t first = 0;
-    while (first < count && operations[first].finished) {
-        first++;
-    }
+    uint32_t first = first_unfinished(operations, count, batch->tries);
     if (first == count) {
         batch_end(step, index, CHORD_OK);
         return;
@@ -136,6 +146,10 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
     }
     struct chord_id id = id_from_hash(operations[first].hash, chord->parameters.m);
     uint16_t range_index = range_find(chord, &id);
+    if (range_index != NONE && range_at(chord, range_index)->gone &&
+        (!batch->no_forward || owns(chord, &id))) {
+        range_index = NONE; /* its leader may be long another */
+    }
     struct range *range = range_index != NONE ? range_at(chord, range_index) : NULL;
     bool member = range != NULL && view_member(&range->view, chord->self.store_id) != NONE;
     if (batch->stale && member && operations[first].kind == CHORD_GET) {

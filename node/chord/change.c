@@ -43,7 +43,7 @@ static bool adjacent(struct chord *chord, struct range *range, struct range *nex
 }
 
 static struct range *merge_partner(struct chord *chord, struct range *range) {
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *next = range_at(chord, i);
         if (adjacent(chord, range, next) && owns(chord, &next->view.range.hi)) {
             return next;
@@ -385,7 +385,7 @@ static void decide_merge(struct step *step, uint16_t index, struct range *next) 
 static void advance_merge(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *next = range_at(chord, i);
         if (next->used && next != range && next->change.stage == CHANGE_DRAIN &&
             id_equal(&range->view.range.hi, &next->view.range.lo)) {

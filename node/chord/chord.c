@@ -456,13 +456,16 @@ bool chord_finger_at(const struct chord *constant, unsigned index, struct chord_
 uint16_t chord_views_count(const struct chord *constant) {
     struct chord *chord = (struct chord *)(uintptr_t)constant;
     uint16_t count = 0;
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         count = (uint16_t)(count + range_at(chord, i)->used);
     }
     return count;
 }
 
 static enum chord_range_state range_state(struct chord *chord, struct range *range) {
+    if (range->gone) {
+        return CHORD_RANGE_GONE;
+    }
     if (view_member(&range->view, chord->self.store_id) == NONE) {
         return CHORD_RANGE_RETIRED;
     }
@@ -478,7 +481,7 @@ static enum chord_range_state range_state(struct chord *chord, struct range *ran
 const struct chord_view *chord_view_at(const struct chord *constant, uint16_t index,
                                        enum chord_range_state *state, unsigned *copies) {
     struct chord *chord = (struct chord *)(uintptr_t)constant;
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && index-- == 0) {
             *state = range_state(chord, range);

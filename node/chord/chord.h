@@ -198,12 +198,13 @@ struct chord_slice {
     X(START, start)                                                                                \
     X(CREATE, create)                                                                              \
     X(JOIN, join)                                                                                  \
-    X(ADMIT, admit) X(GENESIS, genesis) X(MEMBER, member) X(STABILIZE, stabilize)                  \
-        X(NOTIFY, notify) X(RECTIFY, rectify) X(SUSPECT, suspect) X(FAILURE, failure)              \
-            X(FIX_FINGERS, fix_fingers) X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge)    \
-                X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle)    \
-                    X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync)  \
-                        X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(ADMIT, admit)                                                                                \
+    X(GENESIS, genesis) X(MEMBER, member) X(STABILIZE, stabilize) X(NOTIFY, notify)                \
+        X(RECTIFY, rectify) X(SUSPECT, suspect) X(FAILURE, failure) X(FIX_FINGERS, fix_fingers)    \
+            X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge) X(LEAVE, leave) X(LEFT, left)  \
+                X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide)  \
+                    X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)              \
+                        X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,
@@ -310,6 +311,7 @@ enum chord_range_state {
     CHORD_RANGE_OPEN,
     CHORD_RANGE_CHANGING,
     CHORD_RANGE_RETIRED,
+    CHORD_RANGE_GONE, /* only remembered, so that no older view is believed */
 };
 uint16_t chord_views_count(const struct chord *chord);
 /* View `index` with its state and, at the leader, the copies known to be complete (else 0). */

@@ -38,7 +38,7 @@ void leader_views_saved(struct step *step) {
     struct chord *chord = step->chord;
     CHORD_ASSERT(chord->views_saving > 0);
     chord->views_saving--;
-    for (uint16_t i = 0; i < chord->config.limits.views_max && chord->views_saving == 0; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end && chord->views_saving == 0; i++) {
         struct range *range = led(chord, i);
         if (range != NULL) {
             uint16_t self = view_member(&range->view, chord->self.store_id);
@@ -253,7 +253,7 @@ void ranges_tick(struct step *step) {
         return;
     }
     chord->ranges_ms = 0;
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (!range->used) {
             continue;

@@ -64,13 +64,23 @@ static void leave_done(struct step *step) {
     action_add(step, CHORD_ACTION_LEFT);
 }
 
+/* Ranges that only its memory knows do not hold a leaver back. */
+static bool holds_ranges(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        if (range_at(chord, i)->used && !range_at(chord, i)->gone) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void leave_tick(struct step *step) {
     struct chord *chord = step->chord;
     if (chord->state != CHORD_STATE_LEAVING || chord->leave_ms > chord->now_ms) {
         return;
     }
     chord->leave_ms = chord->now_ms + LEAVE_TICK_MS;
-    if (chord_views_count(chord) == 0) {
+    if (!holds_ranges(chord)) {
         leave_done(step);
         return;
     }
@@ -79,7 +89,7 @@ void leave_tick(struct step *step) {
     }
     chord->leave_told_ms = chord->now_ms + REPEAT_MS;
     tell_neighbours(step, false);
-    for (uint16_t i = 0; i < chord->config.limits.views_max && action_room(step, 16); i++) {
+    for (uint16_t i = 0; i < chord->ranges_end && action_room(step, 16); i++) {
         struct range *range = range_at(chord, i);
         if (range->used && view_member(&range->view, chord->self.store_id) != NONE) {
             tell(step, range->view.members[range->view.leader].address, false);

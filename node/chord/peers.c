@@ -199,7 +199,7 @@ void peer_disconnected(struct step *step, const char *address) {
         }
         stabilize_soon(chord);
     }
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && address_same(range->view.members[range->view.leader].address, address)) {
             range->strikes = STRIKES_MAX - 1;

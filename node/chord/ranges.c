@@ -1,7 +1,9 @@
 /*
  * The table of views: for each key id the newest view that this store knows. Views never overlap
- * here; a newer one cuts what it covers out of the older ones. A range is named by its interval,
- * so no id of its own is needed: along the history of any key id epochs only rise.
+ * here; a newer one cuts what it covers out of the older ones. Even when a store has nothing to do
+ * with a range any more it remembers the last epoch, so that a late copy of an older decision is
+ * refused: forgetting it once let such a copy open a second leader. A range is named by its
+ * interval, so no id of its own is needed: along the history of any key id epochs only rise.
  */
 #include "state.h"
 
@@ -84,7 +86,7 @@ bool range_covers(const struct chord_range *outer, const struct chord_range *inn
 }
 
 uint16_t range_find(struct chord *chord, const struct chord_id *id) {
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         if (range_at(chord, i)->used && contains(&range_at(chord, i)->view.range, id)) {
             return i;
         }
@@ -102,6 +104,7 @@ bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *ind
             range->view = *view;
             range->settled = view->settled;
             *index = i;
+            chord->ranges_end = i >= chord->ranges_end ? (uint16_t)(i + 1) : chord->ranges_end;
             return true;
         }
     }
@@ -112,6 +115,10 @@ void range_remove(struct step *step, uint16_t index) {
     struct range *range = range_at(step->chord, index);
     uint32_t serial = range->serial;
     range->used = false;
+    while (step->chord->ranges_end > 0 &&
+           !range_at(step->chord, (uint16_t)(step->chord->ranges_end - 1))->used) {
+        step->chord->ranges_end--;
+    }
     execute_range_gone(step, index, serial);
 }
 
@@ -121,23 +128,50 @@ static bool cut_out(struct step *step, uint16_t index, const struct chord_range 
     struct chord *chord = step->chord;
     struct chord_range pieces[2];
     struct chord_view view = range_at(chord, index)->view;
+    bool gone = range_at(chord, index)->gone;
     unsigned count = subtract(&view.range, covered, pieces);
     range_remove(step, index);
     for (unsigned i = 0; i < count; i++) {
-        uint16_t ignored;
+        uint16_t piece;
         view.range = pieces[i];
-        if (!range_add(chord, &view, &ignored)) {
+        if (!range_add(chord, &view, &piece)) {
             return false;
         }
+        range_at(chord, piece)->gone = gone;
     }
     return true;
+}
+
+/* Room in a full table: two neighbours that are only remembered become one with the greater epoch.
+ * That may refuse a rightful view of the lower one; its leader then decides a higher epoch. */
+static bool coalesce(struct step *step) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *lower = range_at(chord, i);
+        for (uint16_t k = 0; k < chord->ranges_end && lower->used && lower->gone; k++) {
+            struct range *upper = range_at(chord, k);
+            if (k == i || !upper->used || !upper->gone ||
+                !id_equal(&lower->view.range.hi, &upper->view.range.lo)) {
+                continue;
+            }
+            struct chord_id lo = lower->view.range.lo;
+            struct chord_id hi = upper->view.range.hi;
+            if (upper->view.epoch > lower->view.epoch) {
+                lower->view = upper->view;
+            }
+            lower->view.range = (struct chord_range){lo, hi};
+            range_remove(step, k);
+            return true;
+        }
+    }
+    return false;
 }
 
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index) {
     struct chord *chord = step->chord;
     unsigned used = 0;
     *index = NONE;
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         used += range->used;
         if (range->used && ranges_overlap(&range->view.range, &view->range) &&
@@ -145,11 +179,14 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
             return false;
         }
     }
+    while (used + 4u > chord->config.limits.views_max && coalesce(step)) {
+        used--;
+    }
     if (used + 4u > chord->config.limits.views_max) {
         trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_WARN, "no room for another view", view);
         return false;
     }
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && range->view.epoch < view->epoch &&
             ranges_overlap(&range->view.range, &view->range)) {

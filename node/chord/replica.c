@@ -17,7 +17,7 @@ static bool view_valid(const struct chord *chord, const struct chord_view *view)
 /* A local view that forbids what a leader of (range, epoch) asks: a newer one, or, where this store
  * is a member, any other epoch. NONE: nothing forbids it. */
 static uint16_t wrong_view(struct chord *chord, const struct chord_range *asked, uint64_t epoch) {
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && ranges_overlap(&range->view.range, asked) &&
             (range->view.epoch > epoch ||
@@ -95,7 +95,7 @@ void on_transfer_keys(struct step *step, const struct chord_request *request, ui
 
 /* The local view that refuses `view`: newer, or of the same epoch with another leader. */
 static uint16_t refusing(struct chord *chord, const struct chord_view *view) {
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         const struct chord_view *mine = &range_at(chord, i)->view;
         if (!range_at(chord, i)->used || !ranges_overlap(&mine->range, &view->range)) {
             continue;
@@ -113,7 +113,7 @@ static bool concerns(struct chord *chord, const struct chord_view *view) {
     if (view_member(view, chord->self.store_id) != NONE) {
         return true;
     }
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         if (range_at(chord, i)->used &&
             ranges_overlap(&range_at(chord, i)->view.range, &view->range)) {
             return true;
@@ -172,7 +172,7 @@ static void leader_lost(struct step *step, uint16_t index) {
 
 void replica_leader_lost(struct step *step, const char *address) {
     struct chord *chord = step->chord;
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && !view_leads(chord, &range->view) &&
             address_same(range->view.members[range->view.leader].address, address)) {
@@ -198,6 +198,9 @@ void replica_watch(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     struct chord_view *view = &range->view;
+    if (range->gone) {
+        return;
+    }
     uint16_t seat = view_member(view, chord->self.store_id);
     uint16_t known = peer_find_address(chord, view->members[view->leader].address);
     if (known != NONE && memcmp(peer_at(chord, known)->peer.store_id,
@@ -239,8 +242,7 @@ static void retire(struct step *step, uint16_t index) {
     action->store.slice.range = view.range;
     trace_view(step, CHORD_WORD_RETIRE, CHORD_LEVEL_INFO, "confirmed elsewhere; rows dropped",
                &view);
-    range_remove(step, index);
-    views_save(step, STORE_VIEWS, 0);
+    range_at(chord, index)->gone = true;
 }
 
 void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,

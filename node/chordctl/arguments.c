@@ -29,9 +29,8 @@ static void options_print(const struct option *options) {
     for (; options != NULL && options->name != NULL; options++) {
         char text[64];
         char letter[] = {'-', options->letter, ',', ' ', '\0'};
-        snprintf(text, sizeof text, "%s--%s%s%s", options->letter != 0 ? letter : "",
-                 options->name, options->value != NULL ? " " : "",
-                 options->value != NULL ? options->value : "");
+        snprintf(text, sizeof text, "%s--%s%s%s", options->letter != 0 ? letter : "", options->name,
+                 options->value != NULL ? " " : "", options->value != NULL ? options->value : "");
         printf("  %-24s %s\n", text, options->help);
     }
 }

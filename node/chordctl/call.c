@@ -20,11 +20,11 @@ enum call_fate call_fate(const struct rpc_reply *reply) {
 
 int call_refused(Chord__V1__Code code, const char *who, const char *message) {
     const char *text = rpc_code_text(code);
-    const char *hint =
-        code == CHORD__V1__CODE__CODE_UNAUTHENTICATED
-            ? "; name the ring's key with --ring-key-file or RING_KEY_FILE"
-        : code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ? "; it is busy, try again later"
-                                                           : "";
+    const char *hint = code == CHORD__V1__CODE__CODE_UNAUTHENTICATED
+                           ? "; name the ring's key with --ring-key-file or RING_KEY_FILE"
+                       : code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED
+                           ? "; it is busy, try again later"
+                           : "";
     if (code == CHORD__V1__CODE__CODE_UNKNOWN) {
         ctl_error("%s does not know whether the change was made%s%s; look before you repeat it",
                   who, message[0] != '\0' ? ": " : "", message);

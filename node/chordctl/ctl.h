@@ -1,6 +1,7 @@
 /*
  * What every command of chordctl shares: exit codes, the table of commands, the session with its
- * nodes, calls. chordctl is a client: it knows the contract (proto/) and nothing of a node's inside.
+ * nodes, calls. chordctl is a client: it knows the contract (proto/) and nothing of a node's
+ * inside.
  */
 #ifndef CHORDCTL_CTL_H
 #define CHORDCTL_CTL_H

@@ -17,6 +17,7 @@ struct table {
     char *names[TABLE_COLUMNS_MAX];
     bool right[TABLE_COLUMNS_MAX];
     size_t columns_count;
+    bool headless;
     char **cells;
     size_t cells_count;
     size_t cells_capacity;
@@ -54,6 +55,10 @@ void table_number(struct table *table, uint64_t number) {
     table_text(table, text);
 }
 
+void table_drop_head(struct table *table) {
+    table->headless = true;
+}
+
 static void cell_print(const struct table *table, size_t column, const char *text, size_t width) {
     size_t fill = width - text_width(text);
     bool last = column + 1 == table->columns_count;
@@ -75,7 +80,7 @@ void table_print(struct table *table) {
         size_t column = i % table->columns_count;
         widths[column] = width > widths[column] ? width : widths[column];
     }
-    for (size_t i = 0; i < table->columns_count; i++) {
+    for (size_t i = 0; i < table->columns_count && !table->headless; i++) {
         cell_print(table, i, table->names[i], widths[i]);
     }
     for (size_t i = 0; i < table->cells_count; i++) {

@@ -15,6 +15,8 @@ struct table *table_new(const char *columns);
 void table_cell(struct table *table, const void *data, size_t size);
 void table_text(struct table *table, const char *text);
 void table_number(struct table *table, uint64_t number);
+/* For the pages after the first. */
+void table_drop_head(struct table *table);
 /* Prints to stdout and frees. */
 void table_print(struct table *table);
 

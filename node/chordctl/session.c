@@ -177,8 +177,7 @@ static bool key_choose(const char *path, struct rpc_key *key) {
     int rc = path == NULL ? 0 : rpc_key_read(key, path);
     if (rc != 0) {
         ctl_error("%s %s cannot be used: %s", source, path,
-                  rc == -EINVAL ? "its first line must be a key of 16 to 64 bytes"
-                                : strerror(-rc));
+                  rc == -EINVAL ? "its first line must be a key of 16 to 64 bytes" : strerror(-rc));
     }
     return rc == 0;
 }

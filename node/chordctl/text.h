@@ -37,7 +37,7 @@ char *text_escape(const void *data, size_t size);
 bool text_is_utf8(const void *data, size_t size);
 size_t text_width(const char *text); /* code points */
 
-char *base64_encode(const void *data, size_t size);           /* the caller frees */
+char *base64_encode(const void *data, size_t size);          /* the caller frees */
 bool base64_decode(const char *text, struct bytes *decoded); /* appends; false = no base64 */
 
 /* Appends a CSV cell, in quotes where it must be. */

@@ -29,10 +29,10 @@ bool walk_is_member(const struct walk_node *node) {
             node->status->state == CHORD__V1__NODE_STATE__NODE_STATE_LEAVING);
 }
 
-bool walk_leads(const struct walk_node *node, const Chord__V1__RangeStatus *range) {
+bool status_leads(const Chord__V1__StatusResponse *status, const Chord__V1__RangeStatus *range) {
     const Chord__V1__View *view = range->view;
     return view != NULL && view->range != NULL && view->leader < view->n_members &&
-           strcmp(view->members[view->leader]->address, node->address) == 0 &&
+           strcmp(view->members[view->leader]->address, status->self->address) == 0 &&
            (range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN ||
             range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_SETTLING ||
             range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_CHANGING);
@@ -112,7 +112,7 @@ static bool copies_right(const struct members *members, size_t at, struct verdic
     unsigned want = copies_wanted(members);
     for (size_t i = 0; i < node->status->n_ranges; i++) {
         const Chord__V1__RangeStatus *range = node->status->ranges[i];
-        if (walk_leads(node, range) && range->copies < want) {
+        if (status_leads(node->status, range) && range->copies < want) {
             return fault(verdict, "a range that node %s leads has %u of %u copies", node->id,
                          range->copies, want);
         }
@@ -126,7 +126,7 @@ static const Chord__V1__Range *led_from(const struct members *members,
     for (size_t i = 0; i < members->count; i++) {
         const Chord__V1__StatusResponse *status = members->nodes[i]->status;
         for (size_t k = 0; k < status->n_ranges; k++) {
-            if (walk_leads(members->nodes[i], status->ranges[k]) &&
+            if (status_leads(status, status->ranges[k]) &&
                 (lo == NULL || bytes_equal(status->ranges[k]->view->range->lo, *lo))) {
                 return status->ranges[k]->view->range;
             }
@@ -213,9 +213,8 @@ void verdict_make(const struct walk *walk, struct verdict *verdict) {
     for (size_t i = 0; i < members.count; i++) {
         unsigned survives = members.nodes[i]->status->survives_failures;
         verdict->keys += members.nodes[i]->status->keys_led;
-        verdict->survives_failures = i == 0 || survives < verdict->survives_failures
-                                         ? survives
-                                         : verdict->survives_failures;
+        verdict->survives_failures =
+            i == 0 || survives < verdict->survives_failures ? survives : verdict->survives_failures;
     }
     if (ring_right(walk, &members, verdict)) {
         snprintf(verdict->text, sizeof verdict->text,

@@ -78,14 +78,29 @@ static void walk_harvest(struct walk *walk, const Chord__V1__StatusResponse *sta
     }
 }
 
-static void node_take(struct walk_node *node, const struct rpc_reply *reply) {
-    node->reply = *reply;
-    if (reply->code == CHORD__V1__CODE__CODE_OK && reply->response != NULL) {
-        node->status = (const Chord__V1__StatusResponse *)(const void *)reply->response;
-        if (node->status->self == NULL) {
-            node->status = NULL;
-        }
+/* A node may be known to us as localhost and to the ring as 127.0.0.1. */
+static void node_rename(struct walk *walk, struct walk_node *node, const char *address) {
+    for (size_t i = 0; i < walk->nodes_count && !node->alias; i++) {
+        node->alias = &walk->nodes[i] != node && strcmp(walk->nodes[i].address, address) == 0;
     }
+    if (!node->alias) {
+        memcpy(node->address, address, strlen(address) + 1);
+    }
+}
+
+static void node_take(struct walk *walk, struct walk_node *node, const struct rpc_reply *reply) {
+    const Chord__V1__StatusResponse *status =
+        (const Chord__V1__StatusResponse *)(const void *)reply->response;
+    node->reply = *reply;
+    if (reply->code != CHORD__V1__CODE__CODE_OK || status == NULL || status->self == NULL) {
+        return;
+    }
+    node->status = status;
+    if (strcmp(status->self->address, node->address) != 0 &&
+        address_is_valid(status->self->address)) {
+        node_rename(walk, node, status->self->address);
+    }
+    walk_harvest(walk, status);
 }
 
 /* Asks at most WALK_OPEN_MAX nodes from *at on, at the same time. */
@@ -99,7 +114,6 @@ static void walk_round(struct ctl *ctl, struct walk *walk, size_t *at) {
     uint32_t timeout_ms = ctl->timeout_ms < WALK_CALL_MS ? ctl->timeout_ms : WALK_CALL_MS;
     for (; *at < walk->nodes_count && count < WALK_OPEN_MAX; (*at)++) {
         struct walk_node *node = &walk->nodes[*at];
-        node->asked = true;
         int error = address_probe(node->address, WALK_PROBE_MS);
         if (error != 0) {
             snprintf(node->reply.message, sizeof node->reply.message, "%s: %s", node->address,
@@ -123,10 +137,7 @@ static void walk_round(struct ctl *ctl, struct walk *walk, size_t *at) {
     }
     pthread_mutex_unlock(&wait.lock);
     for (size_t i = 0; i < count; i++) {
-        node_take(&walk->nodes[of[i]], &calls[i].reply);
-        if (walk->nodes[of[i]].status != NULL) {
-            walk_harvest(walk, walk->nodes[of[i]].status);
-        }
+        node_take(walk, &walk->nodes[of[i]], &calls[i].reply);
     }
 }
 
@@ -135,6 +146,18 @@ static int compare_nodes(const void *a, const void *b) {
     const struct walk_node *y = b;
     int order = strcmp(x->id, y->id); /* same number of digits; "?" before them */
     return order != 0 ? order : strcmp(x->address, y->address);
+}
+
+static void walk_drop_aliases(struct walk *walk) {
+    size_t kept = 0;
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        if (walk->nodes[i].alias) {
+            rpc_reply_free(&walk->nodes[i].reply);
+        } else {
+            walk->nodes[kept++] = walk->nodes[i];
+        }
+    }
+    walk->nodes_count = kept;
 }
 
 static void walk_sort(struct walk *walk) {
@@ -146,6 +169,7 @@ static void walk_sort(struct walk *walk) {
         struct walk_node *node = &walk->nodes[i];
         id_text(node->id, node->status != NULL ? node->status->self->id : node->id_told, walk->m);
     }
+    walk_drop_aliases(walk); /* ids told live in the answers: after their texts are made */
     qsort(walk->nodes, walk->nodes_count, sizeof walk->nodes[0], compare_nodes);
 }
 

@@ -9,9 +9,9 @@ enum { WALK_NODES_MAX = 4096 };
 
 struct walk_node {
     char address[RPC_ADDRESS_BYTES_MAX + 1];
-    char id[TEXT_ID_SIZE]; /* "?" while nobody told */
+    char id[TEXT_ID_SIZE];       /* "?" while nobody told */
     ProtobufCBinaryData id_told; /* by whoever named it; lives in that one's reply */
-    bool asked;
+    bool alias;                  /* another name of a node that stands here already */
     struct rpc_reply reply;
     const Chord__V1__StatusResponse *status; /* NULL: it did not answer */
 };
@@ -28,8 +28,8 @@ int walk_ring(struct ctl *ctl, struct walk *walk);
 void walk_free(struct walk *walk);
 const struct walk_node *walk_find_id(const struct walk *walk, const char *id);
 bool walk_is_member(const struct walk_node *node);
-/* The node answered and leads this range of its. */
-bool walk_leads(const struct walk_node *node, const Chord__V1__RangeStatus *range);
+/* The node whose status this is leads this range of it. */
+bool status_leads(const Chord__V1__StatusResponse *status, const Chord__V1__RangeStatus *range);
 
 struct verdict {
     bool ideal;

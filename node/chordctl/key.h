@@ -1,0 +1,16 @@
+/* A key as the command line gives it. */
+#ifndef CHORDCTL_KEY_H
+#define CHORDCTL_KEY_H
+
+#include "ctl.h"
+#include "text.h"
+
+struct key {
+    struct bytes bytes;
+    bool base64; /* given so: values too */
+};
+
+/* words[0]: CTL_OK (free key->bytes), or CTL_USAGE, said. */
+int key_read(const struct arguments *arguments, struct key *key);
+
+#endif

@@ -1,0 +1,244 @@
+/* chordctl keys, logs: what one node holds and what it wrote, page by page. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "output.h"
+#include "status_json.h"
+#include "text.h"
+#include "walk.h"
+
+enum { PAGE_ROWS = 1000, FOLLOW_PERIOD_MS = 250 };
+
+/* The address that a listing stays with from page to page, and the ring's M. */
+static int listing_node(struct ctl *ctl, const struct arguments *arguments, char *address,
+                        unsigned *m) {
+    Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
+    struct rpc_reply reply;
+    const char *from = NULL;
+    int exit_code = call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, &from);
+    if (exit_code == CTL_OK) {
+        *m = status_m((const Chord__V1__StatusResponse *)(const void *)reply.response);
+        memcpy(address, from, strlen(from) + 1);
+        rpc_reply_free(&reply);
+    }
+    return exit_code;
+}
+
+/* ---- keys ---- */
+
+struct keys_listing {
+    bool json;
+    bool values;
+    unsigned m;
+    bool headed;   /* the table's head was printed */
+    uint64_t left; /* rows still wanted */
+};
+
+static void key_json(const struct keys_listing *listing, const Chord__V1__KeyInfo *key) {
+    char version[48];
+    json_t *json = json_object();
+    snprintf(version, sizeof version, "%llu.%llu",
+             (unsigned long long)(key->version != NULL ? key->version->epoch : 0),
+             (unsigned long long)(key->version != NULL ? key->version->counter : 0));
+    json_put_bytes(json, "key", key->key.data, key->key.len);
+    json_put(json, "id", id_json(key->id, listing->m));
+    json_put(json, "bytes", json_u64(key->value_bytes));
+    json_put(json, "led", json_boolean(key->led));
+    json_put(json, "version", json_string(version));
+    if (listing->values) {
+        json_put_bytes(json, "value", key->value.data, key->value.len);
+    }
+    json_print(json);
+}
+
+static void key_row(struct table *table, const struct keys_listing *listing,
+                    const Chord__V1__KeyInfo *key) {
+    char id[TEXT_ID_SIZE];
+    id_text(id, key->id, listing->m);
+    table_text(table, id);
+    table_text(table, key->led ? "led" : "copy");
+    table_number(table, key->value_bytes);
+    table_cell(table, key->key.data, key->key.len);
+    if (listing->values) {
+        table_cell(table, key->value.data, key->value.len);
+    }
+}
+
+static void keys_page(struct keys_listing *listing, const Chord__V1__ListKeysResponse *page) {
+    struct table *table =
+        listing->json || (page->n_keys == 0 && (listing->headed || !page->done))
+            ? NULL
+            : table_new(listing->values ? "ID ROLE >BYTES KEY VALUE" : "ID ROLE >BYTES KEY");
+    for (size_t i = 0; i < page->n_keys && listing->left > 0; i++, listing->left--) {
+        if (table == NULL) {
+            key_json(listing, page->keys[i]);
+        } else {
+            key_row(table, listing, page->keys[i]);
+        }
+    }
+    if (table != NULL) {
+        if (listing->headed) {
+            table_drop_head(table);
+        }
+        listing->headed = true;
+        table_print(table);
+    }
+}
+
+static int keys_list(struct ctl *ctl, const char *address, struct keys_listing *listing,
+                     Chord__V1__ListKeysRequest *request) {
+    struct rpc_reply reply = {0};
+    struct rpc_reply before = {0}; /* holds the cursor */
+    bool done = false;
+    int exit_code = CTL_OK;
+    while (!done && listing->left > 0) {
+        request->limit = listing->left < PAGE_ROWS ? (uint32_t)listing->left : PAGE_ROWS;
+        exit_code = call_at(ctl, address, RPC_ADMIN_LIST_KEYS, &request->base, false, &reply);
+        rpc_reply_free(&before);
+        if (exit_code != CTL_OK) {
+            return exit_code;
+        }
+        const Chord__V1__ListKeysResponse *page =
+            (const Chord__V1__ListKeysResponse *)(const void *)reply.response;
+        keys_page(listing, page);
+        done = page->done || page->next == NULL || ferror(stdout);
+        request->after = page->next;
+        before = reply;
+    }
+    rpc_reply_free(&before);
+    return exit_code;
+}
+
+static int keys_run(struct ctl *ctl, const struct arguments *arguments) {
+    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    struct keys_listing listing = {.json = ctl->json, .left = UINT64_MAX};
+    const char *prefix = arguments_option(arguments, "prefix");
+    Chord__V1__ListKeysRequest request = CHORD__V1__LIST_KEYS_REQUEST__INIT;
+    if (!arguments_number(arguments, "limit", 1, UINT32_MAX, &listing.left)) {
+        return CTL_USAGE;
+    }
+    int exit_code = listing_node(ctl, arguments, address, &listing.m);
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    listing.values = arguments_option(arguments, "values") != NULL;
+    request.values = listing.values;
+    request.led_only = arguments_option(arguments, "led") != NULL;
+    if (prefix != NULL) {
+        request.prefix.data = (uint8_t *)(uintptr_t)prefix;
+        request.prefix.len = strlen(prefix);
+    }
+    return keys_list(ctl, address, &listing, &request);
+}
+
+/* ---- logs ---- */
+
+static const char *level_text(Chord__V1__LogLevel level) {
+    static const char *const names[] = {"unknown", "debug", "info", "warn", "error"};
+    return (unsigned)level < sizeof names / sizeof names[0] ? names[level] : "unknown";
+}
+
+static void log_print(const Chord__V1__LogLine *line, bool as_json) {
+    if (as_json) {
+        json_t *json = json_object();
+        json_put(json, "sequence", json_u64(line->sequence));
+        json_put(json, "time_ms", json_u64(line->time_unix_ms));
+        json_put(json, "level", json_string(level_text(line->level)));
+        json_put(json, "word", json_text(line->word));
+        json_put(json, "text", json_text(line->text));
+        json_print(json);
+        return;
+    }
+    char when[40] = "";
+    struct tm parts;
+    time_t seconds = (time_t)(line->time_unix_ms / 1000);
+    if (gmtime_r(&seconds, &parts) != NULL) {
+        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &parts);
+    }
+    line_print("%s.%03uZ %-5s %s %s", when, (unsigned)(line->time_unix_ms % 1000),
+               level_text(line->level), line->word, line->text);
+}
+
+static bool logs_level(const char *text, Chord__V1__LogLevel *level) {
+    for (int i = CHORD__V1__LOG_LEVEL__LOG_LEVEL_DEBUG; i <= CHORD__V1__LOG_LEVEL__LOG_LEVEL_ERROR;
+         i++) {
+        if (text == NULL || strcmp(text, level_text((Chord__V1__LogLevel)i)) == 0) {
+            *level = (Chord__V1__LogLevel)i;
+            return true;
+        }
+    }
+    ctl_error("--level '%s' is not known: give debug, info, warn or error", text);
+    return false;
+}
+
+static int logs_run(struct ctl *ctl, const struct arguments *arguments) {
+    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    unsigned m;
+    uint64_t limit = 100;
+    bool follow = arguments_option(arguments, "follow") != NULL;
+    Chord__V1__LogsRequest request = CHORD__V1__LOGS_REQUEST__INIT;
+    if (!arguments_number(arguments, "limit", 1, PAGE_ROWS, &limit) ||
+        !logs_level(arguments_option(arguments, "level"), &request.level)) {
+        return CTL_USAGE;
+    }
+    int exit_code = listing_node(ctl, arguments, address, &m);
+    request.limit = (uint32_t)limit;
+    while (exit_code == CTL_OK) {
+        struct rpc_reply reply;
+        exit_code = call_at(ctl, address, RPC_ADMIN_LOGS, &request.base, false, &reply);
+        if (exit_code != CTL_OK) {
+            break;
+        }
+        const Chord__V1__LogsResponse *logs =
+            (const Chord__V1__LogsResponse *)(const void *)reply.response;
+        size_t count = logs->n_lines;
+        for (size_t i = 0; i < count; i++) {
+            log_print(logs->lines[i], ctl->json);
+            request.after_sequence = logs->lines[i]->sequence;
+        }
+        rpc_reply_free(&reply);
+        if (!follow || !output_close()) {
+            break;
+        }
+        request.limit = PAGE_ROWS;
+        pause_ms(count == PAGE_ROWS ? 0 : FOLLOW_PERIOD_MS);
+    }
+    return exit_code;
+}
+
+static const struct option keys_options[] = {
+    {0, "prefix", "TEXT", "only keys that begin so"},
+    {0, "led", NULL, "only keys that this node leads: over all nodes each key once"},
+    {0, "values", NULL, "with the values"},
+    {0, "limit", "COUNT", "at most so many (default: all)"},
+    {0, NULL, NULL, NULL},
+};
+const struct command keys_command = {
+    .name = "keys",
+    .words = "[ADDRESS]",
+    .words_max = 1,
+    .summary = "the keys that a node stores",
+    .help =
+        "In the order of their hashes. -o json: one object on each line; a key or value that is\n"
+        "no UTF-8 comes as key_base64 or value_base64.\n",
+    .options = keys_options,
+    .run = keys_run,
+};
+
+static const struct option logs_options[] = {
+    {'f', "follow", NULL, "go on with new lines until interrupted"},
+    {0, "level", "LEVEL", "this and above: debug, info, warn, error"},
+    {0, "limit", "COUNT", "the newest so many, 1..1000 (default 100)"},
+    {0, NULL, NULL, NULL},
+};
+const struct command logs_command = {
+    .name = "logs",
+    .words = "[ADDRESS]",
+    .words_max = 1,
+    .summary = "a node's log lines",
+    .help = "-o json: one object on each line.\n",
+    .options = logs_options,
+    .run = logs_run,
+};

@@ -1,0 +1,152 @@
+/* chordctl ring: all members, and whether the ring is as it should be. */
+#include <stdio.h>
+#include <string.h>
+
+#include "output.h"
+#include "status_json.h"
+#include "text.h"
+#include "walk.h"
+
+/* "25 3a 01": ids in order. */
+static void successors_text(struct bytes *out, const Chord__V1__StatusResponse *status) {
+    for (size_t i = 0; i < status->n_successors; i++) {
+        char text[TEXT_ID_SIZE];
+        id_text(text, status->successors[i]->id, status_m(status));
+        bytes_append(out, " ", i > 0);
+        bytes_append(out, text, strlen(text));
+    }
+    if (out->size == 0) {
+        bytes_append(out, "-", 1);
+    }
+}
+
+/* The worst of the ranges that the node leads: "3/3". */
+static void copies_text(char *out, size_t size, const Chord__V1__StatusResponse *status,
+                        unsigned want) {
+    bool any = false;
+    unsigned least = 0;
+    for (size_t i = 0; i < status->n_ranges; i++) {
+        if (status_leads(status, status->ranges[i])) {
+            least = !any || status->ranges[i]->copies < least ? status->ranges[i]->copies : least;
+            any = true;
+        }
+    }
+    snprintf(out, size, any ? "%u/%u" : "-", least, want);
+}
+
+static void node_row(struct table *table, const struct walk_node *node, unsigned want) {
+    const Chord__V1__StatusResponse *status = node->status;
+    char text[TEXT_ID_SIZE];
+    struct bytes successors = {0};
+    table_text(table, node->id);
+    table_text(table, node->address);
+    if (status == NULL) {
+        table_text(table, "down");
+        for (int i = 0; i < 5; i++) {
+            table_text(table, "-");
+        }
+        return;
+    }
+    table_text(table, state_text(status->state));
+    id_text(text, status->predecessor != NULL ? status->predecessor->id : (ProtobufCBinaryData){0},
+            status_m(status));
+    table_text(table, text[0] == '?' ? "-" : text);
+    successors_text(&successors, status);
+    table_cell(table, successors.data, successors.size);
+    bytes_free(&successors);
+    table_number(table, status->keys_led);
+    table_number(table, status->keys_stored);
+    copies_text(text, sizeof text, status, want);
+    table_text(table, text);
+}
+
+/* The first warning that a member gives. */
+static const char *ring_warning(const struct walk *walk) {
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        if (walk_is_member(&walk->nodes[i]) && walk->nodes[i].status->warning[0] != '\0') {
+            return walk->nodes[i].status->warning;
+        }
+    }
+    return "";
+}
+
+static void ring_table(const struct walk *walk, const struct verdict *verdict) {
+    unsigned want = verdict_copies_wanted(walk);
+    struct table *table =
+        table_new("ID ADDRESS STATE PREDECESSOR SUCCESSORS >KEYS >STORED >COPIES");
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        node_row(table, &walk->nodes[i], want);
+    }
+    table_print(table);
+    line_print("%s: %s", verdict->ideal ? "ring ideal" : "ring not ideal", verdict->text);
+    if (ring_warning(walk)[0] != '\0') {
+        line_print("warning: %s", ring_warning(walk));
+    }
+}
+
+static json_t *down_json(const struct walk_node *node) {
+    json_t *json = json_object();
+    json_put(json, "id", node->id[0] == '?' ? json_null() : json_string(node->id));
+    json_put(json, "address", json_text(node->address));
+    json_put(json, "state", json_string("down"));
+    json_put(json, "reason", json_text(node->reply.message));
+    return json;
+}
+
+static void ring_json(const struct walk *walk, const struct verdict *verdict) {
+    json_t *json = json_object();
+    json_t *nodes = json_array();
+    const Chord__V1__StatusResponse *any = NULL;
+    unsigned want = verdict_copies_wanted(walk);
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        const struct walk_node *node = &walk->nodes[i];
+        any =
+            walk_is_member(node) || any == NULL ? (node->status != NULL ? node->status : any) : any;
+        json_array_append_new(nodes, node->status != NULL ? status_json_short(node->status, want)
+                                                          : down_json(node));
+    }
+    parameters_json(json, any->parameters);
+    json_put(json, "formed", json_boolean(any->formed));
+    json_put(json, "ideal", json_boolean(verdict->ideal));
+    json_put(json, "verdict", json_text(verdict->text));
+    json_put(json, "members", json_u64(verdict->members));
+    json_put(json, "survives_failures", json_u64(verdict->survives_failures));
+    json_put(json, "warning", json_text(ring_warning(walk)));
+    json_put(json, "keys", json_u64(verdict->keys));
+    json_put(json, "nodes", nodes);
+    json_print(json);
+}
+
+static int ring_run(struct ctl *ctl, const struct arguments *arguments) {
+    struct walk walk;
+    struct verdict verdict;
+    int exit_code = walk_ring(ctl, &walk);
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    verdict_make(&walk, &verdict);
+    if (ctl->json) {
+        ring_json(&walk, &verdict);
+    } else {
+        ring_table(&walk, &verdict);
+    }
+    walk_free(&walk);
+    bool bad = arguments_option(arguments, "check") != NULL && !verdict.ideal;
+    return bad ? CTL_NOT_FOUND : CTL_OK;
+}
+
+static const struct option ring_options[] = {
+    {'c', "check", NULL, "exit 1 when the ring is not ideal"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct command ring_command = {
+    .name = "ring",
+    .words = "",
+    .summary = "all nodes, and a verdict",
+    .help = "KEYS: keys that the node leads; STORED: with the copies it holds for others; COPIES:\n"
+            "of its ranges, the fewest there are / there should be. A node that another one names\n"
+            "and that does not answer is 'down'.\n",
+    .options = ring_options,
+    .run = ring_run,
+};
