@@ -53,6 +53,8 @@ struct import_window {
     pthread_cond_t answered;
     struct window_batch *answers;
     unsigned open;
+    uint32_t timeout_ms; /* of a batch; a slow disk needs more than a node that is gone */
+    bool timed_out;      /* one did in this round */
 };
 
 struct import_window *import_window_new(struct app *app, struct operation *operation) {
@@ -269,7 +271,7 @@ static void batch_send(struct import_window *window, struct window_batch *batch,
         return;
     }
     rpc_client_call(window->app->client, batch->address, RPC_KV_BATCH, &request.base,
-                    IMPORT_BATCH_TIMEOUT_MS, batch_answered, batch);
+                    window->timeout_ms, batch_answered, batch);
 }
 
 /* ---- answers ---- */
@@ -312,7 +314,12 @@ static void batch_take(struct import_window *window, struct window_batch *batch)
     struct view_parameters ring = ring_view_parameters(window->app->view);
     if (response != NULL) {
         kv_hint_keep(window->app, response->hint);
-    } else if (reply->local && batch->address[0] != '\0') {
+    } else {
+        window->timed_out |= reply->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED;
+        log_line("INFO", "import", "%zu rows are sent again: %s: %s", batch->rows_count,
+                 batch->address, reply->message);
+    }
+    if (reply->local && batch->address[0] != '\0' && response == NULL) {
         hints_forget_address(window->app->hints, batch->address);
         ring_view_poke(window->app->view, batch->address);
     }
@@ -328,6 +335,7 @@ static void batch_take(struct import_window *window, struct window_batch *batch)
         } else {
             const Chord__V1__OperationResult *result = response->results[i];
             row_answered(window, row, result->code, "");
+            window->timed_out |= result->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED;
             if (result->version != NULL && ring.known) {
                 struct ring_id id;
                 id_from_hash(&id, row->hash, ring.m);
@@ -411,9 +419,14 @@ size_t import_window_flush(struct import_window *window, char *reason, size_t re
     snprintf(window->reason, sizeof(window->reason), "no memory");
     bool ready = message != NULL && rows_prepare(window);
     uint64_t nobody_since = 0;
+    window->timeout_ms = IMPORT_BATCH_TIMEOUT_MS;
     size_t stored = 0;
     for (window->attempt = 0; ready; window->attempt++) {
+        window->timed_out = false;
         round_send(window, message);
+        if (window->timed_out && window->timeout_ms < IMPORT_BATCH_TIMEOUT_MS_MAX) {
+            window->timeout_ms *= 2;
+        }
         size_t now = rows_in(window, ROW_STORED);
         operation_rows_stored(window->operation, now - stored);
         stored = now;

@@ -18,8 +18,9 @@ enum {
     IMPORT_BATCH_BYTES_MAX = 1024 * 1024,
     IMPORT_BATCH_ROWS_MAX = 8192,
     IMPORT_BATCHES_OPEN_MAX = 3,
-    IMPORT_BATCH_TIMEOUT_MS = 8000,
-    IMPORT_ROW_MS = 20000,   /* a row that is not acknowledged after that has failed */
+    IMPORT_BATCH_TIMEOUT_MS = 3000, /* at first; each round that ends so doubles it */
+    IMPORT_BATCH_TIMEOUT_MS_MAX = 12000,
+    IMPORT_ROW_MS = 30000,   /* a row that is not acknowledged after that has failed */
     IMPORT_NOBODY_MS = 5000, /* nor is a ring in which no node answers awaited for longer */
 };
 

@@ -23,8 +23,8 @@
 enum {
     KV_KEY_BYTES_MAX = 1024,
     KV_VALUE_BYTES_MAX = 1024 * 1024,
-    KV_BUDGET_MS = 6000, /* a failed node is replaced within 3 s */
-    KV_ATTEMPT_MS = 3000,
+    KV_BUDGET_MS = 8000, /* a failed node is replaced within 3 s */
+    KV_ATTEMPT_MS = 2000,
     KV_NOBODY_MS = 1000,
 };
 
