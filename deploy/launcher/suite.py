@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -21,7 +22,8 @@ from .common import ROOT, Refused
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 RESULTS = ROOT / "build" / "test-results"
-PART_TIMEOUT_S = 780
+PART_TIMEOUT_S = 720
+CLEAN_UP_S = 20
 JOBS = 2
 RING_START_TIMEOUT_S = 120
 HEAL_LIMIT_MS = "3000"
@@ -79,29 +81,38 @@ def from_tap(text, ran_well):
 
 
 def command(arguments, log_name, environment=None, show=True):
-    """Runs one tool, its output to a file and, if wanted, to the terminal; (ran well, output)."""
+    """Runs one tool, its output to a file and, if wanted, to the terminal; (ran well, output).
+    A tool that takes too long is asked to end, so that it can clean up, and then ended."""
     log_path = RESULTS / log_name
     with open(log_path, "wb") as log:
         process = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE if show else log,
                                    stderr=subprocess.STDOUT,
                                    env=dict(os.environ, **SANITIZER_OPTIONS, **(environment or {})))
+        timers = [threading.Timer(PART_TIMEOUT_S, end_late, (process, log_name, "terminate")),
+                  threading.Timer(PART_TIMEOUT_S + CLEAN_UP_S, end_late,
+                                  (process, log_name, "kill"))]
         try:
-            if show:
-                for line in process.stdout:
-                    log.write(line)
-                    sys.stdout.write(line.decode(errors="replace"))
-                    sys.stdout.flush()
-            process.wait(PART_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            print(f"{log_name}: not done after {PART_TIMEOUT_S} s: ended", flush=True)
-            process.terminate()
+            for timer in timers:
+                timer.start()
+            for line in process.stdout or ():
+                log.write(line)
+                sys.stdout.write(line.decode(errors="replace"))
+                sys.stdout.flush()
             process.wait()
         except KeyboardInterrupt:
             process.terminate()
             process.wait()
             raise
+        finally:
+            for timer in timers:
+                timer.cancel()
     return process.returncode == 0, log_path.read_text(errors="replace")
+
+
+def end_late(process, log_name, how):
+    print(f"{log_name}: not done after {PART_TIMEOUT_S} s: {how}", flush=True)
+    getattr(process, how)()
 
 
 def run_ctest(preset):
@@ -120,7 +131,7 @@ def run_pytest(folder, name, environment=None, arguments=()):
     junit = RESULTS / f"{name}.xml"
     junit.unlink(missing_ok=True)
     ran_well, output = command(
-        [SYSTEM_PYTHON, "-m", "pytest", str(folder), f"--junitxml={junit}", "-q", "-ra",
+        [SYSTEM_PYTHON, "-m", "pytest", str(folder), f"--junitxml={junit}", "-v", "-rfE",
          "--durations=5", "-p", "no:cacheprovider", *arguments], f"{name}.log", environment)
     # 5: nothing was collected.
     return from_junit(junit, ran_well or "no tests ran" in output)

@@ -1,6 +1,7 @@
 """Fixtures of the system tests: `new_ring(...)` gives a Ring (see ring.py) that is ended with the
-test; when the test failed, the processes' last lines are printed."""
+test; when the test failed, the processes' last lines are printed. Every test has a time limit."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -14,8 +15,31 @@ sys.path.insert(0, str(ROOT / "proto" / "clients" / "python"))
 from ring import Ring  # noqa: E402
 
 
+TEST_TIMEOUT_S = 150
+
+
+def stop_tests(number, frame):
+    raise KeyboardInterrupt
+
+
+def give_up(number, frame):
+    # Again soon, in case a clean-up hangs as well.
+    signal.setitimer(signal.ITIMER_REAL, TEST_TIMEOUT_S / 3)
+    raise AssertionError(f"the test was not done after {TEST_TIMEOUT_S} s")
+
+
 def pytest_configure(config):
+    # So that fixtures end their processes when the run is asked to end.
+    signal.signal(signal.SIGTERM, stop_tests)
     config.addinivalue_line("markers", "slow: only with init.py test --full")
+
+
+@pytest.fixture(autouse=True)
+def time_limit():
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, TEST_TIMEOUT_S)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.hookimpl(hookwrapper=True)
