@@ -30,6 +30,7 @@ static const struct {
     {CHORD_GET_VIEW, RPC_REPLICA_GET_VIEW},
     {CHORD_BATCH, RPC_KV_BATCH},
     {CHORD_LOOKUP, RPC_KV_LOOKUP},
+    {CHORD_MERGE, RPC_RING_MERGE},
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
@@ -229,6 +230,8 @@ static bool read_body(enum chord_message_kind kind, const ProtobufCMessage *mess
         return AS(GenesisRequest, message)->n_members > 0 &&
                read_peers(AS(GenesisRequest, message)->members,
                           AS(GenesisRequest, message)->n_members, &request->genesis.members);
+    case CHORD_MERGE:
+        return read_peer(AS(MergeRequest, message)->peer, &request->peer);
     case CHORD_LEAVE:
         request->left = AS(LeaveRequest, message)->left;
         return true;

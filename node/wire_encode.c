@@ -210,6 +210,11 @@ ProtobufCMessage *wire_encode_request(struct wire_context *context,
         message->formed = request->genesis.formed;
         return &message->base;
     }
+    case CHORD_MERGE: {
+        REQUEST(MergeRequest, merge_request);
+        message->peer = wire_peer(context, &request->peer);
+        return &message->base;
+    }
     case CHORD_LEAVE: {
         REQUEST(LeaveRequest, leave_request);
         message->left = request->left;
@@ -335,6 +340,7 @@ ProtobufCMessage *wire_encode_response(struct wire_context *context,
         PLAIN_RESPONSE(CHORD_NOTIFY, NotifyResponse, notify_response)
         PLAIN_RESPONSE(CHORD_GENESIS, GenesisResponse, genesis_response)
         PLAIN_RESPONSE(CHORD_LEAVE, LeaveResponse, leave_response)
+        PLAIN_RESPONSE(CHORD_MERGE, MergeResponse, merge_response)
         WRONG_VIEW_RESPONSE(CHORD_APPLY, ApplyResponse, apply_response)
         WRONG_VIEW_RESPONSE(CHORD_SYNC, SyncResponse, sync_response)
         WRONG_VIEW_RESPONSE(CHORD_DECIDED, DecidedResponse, decided_response)

@@ -18,52 +18,53 @@
 
 enum {
     RPC_PROTOCOL_VERSION = 1,
-    RPC_MESSAGE_BYTES_MAX = 1792 * 1024, /* a whole envelope; checked before sending */
+    RPC_MESSAGE_BYTES_MAX = 1792 * 1024,            /* a whole envelope; checked before sending */
     RPC_CLIENT_BYTES_MAX = 1024 * 1024 + 64 * 1024, /* a client's request; the rest is room for
                                                        what an Apply adds to each row */
-    RPC_RECEIVE_BYTES_MAX = 2 * 1024 * 1024,         /* nng closes the connection above this */
+    RPC_RECEIVE_BYTES_MAX = 2 * 1024 * 1024,        /* nng closes the connection above this */
     RPC_ARENA_BYTES_MAX = 8 * 1024 * 1024, /* heap that unpacking one message may use: 8,192 small
                                               rows of 1 MiB together need more than 4 MiB */
-    RPC_ADDRESS_BYTES_MAX = 63,                      /* "host:port" */
+    RPC_ADDRESS_BYTES_MAX = 63,            /* "host:port" */
     RPC_TIMEOUT_MS_DEFAULT = 3000,
     RPC_TIMEOUT_MS_MAX = 600000,
 };
 
 /* Every method of every service: (enum suffix, service, method). */
-#define RPC_METHODS(X)                                    \
-    X(RING_PING, RingService, Ping)                       \
-    X(RING_FIND_SUCCESSOR, RingService, FindSuccessor)    \
-    X(RING_GET_PREDECESSOR, RingService, GetPredecessor)  \
-    X(RING_GET_SUCCESSORS, RingService, GetSuccessors)    \
-    X(RING_NOTIFY, RingService, Notify)                   \
-    X(RING_JOIN, RingService, Join)                       \
-    X(RING_GENESIS, RingService, Genesis)                 \
-    X(RING_LEAVE, RingService, Leave)                     \
-    X(RING_TRANSFER_KEYS, RingService, TransferKeys)      \
-    X(REPLICA_APPLY, ReplicaService, Apply)               \
-    X(REPLICA_SYNC, ReplicaService, Sync)                 \
-    X(REPLICA_DIGEST, ReplicaService, Digest)             \
-    X(REPLICA_DECIDED, ReplicaService, Decided)           \
-    X(REPLICA_GET_VIEW, ReplicaService, GetView)          \
-    X(KV_BATCH, KvService, Batch)                         \
-    X(KV_GET, KvService, Get)                             \
-    X(KV_PUT, KvService, Put)                             \
-    X(KV_DELETE, KvService, Delete)                       \
-    X(KV_LOOKUP, KvService, Lookup)                       \
-    X(ADMIN_STATUS, AdminService, Status)                 \
-    X(ADMIN_LEAVE, AdminService, Leave)                   \
-    X(ADMIN_JOIN, AdminService, Join)                     \
-    X(ADMIN_KILL, AdminService, Kill)                     \
-    X(ADMIN_LOGS, AdminService, Logs)                     \
-    X(ADMIN_LIST_KEYS, AdminService, ListKeys)            \
-    X(META_GET_SERVER_INFO, MetaService, GetServerInfo)   \
+#define RPC_METHODS(X)                                                                             \
+    X(RING_PING, RingService, Ping)                                                                \
+    X(RING_FIND_SUCCESSOR, RingService, FindSuccessor)                                             \
+    X(RING_GET_PREDECESSOR, RingService, GetPredecessor)                                           \
+    X(RING_GET_SUCCESSORS, RingService, GetSuccessors)                                             \
+    X(RING_NOTIFY, RingService, Notify)                                                            \
+    X(RING_JOIN, RingService, Join)                                                                \
+    X(RING_GENESIS, RingService, Genesis)                                                          \
+    X(RING_LEAVE, RingService, Leave)                                                              \
+    X(RING_MERGE, RingService, Merge)                                                              \
+    X(RING_TRANSFER_KEYS, RingService, TransferKeys)                                               \
+    X(REPLICA_APPLY, ReplicaService, Apply)                                                        \
+    X(REPLICA_SYNC, ReplicaService, Sync)                                                          \
+    X(REPLICA_DIGEST, ReplicaService, Digest)                                                      \
+    X(REPLICA_DECIDED, ReplicaService, Decided)                                                    \
+    X(REPLICA_GET_VIEW, ReplicaService, GetView)                                                   \
+    X(KV_BATCH, KvService, Batch)                                                                  \
+    X(KV_GET, KvService, Get)                                                                      \
+    X(KV_PUT, KvService, Put)                                                                      \
+    X(KV_DELETE, KvService, Delete)                                                                \
+    X(KV_LOOKUP, KvService, Lookup)                                                                \
+    X(ADMIN_STATUS, AdminService, Status)                                                          \
+    X(ADMIN_LEAVE, AdminService, Leave)                                                            \
+    X(ADMIN_JOIN, AdminService, Join)                                                              \
+    X(ADMIN_KILL, AdminService, Kill)                                                              \
+    X(ADMIN_LOGS, AdminService, Logs)                                                              \
+    X(ADMIN_LIST_KEYS, AdminService, ListKeys)                                                     \
+    X(META_GET_SERVER_INFO, MetaService, GetServerInfo)                                            \
     X(META_GET_FILE_DESCRIPTOR_SET, MetaService, GetFileDescriptorSet)
 
 enum rpc_method {
 #define X(suffix, service, method) RPC_##suffix,
     RPC_METHODS(X)
 #undef X
-    RPC_METHODS_COUNT
+        RPC_METHODS_COUNT
 };
 
 /* Two sockets per peer, so that data never delays maintenance. */
@@ -110,7 +111,7 @@ uint64_t rpc_server_requests_total(const struct rpc_server *server);
 
 /* Valid inside a handler and until the reply. */
 enum rpc_method rpc_call_method(const struct rpc_call *call);
-bool rpc_call_expired(const struct rpc_call *call);       /* the caller no longer waits */
+bool rpc_call_expired(const struct rpc_call *call);          /* the caller no longer waits */
 uint32_t rpc_call_remaining_ms(const struct rpc_call *call); /* 0 when expired */
 /* Ends the call. `message` NULL = the code's text; `response` NULL = none. The response is packed
  * before this returns. A response above RPC_MESSAGE_BYTES_MAX becomes INTERNAL. */
@@ -129,7 +130,7 @@ struct rpc_reply {
     bool disconnected;    /* the connection closed while the call was open */
     char message[200];
     uint32_t retry_after_ms;
-    uint64_t microseconds; /* from call to answer */
+    uint64_t microseconds;      /* from call to answer */
     ProtobufCMessage *response; /* NULL when absent; owned by the reply */
     struct rpc_arena *arena;    /* internal: what response lives in */
 };

@@ -249,6 +249,10 @@ static void ring_request(struct step *step, const struct chord_request *request,
     case CHORD_JOIN:
         on_join(step, request, request_id);
         break;
+    case CHORD_MERGE:
+        on_merge(step, &request->peer);
+        reply_send(step, request_id, &response);
+        break;
     case CHORD_LEAVE:
         on_leave(step, request, request_id);
         break;

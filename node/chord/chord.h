@@ -199,8 +199,9 @@ struct chord_slice {
     X(CREATE, create)                                                                              \
     X(JOIN, join)                                                                                  \
     X(ADMIT, admit)                                                                                \
-    X(GENESIS, genesis) X(MEMBER, member) X(STABILIZE, stabilize) X(NOTIFY, notify)                \
-        X(RECTIFY, rectify) X(SUSPECT, suspect) X(FAILURE, failure) X(FIX_FINGERS, fix_fingers)    \
+    X(GENESIS, genesis)                                                                            \
+    X(MEMBER, member) X(STABILIZE, stabilize) X(NOTIFY, notify) X(RECTIFY, rectify)                \
+        X(SUSPECT, suspect) X(FAILURE, failure) X(FIX_FINGERS, fix_fingers)                        \
             X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge) X(LEAVE, leave) X(LEFT, left)  \
                 X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide)  \
                     X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)              \

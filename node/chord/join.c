@@ -9,8 +9,8 @@ enum {
     ROUND_MS = 250, /* between two rounds over all seeds */
     RETRY_MS = 150, /* after a step that failed */
     ROUNDS_BEFORE_RECREATE = 2,
-    LOWER_SILENCE_MS = 3000,   /* so long a silent lower id is waited for */
-    LOWER_PATIENCE_MS = 20000, /* and so long one that answers, but does not act */
+    SILENCE_MS = 3000,   /* so long a silent member that was known is waited for */
+    PATIENCE_MS = 20000, /* so long one with a lower id that answers, but does not act */
     WALKED_MAX = 1 << 16,
 };
 
@@ -26,8 +26,18 @@ static void seed_add(struct join *join, const char *address, const char *own) {
             return;
         }
     }
-    if (join->seeds_count < CHORD_SEEDS_MAX && address[0] != '\0' && !address_same(address, own)) {
+    if (join->seeds_count < JOIN_SEEDS_MAX && address[0] != '\0' && !address_same(address, own)) {
         memcpy(join->seeds[join->seeds_count++].text, address, CHORD_ADDRESS_BYTES);
+    }
+}
+
+/* The members of our views were near us on the ring: they are stored at each decision. */
+static void seed_members(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        const struct range *range = range_at(chord, i);
+        for (uint16_t k = 0; range->used && !range->gone && k < range->view.members_count; k++) {
+            seed_add(&chord->join, range->view.members[k].address, chord->self.address);
+        }
     }
 }
 
@@ -89,16 +99,14 @@ void join_start(struct step *step) {
     for (uint16_t i = 0; was_member && i < chord->stored.known_count; i++) {
         seed_add(join, chord->stored.known[i].address, chord->self.address);
     }
+    seed_members(chord);
     for (uint16_t i = 0; i < count && i < CHORD_SEEDS_MAX; i++) {
         seed_add(join, seeds[i].text, chord->self.address);
     }
     chord->self.incarnation++;
     chord->state = CHORD_STATE_JOINING;
     join->restarting = start && was_member && !chord->stored.left;
-    join->started_ms = join->lower_ms = chord->now_ms;
-    for (uint16_t i = 0; i < chord->stored.known_count; i++) {
-        join->lower_known |= id_compare(&chord->stored.known[i].id, &chord->self.id) < 0;
-    }
+    join->started_ms = chord->now_ms;
     join_later(chord, JOIN_PING, 0);
     struct chord_trace *trace = trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_INFO,
                                           was_member ? "returning to the ring" : "joining");
@@ -155,24 +163,17 @@ static void look_up(struct step *step) {
     }
 }
 
-static void known_bit(struct chord *chord, const char *address, bool lower) {
-    for (uint16_t i = 0; i < chord->stored.known_count; i++) {
-        if (address_same(chord->stored.known[i].address, address)) {
-            chord->join.answered |= 1ull << i;
-            chord->join.lower_ms = lower ? chord->now_ms : chord->join.lower_ms;
-        }
-    }
-}
-
 /* Nobody is a member: once a majority of the members known last answers, the lowest id makes the
  * ring again. Data is safe meanwhile, only views decide. */
 static void round_end(struct step *step) {
     struct chord *chord = step->chord;
     struct join *join = &chord->join;
-    unsigned members = chord->stored.known_count + 1u;
-    bool majority = bits_count(join->answered) + 1 > members / 2;
-    bool lowest = !join->lower_known || chord->now_ms > join->lower_ms + LOWER_SILENCE_MS ||
-                  chord->now_ms > join->started_ms + LOWER_PATIENCE_MS;
+    bool all = bits_count(join->answered) == join->seeds_count;
+    bool majority = bits_count(join->answered) + 1 > (join->seeds_count + 1u) / 2;
+    bool waited = chord->now_ms > join->started_ms + SILENCE_MS;
+    bool lowest = chord->now_ms > join->lower_ms + SILENCE_MS || join->lower_ms == 0 ||
+                  chord->now_ms > join->started_ms + PATIENCE_MS;
+    majority = majority && (all || waited);
     join->rounds++;
     if (join->restarting && majority && lowest && join->rounds >= ROUNDS_BEFORE_RECREATE) {
         genesis_create(step, false);
@@ -209,7 +210,8 @@ static void on_seed_reply(struct step *step, const struct chord_response *respon
     if (response->ping.state != CHORD_STATE_MEMBER) {
         bool lower = id_compare(&response->ping.self.id, &chord->self.id) < 0;
         if (response->ping.state == CHORD_STATE_JOINING) {
-            known_bit(chord, response->ping.self.address, lower);
+            chord->join.answered |= 1ull << chord->join.seed;
+            chord->join.lower_ms = lower ? chord->now_ms : chord->join.lower_ms;
         }
         next_seed(step);
         return;

@@ -155,9 +155,8 @@ static void finish(struct step *step, uint16_t index, const struct chord_respons
         }
         break;
     default:
-        if (owner != NULL && successor_at(chord, 0) != NULL &&
-            id_in_open(&chord->self.id, &owner->id, &successor_at(chord, 0)->id)) {
-            query_candidate(step, owner);
+        if (owner != NULL) {
+            merge_looked_up(step, owner, before);
         }
         break;
     }

@@ -1,8 +1,12 @@
 /*
- * False suspicion happens. Removed peers stay in a graveyard and are pinged slowly; one that
- * answers again may be in a ring of its own, so both rings are sewn together there: we look our own
- * id up through it, and adopt the owner as a successor if it lies before ours (ring unification:
- * Shafaat, Ghodsi, Haridi 2009).
+ * False suspicion happens, and so do two rings of the same members. Three things bring them
+ * together again (after Shafaat, Ghodsi, Haridi: ring unification, 2009; the self-check is the
+ * strong stabilization of Liben-Nowell, Balakrishnan, Karger, PODC 2002):
+ *  - removed peers stay in a graveyard and are pinged slowly;
+ *  - now and then a node looks its own id up through another member: whoever is found there instead
+ *    of it belongs to a ring that misses it;
+ *  - a node that takes a new first successor tells it of the former one, which may belong between
+ *    that one and its successor. So two rings close like a zip, each step asked for as ever.
  */
 #include "state.h"
 
@@ -18,17 +22,13 @@ void graveyard_add(struct chord *chord, const struct chord_peer *peer) {
     chord->graveyard_next = (uint16_t)((chord->graveyard_next + 1) % GRAVEYARD_MAX);
 }
 
-void graveyard_tick(struct step *step) {
+static void ping_removed(struct step *step) {
     struct chord *chord = step->chord;
-    if (chord->state != CHORD_STATE_MEMBER || chord->graveyard_ms > chord->now_ms) {
-        return;
-    }
-    chord->graveyard_ms = chord->now_ms + jitter(chord, chord->config.timing.graveyard_period_ms);
     for (uint16_t i = 0; i < GRAVEYARD_MAX; i++) {
+        struct chord_request *request;
         if (chord->graveyard[i].peer.incarnation == 0 || chord->graveyard[i].open) {
             continue;
         }
-        struct chord_request *request;
         uint16_t slot =
             call_peer(step, CALL_GRAVEYARD, &chord->graveyard[i].peer, CHORD_PING, &request);
         if (slot != NONE) {
@@ -39,25 +39,115 @@ void graveyard_tick(struct step *step) {
     }
 }
 
+/* Looks self up through `peer`, which may see another ring than we do. */
+static void look_self_up(struct step *step, const struct chord_peer *peer) {
+    struct chord *chord = step->chord;
+    struct chord_peer via = *peer;
+    lookup_start(step, LOOKUP_MERGE, &chord->self.id, &via, NONE, 0, 0, chord->now_ms + 10000);
+}
+
+static const struct chord_peer *random_peer(struct chord *chord) {
+    uint16_t start = (uint16_t)(random_next(chord) % chord->config.limits.peers_max);
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        uint16_t at = (uint16_t)((start + i) % chord->config.limits.peers_max);
+        if (peer_at(chord, at)->peer.incarnation != 0) {
+            return &peer_at(chord, at)->peer;
+        }
+    }
+    return NULL;
+}
+
+void graveyard_tick(struct step *step) {
+    struct chord *chord = step->chord;
+    if (chord->state != CHORD_STATE_MEMBER || chord->graveyard_ms > chord->now_ms) {
+        return;
+    }
+    chord->graveyard_ms = chord->now_ms + jitter(chord, chord->config.timing.graveyard_period_ms);
+    ping_removed(step);
+    const struct chord_peer *peer = random_peer(chord);
+    if (peer != NULL) {
+        look_self_up(step, peer);
+    }
+}
+
 void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response) {
     struct chord *chord = step->chord;
     struct chord_peer peer = response->ping.self;
     memset(&chord->graveyard[index], 0, sizeof chord->graveyard[index]);
     if (chord->state != CHORD_STATE_MEMBER || response->ping.state != CHORD_STATE_MEMBER ||
-        !peer_valid(chord, &peer) || peer_same(&peer, &chord->self) ||
-        peer_find(chord, &peer) != NONE) {
+        !peer_valid(chord, &peer) || peer_same(&peer, &chord->self)) {
         return;
     }
-    trace_peer(step, CHORD_WORD_MERGE, CHORD_LEVEL_INFO, "answers again", &peer);
-    const struct chord_peer *successor = successor_at(chord, 0);
-    if (successor == NULL || id_in_open(&chord->self.id, &peer.id, &successor->id)) {
+    if (successor_at(chord, 0) == NULL) {
         query_candidate(step, &peer);
     } else {
-        lookup_start(step, LOOKUP_MERGE, &chord->self.id, &peer, NONE, 0, 0, chord->now_ms + 10000);
+        look_self_up(step, &peer);
     }
 }
 
-/* `gone` or silence: a life that is over is forgotten, a silent one is asked again. */
+/* `gone` or silence: asked again later. */
 void graveyard_failure(struct chord *chord, uint16_t index) {
     chord->graveyard[index].open = false;
+}
+
+void merge_tell(struct step *step, const struct chord_peer *target, const struct chord_peer *peer) {
+    struct chord_request *request;
+    if (call_peer(step, CALL_MERGE, target, CHORD_MERGE, &request) != NONE) {
+        request->peer = *peer;
+    }
+}
+
+void merge_looked_up(struct step *step, const struct chord_peer *owner,
+                     const struct chord_peer *before) {
+    struct chord *chord = step->chord;
+    const struct chord_peer *successor = successor_at(chord, 0);
+    if (chord->state != CHORD_STATE_MEMBER || address_same(owner->address, chord->self.address)) {
+        return;
+    }
+    trace_peer(step, CHORD_WORD_MERGE, CHORD_LEVEL_INFO, "a ring without this node; its owner here",
+               owner);
+    if (successor == NULL || id_in_open(&chord->self.id, &owner->id, &successor->id)) {
+        query_candidate(step, owner);
+    }
+    if (peer_valid(chord, before) && id_in_open(&before->id, &chord->self.id, &owner->id)) {
+        merge_tell(step, before, &chord->self);
+    }
+}
+
+/* A member we may not know. If it belongs next to us, ask it; else tell the one it belongs next to,
+ * which a local look at the ring names: the walk ends there. */
+void on_merge(struct step *step, const struct chord_peer *peer) {
+    struct chord *chord = step->chord;
+    const struct chord_peer *successor = successor_at(chord, 0);
+    if (!peer_valid(chord, peer) || id_equal(&peer->id, &chord->self.id)) {
+        return;
+    }
+    if (successor == NULL || id_in_open(&chord->self.id, &peer->id, &successor->id)) {
+        query_candidate(step, peer);
+        return;
+    }
+    const struct chord_peer *nearest = NULL;
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        const struct chord_peer *known = successor_at(chord, i);
+        if (id_equal(&known->id, &peer->id)) {
+            return;
+        }
+        if (id_in_open(&chord->self.id, &known->id, &peer->id)) {
+            nearest = known;
+        }
+    }
+    for (unsigned i = 0; i < chord->parameters.m; i++) {
+        uint16_t finger = chord->fingers[i];
+        if (finger == NONE || finger == FINGER_SELF) {
+            continue;
+        }
+        const struct chord_peer *known = &peer_at(chord, finger)->peer;
+        const struct chord_id *from = nearest != NULL ? &nearest->id : &chord->self.id;
+        if (id_in_open(from, &known->id, &peer->id)) {
+            nearest = known;
+        }
+    }
+    if (nearest != NULL) {
+        merge_tell(step, nearest, peer);
+    }
 }

@@ -109,6 +109,7 @@ enum chord_message_kind {
     CHORD_GET_VIEW,
     CHORD_BATCH,
     CHORD_LOOKUP,
+    CHORD_MERGE,
 };
 
 struct chord_request {
@@ -124,8 +125,9 @@ struct chord_request {
             struct chord_peer_list members; /* in id order, the receiver among them */
             bool formed;
         } genesis;
-        bool left; /* LEAVE */
-        struct {   /* TRANSFER_KEYS, APPLY, SYNC, DIGEST */
+        struct chord_peer peer; /* MERGE */
+        bool left;              /* LEAVE */
+        struct {                /* TRANSFER_KEYS, APPLY, SYNC, DIGEST */
             struct chord_range range;
             uint64_t epoch;
             bool replace;   /* SYNC */

@@ -136,8 +136,12 @@ static void on_candidate_reply(struct step *step, const struct chord_response *r
     struct chord_peer candidate = chord->query.peer;
     const struct chord_peer *successor = successor_at(chord, 0);
     query_end(chord);
-    if (successor == NULL || id_in_open(&chord->self.id, &candidate.id, &successor->id)) {
+    if (successor == NULL) {
         successors_adopt(step, &candidate, &response->ring.successors);
+    } else if (id_in_open(&chord->self.id, &candidate.id, &successor->id)) {
+        struct chord_peer former = *successor;
+        successors_adopt(step, &candidate, &response->ring.successors);
+        merge_tell(step, &candidate, &former);
     }
     notify_send(step);
 }

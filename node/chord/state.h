@@ -19,6 +19,7 @@ enum {
     STRIKES_MAX = 3,      /* silent requests in a row until a peer counts as failed */
     BUSY_MAX = 8,         /* Busy answers in a row until a query ends without a verdict */
     GRAVEYARD_MAX = 8,
+    JOIN_SEEDS_MAX = 40,
     LEAVING_MAX = 16,
     ADMITTED_MAX = 8,
     FALLBACKS_MAX = 3,
@@ -47,6 +48,7 @@ enum call_purpose {
     CALL_NOTIFY,
     CALL_GENESIS, /* subject: index in genesis.members */
     CALL_LEAVE,
+    CALL_MERGE,
     CALL_LOOKUP, /* subject: lookup */
     CALL_CHECK_PREDECESSOR,
     CALL_GRAVEYARD, /* subject: index */
@@ -117,7 +119,7 @@ struct join {
     struct chord_peer successor;
     uint16_t seed; /* next to try */
     uint16_t seeds_count;
-    struct chord_address seeds[CHORD_SEEDS_MAX];
+    struct chord_address seeds[JOIN_SEEDS_MAX];
     uint32_t salt;
     uint16_t collisions;
     bool has_target; /* id chosen by the walk */
@@ -128,9 +130,8 @@ struct join {
     bool walk_whole; /* a ring of one: the gap is the circle */
     uint32_t walked;
     /* Restart of a whole ring: who of the known members answered this round. */
-    uint64_t answered; /* bit per known member */
-    uint64_t lower_ms; /* when one with a lower id last answered; the start if none has */
-    bool lower_known;  /* one of the known members has a lower id */
+    uint64_t answered; /* bit per seed */
+    uint64_t lower_ms; /* when one with a lower id last answered; 0 = none has */
     uint16_t rounds;
 };
 
@@ -478,6 +479,11 @@ void fix_fingers_tick(struct step *step);
 void fingers_forget(struct chord *chord, uint16_t peer);
 
 /* merge.c */
+void on_merge(struct step *step, const struct chord_peer *peer);
+void merge_tell(struct step *step, const struct chord_peer *target, const struct chord_peer *peer);
+/* Our own id was looked up through another member. */
+void merge_looked_up(struct step *step, const struct chord_peer *owner,
+                     const struct chord_peer *before);
 void graveyard_add(struct chord *chord, const struct chord_peer *peer);
 void graveyard_tick(struct step *step);
 void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response);
