@@ -1,0 +1,378 @@
+/*
+ * See core_host.h: carrying out the actions of a step. What a client is told follows chord.h's
+ * duty 5.
+ */
+#include "core_host_state.h"
+
+static void note(struct host *host, uint64_t value) {
+    uint64_t z = host->digest ^ value;
+    host->digest = random_of(&z);
+}
+
+static void note_text(struct host *host, const char *text) {
+    for (; *text != '\0'; text++) {
+        note(host, (uint8_t)*text);
+    }
+}
+
+/* The rows that a slice's writes make, or the keys of its reads; who they belong to. */
+static size_t rows_of(const struct host *host, const struct open *open,
+                      const struct chord_slice *slice, bool writes, struct core_row **rows,
+                      uint32_t **indices) {
+    size_t count = 0;
+    *rows = memory(sizeof **rows * open->parcel->operations_count);
+    *indices = memory(sizeof **indices * open->parcel->operations_count);
+    for (uint32_t i = 0; i < open->parcel->operations_count; i++) {
+        struct host_operation *operation = &open->parcel->operations[i];
+        if ((operation->kind != CHORD_GET) != writes ||
+            !chord_operation_in(&open->operations[i], &slice->range, host->config.m)) {
+            continue;
+        }
+        struct core_row *row = &(*rows)[count];
+        memcpy(row->hash, open->operations[i].hash, CHORD_ID_BYTES);
+        memcpy(row->key, operation->key, CORE_TEXT_BYTES);
+        if (writes) {
+            memcpy(row->value, operation->value, CORE_TEXT_BYTES);
+            row->epoch = slice->epoch;
+            row->counter = slice->counter + i;
+            row->tombstone = operation->kind == CHORD_DELETE;
+            operation->maybe = true;
+        }
+        (*indices)[count++] = i;
+    }
+    return count;
+}
+
+static void send_request(struct host *host, int index, const struct chord_action *action) {
+    struct node *node = &host->nodes[index];
+    const struct chord_slice *slice = &action->send_request.slice;
+    struct parcel *parcel = memory(sizeof *parcel);
+    parcel->request = action->send_request.request;
+    struct open *origin = slice->request_id != 0 ? open_find(node, slice->request_id) : NULL;
+    CHORD_ASSERT(slice->request_id == 0 || origin != NULL);
+    uint32_t *indices = NULL;
+    uint32_t count = 0;
+    if (parcel->request.kind == CHORD_APPLY && origin != NULL) {
+        parcel->rows_count = rows_of(host, origin, slice, true, &parcel->rows, &indices);
+    } else if (parcel->request.kind == CHORD_BATCH) {
+        CHORD_ASSERT(origin != NULL);
+        uint32_t all = origin->parcel->operations_count;
+        parcel->operations = memory(sizeof *parcel->operations * all);
+        indices = memory(sizeof *indices * all);
+        for (uint32_t i = 0; i < all; i++) {
+            if (chord_operation_in(&origin->operations[i], &slice->range, host->config.m)) {
+                struct host_operation *operation = &origin->parcel->operations[i];
+                operation->maybe = operation->kind != CHORD_GET;
+                parcel->operations[count] = *operation;
+                parcel->operations[count].maybe = false;
+                indices[count++] = i;
+            }
+        }
+        parcel->operations_count = count;
+    }
+    int to = host_by_address(host, action->send_request.address);
+    CHORD_ASSERT(action->send_request.timeout_ms > 0);
+    struct slot *slot = call_new(host, index, to, action->send_request.timeout_ms, parcel);
+    slot->call_id = action->send_request.call_id;
+    slot->request_id = slice->request_id;
+    slot->indices = indices;
+    slot->indices_count = count;
+}
+
+/* What the client of a batch may be told, as duty 5 says. */
+static void batch_results(struct open *open, const struct chord_response *response) {
+    for (uint32_t i = 0; i < open->parcel->operations_count; i++) {
+        struct host_operation *operation = &open->parcel->operations[i];
+        if (!open->operations[i].finished) {
+            operation->code = operation->maybe ? CHORD_UNKNOWN : response->batch.unfinished;
+            operation->epoch = operation->counter = 0;
+        }
+    }
+}
+
+static void send_reply(struct host *host, int index, const struct chord_action *action) {
+    struct node *node = &host->nodes[index];
+    struct open *open = open_find(node, action->send_reply.request_id);
+    CHORD_ASSERT(open != NULL && !open->replied); /* exactly one reply per request */
+    CHORD_ASSERT(action->send_reply.response.kind == open->parcel->request.kind);
+    open->replied = true;
+    struct parcel *parcel = memory(sizeof *parcel);
+    parcel->response = action->send_reply.response;
+    if (parcel->response.kind == CHORD_BATCH && parcel->response.code == CHORD_OK) {
+        batch_results(open, &parcel->response);
+        parcel->operations_count = open->parcel->operations_count;
+        parcel->operations = copy_of(open->parcel->operations,
+                                     sizeof *parcel->operations * parcel->operations_count);
+    }
+    if (open->page != NULL) {
+        parcel->rows = open->page;
+        parcel->rows_count = open->page_count;
+        open->page = NULL;
+    }
+    struct event event = {.kind = EVENT_REPLY, .node = index, .call = open->call,
+                          .generation = open->generation, .parcel = parcel};
+    event.time_us = host->now_us + delay(host);
+    push(host, event);
+    if (!action->send_reply.hold) {
+        open_free(node, open);
+    }
+}
+
+/* ---- the store ---- */
+
+static void store(struct host *host, int index, const struct chord_action *action) {
+    struct node *node = &host->nodes[index];
+    const struct chord_slice *slice = &action->store.slice;
+    struct job *job = memory(sizeof *job);
+    struct open *open = slice->request_id != 0 ? open_find(node, slice->request_id) : NULL;
+    job->kind = action->store.kind;
+    job->store_op = action->store.store_op;
+    job->request_id = slice->request_id;
+    job->range = slice->range;
+    switch (job->kind) {
+    case CHORD_STORE_IDENTITY:
+        job->identity = action->store.identity;
+        break;
+    case CHORD_STORE_VIEWS:
+        job->views_count = chord_views_count(node->public.chord);
+        job->views = memory(sizeof *job->views * job->views_count);
+        for (uint16_t i = 0; i < job->views_count; i++) {
+            enum chord_range_state state;
+            unsigned copies;
+            job->views[i] = *chord_view_at(node->public.chord, i, &state, &copies);
+        }
+        break;
+    case CHORD_STORE_WRITE_OPERATIONS:
+    case CHORD_STORE_READ_OPERATIONS:
+        CHORD_ASSERT(open != NULL);
+        job->rows_count = rows_of(host, open, slice, job->kind == CHORD_STORE_WRITE_OPERATIONS,
+                                  &job->rows, &job->indices);
+        break;
+    case CHORD_STORE_WRITE_ROWS:
+        CHORD_ASSERT(open != NULL);
+        job->rows_count = open->parcel->rows_count;
+        job->rows = copy_of(open->parcel->rows, sizeof *job->rows * job->rows_count);
+        break;
+    case CHORD_STORE_WRITE_PULLED:
+        CHORD_ASSERT(host->reply != NULL);
+        job->rows_count = host->reply->rows_count;
+        job->rows = copy_of(host->reply->rows, sizeof *job->rows * job->rows_count);
+        break;
+    case CHORD_STORE_READ_RANGE:
+        CHORD_ASSERT(open != NULL);
+        job->has_after = open->parcel->request.rows.has_after;
+        memcpy(job->after, open->parcel->request.rows.after, CHORD_ID_BYTES);
+        break;
+    case CHORD_STORE_DIGEST:
+    case CHORD_STORE_DROP_RANGE:
+        break;
+    }
+    uint64_t ready = host->now_us + between(&host->random_network, host->config.store_us_min,
+                                            host->config.store_us_max);
+    node->store_us = ready > node->store_us ? ready : node->store_us;
+    push(host, (struct event){.kind = EVENT_JOB, .time_us = node->store_us, .node = index,
+                              .life = node->public.lives, .job = job});
+}
+
+static void record(struct open *open, uint32_t i, const struct core_row *row, bool existed) {
+    struct host_operation *operation = &open->parcel->operations[i];
+    if (open->operations[i].finished) {
+        return;
+    }
+    bool missing = row == NULL || row->tombstone || row->epoch == 0;
+    operation->has = true;
+    operation->epoch = row != NULL ? row->epoch : 0;
+    operation->counter = row != NULL ? row->counter : 0;
+    operation->code = CHORD_OK;
+    if (operation->kind == CHORD_GET) {
+        memset(operation->value, 0, CORE_TEXT_BYTES);
+        operation->code = missing ? CHORD_NOT_FOUND : CHORD_OK;
+        if (!missing) {
+            memcpy(operation->value, row->value, CORE_TEXT_BYTES);
+        }
+    } else if (operation->kind == CHORD_DELETE && !existed) {
+        operation->code = CHORD_NOT_FOUND;
+    }
+}
+
+static void run_rows(struct host *host, struct node *node, struct job *job,
+                     struct chord_event *event) {
+    struct core_store *rows = &node->public.store;
+    struct open *open = job->request_id != 0 ? open_find(node, job->request_id) : NULL;
+    (void)host;
+    for (size_t i = 0; i < job->rows_count; i++) {
+        if (job->kind == CHORD_STORE_READ_OPERATIONS) {
+            if (open != NULL) {
+                record(open, job->indices[i], core_store_find(rows, job->rows[i].key), false);
+            }
+        } else if (node->public.store_full) {
+            event->stored.ok = false;
+        } else {
+            bool existed = core_store_write(rows, &job->rows[i]);
+            if (open != NULL && job->kind == CHORD_STORE_WRITE_OPERATIONS) {
+                record(open, job->indices[i], &job->rows[i], existed);
+            }
+        }
+    }
+}
+
+/* Takes effect now: what a kill before this moment loses was never reported. */
+void run_job(struct host *host, int index, struct job *job) {
+    struct node *node = &host->nodes[index];
+    struct core_store *rows = &node->public.store;
+    struct open *open = job->request_id != 0 ? open_find(node, job->request_id) : NULL;
+    struct chord_event event = {.kind = CHORD_EVENT_STORED};
+    event.stored.store_op = job->store_op;
+    event.stored.ok = true;
+    switch (job->kind) {
+    case CHORD_STORE_IDENTITY:
+        rows->identity = job->identity;
+        break;
+    case CHORD_STORE_VIEWS:
+        CHORD_ASSERT(job->views_count <= CORE_VIEWS_MAX);
+        memcpy(rows->views, job->views, sizeof *job->views * job->views_count);
+        rows->views_count = job->views_count;
+        break;
+    case CHORD_STORE_READ_RANGE:
+        if (open != NULL) {
+            free(open->page);
+            open->page_count = core_store_page(
+                rows, &job->range, host->config.m, job->has_after ? job->after : NULL,
+                host->config.page_rows, &open->page, &event.stored.done);
+            event.stored.rows = open->page_count;
+            if (open->page_count > 0) {
+                memcpy(event.stored.last, open->page[open->page_count - 1].hash, CHORD_ID_BYTES);
+            }
+        }
+        break;
+    case CHORD_STORE_DIGEST:
+        event.stored.rows =
+            core_store_digest(rows, &job->range, host->config.m, event.stored.digest);
+        break;
+    case CHORD_STORE_DROP_RANGE:
+        core_store_drop(rows, &job->range, host->config.m);
+        break;
+    default:
+        run_rows(host, node, job, &event);
+        break;
+    }
+    if (job->store_op != 0) {
+        step(host, index, &event);
+    }
+}
+
+/* ---- the rest ---- */
+
+static void derive(struct host *host, int index, const struct chord_action *action) {
+    struct event event = {.kind = EVENT_DERIVED, .node = index,
+                          .life = host->nodes[index].public.lives};
+    for (uint32_t salt = action->derive_id.salt_first; event.id == 0 && salt < 1u << 22; salt++) {
+        char text[CHORD_ADDRESS_BYTES + 16];
+        uint8_t hash[CHORD_ID_BYTES];
+        snprintf(text, sizeof text, "%s#%u", host->nodes[index].public.address, salt);
+        core_hash(text, hash);
+        event.derived = id_from_hash(hash, action->derive_id.m);
+        event.salt = salt;
+        event.id = !action->derive_id.has_target ||
+                   id_equal(&event.derived, &action->derive_id.target);
+    }
+    event.time_us = host->now_us + 50;
+    push(host, event);
+}
+
+static void finished(struct host *host, struct node *node, const struct chord_slice *slice) {
+    struct open *open = open_find(node, slice->request_id);
+    CHORD_ASSERT(open != NULL);
+    for (uint32_t i = 0; i < open->parcel->operations_count; i++) {
+        if (open->parcel->operations[i].has &&
+            chord_operation_in(&open->operations[i], &slice->range, host->config.m)) {
+            open->operations[i].finished = true;
+        }
+    }
+}
+
+static void digest_action(struct host *host, int index, const struct chord_action *action) {
+    note(host, host->now_us);
+    note(host, (uint64_t)index << 32 | (uint64_t)action->kind);
+    if (action->kind == CHORD_ACTION_SEND_REQUEST) {
+        note(host, action->send_request.call_id);
+        note(host, action->send_request.timeout_ms);
+        note(host, action->send_request.request.kind);
+        note(host, action->send_request.slice.counter);
+        note_text(host, action->send_request.address);
+    } else if (action->kind == CHORD_ACTION_SEND_REPLY) {
+        note(host, action->send_reply.request_id);
+        note(host, action->send_reply.response.kind);
+        note(host, (uint64_t)action->send_reply.response.code << 1 |
+                       (uint64_t)action->send_reply.response.gone);
+    } else if (action->kind == CHORD_ACTION_STORE) {
+        note(host, action->store.store_op << 4 | (uint64_t)action->store.kind);
+    }
+}
+
+void act(struct host *host, int index, const struct chord_action *action) {
+    struct node *node = &host->nodes[index];
+    digest_action(host, index, action);
+    switch (action->kind) {
+    case CHORD_ACTION_SEND_REQUEST:
+        send_request(host, index, action);
+        break;
+    case CHORD_ACTION_SEND_REPLY:
+        send_reply(host, index, action);
+        break;
+    case CHORD_ACTION_RELEASE: {
+        struct open *open = open_find(node, action->request_id);
+        CHORD_ASSERT(open != NULL && open->replied);
+        open_free(node, open);
+        break;
+    }
+    case CHORD_ACTION_RESUME:
+        push(host, (struct event){.kind = EVENT_RESUME, .time_us = host->now_us, .node = index,
+                                  .life = node->public.lives, .id = action->request_id});
+        break;
+    case CHORD_ACTION_FINISHED:
+        finished(host, node, &action->finished);
+        break;
+    case CHORD_ACTION_STORE:
+        store(host, index, action);
+        break;
+    case CHORD_ACTION_DERIVE_ID:
+        derive(host, index, action);
+        break;
+    case CHORD_ACTION_LEFT:
+        node->public.left = true;
+        break;
+    case CHORD_ACTION_REFUSED:
+        node->public.refused = action->refused;
+        break;
+    }
+}
+
+/* The results of a forwarded batch; response NULL: no answer came. */
+uint32_t forwarded(struct node *node, const struct slot *slot, const struct parcel *parcel) {
+    struct open *open = open_find(node, slot->request_id);
+    uint32_t count = 0;
+    for (uint32_t k = 0; open != NULL && k < slot->indices_count; k++) {
+        uint32_t i = slot->indices[k];
+        struct host_operation *mine = &open->parcel->operations[i];
+        const struct host_operation *theirs = parcel != NULL ? &parcel->operations[k] : NULL;
+        if (open->operations[i].finished) {
+            continue;
+        }
+        if (theirs != NULL && (theirs->code == CHORD_OUT_OF_RANGE ||
+                               theirs->code == CHORD_UNAVAILABLE ||
+                               theirs->code == CHORD_RESOURCE_EXHAUSTED)) {
+            mine->maybe = false;
+        } else if (theirs != NULL || mine->kind != CHORD_GET) {
+            if (theirs != NULL) {
+                *mine = *theirs;
+            } else {
+                mine->code = CHORD_UNKNOWN;
+            }
+            mine->has = true;
+            open->operations[i].finished = true;
+            count++;
+        }
+    }
+    return count;
+}

@@ -1,0 +1,45 @@
+/*
+ * A store in memory for core_host: rows in the order of their hashes, views, identity. It keeps
+ * the rules of node/store.h that the core relies on: the newer version wins, a page never splits a
+ * hash, a digest does not depend on the order of writing.
+ */
+#ifndef CORE_STORE_H
+#define CORE_STORE_H
+
+#include "chord.h"
+
+enum { CORE_TEXT_BYTES = 24, CORE_VIEWS_MAX = 256 };
+
+struct core_row {
+    uint8_t hash[CHORD_ID_BYTES];
+    char key[CORE_TEXT_BYTES];
+    char value[CORE_TEXT_BYTES];
+    uint64_t epoch, counter; /* counter and epoch 0: not found */
+    bool tombstone;
+};
+
+struct core_store {
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    struct chord_identity identity;
+    struct chord_view *views; /* CORE_VIEWS_MAX */
+    uint16_t views_count;
+    struct core_row *rows;
+    size_t rows_count, rows_room;
+};
+
+/* 160 bits of a text, mixed by splitmix64: like SHA-1 for placing, faster, and of no use else. */
+void core_hash(const char *text, uint8_t hash[CHORD_ID_BYTES]);
+
+void core_store_clear(struct core_store *store); /* frees the rows and views too */
+/* NULL: no row. */
+const struct core_row *core_store_find(const struct core_store *store, const char *key);
+/* Keeps the newer one. True: the key had a value before. */
+bool core_store_write(struct core_store *store, const struct core_row *row);
+/* The next rows of (lo, hi] after a hash, at most about `rows_max`; free(*page). */
+size_t core_store_page(const struct core_store *store, const struct chord_range *range, unsigned m,
+                       const uint8_t *after, size_t rows_max, struct core_row **page, bool *done);
+uint64_t core_store_digest(const struct core_store *store, const struct chord_range *range,
+                           unsigned m, uint8_t digest[CHORD_DIGEST_BYTES]);
+void core_store_drop(struct core_store *store, const struct chord_range *range, unsigned m);
+
+#endif
