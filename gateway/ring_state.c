@@ -225,15 +225,16 @@ static void state_judge(struct ring_view *view, const struct view_node *const *m
         leaving = view_node_alive(node) && node->state == VIEW_LEAVING ? node : leaving;
         awaited += !node->heard && view_slot(view, node->address) > 0;
     }
-    const char *moving = health->formed ? "healing" : "forming";
-    health->state = moving;
+    /* A small ring is never formed; it is forming only while somebody is still to come. */
+    bool forming = !health->formed && (count == 0 || joining != NULL || awaited > 0);
+    health->state = forming ? "forming" : "healing";
     for (size_t i = 0; i < count; i++) {
         if (!lists_right(members, count, i, view->parameters.n, health->reason,
                          sizeof(health->reason))) {
             return;
         }
     }
-    if (count == 0 || (joining != NULL && !health->formed) || (!health->formed && awaited > 0)) {
+    if (forming || count == 0) {
         snprintf(health->reason, sizeof(health->reason), "%zu member%s so far, others are joining",
                  count, count == 1 ? "" : "s");
         return;
