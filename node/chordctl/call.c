@@ -7,8 +7,8 @@
 
 enum { PROBE_MS_MAX = 1000 };
 
-enum call_fate call_fate(const struct rpc_reply *reply) {
-    if (!reply->local || reply->code == CHORD__V1__CODE__CODE_UNAUTHENTICATED) {
+enum call_fate call_fate(const struct rpc_reply *reply, bool changes) {
+    if (!reply->local || (reply->code == CHORD__V1__CODE__CODE_UNAUTHENTICATED && !changes)) {
         return CALL_ANSWERED;
     }
     /* What the runtime says of a request that it never sent; see proto/rpc_client.c. */
@@ -26,7 +26,8 @@ int call_refused(Chord__V1__Code code, const char *who, const char *message) {
                            ? "; it is busy, try again later"
                            : "";
     if (code == CHORD__V1__CODE__CODE_UNKNOWN) {
-        ctl_error("%s does not know whether the change was made%s%s; look before you repeat it",
+        ctl_error("it is not known whether the change through %s was made%s%s; look before you "
+                  "repeat it",
                   who, message[0] != '\0' ? ": " : "", message);
         return CTL_UNKNOWN;
     }
@@ -70,7 +71,7 @@ static int call_finish(const char *address, struct rpc_reply *reply) {
 int call_at(struct ctl *ctl, const char *address, enum rpc_method method,
             const ProtobufCMessage *request, bool changes, struct rpc_reply *reply) {
     call_run(ctl, address, method, request, ctl->timeout_ms, reply);
-    switch (call_fate(reply)) {
+    switch (call_fate(reply, changes)) {
     case CALL_ANSWERED:
         return call_finish(address, reply);
     case CALL_LOST:
@@ -101,7 +102,7 @@ int call_any(struct ctl *ctl, enum rpc_method method, const ProtobufCMessage *re
         /* A node that hangs must not eat the others' time. */
         uint64_t share_ms = (end_ms - now_ms) / (ctl->nodes_count - i);
         call_run(ctl, ctl->nodes[i], method, request, share_ms > 0 ? (uint32_t)share_ms : 1, reply);
-        if (call_fate(reply) == CALL_ANSWERED) {
+        if (call_fate(reply, false) == CALL_ANSWERED) {
             if (address != NULL) {
                 *address = ctl->nodes[i];
             }

@@ -119,7 +119,8 @@ enum call_fate {
     CALL_NOT_SENT, /* nobody is there; nothing happened */
     CALL_LOST,     /* sent, no answer: a change may or may not have been made */
 };
-enum call_fate call_fate(const struct rpc_reply *reply);
+/* `changes`: of a change, an answer that cannot be trusted (another ring key) is none. */
+enum call_fate call_fate(const struct rpc_reply *reply, bool changes);
 
 /* Calls one node. CTL_OK: *reply holds the response (free it). Else it was said, and freed.
  * `changes`: the request changes something, so that a lost answer means CTL_UNKNOWN. */

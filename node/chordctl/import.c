@@ -108,11 +108,11 @@ static void window_flush(struct import *import) {
     if (result.exit_code != CTL_OK) {
         import->exit_code = result.exit_code;
         snprintf(import->error, sizeof import->error,
-                 "%zu rows from line %llu on were %s (%.150s); rows before them are stored, "
-                 "and to import the file again is safe",
-                 result.failed, (unsigned long long)result.failed_line,
-                 result.exit_code == CTL_UNKNOWN ? "not surely stored" : "not stored",
-                 result.reason);
+                 "%zu row%s from line %llu on not %sstored (%.150s); to import the file again is "
+                 "safe",
+                 result.failed, result.failed == 1 ? "" : "s",
+                 (unsigned long long)result.failed_line,
+                 result.exit_code == CTL_UNKNOWN ? "surely " : "", result.reason);
     }
     progress_show(import);
 }
@@ -209,22 +209,34 @@ static bool header_take(struct import *import, const struct csv_row *row, const 
 
 /* ---- the file ---- */
 
-/* Other members, so that the import goes on when the node it began with is lost. */
-static void nodes_learn(struct ctl *ctl) {
+static bool node_known(const struct ctl *ctl, const char *address) {
+    for (size_t i = 0; i < ctl->nodes_count; i++) {
+        if (strcmp(ctl->nodes[i], address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Other members, so that the import goes on when the node it began with is lost. CTL_OK, or said:
+ * nobody is there to import to. */
+static int nodes_learn(struct ctl *ctl) {
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
     struct rpc_reply reply;
-    if (call_any(ctl, RPC_ADMIN_STATUS, &request.base, &reply, NULL) != CTL_OK) {
-        return;
+    int exit_code = call_any(ctl, RPC_ADMIN_STATUS, &request.base, &reply, NULL);
+    if (exit_code != CTL_OK) {
+        return exit_code;
     }
     const Chord__V1__StatusResponse *status =
         (const Chord__V1__StatusResponse *)(const void *)reply.response;
     for (size_t i = 0; i < status->n_successors && ctl->nodes_count < CTL_NODES_MAX; i++) {
-        if (address_is_valid(status->successors[i]->address)) {
-            snprintf(ctl->nodes[ctl->nodes_count++], sizeof ctl->nodes[0], "%s",
-                     status->successors[i]->address);
+        const char *address = status->successors[i]->address;
+        if (address_is_valid(address) && !node_known(ctl, address)) {
+            memcpy(ctl->nodes[ctl->nodes_count++], address, strlen(address) + 1);
         }
     }
     rpc_reply_free(&reply);
+    return CTL_OK;
 }
 
 static void import_read(struct import *import, const char *key_column) {
@@ -289,8 +301,10 @@ static int import_run(struct ctl *ctl, const struct arguments *arguments) {
         ctl_error("the file %s cannot be read: %s", name, strerror(errno));
         return CTL_USAGE;
     }
-    nodes_learn(ctl);
-    import_file(&import, file, arguments_option(arguments, "key-column"));
+    import.exit_code = nodes_learn(ctl);
+    if (import.exit_code == CTL_OK) {
+        import_file(&import, file, arguments_option(arguments, "key-column"));
+    }
     if (file != stdin) {
         fclose(file);
     }

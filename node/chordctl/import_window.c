@@ -260,7 +260,7 @@ static void batch_take(struct import_window *window, struct batch *batch) {
         reply->code == CHORD__V1__CODE__CODE_OK
             ? (const Chord__V1__BatchResponse *)(const void *)reply->response
             : NULL;
-    enum call_fate fate = call_fate(reply);
+    enum call_fate fate = call_fate(reply, true);
     window->reached = window->reached || fate != CALL_NOT_SENT;
     for (uint32_t i = 0; i < batch->rows_count; i++) {
         struct row *row = batch->rows[i];

@@ -72,13 +72,13 @@ static bool operation_again(struct operation_answer *answer, bool read, uint64_t
         answer->code == CHORD__V1__CODE__CODE_NOT_FOUND) {
         return false;
     }
-    enum call_fate fate = call_fate(&answer->reply);
+    enum call_fate fate = call_fate(&answer->reply, !read);
     bool unknown = fate == CALL_LOST || answer->code == CHORD__V1__CODE__CODE_UNKNOWN;
     bool again = unknown ? read : fate == CALL_NOT_SENT || code_again(answer->code);
     if (again && clock_now_ms() < end_ms) {
         return true;
     }
-    if (fate == CALL_LOST && read) {
+    if (fate == CALL_NOT_SENT || (fate == CALL_LOST && read)) {
         ctl_error("no answer from %s: %s", answer->address, message);
         *exit_code = CTL_NO_NODE;
     } else if (unknown && !read) {

@@ -7,6 +7,8 @@
 #include "text.h"
 #include "walk.h"
 
+enum { COUNT_MS = 100 };
+
 /* ---- node ---- */
 
 static void peer_fact(const char *name, const Chord__V1__Peer *peer, unsigned m) {
@@ -96,6 +98,12 @@ static int node_run(struct ctl *ctl, const struct arguments *arguments) {
     struct rpc_reply reply;
     const char *address = NULL;
     int exit_code = call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, &address);
+    if (exit_code == CTL_OK) {
+        /* The first question makes the node count its keys, the second hears the number. */
+        rpc_reply_free(&reply);
+        pause_ms(COUNT_MS);
+        exit_code = call_at(ctl, address, RPC_ADMIN_STATUS, &request.base, false, &reply);
+    }
     if (exit_code != CTL_OK) {
         return exit_code;
     }

@@ -7,6 +7,8 @@
 #include "text.h"
 #include "walk.h"
 
+enum { COUNT_MS = 100 };
+
 /* "25 3a 01": ids in order. */
 static void successors_text(struct bytes *out, const Chord__V1__StatusResponse *status) {
     for (size_t i = 0; i < status->n_successors; i++) {
@@ -117,10 +119,22 @@ static void ring_json(const struct walk *walk, const struct verdict *verdict) {
     json_print(json);
 }
 
+/* A node counts its keys when it is asked for its status, and answers with the count before: the
+ * second question hears the number of the first. */
+static int ring_look(struct ctl *ctl, struct walk *walk) {
+    int exit_code = walk_ring(ctl, walk);
+    if (exit_code == CTL_OK) {
+        walk_free(walk);
+        pause_ms(COUNT_MS);
+        exit_code = walk_ring(ctl, walk);
+    }
+    return exit_code;
+}
+
 static int ring_run(struct ctl *ctl, const struct arguments *arguments) {
     struct walk walk;
     struct verdict verdict;
-    int exit_code = walk_ring(ctl, &walk);
+    int exit_code = ring_look(ctl, &walk);
     if (exit_code != CTL_OK) {
         return exit_code;
     }

@@ -175,7 +175,7 @@ static void walk_sort(struct walk *walk) {
 
 static int walk_nobody(struct ctl *ctl, const struct walk *walk) {
     const struct rpc_reply *reply = &walk->nodes[0].reply;
-    if (call_fate(reply) == CALL_ANSWERED && reply->code != CHORD__V1__CODE__CODE_OK) {
+    if (call_fate(reply, false) == CALL_ANSWERED && reply->code != CHORD__V1__CODE__CODE_OK) {
         return call_refused(reply->code, walk->nodes[0].address, reply->message);
     }
     return call_no_node(ctl, reply->message[0] != '\0' ? reply->message : "the answer is empty");
