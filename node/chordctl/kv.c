@@ -92,14 +92,15 @@ static bool operation_again(struct operation_answer *answer, bool read, uint64_t
 /* Sends one attempt to a node that listens, *at or after. false: none does. */
 static bool operation_send(struct ctl *ctl, const Chord__V1__BatchRequest *request, bool read,
                            uint64_t end_ms, size_t *at, struct operation_answer *answer) {
-    int error = 0;
+    char reason[200] = "";
     for (size_t tried = 0; tried < ctl->nodes_count; tried++, (*at)++) {
         const char *address = ctl->nodes[*at % ctl->nodes_count];
         uint64_t now_ms = clock_now_ms();
         uint64_t left_ms = now_ms < end_ms ? end_ms - now_ms : 1;
         uint32_t ask_ms = (uint32_t)(read && left_ms > ASK_MS ? ASK_MS : left_ms);
-        error = address_probe(address, ask_ms < 1000 ? ask_ms : 1000);
+        int error = address_probe(address, ask_ms < 1000 ? ask_ms : 1000);
         if (error != 0) {
+            snprintf(reason, sizeof reason, "%s: %s", address, strerror(error));
             continue;
         }
         answer->address = address;
@@ -108,7 +109,7 @@ static bool operation_send(struct ctl *ctl, const Chord__V1__BatchRequest *reque
         answer_read(answer);
         return true;
     }
-    (void)call_no_node(ctl, strerror(error));
+    (void)call_no_node(ctl, reason);
     return false;
 }
 

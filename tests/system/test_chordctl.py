@@ -1,0 +1,349 @@
+"""chordctl against live nodes: what it prints, what it stores, and its exit codes."""
+
+import json
+import os
+import pty
+import subprocess
+import threading
+import time
+
+import pytest
+
+from ring import BUILD, SANITIZER_WORDS, until
+from rows import unicode_rows, write_csv
+
+CHORDCTL = BUILD / "node" / "chordctl"
+OK, NOT_FOUND, USAGE, NO_NODE, REFUSED, UNKNOWN = range(6)
+IMPORT_ROWS = 20000
+DEADLINE_S = 120
+
+
+class Chordctl:
+    def __init__(self, *addresses):
+        self.environment = {name: value for name, value in os.environ.items()
+                            if name not in ("CHORD_NODE", "HOST", "PORT", "RPC_PORT",
+                                            "RING_KEY_FILE")}
+        if addresses:
+            self.environment["CHORD_NODE"] = ",".join(addresses)
+
+    def run(self, *words, stdin=b"", exits=OK):
+        """(stdout, stderr) as bytes; fails when the exit code is another one."""
+        done = subprocess.run([CHORDCTL, *words], input=stdin, capture_output=True,
+                              env=self.environment, timeout=DEADLINE_S)
+        errors = done.stderr.decode(errors="replace")
+        assert not any(word in errors for word in SANITIZER_WORDS), errors
+        assert done.returncode == exits, (words, done.returncode, done.stdout[-500:], errors)
+        if exits in (USAGE, NO_NODE, REFUSED, UNKNOWN):
+            assert errors.startswith("chordctl: ") and errors.count("\n") == 1, errors
+        return done.stdout, done.stderr
+
+    def text(self, *words, **options):
+        return self.run(*words, **options)[0].decode()
+
+    def json(self, *words, **options):
+        return json.loads(self.run(*words, "-o", "json", **options)[0])
+
+    def lines(self, *words, **options):
+        return [json.loads(line)
+                for line in self.run(*words, "-o", "json", **options)[0].splitlines()]
+
+
+@pytest.fixture
+def ring(new_ring):
+    return new_ring().start(5)
+
+
+@pytest.fixture
+def ctl(ring):
+    return Chordctl(ring.address(1), ring.address(2))
+
+
+def wait_ideal(ctl, members):
+    def look():
+        answer = ctl.json("ring")
+        return answer["ideal"] and answer["members"] == members and answer
+    return until(look, 30, lambda: ctl.text("ring"))
+
+
+# Without a ring
+
+
+def test_usage_is_refused_in_one_sentence():
+    ctl = Chordctl()
+    for words in (["bogus"], [], ["get"], ["get", "a", "b"], ["get", "-x", "a"], ["ring", "--node"],
+                  ["ring", "--node", "nowhere"], ["ring", "--node", "h:0"],
+                  ["ring", "--timeout", "0"], ["ring", "--timeout", "1s"], ["ring", "-o", "xml"],
+                  ["ring", "--check=1"], ["get", ""], ["get", "k" * 1025],
+                  ["get", "--base64", "*"], ["ring", "--ring-key-file", "/nonexistent"],
+                  ["import", "/nonexistent"], ["import", "--on-error", "ask", "/dev/null"],
+                  ["keys", "--limit", "0"], ["logs", "--level", "loud"], ["leave", "no:address"]):
+        ctl.run("--node", "127.0.0.1:1", *words, exits=USAGE)
+
+
+def test_nobody_there():
+    ctl = Chordctl("127.0.0.1:1")
+    for words in (["ring"], ["node"], ["keys"], ["logs"], ["get", "a"], ["put", "a", "b"],
+                  ["del", "a"], ["lookup", "a"], ["import", "-"], ["ping"], ["info"],
+                  ["leave", "127.0.0.1:1"], ["join", "127.0.0.1:1"], ["kill", "127.0.0.1:1"]):
+        begin = time.monotonic()
+        _, errors = ctl.run(*words, exits=NO_NODE)
+        assert b"127.0.0.1:1" in errors
+        assert time.monotonic() - begin < 10
+
+
+def test_help_names_every_command_and_exit_code():
+    text = Chordctl().text("--help")
+    for name in ("ring", "node", "keys", "logs", "get", "put", "del", "lookup", "import", "leave",
+                 "join", "kill", "ping", "info"):
+        assert f"\n  {name} " in text
+        assert f"chordctl {name}" in Chordctl().text(name, "--help")
+    for code in range(6):
+        assert f"{code} " in text[text.index("Exit codes:"):]
+
+
+def test_default_node_comes_from_host_and_rpc_port():
+    ctl = Chordctl()
+    ctl.environment.update(HOST="127.0.0.1", RPC_PORT="1")
+    assert b"127.0.0.1:2:" in ctl.run("ring", exits=NO_NODE)[1]
+    ctl.environment["RPC_PORT"] = "x"
+    assert b"RPC_PORT=x" in ctl.run("ring", exits=USAGE)[1]
+
+
+# The ring
+
+
+def test_ring_node_and_the_other_views(ring, ctl):
+    answer = wait_ideal(ctl, 5)
+    assert (answer["m"], answer["n"], answer["replicas"]) == (6, 3, 3)
+    assert [node["address"] for node in answer["nodes"]] == \
+        [node["address"] for node in sorted(ring.members(), key=lambda node: node["id"])]
+    text = ctl.text("ring", "--check")
+    assert "\nring ideal: 5 members" in text
+    for node in answer["nodes"]:
+        assert node["address"] in text
+        full = ctl.json("node", node["address"])
+        assert full["id"] == node["id"] and full["state"] == "member"
+        assert [peer["id"] for peer in full["successors"]] == node["successors"]
+        assert full["fingers"] and full["ranges"]
+        assert ctl.json("node", node["id"])["address"] == node["address"]
+        assert node["id"] in ctl.text("node", node["id"])
+    assert ctl.json("ping")["state"] == "member"
+    assert "answers: id" in ctl.text("ping", ring.address(3))
+    assert ctl.json("info")["key_bytes_max"] == 1024
+    assert "KvService/Batch" in ctl.text("info")
+    lines = ctl.lines("logs", ring.address(1), "--limit", "5")
+    assert len(lines) == 5 and lines[0]["sequence"] < lines[4]["sequence"]
+    assert ctl.run("node", "3f" if "3f" not in text else "00", exits=NOT_FOUND)
+    # A name for the same node is no second node.
+    assert ctl.json("--node", ring.address(1).replace("127.0.0.1", "localhost"),
+                    "ring")["members"] == 5
+
+
+def test_put_get_delete_any_bytes(ctl):
+    assert ctl.text("put", "greeting", "hello") == "stored greeting\n"
+    assert ctl.text("put", "greeting", "hello again") == "replaced greeting\n"
+    assert ctl.text("get", "greeting") == "hello again"
+    assert ctl.text("get", "greeting", "--stale") in ("", "hello", "hello again")
+    assert ctl.json("get", "greeting")["value"] == "hello again"
+    ctl.run("put", "empty", "")
+    assert ctl.run("get", "empty")[0] == b""
+    key, value = b"k\xff\x1b[31m\n", os.urandom(1024 * 1024)
+    ctl.run("put", key, stdin=value)
+    assert ctl.run("get", key)[0] == value
+    assert "value_base64" in ctl.json("get", key) and "key_base64" in ctl.json("get", key)
+    ctl.run("put", "--", "-dash", "-")
+    assert ctl.run("get", "--", "-dash")[0] == b""
+    ctl.run("put", "large", "-", stdin=value + b"1", exits=USAGE)
+    ctl.run("get", "no such key", exits=NOT_FOUND)
+    assert ctl.json("get", "no such key", exits=NOT_FOUND)["found"] is False
+    assert ctl.text("del", "greeting") == "deleted greeting\n"
+    ctl.run("del", "greeting", exits=NOT_FOUND)
+    ctl.run("get", "greeting", exits=NOT_FOUND)
+
+
+def test_output_cannot_move_the_terminal(ctl):
+    ctl.run("put", b"evil\x1b]0;title\x07\xc2\x9b\xe2\x80\xae\xff", b"\x1b[2J")
+    addresses = [node["address"] for node in ctl.json("ring")["nodes"]]
+    shown = b"".join(ctl.run("keys", address, "--values")[0] for address in addresses)
+    assert rb"evil\x1b]0;title\x07\u{9b}\u{202e}\xff" in shown
+    _, errors = ctl.run("get", b"\x1b[31mno", exits=NOT_FOUND)
+    for output in (shown, errors):
+        assert not any(byte < 0x20 and byte != 0x0a for byte in output)
+    parent, child = pty.openpty()
+    subprocess.run([CHORDCTL, "get", b"evil\x1b]0;title\x07\xc2\x9b\xe2\x80\xae\xff"],
+                   stdout=child, env=ctl.environment, timeout=DEADLINE_S, check=True)
+    assert os.read(parent, 1000) == b"\\x1b[2J\r\n"
+    os.close(parent)
+    os.close(child)
+
+
+def test_lookup_shows_the_path_to_the_owner(ctl):
+    nodes = wait_ideal(ctl, 5)["nodes"]
+    for key in ("a", "b", "c", "d"):
+        answer = ctl.json("lookup", key)
+        owner = next((node for node in nodes if node["id"] >= answer["key_id"]), nodes[0])
+        assert answer["owner"]["id"] == owner["id"]
+        assert answer["hops"][0]["node"]["address"] in ctl.environment["CHORD_NODE"]
+        assert all(hop["microseconds"] >= 0 for hop in answer["hops"])
+    assert "its owner is node" in ctl.text("lookup", "a")
+
+
+# Import
+
+
+def test_import_and_every_row_back(ctl, tmp_path):
+    rows = unicode_rows(IMPORT_ROWS)
+    path = write_csv(tmp_path / "rows.csv", rows)
+    summary = ctl.json("import", path)
+    assert (summary["rows_read"], summary["rows_stored"], summary["rows_failed"]) == \
+        (IMPORT_ROWS, IMPORT_ROWS, 0)
+    assert summary["bytes_read"] == path.stat().st_size
+    found = {}
+    for node in ctl.json("ring")["nodes"]:
+        for line in ctl.lines("keys", node["address"], "--led", "--values"):
+            assert line["key"] not in found
+            found[line["key"]] = line["value"]
+    assert found == rows
+    assert ctl.json("ring")["keys"] == IMPORT_ROWS
+    assert len(ctl.lines("keys", "--limit", "1500", "--prefix", "U+0")) == 1500
+
+
+BAD_CSV = (b'\xef\xbb\xbfid,name,key,other\n'       # 1
+           b'1,a,k1,"x,y"\n'                        # 2
+           b'2,b\n'                                 # 3: two fields
+           b'3,"c\nopen,k2,z\n'                     # 4: never closed; 5: taken back, 3 fields
+           b'4,d"d,k3,q\n'                          # 6: quote inside
+           b'5,e,,q\n'                              # 7: no key
+           b'\n'                                    # 8
+           b'6,f\r,k4,q\n'                          # 9: lone CR
+           b'7,g,k5,"q""q"\r\n'                     # 10
+           b'8,h,k\xff,q\n'                         # 11: no UTF-8
+           b'9,i,k6,"multi\r\nline"\n'              # 12, 13
+           b'10, j ,k7,last\n'                      # 14
+           b'11,k,k7,later')                        # 15: the later row wins
+
+
+def test_import_names_bad_rows_and_stores_the_others(ctl, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(BAD_CSV)
+    output, errors = ctl.run("import", path, "--key-column", "key", exits=NOT_FOUND)
+    assert output.startswith(b"12 rows read, 5 stored, 7 failed")
+    lines = [int(line.split(":")[1]) for line in errors.decode().splitlines()]
+    assert lines == [3, 4, 5, 6, 7, 9, 11]
+    assert ctl.run("get", "k1")[0] == b'1,a,"x,y"'
+    assert ctl.run("get", "k5")[0] == b'7,g,"q""q"'
+    assert ctl.run("get", "k6")[0] == b'9,i,"multi\r\nline"'
+    assert ctl.run("get", "k7")[0] == b"11,k,later"
+    for key in ("k2", "k3", "k4"):
+        ctl.run("get", key, exits=NOT_FOUND)
+
+
+def test_import_stops_where_it_must(ctl, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(b"key,value\ngood,1\nbad\nnever,2\n")
+    _, errors = ctl.run("import", path, "--on-error", "abort", exits=NOT_FOUND)
+    assert b"stopped at line 3" in errors
+    assert ctl.run("get", "good")[0] == b"1"
+    ctl.run("get", "never", exits=NOT_FOUND)
+    for content in (b"", b"\n\n", b"one column\nx\n", os.urandom(100000)):
+        ctl.run("import", "-", stdin=content, exits=USAGE)
+    ctl.run("import", path, "--key-column", "no such", exits=USAGE)
+    large = b"key,value\nlong," + b"x" * (1024 * 1024) + b'\nlonger,' + b"x" * (1024 * 1024 + 1) + \
+        b'\nopen,"' + b"\nx" * (2 * 1024 * 1024) + b'"\nlast,3\n'
+    output, errors = ctl.run("import", "-", stdin=large, exits=NOT_FOUND)
+    assert output.startswith(b"4 rows read, 2 stored, 2 failed"), (output, errors)
+    assert ctl.run("get", "last")[0] == b"3"
+    assert len(ctl.run("get", "long")[0]) == 1024 * 1024
+
+
+def test_import_outlives_the_node_it_asked(ring, tmp_path):
+    rows = unicode_rows(2000)
+    path = write_csv(tmp_path / "rows.csv", rows)
+    ctl = Chordctl(ring.address(1))
+    with subprocess.Popen([CHORDCTL, "import", "-"], stdin=subprocess.PIPE, env=ctl.environment,
+                          stdout=subprocess.PIPE) as process:
+        # Two files' worth: more than one window, so that the node dies between or inside them.
+        process.stdin.write(b"key,value\n" + b"".join(
+            b"pad-%d,%s\n" % (number, b"x" * 1000) for number in range(5000)))
+        process.stdin.flush()
+        ring.kill(1)
+        body = path.read_bytes()
+        process.stdin.write(body[body.index(b"\n") + 1:])
+        process.stdin.close()
+        assert process.wait(DEADLINE_S) == OK
+    ctl = Chordctl(ring.address(2))
+    for key in list(rows)[::200]:
+        assert ctl.run("get", key)[0] == rows[key].encode()
+
+
+# Changing the ring
+
+
+def test_leave_join_kill(ring, ctl):
+    wait_ideal(ctl, 5)
+    ctl.run("put", "kept", "here")
+    assert ctl.json("leave", ring.address(4), "--wait", "--timeout", "60000")["result"] == "left"
+    ctl.run("leave", ring.address(4), exits=REFUSED)
+    wait_ideal(ctl, 4)
+    ctl.run("join", ring.address(3), exits=REFUSED)
+    assert "member" in ctl.text("join", ring.address(4), ring.address(1), "--wait",
+                                "--timeout", "60000")
+    node = next(node for node in wait_ideal(ctl, 5)["nodes"]
+                if node["address"] == ring.address(5))
+    ctl.run("kill", ring.address(5), exits=USAGE)
+    ctl.run("kill", ring.address(5), "--confirm", "zz", exits=REFUSED)
+    assert ctl.json("ring")["members"] == 5
+    assert "killed" in ctl.text("kill", node["id"], "--confirm", node["id"])
+    ring.supervisor.nodes[5].process.wait(30)
+    wait_ideal(ctl, 4)
+    assert ctl.text("get", "kept") == "here"
+
+
+def test_kill_asks_on_a_terminal(ring, ctl):
+    identity = ctl.json("node", ring.address(5))["id"]
+    for answer, exits in (("no", REFUSED), (identity, OK)):
+        parent, child = pty.openpty()
+        process = subprocess.Popen([CHORDCTL, "kill", ring.address(5)], stdin=child,
+                                   env=ctl.environment, stderr=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        os.write(parent, answer.encode() + b"\n")
+        _, errors = process.communicate(timeout=DEADLINE_S)
+        os.close(parent)
+        os.close(child)
+        assert process.returncode == exits, errors
+        assert b"type its id" in errors
+    ring.supervisor.nodes[5].process.wait(30)
+
+
+def test_logs_follow(ring, ctl):
+    with subprocess.Popen([CHORDCTL, "logs", ring.address(1), "-f", "-o", "json"],
+                          env=ctl.environment, stdout=subprocess.PIPE) as process:
+        deadline = threading.Timer(DEADLINE_S, process.kill)
+        deadline.start()
+        newest = json.loads(process.stdout.readline())
+        killed = False
+        while not (killed and newest["word"] == "failure"):
+            line = json.loads(process.stdout.readline())
+            assert line["sequence"] > newest["sequence"]
+            newest = line
+            if not killed:
+                ring.kill(5)
+                killed = True
+        deadline.cancel()
+        process.terminate()
+
+
+def test_ring_key(new_ring, tmp_path):
+    key, other = tmp_path / "key", tmp_path / "other"
+    key.write_text("a key of the whole ring\n")
+    other.write_text("some other ring's key..\n")
+    ring = new_ring(RING_KEY_FILE=key).start(1)
+    ctl = Chordctl(ring.address(1))
+    ctl.run("ring", exits=REFUSED)
+    ctl.run("put", "a", "b", exits=REFUSED)
+    ctl.run("get", "a", "--ring-key-file", other, exits=REFUSED)
+    ctl.run("put", "a", "b", "--ring-key-file", other, exits=UNKNOWN)
+    ctl.environment["RING_KEY_FILE"] = str(key)
+    ctl.run("put", "a", "b")
+    assert ctl.text("get", "a") == "b"
+    assert ctl.json("ring")["ideal"]
