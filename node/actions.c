@@ -104,7 +104,11 @@ static bool read_reply(struct node *node, struct item *item, struct chord_respon
         bool answered = reply->code == CHORD__V1__CODE__CODE_OK && batch != NULL;
         response->code = answered ? CHORD_OK : (enum chord_code)reply->code;
         if (reply->local) {
-            kv_forwarded(node, context, NULL);
+            if (!reply->unsent) {
+                kv_forwarded(node, context, NULL);
+            } else {
+                kv_unsent(node, context);
+            }
             return false;
         }
         if (answered) {

@@ -298,6 +298,14 @@ static bool not_executed(Chord__V1__Code code) {
            code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED;
 }
 
+/* The request never left: nothing of it can have happened. */
+void kv_unsent(struct node *node, const struct call_context *context) {
+    struct request *request = request_find(node, context->request_id);
+    for (uint32_t k = 0; request != NULL && k < context->indices_count; k++) {
+        request->states[context->indices[k]].maybe = false;
+    }
+}
+
 static void record_result(struct request *request, struct operation_state *state,
                           const Chord__V1__OperationResult *result) {
     state->has = true;

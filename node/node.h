@@ -180,6 +180,7 @@ ProtobufCMessage *kv_forward(struct node *node, struct request *request,
                              const struct chord_slice *slice, bool stale,
                              struct call_context *context);
 /* Merges the results; returns how many are final. response NULL: no answer. */
+void kv_unsent(struct node *node, const struct call_context *context);
 uint32_t kv_forwarded(struct node *node, const struct call_context *context,
                       const Chord__V1__BatchResponse *response);
 

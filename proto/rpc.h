@@ -27,6 +27,7 @@ enum {
     RPC_ADDRESS_BYTES_MAX = 63,            /* "host:port" */
     RPC_TIMEOUT_MS_DEFAULT = 3000,
     RPC_TIMEOUT_MS_MAX = 600000,
+    RPC_CONNECT_MS_MAX = 1000, /* without a connection a call ends after so long, unsent */
 };
 
 /* Every method of every service: (enum suffix, service, method). */
@@ -128,6 +129,7 @@ struct rpc_reply {
                              be read), INVALID_ARGUMENT (request too large, bad address) */
     bool local;           /* the code was made here: nothing is known of the remote's outcome */
     bool disconnected;    /* the connection closed while the call was open */
+    bool unsent; /* local: the request never left this process, so nothing was executed */
     char message[200];
     uint32_t retry_after_ms;
     uint64_t microseconds;      /* from call to answer */

@@ -29,6 +29,10 @@ void rpc_reply_free(struct rpc_reply *reply) {
     reply->response = NULL;
 }
 
+static uint32_t pending_connect_ms(const struct rpc_pending *pending) {
+    return pending->timeout_ms < RPC_CONNECT_MS_MAX ? pending->timeout_ms : RPC_CONNECT_MS_MAX;
+}
+
 /* Why an nng operation failed, in the words of the contract. */
 static void reply_from_nng(struct rpc_reply *reply, const struct rpc_pending *pending, int rv) {
     char text[sizeof reply->message];
@@ -41,8 +45,9 @@ static void reply_from_nng(struct rpc_reply *reply, const struct rpc_pending *pe
             reply_error(reply, CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED, text);
         } else {
             snprintf(text, sizeof text, "no connection to %s within %u ms", address,
-                     pending->timeout_ms);
+                     pending_connect_ms(pending));
             reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
+            reply->unsent = true;
         }
         break;
     case NNG_ECONNRESET:
@@ -200,7 +205,7 @@ static int client_start(struct rpc_client *client, struct rpc_peer *peer,
     pending->on_reply = wanted->on_reply;
     pending->context = wanted->context;
     client->calls_open++;
-    nng_aio_set_timeout(pending->aio, (nng_duration)pending->timeout_ms);
+    nng_aio_set_timeout(pending->aio, (nng_duration)pending_connect_ms(pending));
     nng_aio_set_msg(pending->aio, msg);
     nng_ctx_send(pending->ctx, pending->aio);
     return 0;

@@ -60,7 +60,7 @@ static uint16_t desired_members(struct chord *chord, struct chord_member desired
     }
     for (uint16_t i = 0; i < chord->successors_count && count < chord->parameters.replicas; i++) {
         const struct chord_peer *peer = successor_at(chord, i);
-        if (!peer_leaving(chord, peer->store_id)) {
+        if (!peer_leaving(chord, peer->store_id, peer->incarnation)) {
             member_of_peer(peer, &desired[count++]);
         }
     }
@@ -100,7 +100,7 @@ static bool extra_member(struct chord *chord, struct range *range,
             continue;
         }
         int rank = range->switched & 1ull << i ? 0 : 2;
-        rank += peer_leaving(chord, member->store_id) ? 1 : 0;
+        rank += peer_leaving(chord, member->store_id, 0) ? 1 : 0;
         if (rank > best) {
             best = rank;
             *extra = *member;
@@ -127,7 +127,8 @@ static bool dead_member(struct chord *chord, struct range *range,
 static bool plan_give(struct chord *chord, struct range *range, struct change *change) {
     const struct chord_peer *predecessor = predecessor_get(chord);
     const struct chord_range *interval = &range->view.range;
-    if (predecessor == NULL || peer_leaving(chord, predecessor->store_id) ||
+    if (predecessor == NULL ||
+        peer_leaving(chord, predecessor->store_id, predecessor->incarnation) ||
         chord->now_ms < chord->predecessor_since_ms + STABLE_MS) {
         return false;
     }
@@ -177,10 +178,10 @@ static bool plan_members(struct chord *chord, struct range *range, struct change
     bool missing = missing_member(&range->view, desired, count, &change->newcomer);
     bool extra = extra_member(chord, range, desired, count, &change->leaver);
     bool full = range->view.members_count >= chord->parameters.replicas;
-    bool leaves = extra && peer_leaving(chord, change->leaver.store_id);
+    bool leaves = extra && peer_leaving(chord, change->leaver.store_id, 0);
     for (uint16_t i = 0; i < range->view.members_count && extra && !leaves; i++) {
         /* A dead seat goes without replacement only to let somebody leave. */
-        leaves = peer_leaving(chord, range->view.members[i].store_id);
+        leaves = peer_leaving(chord, range->view.members[i].store_id, 0);
     }
     change->cut = range->view.range.hi;
     member_of_peer(&chord->self, &change->leader);

@@ -18,8 +18,8 @@
  *     each DERIVE_ID with one ID_DERIVED.
  *  5. Keep the rows or operations of a request until its SEND_REPLY, or, when that says `hold`,
  *     until RELEASE; those of a REPLY to TRANSFER_KEYS until the STORE that names it.
- *     When a forwarded BATCH ends in FAILURE that is not `refused`, its writes are finished with
- *     UNKNOWN; its reply's final results finish the operations they belong to.
+ *     When a forwarded BATCH was sent and ends in FAILURE, its writes are finished with UNKNOWN;
+ * its reply's final results finish the operations they belong to.
  *  6. STOREs take effect in order; STORED with success means synced to disk.
  *  7. Give TICK when chord_deadline() is reached.
  */
@@ -200,12 +200,13 @@ struct chord_slice {
     X(JOIN, join)                                                                                  \
     X(ADMIT, admit)                                                                                \
     X(GENESIS, genesis)                                                                            \
-    X(MEMBER, member) X(STABILIZE, stabilize) X(NOTIFY, notify) X(RECTIFY, rectify)                \
-        X(SUSPECT, suspect) X(FAILURE, failure) X(FIX_FINGERS, fix_fingers)                        \
-            X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge) X(LEAVE, leave) X(LEFT, left)  \
-                X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide)  \
-                    X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)              \
-                        X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(MEMBER, member)                                                                              \
+    X(STABILIZE, stabilize)                                                                        \
+    X(NOTIFY, notify) X(RECTIFY, rectify) X(SUSPECT, suspect) X(FAILURE, failure)                  \
+        X(FIX_FINGERS, fix_fingers) X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge)        \
+            X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle)        \
+                X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync)      \
+                    X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,

@@ -186,6 +186,19 @@ void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
     }
 }
 
+/* A peer has failed: what it holds as a member counts no more until it has switched again. */
+void leader_peer_lost(struct step *step, const char *address) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *range = led(chord, i);
+        for (uint16_t k = 0; range != NULL && k < range->view.members_count; k++) {
+            if (address_same(range->view.members[k].address, address)) {
+                leader_member_down(step, i, k);
+            }
+        }
+    }
+}
+
 static void settle(struct step *step, struct range *range, uint16_t index) {
     unsigned majority = view_majority(&range->view);
     bool merged = bits_count(range->merged) >= majority;

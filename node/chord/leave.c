@@ -103,7 +103,7 @@ void on_leave(struct step *step, const struct chord_request *request, uint64_t r
     if (request->left) {
         peer_left(step, &request->sender);
     } else {
-        peer_set_leaving(chord, request->sender.store_id);
+        peer_set_leaving(chord, &request->sender);
         chord->ranges_ms = chord->now_ms;
     }
     reply_send(step, request_id, &response);

@@ -178,6 +178,7 @@ static void peer_over(struct step *step, const struct chord_peer *peer, enum cho
     graveyard_add(chord, &dead);
     genesis_forget(step, &dead);
     replica_leader_lost(step, dead.address);
+    leader_peer_lost(step, dead.address);
 }
 
 void peer_failed(struct step *step, const struct chord_peer *peer, const char *note) {
@@ -209,9 +210,10 @@ void peer_disconnected(struct step *step, const char *address) {
     }
 }
 
-bool peer_leaving(const struct chord *chord, const uint8_t *store_id) {
+bool peer_leaving(const struct chord *chord, const uint8_t *store_id, uint64_t incarnation) {
     for (unsigned i = 0; i < LEAVING_MAX; i++) {
         if (chord->leaving[i].until_ms > chord->now_ms &&
+            incarnation <= chord->leaving[i].incarnation &&
             memcmp(chord->leaving[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
             return true;
         }
@@ -220,7 +222,8 @@ bool peer_leaving(const struct chord *chord, const uint8_t *store_id) {
 }
 
 /* The leaver repeats itself every second; forgotten when it stops. */
-void peer_set_leaving(struct chord *chord, const uint8_t *store_id) {
+void peer_set_leaving(struct chord *chord, const struct chord_peer *peer) {
+    const uint8_t *store_id = peer->store_id;
     unsigned slot = 0;
     for (unsigned i = 0; i < LEAVING_MAX; i++) {
         if (memcmp(chord->leaving[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
@@ -232,5 +235,6 @@ void peer_set_leaving(struct chord *chord, const uint8_t *store_id) {
         }
     }
     memcpy(chord->leaving[slot].store_id, store_id, CHORD_STORE_ID_BYTES);
+    chord->leaving[slot].incarnation = peer->incarnation;
     chord->leaving[slot].until_ms = chord->now_ms + 4000;
 }

@@ -222,6 +222,15 @@ void on_notify(struct step *step, const struct chord_peer *sender) {
     }
 }
 
+void check_predecessor_now(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    if (predecessor != NULL && !chord->checking_predecessor) {
+        chord->checking_predecessor =
+            call_peer(step, CALL_CHECK_PREDECESSOR, predecessor, CHORD_PING, NULL) != NONE;
+    }
+}
+
 void check_predecessor_tick(struct step *step) {
     struct chord *chord = step->chord;
     bool member = chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
@@ -230,13 +239,12 @@ void check_predecessor_tick(struct step *step) {
     }
     uint32_t period_ms = chord->config.timing.check_predecessor_period_ms;
     chord->check_predecessor_ms = chord->now_ms + jitter(chord, period_ms);
-    if (chord->predecessor == NONE || chord->checking_predecessor) {
+    if (chord->predecessor == NONE) {
         return;
     }
     const struct peer_entry *entry = peer_at(chord, chord->predecessor);
     bool quiet = entry->heard_ms + 2ull * period_ms <= chord->now_ms;
     if (quiet || entry->disconnected || entry->strikes > 0) {
-        chord->checking_predecessor =
-            call_peer(step, CALL_CHECK_PREDECESSOR, &entry->peer, CHORD_PING, NULL) != NONE;
+        check_predecessor_now(step);
     }
 }

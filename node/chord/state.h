@@ -336,6 +336,7 @@ struct chord {
     uint16_t graveyard_next;
     struct {
         uint8_t store_id[CHORD_STORE_ID_BYTES];
+        uint64_t incarnation; /* a later life has come back */
         uint64_t until_ms;
     } leaving[LEAVING_MAX];
 
@@ -422,8 +423,9 @@ bool peer_valid(const struct chord *chord, const struct chord_peer *peer);
 void peer_failed(struct step *step, const struct chord_peer *peer, const char *note);
 void peer_left(struct step *step, const struct chord_peer *peer);
 void peer_disconnected(struct step *step, const char *address);
-bool peer_leaving(const struct chord *chord, const uint8_t *store_id);
-void peer_set_leaving(struct chord *chord, const uint8_t *store_id);
+/* incarnation 0: any life of that store. */
+bool peer_leaving(const struct chord *chord, const uint8_t *store_id, uint64_t incarnation);
+void peer_set_leaving(struct chord *chord, const struct chord_peer *peer);
 
 /* successors.c */
 const struct chord_peer *successor_at(struct chord *chord, uint16_t position); /* NULL: none */
@@ -464,6 +466,7 @@ void stabilize_tick(struct step *step);
 void query_reply(struct step *step, const struct chord_response *response);
 void query_failure(struct step *step);
 void query_candidate(struct step *step, const struct chord_peer *peer);
+void check_predecessor_now(struct step *step);
 void check_predecessor_tick(struct step *step);
 void on_notify(struct step *step, const struct chord_peer *sender);
 
@@ -516,6 +519,7 @@ void leader_advance(struct step *step, uint16_t index);
 /* response NULL: no answer. */
 void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
                           const struct chord_response *response);
+void leader_peer_lost(struct step *step, const char *address);
 void leader_member_down(struct step *step, uint16_t index, uint16_t member);
 void leader_views_saved(struct step *step);
 bool leader_send_decided(struct step *step, uint16_t index, uint16_t member, const char *address,

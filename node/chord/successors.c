@@ -89,6 +89,7 @@ void predecessor_set(struct step *step, const struct chord_peer *peer) {
     if (peer != NULL && index != NONE) {
         trace_peer(step, CHORD_WORD_RECTIFY, CHORD_LEVEL_INFO, "predecessor is now",
                    &peer_at(chord, index)->peer);
+        check_predecessor_now(step); /* a connection to it, whose end will tell of its death */
     } else {
         trace_add(step, CHORD_WORD_RECTIFY, CHORD_LEVEL_INFO, "predecessor unknown");
     }
