@@ -23,7 +23,9 @@ static uint64_t hash_bytes(uint64_t seed, const uint8_t *bytes, size_t count) {
         count -= 8;
     }
     uint64_t word = 0;
-    memcpy(&word, bytes, count);
+    if (count > 0) {
+        memcpy(&word, bytes, count); /* an empty value may be a null pointer */
+    }
     return mix(hash ^ word);
 }
 
