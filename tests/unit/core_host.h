@@ -53,7 +53,7 @@ struct host_config {
     unsigned m, n, replicas;
     uint32_t delay_us_min, delay_us_max; /* one way; default 200 to 2000 */
     uint32_t store_us_min, store_us_max; /* until a job is synced; default 100 to 3000 */
-    unsigned lose_percent, double_percent; /* of the messages */
+    unsigned lose_percent, double_percent; /* of the messages; a BATCH is never doubled */
     size_t page_rows;                    /* of one transfer_keys page; default 8 */
     struct chord_limits limits;          /* zero: small ones */
     bool (*on_message)(void *context, const struct host_message *message); /* false: lost */

@@ -113,6 +113,13 @@ void host_kill(struct host *host, int index) {
     }
     free(node->public.chord);
     node->public.chord = NULL;
+    for (uint32_t i = 0; i < host->slots_used; i++) {
+        if (host->slots[i].to == index) {
+            host->slots[i].broken_us = host->now_us;
+        }
+    }
+    push(host, (struct event){.kind = EVENT_BROKEN, .node = index,
+                              .time_us = host->now_us + delay(host)});
     for (int i = 0; i < host->count; i++) {
         if (host->nodes[i].public.alive) {
             push(host, (struct event){.kind = EVENT_DISCONNECTED, .node = i, .from = index,

@@ -15,7 +15,7 @@
 enum { CALL_SLOTS_MAX = 1 << 16, SPIN_MAX = 2000 };
 
 enum event_kind { EVENT_REQUEST, EVENT_REPLY, EVENT_TIMEOUT, EVENT_JOB, EVENT_DERIVED, EVENT_TICK,
-                  EVENT_RESUME, EVENT_DISCONNECTED };
+                  EVENT_RESUME, EVENT_DISCONNECTED, EVENT_BROKEN };
 
 /* A request or reply on its way, with the rows or operations that belong to it. */
 struct parcel {
@@ -62,7 +62,7 @@ struct slot {
     int node; /* the caller, or HOST_NOBODY */
     int to;
     unsigned life;
-    uint64_t call_id, sent_us, request_id;
+    uint64_t call_id, sent_us, broken_us, request_id; /* broken: its connection closed then */
     enum chord_message_kind kind;
     uint32_t *indices;
     uint32_t indices_count;

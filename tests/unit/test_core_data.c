@@ -1,0 +1,749 @@
+/*
+ * Keys on core_host: what is acknowledged is on a majority and stays readable through joins,
+ * leaves, failures, splits and merges. After every step a checker looks for two leaders that serve
+ * one range in one epoch. In this stage the leader decides the next view alone, so partitions
+ * (false suspicion) are outside what these tests promise.
+ * CHORD_TEST_SEED=n CHORD_TEST_RUNS=k runs the k seeds from n on, CHORD_TEST_TRACE=1 tells all.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core_host.h"
+
+enum { M = 16, KEYS = 60, CLIENTS = 24 };
+
+static uint64_t seed_first = 1;
+static unsigned seeds_count = 3;
+static uint64_t seed_now;
+static char double_leader[200]; /* the first that the checker saw */
+static struct host *current;    /* freed also when a test fails */
+
+#define FOR_SEEDS                                                                                  \
+    for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
+
+#define check(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fail_msg("%s; replay: CHORD_TEST_SEED=%llu CHORD_TEST_RUNS=1 test_core_data",          \
+                     #condition, (unsigned long long)seed_now);                                    \
+        }                                                                                          \
+    } while (0)
+
+/* ---- the checker ---- */
+
+static bool overlap(const struct chord_range *a, const struct chord_range *b) {
+    return id_equal(&a->lo, &a->hi) || id_equal(&b->lo, &b->hi) ||
+           id_in_half_open(&a->lo, &b->hi, &a->hi) || id_in_half_open(&b->lo, &a->hi, &b->hi);
+}
+
+static const struct chord_view *serving(struct host *host, int node, uint16_t *at) {
+    enum chord_range_state state;
+    unsigned copies;
+    const struct chord_view *view;
+    while (host_node(host, node)->alive &&
+           (view = chord_view_at(host_node(host, node)->chord, (*at)++, &state, &copies)) != NULL) {
+        if (state == CHORD_RANGE_OPEN || state == CHORD_RANGE_CHANGING) {
+            return view;
+        }
+    }
+    return NULL;
+}
+
+static void find_double_leader(void *context, struct host *host, int node) {
+    const struct chord_view *mine, *theirs;
+    (void)context;
+    for (uint16_t at = 0; (mine = serving(host, node, &at)) != NULL;) {
+        for (int i = 0; i < host_count(host) && double_leader[0] == '\0'; i++) {
+            for (uint16_t k = 0; i != node && (theirs = serving(host, i, &k)) != NULL;) {
+                if (theirs->epoch == mine->epoch && overlap(&mine->range, &theirs->range)) {
+                    snprintf(double_leader, sizeof double_leader,
+                             "nodes %d and %d both serve a range in epoch %llu at %llu us", node, i,
+                             (unsigned long long)mine->epoch,
+                             (unsigned long long)host_now_us(host));
+                }
+            }
+        }
+    }
+}
+
+static struct host *ring_new(unsigned n, unsigned replicas, int count) {
+    struct host *host = host_new(&(struct host_config){
+        .seed = seed_now, .m = M, .n = n, .replicas = replicas, .on_step = find_double_leader});
+    double_leader[0] = '\0';
+    current = host;
+    for (int i = 0; i < count; i++) {
+        host_start(host, host_add(host));
+    }
+    check(host_run_until(host, host_settled, 60000));
+    return host;
+}
+
+static void ring_free(struct host *host) {
+    if (double_leader[0] != '\0') {
+        fail_msg("%s; replay: CHORD_TEST_SEED=%llu CHORD_TEST_RUNS=1 test_core_data", double_leader,
+                 (unsigned long long)seed_now);
+    }
+    host_free(host);
+    current = NULL;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    host_free(current);
+    current = NULL;
+    return 0;
+}
+
+/* ---- clients ---- */
+
+static struct host_operation make(enum chord_operation_kind kind, unsigned key, unsigned value) {
+    struct host_operation operation = {.kind = kind};
+    snprintf(operation.key, sizeof operation.key, "key %u", key);
+    if (kind == CHORD_PUT) {
+        snprintf(operation.value, sizeof operation.value, "value %u", value);
+    }
+    return operation;
+}
+
+/* A node that takes requests: one that joins, or has left, answers UNAVAILABLE at once. */
+static bool serves(struct host *host, int node) {
+    struct chord_status status;
+    if (!host_node(host, node)->alive) {
+        return false;
+    }
+    host_status(host, node, &status);
+    return status.state == CHORD_STATE_MEMBER || status.state == CHORD_STATE_LEAVING;
+}
+
+static int live_node(struct host *host) {
+    int node;
+    do {
+        node = (int)(host_random(host) % (uint64_t)host_count(host));
+    } while (!serves(host, node));
+    return node;
+}
+
+static void wait_for(struct host *host, const struct host_call *call) {
+    for (int i = 0; i < 20000 && !call->done; i++) {
+        host_run(host, 1);
+    }
+    check(call->done);
+}
+
+static struct host_call *one(struct host *host, int node, enum chord_operation_kind kind,
+                             unsigned key, unsigned value, uint32_t timeout_ms) {
+    struct host_operation operation = make(kind, key, value);
+    return host_batch(host, node, &operation, 1, timeout_ms);
+}
+
+static void put_all(struct host *host, unsigned value) {
+    for (unsigned key = 0; key < KEYS; key += 12) {
+        struct host_operation operations[12];
+        for (unsigned i = 0; i < 12; i++) {
+            operations[i] = make(CHORD_PUT, key + i, value + key + i);
+        }
+        struct host_call *call = host_batch(host, live_node(host), operations, 12, 10000);
+        wait_for(host, call);
+        check(call->code == CHORD_OK);
+        for (unsigned i = 0; i < 12; i++) {
+            check(call->operations[i].code == CHORD_OK);
+            check(call->operations[i].epoch > 0 && call->operations[i].counter > 0);
+        }
+    }
+}
+
+/* Every key through every live node; `patient`: after a failure reads may have to be asked again. */
+static void check_reads(struct host *host, unsigned value, bool patient) {
+    for (int node = 0; node < host_count(host); node++) {
+        struct host_operation operations[KEYS];
+        if (!serves(host, node)) {
+            continue;
+        }
+        for (unsigned key = 0; key < KEYS; key++) {
+            operations[key] = make(CHORD_GET, key, 0);
+        }
+        struct host_call *call;
+        bool again;
+        int tries = 0;
+        do {
+            call = host_batch(host, node, operations, KEYS, patient ? 1000 : 10000);
+            wait_for(host, call);
+            again = false;
+            for (unsigned key = 0; key < KEYS; key++) {
+                enum chord_code code = call->operations[key].code;
+                again = again || code == CHORD_UNAVAILABLE || code == CHORD_UNKNOWN;
+            }
+        } while (again && patient && ++tries < 30);
+        check(call->code == CHORD_OK);
+        for (unsigned key = 0; key < KEYS; key++) {
+            struct host_operation expected = make(CHORD_PUT, key, value + key);
+            if (call->operations[key].code != CHORD_OK) {
+                print_error("key %u read through node %d: code %d\n", key, node,
+                            (int)call->operations[key].code);
+            }
+            check(call->operations[key].code == CHORD_OK);
+            check(strcmp(call->operations[key].value, expected.value) == 0);
+        }
+    }
+}
+
+static void check_all(struct host *host, unsigned value) {
+    check_reads(host, value, false);
+}
+
+/* Asked again until somebody knows; a write may then have happened more than once. */
+static struct host_call *insist(struct host *host, enum chord_operation_kind kind, unsigned key,
+                                unsigned value) {
+    struct host_call *call = NULL;
+    for (int tries = 0; tries < 30; tries++) {
+        call = one(host, live_node(host), kind, key, value, 1000);
+        wait_for(host, call);
+        enum chord_code code = call->operations[0].code;
+        if (code == CHORD_OK || code == CHORD_NOT_FOUND) {
+            break;
+        }
+    }
+    return call;
+}
+
+/* Who leads a key, and where its copies are on disk. */
+static const struct chord_view *view_of(struct host *host, unsigned key, int *leader) {
+    struct host_operation operation = make(CHORD_GET, key, 0);
+    uint8_t hash[CHORD_ID_BYTES];
+    core_hash(operation.key, hash);
+    struct chord_id id = id_from_hash(hash, M);
+    const struct chord_view *view;
+    for (*leader = 0; *leader < host_count(host); (*leader)++) {
+        for (uint16_t at = 0; (view = serving(host, *leader, &at)) != NULL;) {
+            if (id_in_half_open(&view->range.lo, &id, &view->range.hi)) {
+                return view;
+            }
+        }
+    }
+    return NULL;
+}
+
+static unsigned copies_of(struct host *host, const struct host_operation *written) {
+    unsigned copies = 0;
+    for (int i = 0; i < host_count(host); i++) {
+        const struct core_row *row = core_store_find(&host_node(host, i)->store, written->key);
+        copies += row != NULL && row->epoch == written->epoch && row->counter == written->counter;
+    }
+    return copies;
+}
+
+/* All members of each served range hold the same rows. */
+static bool copies_equal(struct host *host) {
+    for (int node = 0; node < host_count(host); node++) {
+        const struct chord_view *view;
+        for (uint16_t at = 0; (view = serving(host, node, &at)) != NULL;) {
+            uint8_t first[CHORD_DIGEST_BYTES], other[CHORD_DIGEST_BYTES];
+            core_store_digest(&host_node(host, node)->store, &view->range, M, first);
+            for (uint16_t i = 0; i < view->members_count; i++) {
+                int member = host_by_address(host, view->members[i].address);
+                core_store_digest(&host_node(host, member)->store, &view->range, M, other);
+                if (memcmp(first, other, CHORD_DIGEST_BYTES) != 0) {
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+static bool whole(struct host *host) {
+    return host_settled(host) && copies_equal(host);
+}
+
+/* ---- acknowledged means a majority ---- */
+
+static void test_no_reply_before_a_majority_stored(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 5);
+        int leader;
+        const struct chord_view *view = view_of(host, 1, &leader);
+        check(view != NULL && view->members_count == 3);
+        int members[3];
+        for (int i = 0; i < 3; i++) {
+            members[i] = host_by_address(host, view->members[i].address);
+        }
+        for (unsigned paused = 0; paused < 8; paused++) {
+            unsigned left = 3;
+            for (int i = 0; i < 3; i++) {
+                host_node(host, members[i])->store_paused = paused >> i & 1;
+                left -= paused >> i & 1;
+            }
+            struct host_call *call = one(host, leader, CHORD_PUT, 1, 100 + paused, 5000);
+            host_run(host, 250);
+            /* The leader's own copy is always one of those that count. */
+            bool acknowledged = left >= 2 && !host_node(host, leader)->store_paused;
+            check(call->done == acknowledged);
+            check(!call->done || (call->operations[0].code == CHORD_OK &&
+                                  copies_of(host, &call->operations[0]) >= 2));
+            for (int i = 0; i < 3; i++) {
+                host_node(host, members[i])->store_paused = false;
+            }
+            wait_for(host, call);
+            check(call->operations[0].code == CHORD_OK);
+            check(copies_of(host, &call->operations[0]) >= 2);
+            check(host_run_until(host, whole, 20000));
+            view_of(host, 1, &leader);
+        }
+        ring_free(host);
+    }
+}
+
+/* Whatever is lost with a kill right after the acknowledgement: the write is not. */
+static void test_kill_right_after_the_acknowledgement(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 6);
+        for (unsigned round = 0; round < 6; round++) {
+            int leader;
+            view_of(host, round, &leader);
+            struct host_call *call = one(host, live_node(host), CHORD_PUT, round, round, 5000);
+            while (!call->done) {
+                host_step(host);
+            }
+            check(call->operations[0].code == CHORD_OK);
+            host_kill(host, leader);
+            struct host_call *read = insist(host, CHORD_GET, round, 0);
+            check(read->operations[0].code == CHORD_OK);
+            struct host_operation expected = make(CHORD_PUT, round, round);
+            check(strcmp(read->operations[0].value, expected.value) == 0);
+            host_start(host, leader);
+            check(host_run_until(host, whole, 60000));
+        }
+        ring_free(host);
+    }
+}
+
+static void test_no_majority_is_unknown(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(2, 3, 3);
+        put_all(host, 0);
+        int leader;
+        view_of(host, 7, &leader);
+        for (int i = 0; i < 3; i++) {
+            if (i != leader) {
+                host_kill(host, i);
+            }
+        }
+        struct host_call *call = one(host, leader, CHORD_PUT, 7, 4711, 2000);
+        wait_for(host, call);
+        check(call->operations[0].code == CHORD_UNKNOWN);
+        check(call->done_us - call->started_us < 2100000); /* by its deadline */
+        for (int i = 0; i < 3; i++) {
+            if (i != leader) {
+                host_start(host, i);
+            }
+        }
+        check(host_run_until(host, whole, 90000));
+        /* Either it happened or it did not; everybody says the same. */
+        char seen[CORE_TEXT_BYTES] = "";
+        for (int i = 0; i < 3; i++) {
+            struct host_call *read = one(host, i, CHORD_GET, 7, 0, 5000);
+            wait_for(host, read);
+            check(read->operations[0].code == CHORD_OK);
+            check(seen[0] == '\0' || strcmp(seen, read->operations[0].value) == 0);
+            memcpy(seen, read->operations[0].value, CORE_TEXT_BYTES);
+        }
+        check(strcmp(seen, "value 4711") == 0 || strcmp(seen, "value 7") == 0);
+        ring_free(host);
+    }
+}
+
+/* A leader whose own disk is full says so, and what it said before stays. */
+static void test_full_disk(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 5);
+        put_all(host, 0);
+        int leader;
+        view_of(host, 3, &leader);
+        host_node(host, leader)->store_full = true;
+        struct host_call *call = one(host, live_node(host), CHORD_PUT, 3, 999, 3000);
+        wait_for(host, call);
+        check(call->operations[0].code != CHORD_OK);
+        host_node(host, leader)->store_full = false;
+        call = one(host, live_node(host), CHORD_PUT, 3, 3, 10000);
+        wait_for(host, call);
+        check(call->operations[0].code == CHORD_OK);
+        check(host_run_until(host, whole, 60000));
+        check_all(host, 0);
+        ring_free(host);
+    }
+}
+
+/* ---- coming and going ---- */
+
+static void test_split_and_merge_keep_all_keys(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 1);
+        put_all(host, 0);
+        for (int i = 1; i < 8; i++) { /* every join splits a range */
+            host_start(host, host_add(host));
+            check_all(host, 0);
+            check(host_run_until(host, whole, 60000));
+            check(host_members(host) == i + 1);
+        }
+        check_all(host, 0);
+        for (int i = 7; i > 3; i--) { /* every failure ends in a merge */
+            host_kill(host, i);
+            check(host_run_until(host, whole, 60000));
+            check_all(host, 0);
+        }
+        ring_free(host);
+    }
+}
+
+static void test_join_many_at_once(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 4);
+        put_all(host, 0);
+        for (int i = 0; i < 8; i++) {
+            host_start(host, host_add(host));
+        }
+        check_all(host, 0);
+        check(host_run_until(host, whole, 120000));
+        check(host_members(host) == 12);
+        check_all(host, 0);
+        ring_free(host);
+    }
+}
+
+static void leave(struct host *host, int node) {
+    host_leave(host, node);
+    for (int i = 0; i < 600 && !host_node(host, node)->left; i++) {
+        host_run(host, 100);
+    }
+    check(host_node(host, node)->left);
+}
+
+static void test_leave_and_return(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 6);
+        put_all(host, 0);
+        for (int node = 0; node < 6; node += 2) {
+            leave(host, node);
+            check(host_run_until(host, whole, 60000));
+            check_all(host, 0);
+            put_all(host, 1000);
+            host_join(host, node); /* with its old rows, of no worth now */
+            check(host_run_until(host, whole, 60000));
+            check_all(host, 1000);
+            put_all(host, 0);
+        }
+        ring_free(host);
+    }
+}
+
+static void test_leave_down_to_one(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 5);
+        put_all(host, 0);
+        for (int node = 4; node >= 1; node--) {
+            leave(host, node);
+            check_all(host, 0);
+        }
+        check(host_run_until(host, whole, 60000));
+        put_all(host, 50);
+        check_all(host, 50);
+        ring_free(host);
+    }
+}
+
+/* A disk that was away learns what it missed: changes and deletions both. */
+static void test_returning_disk_is_made_equal(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 5);
+        put_all(host, 0);
+        int node = (int)(seed_now % 5);
+        host_kill(host, node);
+        host_run(host, seed_now % 2 == 0 ? 0 : 20000); /* its seat is still there, or is not */
+        for (unsigned key = 0; key < KEYS; key++) {
+            enum chord_operation_kind kind = key % 2 == 0 ? CHORD_PUT : CHORD_DELETE;
+            struct host_call *call = insist(host, kind, key, 7000);
+            check(call->operations[0].code == CHORD_OK ||
+                  (kind == CHORD_DELETE && call->operations[0].code == CHORD_NOT_FOUND));
+        }
+        host_start(host, node);
+        check(host_run_until(host, whole, 60000));
+        for (unsigned key = 0; key < KEYS; key++) {
+            struct host_call *call = one(host, node, CHORD_GET, key, 0, 10000);
+            wait_for(host, call);
+            check(call->operations[0].code == (key % 2 == 0 ? CHORD_OK : CHORD_NOT_FOUND));
+        }
+        ring_free(host);
+    }
+}
+
+static void test_lost_disk_is_filled_again(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 5);
+        put_all(host, 0);
+        for (int node = 1; node < 5; node++) {
+            host_kill(host, node);
+            host_wipe(host, node);
+            host_start(host, node); /* the same address, another replica */
+            check(host_run_until(host, whole, 90000));
+            check_all(host, 0);
+        }
+        ring_free(host);
+    }
+}
+
+static void test_whole_ring_restarts_with_its_keys(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 6);
+        put_all(host, 0);
+        host_run(host, 3000);
+        for (int round = 0; round < 3; round++) {
+            for (int i = 0; i < 6; i++) {
+                host_kill(host, i);
+            }
+            for (int i = 0; i < 6; i++) {
+                host_start(host, (i + round) % 6);
+                host_run(host, host_random(host) % 300);
+            }
+            check(host_run_until(host, whole, 120000));
+            check_all(host, (unsigned)round * 1000);
+            put_all(host, (unsigned)(round + 1) * 1000);
+        }
+        ring_free(host);
+    }
+}
+
+/* ---- epochs ---- */
+
+static void test_wrong_epoch_is_refused(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 5);
+        int leader;
+        struct chord_view view = *view_of(host, 1, &leader);
+        for (uint16_t i = 0; i < view.members_count; i++) {
+            int member = host_by_address(host, view.members[i].address);
+            for (int difference = -2; difference <= 2; difference++) {
+                struct chord_request apply = {.kind = CHORD_APPLY};
+                apply.rows.range = view.range;
+                apply.rows.epoch = view.epoch + (uint64_t)difference;
+                struct host_call *call = host_request(host, member, &apply, 2000);
+                wait_for(host, call);
+                check(call->code == CHORD_OK && !call->response.gone);
+                check(call->response.view.has_view == (difference != 0));
+                check(difference == 0 || call->response.view.view.epoch == view.epoch);
+            }
+        }
+        ring_free(host);
+    }
+}
+
+/* ---- load ---- */
+
+/* One sequential client per key knows which values it may see. */
+struct client {
+    struct host_call *call;
+    unsigned values[8]; /* the last acknowledged one and the unknown ones since; 0 = none */
+    unsigned values_count, next;
+    unsigned asked, refused;
+};
+
+static bool allowed(const struct client *client, const struct host_operation *got) {
+    for (unsigned i = 0; i < client->values_count; i++) {
+        char value[CORE_TEXT_BYTES] = "";
+        if (client->values[i] != 0) {
+            snprintf(value, sizeof value, "value %u", client->values[i]);
+        }
+        if (strcmp(got->code == CHORD_OK ? got->value : "", value) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void client_end(struct client *client) {
+    const struct host_operation *operation = &client->call->operations[0];
+    unsigned value = operation->kind == CHORD_DELETE ? 0 : client->next;
+    bool done = operation->code == CHORD_OK || operation->code == CHORD_NOT_FOUND;
+    client->asked++;
+    if (operation->kind == CHORD_GET) {
+        check(!done || allowed(client, operation));
+        client->refused += !done;
+        if (!done) {
+            print_message("a read of %s: code %d after %llu ms\n", operation->key,
+                          (int)operation->code,
+                          (unsigned long long)(client->call->done_us - client->call->started_us) /
+                              1000);
+        }
+    } else if (done) {
+        client->values[0] = value;
+        client->values_count = 1;
+    } else {
+        client->refused++;
+        if (operation->code == CHORD_UNKNOWN && client->values_count < 8) {
+            client->values[client->values_count++] = value;
+        }
+    }
+    client->call = NULL;
+}
+
+static void client_begin(struct host *host, struct client *client, unsigned key) {
+    uint64_t dice = host_random(host) % 10;
+    bool full = client->values_count >= 8;
+    enum chord_operation_kind kind = dice < 5 || full ? CHORD_GET : dice < 9 ? CHORD_PUT
+                                                                               : CHORD_DELETE;
+    client->next++;
+    client->call = one(host, live_node(host), kind, 1000 + key, client->next, 8000);
+}
+
+static void load(struct host *host, struct client clients[CLIENTS], unsigned ms) {
+    for (unsigned t = 0; t < ms; t++) {
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            if (clients[i].call != NULL && clients[i].call->done) {
+                client_end(&clients[i]);
+            } else if (clients[i].call == NULL && host_random(host) % 8 == 0) {
+                client_begin(host, &clients[i], i);
+            }
+        }
+        host_run(host, 1);
+    }
+}
+
+static void load_end(struct host *host, struct client clients[CLIENTS]) {
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (clients[i].call != NULL) {
+            wait_for(host, clients[i].call);
+            client_end(&clients[i]);
+        }
+    }
+}
+
+static unsigned refusals(const struct client clients[CLIENTS]) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        count += clients[i].refused;
+        check(clients[i].asked > 10);
+    }
+    return count;
+}
+
+static void clients_new(struct client clients[CLIENTS]) {
+    memset(clients, 0, sizeof *clients * CLIENTS);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i].values_count = 1; /* nothing */
+    }
+}
+
+/* Joins and leaves under load: nothing is missed, nothing refused or unknown. */
+static void test_leave_and_join_under_load(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 6);
+        struct client clients[CLIENTS];
+        clients_new(clients);
+        load(host, clients, 500);
+        for (int node = 1; node < 4; node++) {
+            host_leave(host, node);
+            load(host, clients, 3000);
+            check(host_node(host, node)->left);
+            if (node == 2) {
+                host_start(host, host_add(host));
+            }
+            load(host, clients, 1000);
+        }
+        load_end(host, clients);
+        check(refusals(clients) == 0);
+        check(host_run_until(host, whole, 60000));
+        ring_free(host);
+    }
+}
+
+/* Failures under load: some operations fail, none that was acknowledged is lost. */
+static void test_kill_under_load(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 6);
+        struct client clients[CLIENTS];
+        clients_new(clients);
+        load(host, clients, 500);
+        for (int round = 0; round < 4; round++) {
+            int node = live_node(host);
+            host_kill(host, node);
+            load(host, clients, 200 + (unsigned)(host_random(host) % 6000));
+            host_start(host, node);
+            load(host, clients, 3000);
+            check(host_run_until(host, whole, 60000)); /* one failure at a time */
+        }
+        load_end(host, clients);
+        check(host_run_until(host, whole, 60000));
+        ring_free(host);
+    }
+}
+
+/* A server may run a request twice. */
+static void test_doubled_messages_under_load(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = host_new(&(struct host_config){.seed = seed_now,
+                                                           .m = M,
+                                                            .n = 3,
+                                                            .replicas = 3,
+                                                            .double_percent = 30,
+                                                            .on_step = find_double_leader});
+        struct client clients[CLIENTS];
+        double_leader[0] = '\0';
+        current = host;
+        for (int i = 0; i < 5; i++) {
+            host_start(host, host_add(host));
+        }
+        check(host_run_until(host, host_settled, 60000));
+        clients_new(clients);
+        load(host, clients, 4000);
+        host_leave(host, 2);
+        load(host, clients, 4000);
+        load_end(host, clients);
+        check(host_run_until(host, whole, 60000));
+        ring_free(host);
+    }
+}
+
+int main(void) {
+    const char *seed = getenv("CHORD_TEST_SEED"), *runs = getenv("CHORD_TEST_RUNS");
+    seed_first = seed != NULL ? strtoull(seed, NULL, 10) : seed_first;
+    seeds_count = runs != NULL ? (unsigned)strtoul(runs, NULL, 10) : seeds_count;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_no_reply_before_a_majority_stored, teardown),
+        cmocka_unit_test_teardown(test_kill_right_after_the_acknowledgement, teardown),
+        cmocka_unit_test_teardown(test_no_majority_is_unknown, teardown),
+        cmocka_unit_test_teardown(test_full_disk, teardown),
+        cmocka_unit_test_teardown(test_split_and_merge_keep_all_keys, teardown),
+        cmocka_unit_test_teardown(test_join_many_at_once, teardown),
+        cmocka_unit_test_teardown(test_leave_and_return, teardown),
+        cmocka_unit_test_teardown(test_leave_down_to_one, teardown),
+        cmocka_unit_test_teardown(test_returning_disk_is_made_equal, teardown),
+        cmocka_unit_test_teardown(test_lost_disk_is_filled_again, teardown),
+        cmocka_unit_test_teardown(test_whole_ring_restarts_with_its_keys, teardown),
+        cmocka_unit_test_teardown(test_wrong_epoch_is_refused, teardown),
+        cmocka_unit_test_teardown(test_leave_and_join_under_load, teardown),
+        cmocka_unit_test_teardown(test_kill_under_load, teardown),
+        cmocka_unit_test_teardown(test_doubled_messages_under_load, teardown),
+    };
+    cmocka_set_test_filter(getenv("CHORD_TEST_NAME")); /* NULL: all */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
