@@ -316,19 +316,19 @@ def test_kill_asks_on_a_terminal(ring, ctl):
 
 
 def test_logs_follow(ring, ctl):
+    wait_ideal(ctl, 5)
+    successor = ctl.json("node", ring.address(1))["successors"][0]["address"]
+    slot = next(slot for slot in range(1, 6) if ring.address(slot) == successor)
     with subprocess.Popen([CHORDCTL, "logs", ring.address(1), "-f", "-o", "json"],
                           env=ctl.environment, stdout=subprocess.PIPE) as process:
         deadline = threading.Timer(DEADLINE_S, process.kill)
         deadline.start()
         newest = json.loads(process.stdout.readline())
-        killed = False
-        while not (killed and newest["word"] == "failure"):
+        ring.kill(slot)
+        while not (newest["word"] == "failure" and successor in newest["text"]):
             line = json.loads(process.stdout.readline())
             assert line["sequence"] > newest["sequence"]
             newest = line
-            if not killed:
-                ring.kill(5)
-                killed = True
         deadline.cancel()
         process.terminate()
 
