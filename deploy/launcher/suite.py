@@ -228,7 +228,7 @@ def timed(name, work):
     began = time.monotonic()
     result = work()
     seconds = time.monotonic() - began
-    print(f"== {name}: {result if result is not None else 'done'} in {seconds:.0f} s", flush=True)
+    print(f"== {name}: {result} in {seconds:.0f} s", flush=True)
     return result
 
 
@@ -241,9 +241,10 @@ def guarded(part, argument):
         return Count(failed=1)
 
 
-def build_all():
+def build_all(_):
     for preset in ("asan", "release"):
         build.build(preset, print)
+    return Count()
 
 
 def run(full, only):
@@ -253,10 +254,12 @@ def run(full, only):
     Path(RESULTS).mkdir(parents=True, exist_ok=True)
     total = Count()
     began = time.monotonic()
+    built = Count()
     if only != "launcher":
-        timed("build", build_all)
+        built = timed("build", lambda: guarded(build_all, None))
+        total.add(built)
     for name, part in PARTS.items():
-        if only in (None, name):
+        if only in (None, name) and (not built.failed or name == "launcher"):
             total.add(timed(name, lambda part=part: guarded(part, full)))
     print(f"All parts took {time.monotonic() - began:.0f} s; outputs are in {RESULTS}")
     if total.skipped:
