@@ -26,7 +26,7 @@ add_library(core_host STATIC ${CMAKE_CURRENT_LIST_DIR}/core_host.c
   ${CMAKE_CURRENT_LIST_DIR}/core_store.c)
 target_include_directories(core_host PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 target_link_libraries(core_host PUBLIC chord_core PRIVATE chord_warnings)
-foreach(name IN ITEMS test_core_ring test_core_data)
+foreach(name IN ITEMS test_core_ring test_core_data test_core_hostile)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings core_host ${CMOCKA_LIBRARY})
   add_test(NAME ${name} COMMAND ${name})

@@ -155,12 +155,9 @@ static struct parcel *parcel_copy(const struct parcel *parcel) {
 
 struct slot *call_new(struct host *host, int from, int to, uint32_t timeout_ms,
                              struct parcel *parcel) {
-    uint32_t at = 0;
-    while (at < host->slots_used && host->slots[at].used) {
-        at++;
-    }
+    uint32_t at = host->slots_free > 0 ? host->slots_free - 1 : host->slots_used++;
     CHORD_ASSERT(at < CALL_SLOTS_MAX);
-    host->slots_used = at == host->slots_used ? at + 1 : host->slots_used;
+    host->slots_free = host->slots_free > 0 ? host->slots[at].next_free : 0;
     struct slot *slot = &host->slots[at];
     uint32_t generation = slot->generation + 1;
     memset(slot, 0, sizeof *slot);
@@ -321,6 +318,8 @@ static void on_timeout(struct host *host, struct slot *slot) {
     free(slot->indices);
     slot->indices = NULL;
     slot->used = false;
+    slot->next_free = host->slots_free;
+    host->slots_free = (uint32_t)(slot - host->slots) + 1;
 }
 
 /* A closed connection ends the calls that were open on it; later ones wait in vain. */

@@ -116,6 +116,7 @@ bool host_settled(struct host *host);
 int host_members(struct host *host);
 int host_by_address(struct host *host, const char *address); /* HOST_NOBODY: unknown */
 int host_owner(struct host *host, const struct chord_id *id); /* among the live members */
+void host_print(struct host *host); /* members, lists and views, to stderr, for a failing test */
 uint64_t host_digest(const struct host *host); /* of every action so far */
 uint64_t host_random(struct host *host);       /* a stream for the test itself */
 

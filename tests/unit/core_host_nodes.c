@@ -354,6 +354,46 @@ bool host_settled(struct host *host) {
     return open == (unsigned)members;
 }
 
+static void print_views(struct host *host, int index) {
+    static const char *const states[] = {"none", "replica", "settling", "open",
+                                         "changing", "retired", "gone"};
+    enum chord_range_state state;
+    unsigned copies;
+    const struct chord_view *view;
+    for (uint16_t k = 0;
+         (view = chord_view_at(host->nodes[index].public.chord, k, &state, &copies)) != NULL; k++) {
+        fprintf(stderr, "    (%02x%02x,%02x%02x] epoch %llu %s copies %u:", view->range.lo.bytes[18],
+                view->range.lo.bytes[19], view->range.hi.bytes[18], view->range.hi.bytes[19],
+                (unsigned long long)view->epoch, states[state], copies);
+        for (uint16_t i = 0; i < view->members_count; i++) {
+            fprintf(stderr, " %s%s", view->members[i].address, i == view->leader ? "*" : "");
+        }
+        fprintf(stderr, "\n");
+    }
+}
+
+void host_print(struct host *host) {
+    fprintf(stderr, "at %llu us:\n", (unsigned long long)host->now_us);
+    for (int i = 0; i < host->count; i++) {
+        struct chord_status status;
+        if (!host->nodes[i].public.alive) {
+            fprintf(stderr, "  node %d is down\n", i);
+            continue;
+        }
+        host_status(host, i, &status);
+        fprintf(stderr, "  node %d %02x%02x state %d incarnation %llu predecessor %s successors", i,
+                status.self.id.bytes[18], status.self.id.bytes[19], (int)status.state,
+                (unsigned long long)status.self.incarnation,
+                status.has_predecessor ? status.predecessor.address : "none");
+        for (uint16_t k = 0; k < status.successors.count; k++) {
+            fprintf(stderr, " %s/%llu", status.successors.items[k].address,
+                    (unsigned long long)status.successors.items[k].incarnation);
+        }
+        fprintf(stderr, "\n");
+        print_views(host, i);
+    }
+}
+
 uint64_t host_digest(const struct host *host) {
     return host->digest;
 }

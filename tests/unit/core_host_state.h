@@ -58,7 +58,7 @@ struct event {
 /* One request in flight; freed by its timeout, so that a late reply finds another generation. */
 struct slot {
     bool used, done;
-    uint32_t generation;
+    uint32_t generation, next_free;
     int node; /* the caller, or HOST_NOBODY */
     int to;
     unsigned life;
@@ -98,7 +98,7 @@ struct host {
     struct event *heap;
     size_t heap_count, heap_room;
     struct slot slots[CALL_SLOTS_MAX];
-    uint32_t slots_used;
+    uint32_t slots_used, slots_free; /* free: a chain of index + 1 */
     struct host_call **clients;
     size_t clients_count;
     const struct parcel *reply; /* being delivered: WRITE_PULLED copies its rows */

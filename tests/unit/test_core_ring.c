@@ -26,6 +26,9 @@ static struct host *current; /* freed also when a test fails */
 #define check(condition)                                                                           \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
+            if (current != NULL) {                                                                 \
+                host_print(current);                                                               \
+            }                                                                                      \
             fail_msg("%s; replay: CHORD_TEST_SEED=%llu CHORD_TEST_RUNS=1 test_core_ring",          \
                      #condition, (unsigned long long)seed_now);                                    \
         }                                                                                          \
