@@ -155,6 +155,8 @@ bool kv_request(struct node *node, struct request *request) {
             request->states[i].code = CHORD__V1__CODE__CODE_UNIMPLEMENTED;
         }
     }
+    /* Writes go on, and are sent again, after the client has been told that it is unknown. */
+    request->kept = rpc_call_keep(request->call);
     request->core.kind = CHORD_BATCH;
     return true;
 }

@@ -113,6 +113,7 @@ static void request_free(struct node *node, struct request *request) {
     node->requests[(request->id & 0xffffffff) - 1].request = NULL;
     store_job_free(request->page);
     arena_free(&request->arena);
+    rpc_arena_free(request->kept);
     if (request->call != NULL) {
         rpc_call_reply(request->call, CHORD__V1__CODE__CODE_INTERNAL, NULL, 0, NULL);
     }

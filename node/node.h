@@ -58,7 +58,8 @@ struct request {
     uint64_t id;
     struct rpc_call *call; /* NULL once answered */
     enum rpc_method method;
-    const ProtobufCMessage *message; /* lives as long as the call */
+    const ProtobufCMessage *message; /* lives as long as the call, or, once kept, the request */
+    struct rpc_arena *kept;
     struct chord_request core;
     unsigned references; /* jobs that still point into it */
     bool ended;

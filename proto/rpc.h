@@ -114,6 +114,11 @@ uint64_t rpc_server_requests_total(const struct rpc_server *server);
 enum rpc_method rpc_call_method(const struct rpc_call *call);
 bool rpc_call_expired(const struct rpc_call *call);          /* the caller no longer waits */
 uint32_t rpc_call_remaining_ms(const struct rpc_call *call); /* 0 when expired */
+/* Makes the request message outlive the reply: the caller frees what this returns, with
+ * rpc_arena_free, when it needs the message no more. At most once per call. */
+struct rpc_arena;
+struct rpc_arena *rpc_call_keep(struct rpc_call *call);
+void rpc_arena_free(struct rpc_arena *arena); /* accepts NULL */
 /* Ends the call. `message` NULL = the code's text; `response` NULL = none. The response is packed
  * before this returns. A response above RPC_MESSAGE_BYTES_MAX becomes INTERNAL. */
 void rpc_call_reply(struct rpc_call *call, Chord__V1__Code code, const char *message,
@@ -129,7 +134,7 @@ struct rpc_reply {
                              be read), INVALID_ARGUMENT (request too large, bad address) */
     bool local;           /* the code was made here: nothing is known of the remote's outcome */
     bool disconnected;    /* the connection closed while the call was open */
-    bool unsent; /* local: the request never left this process, so nothing was executed */
+    bool unsent;          /* local: the request never left this process, so nothing was executed */
     char message[200];
     uint32_t retry_after_ms;
     uint64_t microseconds;      /* from call to answer */

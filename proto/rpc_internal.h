@@ -32,7 +32,6 @@ unsigned rpc_method_index(enum rpc_method method); /* its place in the service *
 
 /* NULL when there is no memory. */
 struct rpc_arena *rpc_arena_new(size_t bytes_max);
-void rpc_arena_free(struct rpc_arena *arena); /* accepts NULL */
 ProtobufCAllocator *rpc_arena_allocator(struct rpc_arena *arena);
 size_t rpc_arena_used(const struct rpc_arena *arena);
 bool rpc_arena_exhausted(const struct rpc_arena *arena); /* an allocation was refused */

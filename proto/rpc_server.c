@@ -133,6 +133,12 @@ static void call_abandon(struct rpc_call *call) {
     }
 }
 
+struct rpc_arena *rpc_call_keep(struct rpc_call *call) {
+    struct rpc_arena *arena = call->arena;
+    call->arena = NULL;
+    return arena;
+}
+
 void rpc_call_reply(struct rpc_call *call, Chord__V1__Code code, const char *message,
                     uint32_t retry_after_ms, const ProtobufCMessage *response) {
     struct rpc_server *server = call->server;
