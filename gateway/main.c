@@ -179,7 +179,7 @@ static void run(struct app *app, const sigset_t *signals) {
 
 int main(int argc, char **argv) {
     static struct app app;
-    char error[512] = "";
+    char error[4608] = "";
     pid_t parent = getppid();
     int read = settings_read(&app.settings, argc, argv, error, sizeof(error));
     if (read != 0) {
