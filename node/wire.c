@@ -285,6 +285,7 @@ static bool read_ping(const Chord__V1__PingResponse *message, struct chord_respo
     memset(&response->ping, 0, sizeof response->ping);
     response->ping.state = (enum chord_node_state)message->state;
     response->ping.formed = message->formed;
+    response->ping.restarting = message->restarting;
     if (message->parameters != NULL && message->parameters->m != 0) {
         struct chord_parameters *parameters = &response->ping.parameters;
         parameters->m = message->parameters->m;

@@ -266,6 +266,7 @@ static ProtobufCMessage *encode_ping(struct wire_context *context,
     message->state = (Chord__V1__NodeState)response->ping.state;
     message->parameters = wire_parameters(context, &response->ping.parameters);
     message->formed = response->ping.formed;
+    message->restarting = response->ping.restarting;
     return &message->base;
 }
 

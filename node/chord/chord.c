@@ -182,6 +182,7 @@ static void on_ping(struct step *step, const struct chord_request *request, uint
     response.ping.state = chord->state;
     response.ping.parameters = chord->parameters;
     response.ping.formed = chord->formed;
+    response.ping.restarting = chord->join.stage != JOIN_IDLE && chord->join.restarting;
     reply_send(step, request_id, &response);
 }
 

@@ -208,7 +208,8 @@ static void on_seed_reply(struct step *step, const struct chord_response *respon
         return;
     }
     if (response->ping.state != CHORD_STATE_MEMBER) {
-        bool lower = id_compare(&response->ping.self.id, &chord->self.id) < 0;
+        bool lower =
+            response->ping.restarting && id_compare(&response->ping.self.id, &chord->self.id) < 0;
         if (response->ping.state == CHORD_STATE_JOINING) {
             chord->join.answered |= 1ull << chord->join.seed;
             chord->join.lower_ms = lower ? chord->now_ms : chord->join.lower_ms;

@@ -170,6 +170,7 @@ struct chord_response {
             enum chord_node_state state;
             struct chord_parameters parameters; /* m 0 = none yet */
             bool formed;
+            bool restarting; /* joining, and may make the ring again when nobody is a member */
         } ping;
         struct { /* FIND_SUCCESSOR, GET_PREDECESSOR, GET_SUCCESSORS */
             bool found, busy;
