@@ -329,7 +329,7 @@ static void test_random_answers(void **state) {
         struct hostile hostile;
         start(&hostile);
         throw(&hostile, 150, 10);
-        assert_true(hostile.changed > 20);
+        assert_true(hostile.changed > 0);
         host_free(hostile.host);
     }
 }

@@ -1,0 +1,682 @@
+/*
+ * The store on a real disk: what was said to be stored is there after reopening, the newer version
+ * wins, pages and counts are exact, damaged files are put aside.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "hash.h"
+#include "store_fixture.h"
+
+static struct fixture fixture;
+
+static int setup(void **state) {
+    (void)state;
+    fixture_new(&fixture);
+    return fixture_open(&fixture) == STORE_OK ? 0 : -1;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    fixture_free(&fixture);
+    return 0;
+}
+
+static void test_create_and_reopen(void **state) {
+    (void)state;
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    memcpy(store_id, fixture.store_id, sizeof store_id);
+    assert_int_equal(fixture.identity.incarnation, 0);
+    assert_int_equal(fixture.views_count, 0);
+    assert_true(write_keys(&fixture, 0, 100, 3, 7, 50));
+    for (int round = 0; round < 3; round++) {
+        fixture_reopen(&fixture);
+        assert_memory_equal(store_id, fixture.store_id, sizeof store_id);
+        assert_int_equal(store_count(fixture.store).keys, 100);
+        for (uint64_t key = 0; key < 100; key++) {
+            assert_true(has_key(&fixture, key, 3, 7));
+        }
+        assert_false(has_key(&fixture, 100, 3, 7));
+    }
+}
+
+static void test_identity_and_views_survive(void **state) {
+    (void)state;
+    struct store_job *job = store_job_new(STORE_JOB_IDENTITY);
+    struct chord_identity identity;
+    memset(&identity, 0, sizeof identity);
+    identity.incarnation = UINT64_C(0x123456789abcdef);
+    identity.salt = 77;
+    identity.id = small_id(33);
+    identity.parameters.m = 6;
+    identity.parameters.n = 32;
+    identity.parameters.replicas = 33;
+    identity.formed = identity.left = true;
+    identity.known_count = CHORD_REPLICAS_MAX;
+    for (unsigned i = 0; i < CHORD_REPLICAS_MAX; i++) {
+        memset(identity.known[i].address, 'a' + (int)i % 26, CHORD_ADDRESS_BYTES - 1);
+        identity.known[i].incarnation = i + 1;
+    }
+    job->identity = &identity;
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    store_job_free(job);
+
+    struct chord_view views[5];
+    memset(views, 0, sizeof views);
+    for (unsigned i = 0; i < 5; i++) {
+        views[i].range = (struct chord_range){small_id(i), small_id(i + 1)};
+        views[i].epoch = i == 4 ? (uint64_t)INT64_MAX : i + 1;
+        views[i].members_count = i == 3 ? CHORD_REPLICAS_MAX : (uint16_t)(i + 1);
+        views[i].leader = (uint16_t)(views[i].members_count - 1);
+        views[i].settled = i % 2 == 0;
+        for (unsigned k = 0; k < views[i].members_count; k++) {
+            memset(views[i].members[k].store_id, (int)(i * 40 + k), CHORD_STORE_ID_BYTES);
+            memset(views[i].members[k].address, 'x', CHORD_ADDRESS_BYTES - 1);
+        }
+    }
+    for (size_t count = 5;; count--) {
+        job = store_job_new(STORE_JOB_VIEWS);
+        job->views = views;
+        job->views_count = count;
+        fixture_run(&fixture, job);
+        assert_true(job->ok);
+        store_job_free(job);
+        fixture_reopen(&fixture);
+        assert_memory_equal(&fixture.identity, &identity, sizeof identity);
+        assert_int_equal(fixture.views_count, count);
+        for (size_t i = 0; i < count; i++) {
+            const struct chord_view *view = &fixture.views[i];
+            const struct chord_view *stored = NULL;
+            for (size_t k = 0; k < count; k++) {
+                stored = views[k].epoch == view->epoch ? &views[k] : stored;
+            }
+            assert_non_null(stored);
+            assert_int_equal(view->leader, stored->leader);
+            assert_int_equal(view->settled, stored->settled);
+            assert_int_equal(view->members_count, stored->members_count);
+            assert_memory_equal(&view->range, &stored->range, sizeof view->range);
+            assert_memory_equal(view->members, stored->members,
+                                sizeof view->members[0] * view->members_count);
+        }
+        if (count == 0) {
+            break;
+        }
+    }
+}
+
+/* ---- versions ---- */
+
+static void write_one(uint64_t key, uint64_t epoch, uint64_t counter, enum store_row_kind kind,
+                      size_t value_bytes, bool *existed) {
+    struct store_job *job = store_job_new(STORE_JOB_WRITE);
+    job->rows = arena_alloc(&job->arena, sizeof *job->rows);
+    job->rows_count = 1;
+    row_set(job, &job->rows[0], key, epoch, counter, kind, value_bytes);
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    *existed = job->rows[0].existed;
+    store_job_free(job);
+}
+
+static void test_newer_version_wins(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t epoch, counter;
+        bool wins;
+    } writes[] = {{1, 1, true},           {1, 1, false}, {1, 2, true},
+                  {1, 1, false},          {2, 1, true},  {1, 99, false},
+                  {2, INT64_MAX, true},   {3, 0, true},  {2, INT64_MAX, false},
+                  {INT64_MAX, 0, true},   {INT64_MAX - 1, INT64_MAX, false},
+                  {INT64_MAX, INT64_MAX, true}};
+    uint64_t epoch = 0, counter = 0;
+    for (unsigned i = 0; i < sizeof writes / sizeof writes[0]; i++) {
+        bool existed;
+        write_one(1, writes[i].epoch, writes[i].counter, STORE_VALUE, 10 + i, &existed);
+        assert_int_equal(existed, i > 0);
+        epoch = writes[i].wins ? writes[i].epoch : epoch;
+        counter = writes[i].wins ? writes[i].counter : counter;
+        assert_true(has_key(&fixture, 1, epoch, counter));
+        assert_int_equal(store_count(fixture.store).keys, 1);
+    }
+}
+
+static void test_tombstones(void **state) {
+    (void)state;
+    bool existed;
+    write_one(1, 1, 1, STORE_TOMBSTONE, 0, &existed);
+    assert_false(existed);
+    assert_int_equal(store_count(fixture.store).keys, 0);
+    write_one(1, 1, 2, STORE_VALUE, 10, &existed);
+    assert_false(existed); /* a tombstone is no value */
+    assert_int_equal(store_count(fixture.store).keys, 1);
+    write_one(1, 1, 3, STORE_TOMBSTONE, 0, &existed);
+    assert_true(existed);
+    write_one(1, 1, 2, STORE_VALUE, 10, &existed); /* late: revives nothing */
+    struct store_job *job = read_key(&fixture, 1);
+    assert_int_equal(job->rows[0].kind, STORE_TOMBSTONE);
+    assert_int_equal(job->rows[0].counter, 3);
+    store_job_free(job);
+    fixture_reopen(&fixture);
+    assert_int_equal(store_count(fixture.store).keys, 0);
+    assert_int_equal(store_count(fixture.store).bytes, 0);
+}
+
+/* Every byte of key and value comes back, at the sizes where things go wrong. */
+static void test_any_bytes(void **state) {
+    (void)state;
+    static const size_t sizes[] = {0, 1, 7, 8, 9, 4095, 4096, 4097, 1024 * 1024};
+    static const size_t keys[] = {1, 8, 1024};
+    for (unsigned k = 0; k < 3; k++) {
+        for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            struct store_job *job = store_job_new(STORE_JOB_WRITE), *read;
+            struct store_row *row = job->rows = arena_alloc(&job->arena, sizeof *row);
+            uint8_t *key = arena_alloc(&job->arena, keys[k]);
+            uint8_t *value = arena_alloc(&job->arena, sizes[i] + 1);
+            job->rows_count = 1;
+            memset(key, k == 2 ? 0xff : 0, keys[k]);
+            for (size_t at = 0; at < sizes[i]; at++) {
+                value[at] = (uint8_t)(at * 7 + i);
+            }
+            row->key = key;
+            row->key_bytes = keys[k];
+            hash_key(key, keys[k], row->hash);
+            row->epoch = 1;
+            row->counter = i + 1;
+            row->kind = STORE_VALUE;
+            row->value = value;
+            row->value_bytes = sizes[i];
+            row->expires_at_ms = INT64_MAX;
+            row->op_id_bytes = STORE_OP_ID_BYTES;
+            memset(row->op_id, 0xab, STORE_OP_ID_BYTES);
+            fixture_run(&fixture, job);
+            assert_true(job->ok);
+            read = store_job_new(STORE_JOB_READ);
+            read->rows = arena_alloc(&read->arena, sizeof *row);
+            read->rows_count = 1;
+            read->rows[0].key = key;
+            read->rows[0].key_bytes = keys[k];
+            memcpy(read->rows[0].hash, row->hash, CHORD_ID_BYTES);
+            fixture_run(&fixture, read);
+            assert_int_equal(read->rows[0].kind, STORE_VALUE);
+            assert_false(read->rows[0].bad);
+            assert_int_equal(read->rows[0].value_bytes, sizes[i]);
+            assert_memory_equal(read->rows[0].value, value, sizes[i]);
+            assert_true(read->rows[0].expires_at_ms == INT64_MAX);
+            assert_int_equal(read->rows[0].op_id_bytes, STORE_OP_ID_BYTES);
+            assert_memory_equal(read->rows[0].op_id, row->op_id, STORE_OP_ID_BYTES);
+            store_job_free(read);
+            store_job_free(job);
+        }
+    }
+}
+
+/* ---- pages ---- */
+
+/* Reads a range to its end page by page; how many rows, each once, in clockwise order. */
+static size_t read_range(const struct chord_range *range, unsigned m, size_t rows_max,
+                         size_t *pages) {
+    uint8_t after[CHORD_ID_BYTES], first[CHORD_ID_BYTES];
+    struct chord_id before;
+    size_t total = 0;
+    bool done = false, has_after = false;
+    id_last_hash(&range->lo, m, first);
+    memcpy(before.bytes, first, CHORD_ID_BYTES);
+    *pages = 0;
+    while (!done) {
+        struct store_job *job = store_job_new(STORE_JOB_READ_RANGE);
+        job->range = *range;
+        job->page_rows_max = rows_max;
+        job->page_values = true;
+        job->has_after = has_after;
+        memcpy(job->after, after, has_after ? CHORD_ID_BYTES : 0);
+        fixture_run(&fixture, job);
+        assert_true(job->ok);
+        for (size_t i = 0; i < job->rows_count; i++) {
+            struct chord_id hash, start;
+            memcpy(hash.bytes, job->rows[i].hash, CHORD_ID_BYTES);
+            memcpy(start.bytes, first, CHORD_ID_BYTES);
+            struct chord_id id = id_from_hash(hash.bytes, m);
+            assert_true(id_in_half_open(&range->lo, &id, &range->hi));
+            /* Clockwise from the start, never back. */
+            struct chord_id now = id_distance(&start, &hash, CHORD_M_MAX);
+            struct chord_id then = id_distance(&start, &before, CHORD_M_MAX);
+            assert_true(total == 0 || id_compare(&now, &then) > 0);
+            before = hash;
+            total++;
+        }
+        assert_true(job->done || job->rows_count > 0);
+        assert_true(rows_max == 0 || job->rows_count <= rows_max);
+        if (job->rows_count > 0) {
+            assert_memory_equal(job->last, job->rows[job->rows_count - 1].hash, CHORD_ID_BYTES);
+            memcpy(after, job->last, CHORD_ID_BYTES);
+            has_after = true;
+        }
+        done = job->done;
+        store_job_free(job);
+        *pages += 1;
+    }
+    return total;
+}
+
+static size_t count_in(const struct chord_range *range, unsigned m, uint64_t keys) {
+    size_t count = 0;
+    for (uint64_t key = 0; key < keys; key++) {
+        char text[32];
+        uint8_t hash[CHORD_ID_BYTES];
+        int bytes = snprintf(text, sizeof text, "key %012llu", (unsigned long long)key);
+        hash_key((const uint8_t *)text, (size_t)bytes, hash);
+        struct chord_id id = id_from_hash(hash, m);
+        count += id_in_half_open(&range->lo, &id, &range->hi);
+    }
+    return count;
+}
+
+static uint64_t count_job(const struct chord_range *range) {
+    struct chord_view view;
+    memset(&view, 0, sizeof view);
+    view.range = *range;
+    struct store_job *job = store_job_new(STORE_JOB_COUNT);
+    job->views = &view;
+    job->views_count = 1;
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    uint64_t count = job->digest_rows;
+    store_job_free(job);
+    return count;
+}
+
+static void test_ranges_pages_counts_digests(void **state) {
+    (void)state;
+    enum { KEYS_MAX = 2000 };
+    static const unsigned ms[] = {3, 6, 32, 61};
+    assert_true(write_keys(&fixture, 0, KEYS_MAX, 1, 1, 20));
+    for (unsigned i = 0; i < sizeof ms / sizeof ms[0]; i++) {
+        uint64_t size = UINT64_C(1) << ms[i];
+        store_set_m(fixture.store, ms[i]);
+        for (unsigned k = 0; k < 24; k++) {
+            struct chord_range range = {small_id((size / 24 * k + k * 7919) % size),
+                                        small_id((size / 5 * k + 3) % size)};
+            if (k < 2) { /* the whole ring, from two places */
+                range.hi = range.lo;
+            } else if (k == 2) { /* up to the very end, from the very start, and across */
+                range = (struct chord_range){small_id(size / 2), small_id(size - 1)};
+            } else if (k == 3) {
+                range = (struct chord_range){small_id(size - 1), small_id(size / 2)};
+            } else if (k == 4) {
+                range = (struct chord_range){small_id(size - 2), small_id(0)};
+            }
+            size_t expected = count_in(&range, ms[i], KEYS_MAX), pages;
+            uint64_t rows;
+            uint8_t digest[CHORD_DIGEST_BYTES];
+            assert_int_equal(read_range(&range, ms[i], 0, &pages), expected);
+            assert_int_equal(read_range(&range, ms[i], 100, &pages), expected);
+            assert_true(pages >= expected / 100);
+            assert_int_equal(count_job(&range), expected);
+            digest_of(&fixture, &range, &rows, digest);
+            assert_int_equal(rows, expected);
+        }
+    }
+}
+
+/* Small pages end exactly at their limit; the last one says so. */
+static void test_page_sizes(void **state) {
+    (void)state;
+    struct chord_range whole = whole_ring();
+    size_t pages;
+    store_set_m(fixture.store, 32);
+    assert_int_equal(read_range(&whole, 32, 10, &pages), 0);
+    assert_int_equal(pages, 1);
+    assert_true(write_keys(&fixture, 0, 100, 1, 1, 20));
+    for (size_t rows_max = 1; rows_max <= 101; rows_max += 9) {
+        assert_int_equal(read_range(&whole, 32, rows_max, &pages), 100);
+        assert_in_range(pages, (100 + rows_max - 1) / rows_max, 100 / rows_max + 2);
+    }
+}
+
+/* 1 MiB of values per page: big values make pages of few rows, never empty ones. */
+static void test_pages_of_big_values(void **state) {
+    (void)state;
+    struct chord_range whole = whole_ring();
+    size_t pages;
+    store_set_m(fixture.store, 32);
+    for (uint64_t key = 0; key < 8; key++) {
+        assert_true(write_keys(&fixture, key, 1, 1, 1, key % 2 == 0 ? 1024 * 1024 : 400000));
+    }
+    assert_int_equal(read_range(&whole, 32, 0, &pages), 8);
+    assert_in_range(pages, 6, 9);
+}
+
+/* Two keys of one hash stay in one page (made by hand: SHA-1 gives none). */
+static void test_a_page_never_splits_a_hash(void **state) {
+    (void)state;
+    enum { GROUPS = 10, SAME = 7 };
+    struct store_job *job = store_job_new(STORE_JOB_WRITE);
+    job->rows = arena_alloc(&job->arena, sizeof *job->rows * GROUPS * SAME);
+    job->rows_count = GROUPS * SAME;
+    for (unsigned i = 0; i < GROUPS * SAME; i++) {
+        row_set(job, &job->rows[i], i, 1, 1, STORE_VALUE, 10);
+        memset(job->rows[i].hash, (int)(i / SAME * 20 + 5), CHORD_ID_BYTES);
+    }
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    store_job_free(job);
+    store_set_m(fixture.store, 32);
+    for (size_t rows_max = 1; rows_max < 30; rows_max++) {
+        uint8_t after[CHORD_ID_BYTES];
+        size_t total = 0;
+        for (bool done = false, first = true; !done; first = false) {
+            job = store_job_new(STORE_JOB_READ_RANGE);
+            job->range = whole_ring();
+            job->page_rows_max = rows_max;
+            job->has_after = !first;
+            memcpy(job->after, after, first ? 0 : CHORD_ID_BYTES);
+            fixture_run(&fixture, job);
+            assert_true(job->ok);
+            assert_int_equal(job->rows_count % SAME, 0); /* whole groups only */
+            total += job->rows_count;
+            memcpy(after, job->last, CHORD_ID_BYTES);
+            done = job->done;
+            store_job_free(job);
+        }
+        assert_int_equal(total, GROUPS * SAME);
+    }
+}
+
+static void test_list_keys(void **state) {
+    (void)state;
+    bool existed;
+    assert_true(write_keys(&fixture, 0, 250, 1, 1, 20));
+    write_one(7, 2, 1, STORE_TOMBSTONE, 0, &existed);
+    static const struct {
+        const char *prefix;
+        size_t expected;
+    } lists[] = {{"", 249}, {"key 0000000001", 100}, {"key 000000000007", 0}, {"kez", 0},
+                 {"key 0000000000999999999999", 0}};
+    for (unsigned i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        uint8_t after[CHORD_ID_BYTES], key[64];
+        size_t total = 0, key_bytes = 0;
+        for (bool done = false, first = true; !done; first = false) {
+            struct store_job *job = store_job_new(STORE_JOB_LIST_KEYS);
+            job->prefix = (const uint8_t *)lists[i].prefix;
+            job->prefix_bytes = strlen(lists[i].prefix);
+            job->page_rows_max = 40;
+            job->has_after = !first;
+            memcpy(job->after, after, first ? 0 : CHORD_ID_BYTES);
+            job->after_key = first ? NULL : key;
+            job->after_key_bytes = key_bytes;
+            fixture_run(&fixture, job);
+            assert_true(job->ok && job->rows_count <= 40);
+            total += job->rows_count;
+            done = job->done || job->rows_count == 0;
+            if (job->rows_count > 0) {
+                const struct store_row *last = &job->rows[job->rows_count - 1];
+                memcpy(after, last->hash, CHORD_ID_BYTES);
+                memcpy(key, last->key, last->key_bytes);
+                key_bytes = last->key_bytes;
+            }
+            store_job_free(job);
+        }
+        assert_int_equal(total, lists[i].expected);
+    }
+}
+
+/* ---- digests, dropping, counting ---- */
+
+static void test_digest_knows_no_order(void **state) {
+    (void)state;
+    struct chord_range whole = whole_ring();
+    uint8_t digests[4][CHORD_DIGEST_BYTES];
+    uint64_t rows;
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint64_t i = 0; i < 50; i++) { /* 7 and 50 have no common divisor */
+            uint64_t key = round == 0 ? i : round == 1 ? 49 - i : i * 7 % 50;
+            assert_true(write_keys(&fixture, key, 1, 1 + key % 3, key + 1, 10));
+        }
+        digest_of(&fixture, &whole, &rows, digests[round]);
+        assert_int_equal(rows, 50);
+        struct store_job *job = store_job_new(STORE_JOB_DROP_RANGE);
+        job->range = whole;
+        fixture_run(&fixture, job);
+        assert_true(job->ok);
+        store_job_free(job);
+        digest_of(&fixture, &whole, &rows, digests[3]);
+        assert_int_equal(rows, 0);
+        assert_memory_not_equal(digests[3], digests[round], CHORD_DIGEST_BYTES);
+        assert_int_equal(store_count(fixture.store).keys, 0);
+        assert_int_equal(store_count(fixture.store).bytes, 0);
+    }
+    assert_memory_equal(digests[0], digests[1], CHORD_DIGEST_BYTES);
+    assert_memory_equal(digests[0], digests[2], CHORD_DIGEST_BYTES);
+    /* One other version anywhere is another digest. */
+    for (uint64_t key = 0; key < 50; key++) {
+        assert_true(write_keys(&fixture, key, 1, 1 + key % 3, key + 1 + (key == 31), 10));
+    }
+    digest_of(&fixture, &whole, &rows, digests[3]);
+    assert_memory_not_equal(digests[0], digests[3], CHORD_DIGEST_BYTES);
+}
+
+static void test_drop_range_is_exact(void **state) {
+    (void)state;
+    enum { KEYS_MAX = 600 };
+    size_t left = KEYS_MAX, pages;
+    store_set_m(fixture.store, 6);
+    assert_true(write_keys(&fixture, 0, KEYS_MAX, 1, 1, 20));
+    for (uint64_t k = 0; k < 8; k++) {
+        /* Eight pieces round the circle; the first wraps. */
+        struct chord_range range = {small_id((60 + 8 * k) % 64), small_id((60 + 8 * k + 8) % 64)};
+        struct store_job *job = store_job_new(STORE_JOB_DROP_RANGE);
+        size_t inside = count_in(&range, 6, KEYS_MAX);
+        assert_true(inside > 0);
+        job->range = range;
+        fixture_run(&fixture, job);
+        assert_true(job->ok);
+        store_job_free(job);
+        left -= inside;
+        struct chord_range whole = whole_ring();
+        assert_int_equal(read_range(&range, 6, 0, &pages), 0);
+        assert_int_equal(read_range(&whole, 6, 0, &pages), left);
+        assert_int_equal(store_count(fixture.store).keys, left);
+    }
+    assert_int_equal(left, 0);
+}
+
+static void test_counts_through_every_change(void **state) {
+    (void)state;
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i < 300; i++) {
+        bool existed;
+        uint64_t key = i * i % 37;
+        enum store_row_kind kind = i % 3 == 0 ? STORE_TOMBSTONE : STORE_VALUE;
+        write_one(key, 1 + i % 5, i + 1, kind, (size_t)(i % 50), &existed);
+    }
+    uint64_t keys = 0;
+    for (uint64_t key = 0; key < 37; key++) {
+        struct store_job *job = read_key(&fixture, key);
+        if (job->rows[0].kind == STORE_VALUE) {
+            keys++;
+            bytes += job->rows[0].key_bytes + job->rows[0].value_bytes;
+        }
+        store_job_free(job);
+    }
+    assert_int_equal(store_count(fixture.store).keys, keys);
+    assert_int_equal(store_count(fixture.store).bytes, bytes);
+    fixture_reopen(&fixture);
+    assert_int_equal(store_count(fixture.store).keys, keys);
+    assert_int_equal(store_count(fixture.store).bytes, bytes);
+}
+
+/* ---- the folder ---- */
+
+static void test_second_open_is_locked(void **state) {
+    (void)state;
+    struct fixture second = fixture;
+    second.store = NULL;
+    second.views = NULL;
+    assert_int_equal(fixture_open(&second), STORE_LOCKED);
+    assert_non_null(strstr(second.reason, fixture.directory));
+    assert_true(write_keys(&fixture, 1, 1, 1, 1, 10)); /* the first one is not disturbed */
+    fixture_reopen(&fixture);
+}
+
+static void test_unusable_folder(void **state) {
+    (void)state;
+    struct fixture other;
+    memset(&other, 0, sizeof other);
+    snprintf(other.directory, sizeof other.directory, "/proc/nobody-can-write-here");
+    assert_int_equal(fixture_open(&other), STORE_UNUSABLE);
+    assert_non_null(strstr(other.reason, other.directory));
+}
+
+static void damage(const char *name, long at, const void *bytes, size_t count) {
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", fixture.directory, name);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, at, at < 0 ? SEEK_END : SEEK_SET), 0);
+    assert_int_equal(fwrite(bytes, 1, count, file), count);
+    fclose(file);
+}
+
+static bool exists(const char *name) {
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", fixture.directory, name);
+    return access(path, F_OK) == 0;
+}
+
+static void test_damaged_file_is_put_aside(void **state) {
+    (void)state;
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    memcpy(store_id, fixture.store_id, sizeof store_id);
+    assert_true(write_keys(&fixture, 0, 500, 1, 1, 100));
+    fixture_close(&fixture);
+    char noise[4096];
+    memset(noise, 0x5a, sizeof noise);
+    damage("chord.db", 0, noise, sizeof noise);
+    assert_int_equal(fixture_open(&fixture), STORE_OK);
+    assert_true(exists("chord.db.corrupt"));
+    assert_memory_not_equal(store_id, fixture.store_id, sizeof store_id); /* a new replica */
+    assert_int_equal(fixture.identity.incarnation, 0);
+    assert_int_equal(store_count(fixture.store).keys, 0);
+    assert_true(write_keys(&fixture, 0, 10, 1, 1, 100));
+    fixture_reopen(&fixture);
+    assert_int_equal(store_count(fixture.store).keys, 10);
+}
+
+/* A flipped byte in a value is told, never given out as if it were right. */
+static void test_changed_value_is_told(void **state) {
+    (void)state;
+    assert_true(write_keys(&fixture, 7, 1, 1, 1, 64)); /* sixty-four bytes of 7 */
+    fixture_close(&fixture);
+    char path[200];
+    snprintf(path, sizeof path, "%s/chord.db", fixture.directory);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    static uint8_t content[1 << 20];
+    size_t bytes = fread(content, 1, sizeof content, file);
+    unsigned run = 0;
+    long at = -1;
+    for (size_t i = 0; i < bytes && at < 0; i++) {
+        run = content[i] == 7 ? run + 1 : 0;
+        at = run == 64 ? (long)i : -1;
+    }
+    assert_true(at > 0);
+    assert_int_equal(fseek(file, at - 20, SEEK_SET), 0);
+    assert_int_equal(fputc(8, file), 8);
+    fclose(file);
+    assert_int_equal(fixture_open(&fixture), STORE_OK);
+    struct store_job *job = read_key(&fixture, 7);
+    assert_true(!job->ok || job->rows[0].bad);
+    store_job_free(job);
+}
+
+/* ---- order ---- */
+
+/* Jobs take effect and are reported in the order in which they came, many to a commit. */
+static void test_group_commit_keeps_the_order(void **state) {
+    (void)state;
+    enum { JOBS = 3000 };
+    static struct store_job *jobs[JOBS];
+    for (unsigned i = 0; i < JOBS; i++) {
+        jobs[i] = store_job_new(i % 2 == 0 ? STORE_JOB_WRITE : STORE_JOB_READ);
+        jobs[i]->store_op = i + 1;
+        jobs[i]->rows = arena_alloc(&jobs[i]->arena, sizeof *jobs[i]->rows);
+        jobs[i]->rows_count = 1;
+        row_set(jobs[i], &jobs[i]->rows[0], 1, 1, i + 1, STORE_VALUE, 10);
+    }
+    for (unsigned i = 0; i < JOBS; i++) {
+        store_submit(fixture.store, jobs[i]);
+    }
+    fixture_wait(&fixture, JOBS);
+    for (unsigned i = 0; i < JOBS; i++) {
+        assert_int_equal(fixture.order[i], i + 1);
+        assert_true(jobs[i]->ok);
+        if (i % 2 == 1) {
+            assert_int_equal(jobs[i]->rows[0].counter, i); /* what the write before it wrote */
+        }
+        store_job_free(jobs[i]);
+    }
+    assert_true(has_key(&fixture, 1, 1, JOBS - 1));
+}
+
+/* Closing finishes what was submitted. */
+static void test_close_finishes_all_jobs(void **state) {
+    (void)state;
+    enum { JOBS = 200 };
+    static struct store_job *jobs[JOBS];
+    for (unsigned i = 0; i < JOBS; i++) {
+        jobs[i] = store_job_new(STORE_JOB_WRITE);
+        jobs[i]->rows = arena_alloc(&jobs[i]->arena, sizeof *jobs[i]->rows);
+        jobs[i]->rows_count = 1;
+        row_set(jobs[i], &jobs[i]->rows[0], i, 1, 1, STORE_VALUE, 10);
+        store_submit(fixture.store, jobs[i]);
+    }
+    fixture_close(&fixture);
+    assert_int_equal(fixture.done_count, JOBS);
+    for (unsigned i = 0; i < JOBS; i++) {
+        assert_true(jobs[i]->ok);
+        store_job_free(jobs[i]);
+    }
+    fixture_reopen(&fixture);
+    assert_int_equal(store_count(fixture.store).keys, JOBS);
+    store_close(NULL); /* allowed */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    if (!hash_open()) {
+        return 1;
+    }
+    const struct CMUnitTest tests[] = {
+        TEST(test_create_and_reopen),
+        TEST(test_identity_and_views_survive),
+        TEST(test_newer_version_wins),
+        TEST(test_tombstones),
+        TEST(test_any_bytes),
+        TEST(test_ranges_pages_counts_digests),
+        TEST(test_page_sizes),
+        TEST(test_pages_of_big_values),
+        TEST(test_a_page_never_splits_a_hash),
+        TEST(test_list_keys),
+        TEST(test_digest_knows_no_order),
+        TEST(test_drop_range_is_exact),
+        TEST(test_counts_through_every_change),
+        TEST(test_second_open_is_locked),
+        TEST(test_unusable_folder),
+        TEST(test_damaged_file_is_put_aside),
+        TEST(test_changed_value_is_told),
+        TEST(test_group_commit_keeps_the_order),
+        TEST(test_close_finishes_all_jobs),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    hash_close();
+    return failed;
+}
