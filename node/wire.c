@@ -171,10 +171,15 @@ bool wire_read_row(const Chord__V1__Row *message, struct store_row *row) {
 static bool read_header(const Chord__V1__RingHeader *header, struct chord_request *request) {
     request->has_sender = request->has_ring_id = false;
     request->target_incarnation = 0;
+    memset(request->target_store_id, 0, CHORD_STORE_ID_BYTES);
     if (header == NULL) {
         return true;
     }
     request->target_incarnation = header->target_incarnation;
+    if (header->target_store_id.len > 0 &&
+        !read_fixed(header->target_store_id, request->target_store_id, CHORD_STORE_ID_BYTES)) {
+        return false;
+    }
     request->has_sender = header->sender != NULL && header->sender->incarnation != 0;
     if (!read_peer(header->sender, &request->sender)) {
         return false;

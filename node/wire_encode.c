@@ -124,6 +124,9 @@ static Chord__V1__RingHeader *header(struct wire_context *context,
     chord__v1__ring_header__init(message);
     message->sender = request->has_sender ? wire_peer(context, &request->sender) : NULL;
     message->target_incarnation = request->target_incarnation;
+    if (request->target_incarnation != 0) {
+        message->target_store_id = bytes_of(request->target_store_id, CHORD_STORE_ID_BYTES);
+    }
     if (request->has_ring_id) {
         message->ring_id = bytes_of(request->ring_id, CHORD_RING_ID_BYTES);
     }

@@ -50,10 +50,17 @@ uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subje
                              chord->state != CHORD_STATE_LEFT;
     (*request)->sender = chord->self;
     (*request)->target_incarnation = 0;
+    memset((*request)->target_store_id, 0, CHORD_STORE_ID_BYTES);
     (*request)->has_ring_id = chord->parameters.m != 0;
     memcpy((*request)->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES);
     chord->messages_total++;
     return slot;
+}
+
+/* Only that life of the peer is to answer. */
+void call_target(struct chord_request *request, const struct chord_peer *peer) {
+    request->target_incarnation = peer->incarnation;
+    memcpy(request->target_store_id, peer->store_id, CHORD_STORE_ID_BYTES);
 }
 
 /* A ring request to one life of a peer, with its own measured timeout. */
@@ -69,7 +76,7 @@ uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct ch
     uint16_t slot = call_start(step, purpose, NONE, 0, NONE, peer->address, timeout_ms, request);
     if (slot != NONE) {
         (*request)->kind = kind;
-        (*request)->target_incarnation = peer->incarnation;
+        call_target(*request, peer);
         call_at(chord, slot)->peer = index;
         call_at(chord, slot)->incarnation = peer->incarnation;
     }

@@ -286,7 +286,11 @@ static void next_members(struct chord *chord, const struct change *change,
     }
     if (change->has_newcomer && view_member(view, change->newcomer.store_id) == NONE) {
         if (view->members_count >= chord->parameters.replicas) {
-            view->members_count--; /* the farthest */
+            /* The farthest seat, but never the next leader's. */
+            uint16_t farthest = (uint16_t)(view->members_count - 1);
+            seat_remove(view, view_member(view, change->leader.store_id) == farthest && farthest > 0
+                                  ? (uint16_t)(farthest - 1)
+                                  : farthest);
         }
         view->members[view->members_count++] = change->newcomer;
     }

@@ -172,12 +172,20 @@ static void reply_gone(struct step *step, uint64_t request_id, enum chord_messag
     reply_send(step, request_id, &response);
 }
 
+/* The request is for another life of this node, or for another disk at its address. */
+static bool other_life(const struct chord *chord, const struct chord_request *request) {
+    static const uint8_t any[CHORD_STORE_ID_BYTES];
+    return request->target_incarnation != 0 &&
+           (request->target_incarnation != chord->self.incarnation ||
+            (memcmp(request->target_store_id, any, sizeof any) != 0 &&
+             memcmp(request->target_store_id, chord->self.store_id, sizeof any) != 0));
+}
+
 static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     struct chord_response response = {.kind = CHORD_PING};
-    response.gone = request->target_incarnation != 0 &&
-                    (request->target_incarnation != chord->self.incarnation ||
-                     (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING));
+    bool member = chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
+    response.gone = request->target_incarnation != 0 && (other_life(chord, request) || !member);
     response.ping.self = chord->self;
     response.ping.state = chord->state;
     response.ping.parameters = chord->parameters;
@@ -210,9 +218,10 @@ static void sender_heard(struct step *step, const struct chord_peer *sender) {
         return;
     }
     struct chord_peer known = peer_at(chord, index)->peer;
-    if (known.incarnation == sender->incarnation) {
+    bool same_store = memcmp(known.store_id, sender->store_id, CHORD_STORE_ID_BYTES) == 0;
+    if (same_store && known.incarnation == sender->incarnation) {
         peer_heard(chord, index, 0);
-    } else if (known.incarnation < sender->incarnation) {
+    } else if (!same_store || known.incarnation < sender->incarnation) {
         peer_failed(step, &known, "returned as a new member");
     }
 }
@@ -280,8 +289,7 @@ static void on_request(struct step *step) {
         on_ping(step, request, request_id);
         return;
     }
-    if (chord->parameters.m == 0 || (request->target_incarnation != 0 &&
-                                     request->target_incarnation != chord->self.incarnation)) {
+    if (chord->parameters.m == 0 || other_life(chord, request)) {
         reply_gone(step, request_id, request->kind);
         return;
     }

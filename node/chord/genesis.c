@@ -125,7 +125,7 @@ static bool send_list(struct step *step, uint16_t member) {
         return false;
     }
     request->kind = CHORD_GENESIS;
-    request->target_incarnation = genesis->members.items[member].incarnation;
+    call_target(request, &genesis->members.items[member]);
     request->genesis.members = genesis->members;
     request->genesis.formed = complete(chord, &genesis->members);
     return true;

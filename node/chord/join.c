@@ -147,7 +147,9 @@ static uint16_t ask(struct step *step, const struct chord_peer *peer, const char
         return NONE;
     }
     request->kind = kind;
-    request->target_incarnation = peer != NULL ? peer->incarnation : 0;
+    if (peer != NULL) {
+        call_target(request, peer);
+    }
     chord->join.serial = serial_new(chord);
     call_at(chord, slot)->serial = chord->join.serial;
     return slot;

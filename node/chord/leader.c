@@ -74,7 +74,7 @@ void leader_wrong_view(struct step *step, uint16_t index, const struct chord_vie
     struct chord *chord = step->chord;
     struct range *range = led(chord, index);
     uint16_t installed;
-    if (range == NULL || view->members_count == 0 || view->leader >= view->members_count) {
+    if (range == NULL || !view_valid(chord, view)) {
         return;
     }
     range->calling = 0;

@@ -117,7 +117,8 @@ struct chord_request {
     bool has_sender;
     bool has_ring_id;
     struct chord_peer sender;
-    uint64_t target_incarnation; /* 0 = any */
+    uint64_t target_incarnation;                   /* 0 = any life */
+    uint8_t target_store_id[CHORD_STORE_ID_BYTES]; /* all 0 = any store */
     uint8_t ring_id[CHORD_RING_ID_BYTES];
     union {
         struct chord_id id; /* FIND_SUCCESSOR, GET_VIEW, LOOKUP */

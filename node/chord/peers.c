@@ -14,6 +14,7 @@ bool address_same(const char *a, const char *b) {
 
 bool peer_same(const struct chord_peer *a, const struct chord_peer *b) {
     return a->incarnation == b->incarnation && id_equal(&a->id, &b->id) &&
+           memcmp(a->store_id, b->store_id, CHORD_STORE_ID_BYTES) == 0 &&
            address_same(a->address, b->address);
 }
 

@@ -9,9 +9,17 @@ static bool range_valid(const struct chord *chord, const struct chord_range *ran
     return id_valid(&range->lo, chord->parameters.m) && id_valid(&range->hi, chord->parameters.m);
 }
 
-static bool view_valid(const struct chord *chord, const struct chord_view *view) {
-    return range_valid(chord, &view->range) && view->epoch > 0 && view->members_count > 0 &&
-           view->members_count <= CHORD_REPLICAS_MAX && view->leader < view->members_count;
+bool view_valid(const struct chord *chord, const struct chord_view *view) {
+    if (!range_valid(chord, &view->range) || view->epoch == 0 || view->members_count == 0 ||
+        view->members_count > CHORD_REPLICAS_MAX || view->leader >= view->members_count) {
+        return false;
+    }
+    for (uint16_t i = 0; i < view->members_count; i++) {
+        if (view_member(view, view->members[i].store_id) != i) {
+            return false; /* a replica has one seat */
+        }
+    }
+    return true;
 }
 
 /* A local view that forbids what a leader of (range, epoch) asks: a newer one, or, where this store

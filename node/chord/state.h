@@ -397,6 +397,7 @@ void trace_view(struct step *step, enum chord_word word, enum chord_level level,
 uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subject, uint32_t serial,
                     uint16_t member, const char *address, uint32_t timeout_ms,
                     struct chord_request **request);
+void call_target(struct chord_request *request, const struct chord_peer *peer);
 uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct chord_peer *peer,
                    enum chord_message_kind kind, struct chord_request **request);
 void calls_reply(struct step *step);
@@ -506,6 +507,7 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
 void range_remove(struct step *step, uint16_t index);
 bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);
+bool view_valid(const struct chord *chord, const struct chord_view *view);    /* from outside */
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
 unsigned view_majority(const struct chord_view *view);
