@@ -154,7 +154,7 @@ static struct parcel *parcel_copy(const struct parcel *parcel) {
 }
 
 struct slot *call_new(struct host *host, int from, int to, uint32_t timeout_ms,
-                             struct parcel *parcel) {
+                      struct parcel *parcel) {
     uint32_t at = host->slots_free > 0 ? host->slots_free - 1 : host->slots_used++;
     CHORD_ASSERT(at < CALL_SLOTS_MAX);
     host->slots_free = host->slots_free > 0 ? host->slots[at].next_free : 0;
@@ -168,8 +168,24 @@ struct slot *call_new(struct host *host, int from, int to, uint32_t timeout_ms,
     slot->life = from != HOST_NOBODY ? host->nodes[from].public.lives : 0;
     slot->sent_us = host->now_us;
     slot->kind = parcel->request.kind;
-    struct event event = {.kind = EVENT_REQUEST, .node = to, .from = from, .call = at,
-                          .generation = generation, .timeout_ms = timeout_ms, .parcel = parcel};
+    struct event timeout = {.kind = EVENT_TIMEOUT, .call = at, .generation = generation};
+    slot->unsent = to == HOST_NOBODY || !host->nodes[to].public.alive;
+    if (slot->unsent && timeout_ms > CONNECT_MS_MAX) {
+        timeout_ms = CONNECT_MS_MAX;
+    }
+    timeout.time_us = host->now_us + (uint64_t)timeout_ms * 1000;
+    push(host, timeout);
+    if (slot->unsent) {
+        parcel_free(parcel);
+        return slot;
+    }
+    struct event event = {.kind = EVENT_REQUEST,
+                          .node = to,
+                          .from = from,
+                          .call = at,
+                          .generation = generation,
+                          .timeout_ms = timeout_ms,
+                          .parcel = parcel};
     event.time_us = host->now_us + delay(host);
     if (random_of(&host->random_network) % 100 < host->config.double_percent &&
         slot->kind != CHORD_BATCH) { /* until op_id and attempt tell a repeated write */
@@ -179,9 +195,6 @@ struct slot *call_new(struct host *host, int from, int to, uint32_t timeout_ms,
         push(host, twin);
     }
     push(host, event);
-    struct event timeout = {.kind = EVENT_TIMEOUT, .call = at, .generation = generation};
-    timeout.time_us = host->now_us + (uint64_t)timeout_ms * 1000;
-    push(host, timeout);
     return slot;
 }
 
@@ -190,8 +203,8 @@ struct slot *call_new(struct host *host, int from, int to, uint32_t timeout_ms,
 static void print_traces(struct host *host, int index) {
     for (uint16_t i = 0; host->traces && i < host->actions.traces_count; i++) {
         const struct chord_trace *trace = &host->actions.traces[i];
-        printf("%9.3f node %d %-17s %s %s epoch=%llu count=%llu", (double)host->now_us / 1000, index,
-               chord_word_text(trace->word), trace->note, trace->address,
+        printf("%9.3f node %d %-17s %s %s epoch=%llu count=%llu", (double)host->now_us / 1000,
+               index, chord_word_text(trace->word), trace->note, trace->address,
                (unsigned long long)trace->epoch, (unsigned long long)trace->count);
         if (trace->has_range) {
             printf(" (%02x%02x,%02x%02x]", trace->range.lo.bytes[18], trace->range.lo.bytes[19],
@@ -210,8 +223,9 @@ static void schedule_tick(struct host *host, int index) {
     uint64_t due = deadline * 1000 > host->now_us ? deadline * 1000 : host->now_us;
     if (due < node->tick_us) {
         node->tick_us = due;
-        push(host, (struct event){.kind = EVENT_TICK, .time_us = due, .node = index,
-                                  .life = node->public.lives});
+        push(host,
+             (struct event){
+                 .kind = EVENT_TICK, .time_us = due, .node = index, .life = node->public.lives});
     }
 }
 
@@ -267,7 +281,9 @@ static void client_done(struct host *host, struct slot *slot, struct parcel *par
     struct host_call *call = slot->client;
     call->done = true;
     call->done_us = host->now_us;
-    call->code = parcel != NULL ? parcel->response.code : CHORD_DEADLINE_EXCEEDED;
+    call->code = parcel != NULL ? parcel->response.code
+                 : slot->unsent ? CHORD_UNAVAILABLE
+                                : CHORD_DEADLINE_EXCEEDED;
     if (parcel != NULL) {
         call->response = parcel->response;
     }
@@ -275,7 +291,7 @@ static void client_done(struct host *host, struct slot *slot, struct parcel *par
         if (parcel != NULL && call->code == CHORD_OK) {
             call->operations[i] = parcel->operations[i];
         } else {
-            call->operations[i].code = parcel != NULL ? call->code : CHORD_UNKNOWN;
+            call->operations[i].code = parcel != NULL || slot->unsent ? call->code : CHORD_UNKNOWN;
         }
     }
 }
@@ -322,7 +338,7 @@ static void on_timeout(struct host *host, struct slot *slot) {
     host->slots_free = (uint32_t)(slot - host->slots) + 1;
 }
 
-/* A closed connection ends the calls that were open on it; later ones wait in vain. */
+/* A closed connection ends the calls that were open on it. */
 static void on_broken(struct host *host, int node) {
     for (uint32_t i = 0; i < host->slots_used; i++) {
         struct slot *slot = &host->slots[i];

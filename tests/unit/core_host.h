@@ -42,7 +42,7 @@ struct host_call {
 
 /* What crosses the network, shown before it is delivered; a hostile test may change it. */
 struct host_message {
-    int from, to;                  /* nodes, or HOST_NOBODY for a client */
+    int from, to; /* nodes, or HOST_NOBODY for a client */
     enum chord_message_kind kind;
     struct chord_request *request; /* one of the two; the other is NULL */
     struct chord_response *response;
@@ -51,11 +51,11 @@ struct host_message {
 struct host_config {
     uint64_t seed;
     unsigned m, n, replicas;
-    uint32_t delay_us_min, delay_us_max; /* one way; default 200 to 2000 */
-    uint32_t store_us_min, store_us_max; /* until a job is synced; default 100 to 3000 */
+    uint32_t delay_us_min, delay_us_max;   /* one way; default 200 to 2000 */
+    uint32_t store_us_min, store_us_max;   /* until a job is synced; default 100 to 3000 */
     unsigned lose_percent, double_percent; /* of the messages; a BATCH is never doubled */
-    size_t page_rows;                    /* of one transfer_keys page; default 8 */
-    struct chord_limits limits;          /* zero: small ones */
+    size_t page_rows;                      /* of one transfer_keys page; default 8 */
+    struct chord_limits limits;            /* zero: small ones */
     bool (*on_message)(void *context, const struct host_message *message); /* false: lost */
     void (*on_step)(void *context, struct host *host, int node);           /* after each step */
     void *context;
@@ -64,12 +64,12 @@ struct host_config {
 struct host_node {
     char address[CHORD_ADDRESS_BYTES];
     bool alive;
-    bool store_paused;     /* jobs wait: nothing is synced */
-    bool store_full;       /* writes of rows fail */
-    const char *refused;   /* why the ring did not take it */
+    bool store_paused;   /* jobs wait: nothing is synced */
+    bool store_full;     /* writes of rows fail */
+    const char *refused; /* why the ring did not take it */
     bool left;
     struct chord_parameters wanted; /* given at the start; zero: any */
-    unsigned lives;        /* starts so far */
+    unsigned lives;                 /* starts so far */
     uint64_t steps;
     struct chord *chord;
     struct core_store store; /* what survives a kill */
@@ -79,12 +79,12 @@ struct host *host_new(const struct host_config *config);
 void host_free(struct host *host);
 
 /* ---- nodes ---- */
-int host_add(struct host *host); /* a node with an empty disk; not started */
+int host_add(struct host *host);              /* a node with an empty disk; not started */
 void host_start(struct host *host, int node); /* node 0 creates; others join through all so far */
 void host_kill(struct host *host, int node);  /* unsynced jobs are lost */
 void host_wipe(struct host *host, int node);  /* a new disk; while it is down */
 void host_leave(struct host *host, int node);
-void host_join(struct host *host, int node); /* after it has left */
+void host_join(struct host *host, int node);              /* after it has left */
 void host_cut(struct host *host, int a, int b, bool cut); /* the link, both ways */
 int host_count(const struct host *host);
 struct host_node *host_node(struct host *host, int node);
@@ -114,7 +114,7 @@ bool host_ideal(struct host *host);
 /* Every key id is led by its ring owner in one open range with all the copies that can exist. */
 bool host_settled(struct host *host);
 int host_members(struct host *host);
-int host_by_address(struct host *host, const char *address); /* HOST_NOBODY: unknown */
+int host_by_address(struct host *host, const char *address);  /* HOST_NOBODY: unknown */
 int host_owner(struct host *host, const struct chord_id *id); /* among the live members */
 void host_print(struct host *host); /* members, lists and views, to stderr, for a failing test */
 uint64_t host_digest(const struct host *host); /* of every action so far */

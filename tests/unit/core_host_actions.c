@@ -109,8 +109,11 @@ static void send_reply(struct host *host, int index, const struct chord_action *
         parcel->rows_count = open->page_count;
         open->page = NULL;
     }
-    struct event event = {.kind = EVENT_REPLY, .node = index, .call = open->call,
-                          .generation = open->generation, .parcel = parcel};
+    struct event event = {.kind = EVENT_REPLY,
+                          .node = index,
+                          .call = open->call,
+                          .generation = open->generation,
+                          .parcel = parcel};
     event.time_us = host->now_us + delay(host);
     push(host, event);
     if (!action->send_reply.hold) {
@@ -170,8 +173,11 @@ static void store(struct host *host, int index, const struct chord_action *actio
     uint64_t ready = host->now_us + between(&host->random_network, host->config.store_us_min,
                                             host->config.store_us_max);
     node->store_us = ready > node->store_us ? ready : node->store_us;
-    push(host, (struct event){.kind = EVENT_JOB, .time_us = node->store_us, .node = index,
-                              .life = node->public.lives, .job = job});
+    push(host, (struct event){.kind = EVENT_JOB,
+                              .time_us = node->store_us,
+                              .node = index,
+                              .life = node->public.lives,
+                              .job = job});
 }
 
 static void record(struct open *open, uint32_t i, const struct core_row *row, bool existed) {
@@ -264,8 +270,8 @@ void run_job(struct host *host, int index, struct job *job) {
 /* ---- the rest ---- */
 
 static void derive(struct host *host, int index, const struct chord_action *action) {
-    struct event event = {.kind = EVENT_DERIVED, .node = index,
-                          .life = host->nodes[index].public.lives};
+    struct event event = {
+        .kind = EVENT_DERIVED, .node = index, .life = host->nodes[index].public.lives};
     for (uint32_t salt = action->derive_id.salt_first; event.id == 0 && salt < 1u << 22; salt++) {
         char text[CHORD_ADDRESS_BYTES + 16];
         uint8_t hash[CHORD_ID_BYTES];
@@ -273,8 +279,8 @@ static void derive(struct host *host, int index, const struct chord_action *acti
         core_hash(text, hash);
         event.derived = id_from_hash(hash, action->derive_id.m);
         event.salt = salt;
-        event.id = !action->derive_id.has_target ||
-                   id_equal(&event.derived, &action->derive_id.target);
+        event.id =
+            !action->derive_id.has_target || id_equal(&event.derived, &action->derive_id.target);
     }
     event.time_us = host->now_us + 50;
     push(host, event);
@@ -327,8 +333,11 @@ void act(struct host *host, int index, const struct chord_action *action) {
         break;
     }
     case CHORD_ACTION_RESUME:
-        push(host, (struct event){.kind = EVENT_RESUME, .time_us = host->now_us, .node = index,
-                                  .life = node->public.lives, .id = action->request_id});
+        push(host, (struct event){.kind = EVENT_RESUME,
+                                  .time_us = host->now_us,
+                                  .node = index,
+                                  .life = node->public.lives,
+                                  .id = action->request_id});
         break;
     case CHORD_ACTION_FINISHED:
         finished(host, node, &action->finished);
@@ -359,9 +368,9 @@ uint32_t forwarded(struct node *node, const struct slot *slot, const struct parc
         if (open->operations[i].finished) {
             continue;
         }
-        if (theirs != NULL && (theirs->code == CHORD_OUT_OF_RANGE ||
-                               theirs->code == CHORD_UNAVAILABLE ||
-                               theirs->code == CHORD_RESOURCE_EXHAUSTED)) {
+        if (slot->unsent || (theirs != NULL && (theirs->code == CHORD_OUT_OF_RANGE ||
+                                                theirs->code == CHORD_UNAVAILABLE ||
+                                                theirs->code == CHORD_RESOURCE_EXHAUSTED))) {
             mine->maybe = false;
         } else if (theirs != NULL || mine->kind != CHORD_GET) {
             if (theirs != NULL) {

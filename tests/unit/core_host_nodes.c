@@ -3,9 +3,13 @@
  */
 #include "core_host_state.h"
 
-static const struct chord_limits small_limits = {.peers_max = 96, .views_max = 96, .calls_max = 512,
-                                                 .lookups_max = 64, .paths_max = 8,
-                                                 .batches_max = 128, .transfers_max = 32,
+static const struct chord_limits small_limits = {.peers_max = 96,
+                                                 .views_max = 96,
+                                                 .calls_max = 512,
+                                                 .lookups_max = 64,
+                                                 .paths_max = 8,
+                                                 .batches_max = 128,
+                                                 .transfers_max = 32,
                                                  .keys_in_flight_max = 4096};
 
 struct host *host_new(const struct host_config *config) {
@@ -118,11 +122,13 @@ void host_kill(struct host *host, int index) {
             host->slots[i].broken_us = host->now_us;
         }
     }
-    push(host, (struct event){.kind = EVENT_BROKEN, .node = index,
-                              .time_us = host->now_us + delay(host)});
+    push(host, (struct event){
+                   .kind = EVENT_BROKEN, .node = index, .time_us = host->now_us + delay(host)});
     for (int i = 0; i < host->count; i++) {
         if (host->nodes[i].public.alive) {
-            push(host, (struct event){.kind = EVENT_DISCONNECTED, .node = i, .from = index,
+            push(host, (struct event){.kind = EVENT_DISCONNECTED,
+                                      .node = i,
+                                      .from = index,
                                       .life = host->nodes[i].public.lives,
                                       .time_us = host->now_us + delay(host)});
         }
@@ -315,8 +321,8 @@ bool host_ideal(struct host *host) {
             right = strcmp(status.successors.items[k].address, other.self.address) == 0 &&
                     status.successors.items[k].incarnation == other.self.incarnation;
         }
-        if (!right || (count > 1 && host_by_address(host, status.predecessor.address) !=
-                                        members[count - 2])) {
+        if (!right || (count > 1 &&
+                       host_by_address(host, status.predecessor.address) != members[count - 2])) {
             return false;
         }
     }
@@ -325,8 +331,8 @@ bool host_ideal(struct host *host) {
 
 bool host_settled(struct host *host) {
     int members = host_members(host);
-    unsigned wanted = (unsigned)members < host->config.replicas ? (unsigned)members
-                                                                : host->config.replicas;
+    unsigned wanted =
+        (unsigned)members < host->config.replicas ? (unsigned)members : host->config.replicas;
     unsigned open = 0;
     if (!host_ideal(host)) {
         return false;
@@ -355,14 +361,15 @@ bool host_settled(struct host *host) {
 }
 
 static void print_views(struct host *host, int index) {
-    static const char *const states[] = {"none", "replica", "settling", "open",
+    static const char *const states[] = {"none",     "replica", "settling", "open",
                                          "changing", "retired", "gone"};
     enum chord_range_state state;
     unsigned copies;
     const struct chord_view *view;
     for (uint16_t k = 0;
          (view = chord_view_at(host->nodes[index].public.chord, k, &state, &copies)) != NULL; k++) {
-        fprintf(stderr, "    (%02x%02x,%02x%02x] epoch %llu %s copies %u:", view->range.lo.bytes[18],
+        fprintf(stderr,
+                "    (%02x%02x,%02x%02x] epoch %llu %s copies %u:", view->range.lo.bytes[18],
                 view->range.lo.bytes[19], view->range.hi.bytes[18], view->range.hi.bytes[19],
                 (unsigned long long)view->epoch, states[state], copies);
         for (uint16_t i = 0; i < view->members_count; i++) {

@@ -12,10 +12,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CALL_SLOTS_MAX = 1 << 16, SPIN_MAX = 2000 };
+enum {
+    CALL_SLOTS_MAX = 1 << 16,
+    SPIN_MAX = 2000,
+    CONNECT_MS_MAX = 1000, /* without a connection a call ends after so long, unsent */
+};
 
-enum event_kind { EVENT_REQUEST, EVENT_REPLY, EVENT_TIMEOUT, EVENT_JOB, EVENT_DERIVED, EVENT_TICK,
-                  EVENT_RESUME, EVENT_DISCONNECTED, EVENT_BROKEN };
+enum event_kind {
+    EVENT_REQUEST,
+    EVENT_REPLY,
+    EVENT_TIMEOUT,
+    EVENT_JOB,
+    EVENT_DERIVED,
+    EVENT_TICK,
+    EVENT_RESUME,
+    EVENT_DISCONNECTED,
+    EVENT_BROKEN
+};
 
 /* A request or reply on its way, with the rows or operations that belong to it. */
 struct parcel {
@@ -58,6 +71,7 @@ struct event {
 /* One request in flight; freed by its timeout, so that a late reply finds another generation. */
 struct slot {
     bool used, done;
+    bool unsent; /* nobody was there: nothing was executed */
     uint32_t generation, next_free;
     int node; /* the caller, or HOST_NOBODY */
     int to;

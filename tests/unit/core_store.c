@@ -52,7 +52,7 @@ const struct core_row *core_store_find(const struct core_store *store, const cha
     core_hash(key, hash);
     size_t at = lower(store, hash, key);
     return at < store->rows_count && row_order(&store->rows[at], hash, key) == 0 ? &store->rows[at]
-                                                                                  : NULL;
+                                                                                 : NULL;
 }
 
 bool core_store_write(struct core_store *store, const struct core_row *row) {
@@ -110,8 +110,7 @@ size_t core_store_page(const struct core_store *store, const struct chord_range 
         if (passed || !row_in(row, range, m)) {
             continue;
         }
-        if (count >= rows_max &&
-            memcmp((*page)[count - 1].hash, row->hash, CHORD_ID_BYTES) != 0) {
+        if (count >= rows_max && memcmp((*page)[count - 1].hash, row->hash, CHORD_ID_BYTES) != 0) {
             *done = false;
             break;
         }

@@ -24,8 +24,7 @@ static uint64_t seed_now;
 static char double_leader[200]; /* the first that the checker saw */
 static struct host *current;    /* freed also when a test fails */
 
-#define FOR_SEEDS                                                                                  \
-    for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
+#define FOR_SEEDS for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
 
 #define check(condition)                                                                           \
     do {                                                                                           \
@@ -161,7 +160,8 @@ static void put_all(struct host *host, unsigned value) {
     }
 }
 
-/* Every key through every live node; `patient`: after a failure reads may have to be asked again. */
+/* Every key through every live node; `patient`: after a failure reads may have to be asked again.
+ */
 static void check_reads(struct host *host, unsigned value, bool patient) {
     for (int node = 0; node < host_count(host); node++) {
         struct host_operation operations[KEYS];
@@ -592,10 +592,9 @@ static void client_end(struct host *host, struct client *client) {
         check(!done || allowed(client, operation));
         client->refused += !done && !nobody;
         if (!done && getenv("CHORD_TEST_TRACE") != NULL) {
-            print_message("a read of %s: code %d after %llu ms\n", operation->key,
-                          (int)operation->code,
-                          (unsigned long long)(client->call->done_us - client->call->started_us) /
-                              1000);
+            print_message(
+                "a read of %s: code %d after %llu ms\n", operation->key, (int)operation->code,
+                (unsigned long long)(client->call->done_us - client->call->started_us) / 1000);
         }
     } else if (done) {
         client->values[0] = value;
@@ -612,8 +611,9 @@ static void client_end(struct host *host, struct client *client) {
 static void client_begin(struct host *host, struct client *client, unsigned key) {
     uint64_t dice = host_random(host) % 10;
     bool full = client->values_count >= 8;
-    enum chord_operation_kind kind = dice < 5 || full ? CHORD_GET : dice < 9 ? CHORD_PUT
-                                                                               : CHORD_DELETE;
+    enum chord_operation_kind kind = dice < 5 || full ? CHORD_GET
+                                     : dice < 9       ? CHORD_PUT
+                                                      : CHORD_DELETE;
     client->next++;
     client->node = live_node(host);
     client->call = one(host, client->node, kind, 1000 + key, client->next, 8000);
@@ -709,10 +709,10 @@ static void test_doubled_messages_under_load(void **state) {
     FOR_SEEDS {
         struct host *host = host_new(&(struct host_config){.seed = seed_now,
                                                            .m = M,
-                                                            .n = 3,
-                                                            .replicas = 3,
-                                                            .double_percent = 30,
-                                                            .on_step = find_double_leader});
+                                                           .n = 3,
+                                                           .replicas = 3,
+                                                           .double_percent = 30,
+                                                           .on_step = find_double_leader});
         struct client clients[CLIENTS];
         double_leader[0] = '\0';
         current = host;

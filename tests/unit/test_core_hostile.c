@@ -120,8 +120,7 @@ static struct chord_range some_range(struct hostile *hostile) {
 static void some_view(struct hostile *hostile, struct chord_view *view) {
     enum chord_range_state state;
     unsigned copies;
-    const struct chord *chord =
-        host_node(hostile->host, (int)dice(hostile, NODES))->chord;
+    const struct chord *chord = host_node(hostile->host, (int)dice(hostile, NODES))->chord;
     uint16_t count = chord_views_count(chord);
     memset(view, 0, sizeof *view);
     if (count > 0 && dice(hostile, 2) == 0) {
@@ -132,9 +131,8 @@ static void some_view(struct hostile *hostile, struct chord_view *view) {
     } else {
         view->range = some_range(hostile);
         view->epoch = 1 + dice(hostile, dice(hostile, 20) == 0 ? UINT64_MAX - 1 : 30);
-        view->members_count = (uint16_t)(1 + dice(hostile, dice(hostile, 4) == 0
-                                                               ? CHORD_REPLICAS_MAX
-                                                               : 4));
+        view->members_count =
+            (uint16_t)(1 + dice(hostile, dice(hostile, 4) == 0 ? CHORD_REPLICAS_MAX : 4));
         view->leader = (uint16_t)dice(hostile, view->members_count);
         view->settled = dice(hostile, 2) == 0;
         for (uint16_t i = 0; i < view->members_count; i++) {
@@ -149,10 +147,10 @@ static void some_view(struct hostile *hostile, struct chord_view *view) {
 
 static void some_request(struct hostile *hostile, struct chord_request *request) {
     static const enum chord_message_kind kinds[] = {
-        CHORD_PING,  CHORD_FIND_SUCCESSOR, CHORD_GET_PREDECESSOR, CHORD_GET_SUCCESSORS,
-        CHORD_NOTIFY, CHORD_JOIN,          CHORD_GENESIS,         CHORD_LEAVE,
-        CHORD_MERGE, CHORD_TRANSFER_KEYS,  CHORD_APPLY,           CHORD_SYNC,
-        CHORD_DIGEST, CHORD_DECIDED,       CHORD_GET_VIEW,        CHORD_LOOKUP};
+        CHORD_PING,   CHORD_FIND_SUCCESSOR, CHORD_GET_PREDECESSOR, CHORD_GET_SUCCESSORS,
+        CHORD_NOTIFY, CHORD_JOIN,           CHORD_GENESIS,         CHORD_LEAVE,
+        CHORD_MERGE,  CHORD_TRANSFER_KEYS,  CHORD_APPLY,           CHORD_SYNC,
+        CHORD_DIGEST, CHORD_DECIDED,        CHORD_GET_VIEW,        CHORD_LOOKUP};
     memset(request, 0, sizeof *request);
     request->kind = kinds[dice(hostile, sizeof kinds / sizeof kinds[0])];
     request->sender = some_peer(hostile);
@@ -296,7 +294,7 @@ static void some_client(struct hostile *hostile) {
                (uint32_t)(1 + dice(hostile, 4)), (uint32_t)(1 + dice(hostile, 2000)));
 }
 
-static void throw(struct hostile *hostile, unsigned requests, unsigned percent) {
+static void throw(struct hostile * hostile, unsigned requests, unsigned percent) {
     unsigned answered = 0;
     for (unsigned i = 0; i < requests; i++) {
         struct chord_request request;

@@ -20,8 +20,7 @@ static uint64_t seed_now;
 static struct host *current; /* freed also when a test fails */
 
 /* Tests run once per seed. */
-#define FOR_SEEDS                                                                                  \
-    for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
+#define FOR_SEEDS for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
 
 #define check(condition)                                                                           \
     do {                                                                                           \
@@ -135,6 +134,26 @@ static void test_all_start_at_once(void **state) {
     }
 }
 
+/* Answers of the time before a new list may arrive after it: nobody is forgotten by genesis. */
+static void test_genesis_on_a_slow_network(void **state) {
+    (void)state;
+    for (seed_now = seed_first; seed_now < seed_first + 8 * seeds_count; seed_now++) {
+        struct host *host = host_make(&(struct host_config){.seed = seed_now,
+                                                            .m = 32,
+                                                            .n = 4,
+                                                            .replicas = 3,
+                                                            .delay_us_min = 200,
+                                                            .delay_us_max = 60000});
+        for (int i = 0; i < 9; i++) {
+            host_start(host, host_add(host));
+        }
+        check(host_run_until(host, host_ideal, 60000));
+        host_run(host, 2000);
+        check(all_formed(host));
+        host_end(host);
+    }
+}
+
 /* Every finger is the owner of its start, once the ring has been quiet. */
 static void test_fingers_become_right(void **state) {
     (void)state;
@@ -159,8 +178,8 @@ static void test_fingers_become_right(void **state) {
 static void test_small_m_fills_up(void **state) {
     (void)state;
     FOR_SEEDS {
-        struct host *host = host_make(
-            &(struct host_config){.seed = seed_now, .m = 3, .n = 2, .replicas = 3});
+        struct host *host =
+            host_make(&(struct host_config){.seed = seed_now, .m = 3, .n = 2, .replicas = 3});
         unsigned salted = 0;
         for (int i = 0; i < 8; i++) {
             struct chord_status status;
@@ -228,11 +247,11 @@ static void test_lossy_network(void **state) {
     (void)state;
     FOR_SEEDS {
         struct host *host = host_make(&(struct host_config){.seed = seed_now,
-                                                           .m = 20,
-                                                           .n = 3,
-                                                           .replicas = 3,
-                                                           .lose_percent = 5,
-                                                           .double_percent = 10});
+                                                            .m = 20,
+                                                            .n = 3,
+                                                            .replicas = 3,
+                                                            .lose_percent = 5,
+                                                            .double_percent = 10});
         for (int i = 0; i < 8; i++) {
             host_start(host, host_add(host));
         }
@@ -302,11 +321,11 @@ static void test_busy_while_a_query_is_open(void **state) {
     FOR_SEEDS {
         struct tap tap = {.node = HOST_NOBODY, .drop = CHORD_GET_PREDECESSOR};
         struct host *host = host_make(&(struct host_config){.seed = seed_now,
-                                                           .m = 16,
-                                                           .n = 3,
-                                                           .replicas = 3,
-                                                           .on_message = on_tap,
-                                                           .context = &tap});
+                                                            .m = 16,
+                                                            .n = 3,
+                                                            .replicas = 3,
+                                                            .on_message = on_tap,
+                                                            .context = &tap});
         for (int i = 0; i < 5; i++) {
             host_start(host, host_add(host));
         }
@@ -347,11 +366,11 @@ static void test_busy_is_proof_of_life(void **state) {
     FOR_SEEDS {
         struct tap tap = {.node = HOST_NOBODY};
         struct host *host = host_make(&(struct host_config){.seed = seed_now,
-                                                           .m = 16,
-                                                           .n = 3,
-                                                           .replicas = 3,
-                                                           .on_message = on_tap,
-                                                           .context = &tap});
+                                                            .m = 16,
+                                                            .n = 3,
+                                                            .replicas = 3,
+                                                            .on_message = on_tap,
+                                                            .context = &tap});
         for (int i = 0; i < 5; i++) {
             host_start(host, host_add(host));
         }
@@ -561,13 +580,13 @@ static void test_unknown_ids_are_ignored(void **state) {
     (void)state;
     FOR_SEEDS {
         struct host *host = ring_new(16, 3, 4);
-        static const uint64_t ids[] = {0, 1, 0xffff, 0x10000, 0x7fffffff0001, 0xffffffff0001,
-                                       UINT64_MAX, 0xfff0000000000001};
+        static const uint64_t ids[] = {
+            0, 1, 0xffff, 0x10000, 0x7fffffff0001, 0xffffffff0001, UINT64_MAX, 0xfff0000000000001};
         struct chord_response response = {.kind = CHORD_PING};
         for (unsigned i = 0; i < sizeof ids / sizeof ids[0]; i++) {
             static const enum chord_event_kind kinds[] = {
-                CHORD_EVENT_REPLY, CHORD_EVENT_FAILURE, CHORD_EVENT_STORED, CHORD_EVENT_ID_DERIVED,
-                CHORD_EVENT_DISCONNECTED, CHORD_EVENT_JOIN};
+                CHORD_EVENT_REPLY,      CHORD_EVENT_FAILURE,      CHORD_EVENT_STORED,
+                CHORD_EVENT_ID_DERIVED, CHORD_EVENT_DISCONNECTED, CHORD_EVENT_JOIN};
             for (unsigned k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
                 struct chord_event event = {.kind = kinds[k]};
                 if (kinds[k] == CHORD_EVENT_REPLY) {
@@ -653,11 +672,16 @@ static void test_same_seed_same_actions(void **state) {
 /* A copy of the block is a snapshot: both go on in the same way. */
 static void test_copy_is_a_snapshot(void **state) {
     (void)state;
-    struct chord_limits limits = {.peers_max = 64, .views_max = 32, .calls_max = 64,
-                                  .lookups_max = 16, .paths_max = 4, .batches_max = 16,
-                                  .transfers_max = 8, .keys_in_flight_max = 64};
-    struct chord_config config = {.limits = limits, .timing = chord_timing_default, .seed = 7,
-                                  .address = "host:1"};
+    struct chord_limits limits = {.peers_max = 64,
+                                  .views_max = 32,
+                                  .calls_max = 64,
+                                  .lookups_max = 16,
+                                  .paths_max = 4,
+                                  .batches_max = 16,
+                                  .transfers_max = 8,
+                                  .keys_in_flight_max = 64};
+    struct chord_config config = {
+        .limits = limits, .timing = chord_timing_default, .seed = 7, .address = "host:1"};
     struct chord_actions *one = calloc(1, sizeof *one), *two = calloc(1, sizeof *two);
     struct chord *chord = chord_init(calloc(1, chord_size(&limits)), &config);
     struct chord *copy = calloc(1, chord_size(&limits));
@@ -702,6 +726,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_genesis_and_beyond, teardown),
         cmocka_unit_test_teardown(test_all_start_at_once, teardown),
+        cmocka_unit_test_teardown(test_genesis_on_a_slow_network, teardown),
         cmocka_unit_test_teardown(test_fingers_become_right, teardown),
         cmocka_unit_test_teardown(test_small_m_fills_up, teardown),
         cmocka_unit_test_teardown(test_small_m_race, teardown),

@@ -82,7 +82,7 @@ static struct chord_id random_id(unsigned m) {
     struct chord_id id;
     random_bytes(id.bytes);
     for (unsigned bit = m; bit < CHORD_M_MAX; bit++) {
-        id.bytes[CHORD_ID_BYTES - 1 - bit / 8] &= (uint8_t)~(1u << bit % 8);
+        id.bytes[CHORD_ID_BYTES - 1 - bit / 8] &= (uint8_t) ~(1u << bit % 8);
     }
     return id;
 }
@@ -121,7 +121,8 @@ static void test_intervals_exhaustive(void **state) {
         for (unsigned a = 0; a < size; a++) {
             for (unsigned b = 0; b < size; b++) {
                 for (unsigned x = 0; x < size; x++) {
-                    struct chord_id ia = from_integer(a), ix = from_integer(x), ib = from_integer(b);
+                    struct chord_id ia = from_integer(a), ix = from_integer(x),
+                                    ib = from_integer(b);
                     bool open = oracle_in_open(a, x, b, size);
                     assert_int_equal(id_in_open(&ia, &ix, &ib), open);
                     assert_int_equal(id_in_half_open(&ia, &ix, &ib), open || x == b);
@@ -328,8 +329,14 @@ static void test_sha1_vector(void **state) {
     static const struct {
         unsigned m;
         uint64_t id;
-    } tops[] = {{3, 5}, {4, 0xa}, {6, 0x2a}, {8, 0xa9}, {12, 0xa99}, {32, 0xa9993e36},
-                {61, 0xa9993e364706816a >> 3}, {64, 0xa9993e364706816a}};
+    } tops[] = {{3, 5},
+                {4, 0xa},
+                {6, 0x2a},
+                {8, 0xa9},
+                {12, 0xa99},
+                {32, 0xa9993e36},
+                {61, 0xa9993e364706816a >> 3},
+                {64, 0xa9993e364706816a}};
     for (unsigned i = 0; i < sizeof tops / sizeof tops[0]; i++) {
         struct chord_id id = id_from_hash(hash, tops[i].m);
         assert_true(to_integer(&id) == tops[i].id);

@@ -131,10 +131,17 @@ static void test_newer_version_wins(void **state) {
     static const struct {
         uint64_t epoch, counter;
         bool wins;
-    } writes[] = {{1, 1, true},           {1, 1, false}, {1, 2, true},
-                  {1, 1, false},          {2, 1, true},  {1, 99, false},
-                  {2, INT64_MAX, true},   {3, 0, true},  {2, INT64_MAX, false},
-                  {INT64_MAX, 0, true},   {INT64_MAX - 1, INT64_MAX, false},
+    } writes[] = {{1, 1, true},
+                  {1, 1, false},
+                  {1, 2, true},
+                  {1, 1, false},
+                  {2, 1, true},
+                  {1, 99, false},
+                  {2, INT64_MAX, true},
+                  {3, 0, true},
+                  {2, INT64_MAX, false},
+                  {INT64_MAX, 0, true},
+                  {INT64_MAX - 1, INT64_MAX, false},
                   {INT64_MAX, INT64_MAX, true}};
     uint64_t epoch = 0, counter = 0;
     for (unsigned i = 0; i < sizeof writes / sizeof writes[0]; i++) {
@@ -398,7 +405,10 @@ static void test_list_keys(void **state) {
     static const struct {
         const char *prefix;
         size_t expected;
-    } lists[] = {{"", 249}, {"key 0000000001", 100}, {"key 000000000007", 0}, {"kez", 0},
+    } lists[] = {{"", 249},
+                 {"key 0000000001", 100},
+                 {"key 000000000007", 0},
+                 {"kez", 0},
                  {"key 0000000000999999999999", 0}};
     for (unsigned i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         uint8_t after[CHORD_ID_BYTES], key[64];

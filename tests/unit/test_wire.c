@@ -45,8 +45,8 @@ static int teardown(void **state) {
 /* ---- core messages, often at their bounds ---- */
 
 static uint64_t some_number(void) {
-    static const uint64_t bounds[] = {0, 1, 127, 128, UINT32_MAX, (uint64_t)1 << 32, INT64_MAX,
-                                      UINT64_MAX};
+    static const uint64_t bounds[] = {0,         1,         127, 128, UINT32_MAX, (uint64_t)1 << 32,
+                                      INT64_MAX, UINT64_MAX};
     return dice(2) == 0 ? bounds[dice(8)] : dice(UINT64_MAX);
 }
 
@@ -274,8 +274,7 @@ static void check_rows(Chord__V1__Row **messages, size_t count, const struct sto
         assert_int_equal(row.key_bytes, rows[i].key_bytes);
         assert_memory_equal(row.key, rows[i].key, row.key_bytes);
         assert_int_equal(row.value_bytes, rows[i].value_bytes);
-        assert_true(row.value_bytes == 0 ||
-                    memcmp(row.value, rows[i].value, row.value_bytes) == 0);
+        assert_true(row.value_bytes == 0 || memcmp(row.value, rows[i].value, row.value_bytes) == 0);
         assert_true(row.epoch == rows[i].epoch && row.counter == rows[i].counter);
         assert_true(row.expires_at_ms == rows[i].expires_at_ms && row.kind == rows[i].kind);
         assert_int_equal(row.op_id_bytes, rows[i].op_id_bytes);
@@ -456,9 +455,12 @@ static void test_header_out_of_bounds(void **state) {
         struct {
             ProtobufCBinaryData *field;
             size_t count;
-        } cases[] = {{&header->sender->id, 21},       {&header->sender->id, 64},
-                     {&header->sender->store_id, 15}, {&header->sender->store_id, 17},
-                     {&header->ring_id, 15},          {&header->ring_id, 17},
+        } cases[] = {{&header->sender->id, 21},
+                     {&header->sender->id, 64},
+                     {&header->sender->store_id, 15},
+                     {&header->sender->store_id, 17},
+                     {&header->ring_id, 15},
+                     {&header->ring_id, 17},
                      {&header->ring_id, 1}};
         for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
             ProtobufCBinaryData saved = *cases[i].field;
@@ -529,8 +531,7 @@ static void test_requests_out_of_bounds(void **state) {
     (void)state;
     static struct chord_request request;
     for (unsigned round = 0; round < 10; round++) {
-        Chord__V1__FindSuccessorRequest *find =
-            (void *)request_of(CHORD_FIND_SUCCESSOR, &request);
+        Chord__V1__FindSuccessorRequest *find = (void *)request_of(CHORD_FIND_SUCCESSOR, &request);
         find->id = bytes_of(20);
         assert_true(decodes(CHORD_FIND_SUCCESSOR, &find->base, true));
         find->id = bytes_of(21);
@@ -827,9 +828,9 @@ int main(void) {
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        TEST(test_methods_and_kinds),      TEST(test_requests_round_trip),
-        TEST(test_responses_round_trip),   TEST(test_lookup_and_hint),
-        TEST(test_header_out_of_bounds),   TEST(test_requests_out_of_bounds),
+        TEST(test_methods_and_kinds),       TEST(test_requests_round_trip),
+        TEST(test_responses_round_trip),    TEST(test_lookup_and_hint),
+        TEST(test_header_out_of_bounds),    TEST(test_requests_out_of_bounds),
         TEST(test_responses_out_of_bounds), TEST(test_rows_out_of_bounds),
         TEST(test_damaged_bytes),
     };
