@@ -63,8 +63,11 @@ void successors_adopt(struct step *step, const struct chord_peer *first,
         CHORD_ASSERT(id_in_open(&chord->self.id, &successor_at(chord, i)->id,
                                 &successor_at(chord, (uint16_t)(i + 1))->id));
     }
-    if (chord->serial_admission && chord->successors_count >= chord->parameters.n) {
-        chord->serial_admission = false; /* genesis is over, also where two rings have merged */
+    if (chord->successors_count >= chord->parameters.n) {
+        /* N+1 members are in sight: genesis is over, also where its last list was lost on the way
+         * or two rings have merged. */
+        chord->serial_admission = false;
+        chord->formed = true;
     }
     chord->fingers_fresh = false;
     chord->identity_ms = chord->now_ms + 1000;
