@@ -167,6 +167,7 @@ static void pending_event(void *context) {
     struct rpc_pending *pending = context;
     struct rpc_reply reply;
     int rv = nng_aio_result(pending->aio);
+    bool sent = rv == 0 || pending->receiving;
     if (rv == 0 && !pending->receiving) {
         rv = pending_receive(pending);
         if (rv == 0) {
@@ -181,6 +182,9 @@ static void pending_event(void *context) {
         nng_aio_set_msg(pending->aio, NULL);
     }
     if (rv != 0) {
+        if (sent) {
+            rpc_nng_fix_given(pending->msg);
+        }
         reply_from_nng(&reply, pending, rv);
     }
     pending_end(pending, &reply);
@@ -206,6 +210,7 @@ static int client_start(struct rpc_client *client, struct rpc_peer *peer,
     pending->context = wanted->context;
     client->calls_open++;
     nng_aio_set_timeout(pending->aio, (nng_duration)pending_connect_ms(pending));
+    pending->msg = msg;
     nng_aio_set_msg(pending->aio, msg);
     nng_ctx_send(pending->ctx, pending->aio);
     return 0;

@@ -70,6 +70,8 @@ int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
 
 /* Makes sure that the work-around is linked in. Called before the first socket. */
 void rpc_nng_fix_init(void);
+/* nng took this message to send it, and freed it or lost it: only the address is of use. */
+void rpc_nng_fix_given(const void *msg);
 
 /* ---- shared small things (rpc_envelope.c) ---- */
 

@@ -21,7 +21,8 @@ struct rpc_pending {
     struct rpc_pending *previous;
     nng_ctx ctx;
     nng_aio *aio;
-    bool receiving; /* the request was sent; else it waits for the connection */
+    bool receiving;  /* the request was sent; else it waits for the connection */
+    const void *msg; /* the request; once it was sent it is nng's and this only its address */
     enum rpc_method method;
     uint64_t started_us;
     uint32_t timeout_ms;

@@ -157,6 +157,7 @@ void rpc_call_reply(struct rpc_call *call, Chord__V1__Code code, const char *mes
     }
     call->open = false;
     call->sending = true;
+    call->msg = msg;
     nng_aio_set_timeout(call->aio, RPC_REPLY_TIMEOUT_MS);
     nng_aio_set_msg(call->aio, msg);
     nng_ctx_send(call->ctx, call->aio);
@@ -178,6 +179,8 @@ static void call_event(void *context) {
         if (rv != 0) {
             nng_msg_free(nng_aio_get_msg(call->aio)); /* not sent: still ours */
             nng_aio_set_msg(call->aio, NULL);
+        } else {
+            rpc_nng_fix_given(call->msg);
         }
         call_receive(call);
         return;

@@ -16,9 +16,10 @@ struct rpc_call {
     struct rpc_call *next; /* all calls of the server */
     nng_ctx ctx;
     nng_aio *aio;
-    bool open;    /* between the handler and the reply */
-    bool sending; /* the aio sends, else it receives */
-    bool data;    /* counted as data */
+    bool open;       /* between the handler and the reply */
+    bool sending;    /* the aio sends, else it receives */
+    const void *msg; /* the answer; once it was sent it is nng's and this only its address */
+    bool data;       /* counted as data */
     enum rpc_method method;
     uint64_t received_us;
     uint32_t timeout_ms;
