@@ -44,8 +44,8 @@ static void reply_from_nng(struct rpc_reply *reply, const struct rpc_pending *pe
                      rpc_method_name(pending->method), pending->timeout_ms);
             reply_error(reply, CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED, text);
         } else {
-            snprintf(text, sizeof text, "no connection to %s within %u ms", address,
-                     pending_connect_ms(pending));
+            snprintf(text, sizeof text, "no connection to %s that took the request within %u ms",
+                     address, pending_connect_ms(pending));
             reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
             reply->unsent = true;
         }

@@ -17,7 +17,7 @@ enum {
     RPC_REFUSED_RETRY_MS = 50,
     RPC_REPLY_TIMEOUT_MS = 10000, /* a caller that does not read its answers loses them */
     RPC_RECONNECT_MS_MIN = 50,
-    RPC_RECONNECT_MS_MAX = 2000,
+    RPC_RECONNECT_MS_MAX = 500, /* below RPC_CONNECT_MS_MAX, so that a peer that is back is found */
     RPC_PEERS_MAX_DEFAULT = 256,
     RPC_PEER_IDLE_MS = 300000,    /* a peer that nobody called for so long is hung up on */
     RPC_CLIENT_CALLS_MAX = 16384, /* open calls of one client */
