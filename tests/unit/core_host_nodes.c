@@ -388,9 +388,9 @@ void host_print(struct host *host) {
             continue;
         }
         host_status(host, i, &status);
-        fprintf(stderr, "  node %d %02x%02x state %d incarnation %llu predecessor %s successors", i,
-                status.self.id.bytes[18], status.self.id.bytes[19], (int)status.state,
-                (unsigned long long)status.self.incarnation,
+        fprintf(stderr, "  node %d %02x%02x state %d%s incarnation %llu predecessor %s successors",
+                i, status.self.id.bytes[18], status.self.id.bytes[19], (int)status.state,
+                status.formed ? " formed" : "", (unsigned long long)status.self.incarnation,
                 status.has_predecessor ? status.predecessor.address : "none");
         for (uint16_t k = 0; k < status.successors.count; k++) {
             fprintf(stderr, " %s/%llu", status.successors.items[k].address,
