@@ -719,6 +719,18 @@ static void test_copy_is_a_snapshot(void **state) {
     free(two);
 }
 
+/* Two members got one id: one joiner was admitted by a node that was no longer the successor there,
+ * the other by the one that had become it. */
+static void test_seeds_of_former_bugs(void **state) {
+    uint64_t first = seed_first;
+    unsigned count = seeds_count;
+    seed_first = 1057;
+    seeds_count = 1;
+    test_small_m_race(state);
+    seed_first = first;
+    seeds_count = count;
+}
+
 int main(void) {
     const char *seed = getenv("CHORD_TEST_SEED"), *runs = getenv("CHORD_TEST_RUNS");
     seed_first = seed != NULL ? strtoull(seed, NULL, 10) : seed_first;
@@ -747,6 +759,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_second_answer_is_ignored, teardown),
         cmocka_unit_test_teardown(test_same_seed_same_actions, teardown),
         cmocka_unit_test_teardown(test_copy_is_a_snapshot, teardown),
+        cmocka_unit_test_teardown(test_seeds_of_former_bugs, teardown),
     };
     cmocka_set_test_filter(getenv("CHORD_TEST_NAME")); /* NULL: all */
     return cmocka_run_group_tests(tests, NULL, NULL);
