@@ -49,6 +49,9 @@ static enum chord_join_result admit(struct step *step, const struct chord_peer *
     if (predecessor != NULL && !id_in_open(&predecessor->id, &joiner->id, &chord->self.id)) {
         return CHORD_JOIN_NOT_SUCCESSOR;
     }
+    if (predecessor == NULL && chord->successors_count > 0) {
+        return CHORD_JOIN_WAIT; /* it may have been admitted by another successor already */
+    }
     admitted_add(chord, joiner);
     trace_peer(step, CHORD_WORD_ADMIT, CHORD_LEVEL_INFO, "admitted before self", joiner);
     return CHORD_JOIN_ADMITTED;
@@ -63,6 +66,7 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
     struct chord_peer authority;
     if (!chord->serial_admission) {
         response.join.result = admit(step, &request->sender);
+        response.retry_after_ms = 50;
         if (response.join.result == CHORD_JOIN_ADMITTED) {
             successors_list(chord, &response.join.successors);
         }

@@ -414,6 +414,10 @@ void change_advance(struct step *step, uint16_t index) {
     if (range->change.stage != CHANGE_DRAIN || waits_for_lower || !action_room(step, 80)) {
         return;
     }
+    if (!range_room(step)) {
+        change_abort(step, index, "no room for another view");
+        return;
+    }
     if (range->change.merge) {
         advance_merge(step, index);
     } else if (range->writing == 0) {

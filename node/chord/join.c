@@ -120,6 +120,31 @@ void join_start(struct step *step) {
     }
 }
 
+/* A member that finds another one with its id in the ring was admitted there twice: it comes again
+ * as a new member with the next salt. What it holds is not touched, only views decide. */
+void join_again(struct step *step, const struct chord_peer *via) {
+    struct chord *chord = step->chord;
+    memset(&chord->join, 0, sizeof chord->join);
+    seed_add(&chord->join, via->address, chord->self.address);
+    seed_members(chord);
+    trace_peer(step, CHORD_WORD_JOIN, CHORD_LEVEL_WARN,
+               "another member has the same id; joining anew", via);
+    chord->self.incarnation++;
+    chord->state = CHORD_STATE_JOINING;
+    chord->salt++;
+    chord->join.collisions = 1;
+    chord->join.started_ms = chord->now_ms;
+    chord->successors_count = 0;
+    chord->predecessor = NONE;
+    chord->candidate = NONE;
+    chord->query.kind = QUERY_NONE;
+    chord->query.waiting = false;
+    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
+        chord->fingers[i] = NONE;
+    }
+    join_later(chord, JOIN_PING, 0);
+}
+
 static bool parameters_agree(const struct chord_parameters *wanted,
                              const struct chord_parameters *have) {
     return (wanted->m == 0 || wanted->m == have->m) && (wanted->n == 0 || wanted->n == have->n) &&

@@ -104,6 +104,11 @@ void merge_looked_up(struct step *step, const struct chord_peer *owner,
     if (chord->state != CHORD_STATE_MEMBER || address_same(owner->address, chord->self.address)) {
         return;
     }
+    if (id_equal(&owner->id, &chord->self.id)) {
+        struct chord_peer twin = *owner;
+        join_again(step, &twin);
+        return;
+    }
     trace_peer(step, CHORD_WORD_MERGE, CHORD_LEVEL_INFO, "a ring without this node; its owner here",
                owner);
     if (successor == NULL || id_in_open(&chord->self.id, &owner->id, &successor->id)) {

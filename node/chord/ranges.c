@@ -7,6 +7,8 @@
  */
 #include "state.h"
 
+enum { PIECES_MAX = 8 }; /* slots that a decision of two views may need at once */
+
 unsigned bits_count(uint64_t bits) {
     unsigned count = 0;
     for (; bits != 0; bits &= bits - 1) {
@@ -167,22 +169,29 @@ static bool coalesce(struct step *step) {
     return false;
 }
 
-bool range_install(struct step *step, const struct chord_view *view, uint16_t *index) {
+bool range_room(struct step *step) {
     struct chord *chord = step->chord;
     unsigned used = 0;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        used += range_at(chord, i)->used;
+    }
+    while (used + PIECES_MAX > chord->config.limits.views_max && coalesce(step)) {
+        used--;
+    }
+    return used + PIECES_MAX <= chord->config.limits.views_max;
+}
+
+bool range_install(struct step *step, const struct chord_view *view, uint16_t *index) {
+    struct chord *chord = step->chord;
     *index = NONE;
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
-        used += range->used;
         if (range->used && ranges_overlap(&range->view.range, &view->range) &&
             range->view.epoch >= view->epoch) {
             return false;
         }
     }
-    while (used + 4u > chord->config.limits.views_max && coalesce(step)) {
-        used--;
-    }
-    if (used + 4u > chord->config.limits.views_max) {
+    if (!range_room(step)) {
         trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_WARN, "no room for another view", view);
         return false;
     }

@@ -3,7 +3,11 @@
  */
 #include "state.h"
 
-enum { PATIENCE_MS = 1500, PATIENCE_SEAT_MS = 700 };
+enum {
+    PATIENCE_MS = 1500,
+    PATIENCE_SEAT_MS = 700,
+    PROMISE_MS = 660000, /* longer than a change may take (change.c) */
+};
 
 static bool range_valid(const struct chord *chord, const struct chord_range *range) {
     return id_valid(&range->lo, chord->parameters.m) && id_valid(&range->hi, chord->parameters.m);
@@ -78,7 +82,24 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
     } else if (!transfer_start(step, request->sender.address, &request->rows.range,
                                request->rows.replace, request_id, NONE, 0, NONE)) {
         reply_code(step, request_id, CHORD_SYNC, CHORD_RESOURCE_EXHAUSTED, 200);
+    } else {
+        chord->learned[chord->learned_next].range = request->rows.range;
+        chord->learned[chord->learned_next].epoch = request->rows.epoch;
+        chord->learned[chord->learned_next].until_ms = chord->now_ms + PROMISE_MS;
+        chord->learned_next = (uint16_t)((chord->learned_next + 1) % LEARNED_MAX);
     }
+}
+
+/* The leader of that epoch, or of a later one, may make us a member next: the rows that we told it
+ * we have are a promise. It gives a change up before the promise ends. */
+static bool promised(struct chord *chord, const struct chord_view *view) {
+    for (uint16_t i = 0; i < LEARNED_MAX; i++) {
+        if (chord->learned[i].until_ms > chord->now_ms && chord->learned[i].epoch >= view->epoch &&
+            ranges_overlap(&chord->learned[i].range, &view->range)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void read_range(struct step *step, const struct chord_request *request, uint64_t request_id,
@@ -244,7 +265,8 @@ static void retire(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct chord_action *action;
     struct chord_view view = range_at(chord, index)->view;
-    if (store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NONE, 0, 0, &action) == 0) {
+    if (promised(chord, &view) ||
+        store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NONE, 0, 0, &action) == 0) {
         return;
     }
     action->store.slice.range = view.range;

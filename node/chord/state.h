@@ -21,6 +21,7 @@ enum {
     GRAVEYARD_MAX = 8,
     JOIN_SEEDS_MAX = 40,
     LEAVING_MAX = 16,
+    LEARNED_MAX = 64,
     ADMITTED_MAX = 8,
     FALLBACKS_MAX = 3,
     COLLISIONS_BEFORE_WALK = 4,
@@ -339,6 +340,11 @@ struct chord {
         uint64_t incarnation; /* a later life has come back */
         uint64_t until_ms;
     } leaving[LEAVING_MAX];
+    struct { /* ranges whose leader has asked us to learn them, and in which epoch */
+        struct chord_range range;
+        uint64_t epoch, until_ms;
+    } learned[LEARNED_MAX];
+    uint16_t learned_next;
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
         leave_told_ms;
@@ -448,6 +454,7 @@ void join_derived(struct step *step);
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
                     const struct chord_peer *before, const struct chord_peer_list *successors);
 void join_done(struct step *step, const char *note);
+void join_again(struct step *step, const struct chord_peer *via); /* under another id */
 
 /* admit.c */
 void on_join(struct step *step, const struct chord_request *request, uint64_t request_id);
@@ -504,6 +511,7 @@ uint16_t range_exact(struct chord *chord, const struct chord_range *range, uint6
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
 /* Makes `view` the truth for its ids where it is newer. True: the table changed. */
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index);
+bool range_room(struct step *step); /* for a decision's views */
 void range_remove(struct step *step, uint16_t index);
 bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);
