@@ -153,6 +153,7 @@ bool rpc_address_url(char url[RPC_URL_BYTES], const char *address) {
     if (port < 1 || port > 65535) {
         return false;
     }
-    snprintf(url, RPC_URL_BYTES, "tcp://%s", address);
+    /* IPv4, as everything here: "localhost" is often ::1 first, where nobody listens. */
+    snprintf(url, RPC_URL_BYTES, "tcp4://%s", address);
     return true;
 }

@@ -72,6 +72,9 @@ int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
 void rpc_nng_fix_init(void);
 /* nng took this message to send it, and freed it or lost it: only the address is of use. */
 void rpc_nng_fix_given(const void *msg);
+/* As nng_listener_create and nng_dialer_create. */
+int rpc_nng_fix_listener(nng_listener *listener, nng_socket socket, const char *url);
+int rpc_nng_fix_dialer(nng_dialer *dialer, nng_socket socket, const char *url);
 
 /* ---- shared small things (rpc_envelope.c) ---- */
 

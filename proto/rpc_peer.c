@@ -41,7 +41,7 @@ static int link_dial(struct rpc_link *link) {
     int rv;
     if ((rv = nng_socket_set_ms(socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE)) ||
         (rv = nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, link_disconnected, link)) ||
-        (rv = nng_dialer_create(&dialer, socket, link->peer->url)) ||
+        (rv = rpc_nng_fix_dialer(&dialer, socket, link->peer->url)) ||
         (rv = nng_dialer_set_size(dialer, NNG_OPT_RECVMAXSZ, RPC_RECEIVE_BYTES_MAX)) ||
         (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, RPC_RECONNECT_MS_MIN)) ||
         (rv = nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, RPC_RECONNECT_MS_MAX))) {

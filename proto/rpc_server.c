@@ -230,7 +230,7 @@ static int server_listen(struct rpc_server *server, const char *url) {
     }
     if ((rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, server_pipe_event, server)) ||
         (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, server_pipe_event, server)) ||
-        (rv = nng_listener_create(&listener, server->socket, url)) ||
+        (rv = rpc_nng_fix_listener(&listener, server->socket, url)) ||
         (rv = nng_listener_set_size(listener, NNG_OPT_RECVMAXSZ, RPC_RECEIVE_BYTES_MAX))) {
         return rv;
     }
