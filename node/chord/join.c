@@ -134,14 +134,7 @@ void join_again(struct step *step, const struct chord_peer *via) {
     chord->salt++;
     chord->join.collisions = 1;
     chord->join.started_ms = chord->now_ms;
-    chord->successors_count = 0;
-    chord->predecessor = NONE;
-    chord->candidate = NONE;
-    chord->query.kind = QUERY_NONE;
-    chord->query.waiting = false;
-    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
-        chord->fingers[i] = NONE;
-    }
+    neighbours_clear(chord);
     join_later(chord, JOIN_PING, 0);
 }
 

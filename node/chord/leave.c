@@ -50,16 +50,9 @@ static void leave_done(struct step *step) {
     trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO, "left the ring", &chord->self);
     identity_save(step);
     chord->state = CHORD_STATE_LEFT;
-    chord->successors_count = 0;
-    chord->predecessor = NONE;
-    chord->candidate = NONE;
-    chord->query.kind = QUERY_NONE;
-    chord->query.waiting = false;
+    neighbours_clear(chord);
     chord->serial_admission = false;
     chord->genesis.running = false;
-    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
-        chord->fingers[i] = NONE;
-    }
     memset(chord->graveyard, 0, sizeof chord->graveyard);
     action_add(step, CHORD_ACTION_LEFT);
 }

@@ -442,6 +442,7 @@ void successors_list(struct chord *chord, struct chord_peer_list *list);
 void successors_adopt(struct step *step, const struct chord_peer *first,
                       const struct chord_peer_list *rest);
 void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */
+void neighbours_clear(struct chord *chord); /* out of the ring: nobody is known as near */
 bool owns(struct chord *chord, const struct chord_id *id);              /* in (predecessor, self] */
 uint32_t members_estimate(struct chord *chord);
 
@@ -507,7 +508,6 @@ void on_leave(struct step *step, const struct chord_request *request, uint64_t r
 
 /* ranges.c: the table of views */
 uint16_t range_find(struct chord *chord, const struct chord_id *id); /* newest view over id */
-uint16_t range_exact(struct chord *chord, const struct chord_range *range, uint64_t epoch);
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
 /* Makes `view` the truth for its ids where it is newer. True: the table changed. */
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index);

@@ -98,6 +98,17 @@ void predecessor_set(struct step *step, const struct chord_peer *peer) {
     }
 }
 
+void neighbours_clear(struct chord *chord) {
+    chord->successors_count = 0;
+    chord->predecessor = NONE;
+    chord->candidate = NONE;
+    chord->query.kind = QUERY_NONE;
+    chord->query.waiting = false;
+    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
+        chord->fingers[i] = NONE;
+    }
+}
+
 bool owns(struct chord *chord, const struct chord_id *id) {
     const struct chord_peer *predecessor = predecessor_get(chord);
     if (predecessor == NULL) {
