@@ -123,8 +123,8 @@ struct chord_request {
     union {
         struct chord_id id; /* FIND_SUCCESSOR, GET_VIEW, LOOKUP */
         struct {
-            struct chord_peer_list members; /* in id order, the receiver among them */
             bool formed;
+            struct chord_peer_list members; /* in id order, the receiver among them */
         } genesis;
         struct chord_peer peer; /* MERGE */
         bool left;              /* LEAVE */
