@@ -6,9 +6,14 @@
 static struct host *host_now; /* for the assertion only */
 
 _Noreturn void chord_assert_failed(const char *file, int line, const char *condition) {
-    fprintf(stderr, "%s:%d: assertion failed: %s; seed %llu, at %llu us\n", file, line, condition,
-            host_now != NULL ? (unsigned long long)host_now->config.seed : 0,
-            host_now != NULL ? (unsigned long long)host_now->now_us : 0);
+    char text[240];
+    snprintf(text, sizeof text, "%s:%d: assertion failed: %s; seed %llu, at %llu us", file, line,
+             condition, host_now != NULL ? (unsigned long long)host_now->config.seed : 0,
+             host_now != NULL ? (unsigned long long)host_now->now_us : 0);
+    if (host_now != NULL && host_now->config.on_assert != NULL) {
+        host_now->config.on_assert(host_now->config.context, text);
+    }
+    fprintf(stderr, "%s\n", text);
     abort();
 }
 
@@ -173,7 +178,7 @@ uint64_t clock_host_us(const struct host *host, const struct node *node, uint64_
 /* ---- one step ---- */
 
 static void print_traces(struct host *host, int index) {
-    for (uint16_t i = 0; host->traces && i < host->actions.traces_count; i++) {
+    for (uint16_t i = 0; host->config.traces && i < host->actions.traces_count; i++) {
         const struct chord_trace *trace = &host->actions.traces[i];
         printf("%9.3f node %d %-17s %s %s epoch=%llu count=%llu", (double)host->now_us / 1000,
                index, chord_word_text(trace->word), trace->note, trace->address,

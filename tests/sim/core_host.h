@@ -69,7 +69,10 @@ struct host_config {
     bool (*on_message)(void *context, const struct host_message *message); /* false: lost */
     void (*on_step)(void *context, struct host *host, int node);           /* after each step */
     void (*on_end)(void *context, struct host *host, int node);            /* a life has ended */
+    void (*on_assert)(void *context, const char *text); /* NULL: abort; must not return */
     void *context;
+    bool ring_only; /* no ranges, no data */
+    bool traces;    /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
 };
 
 enum host_disk {
@@ -137,6 +140,8 @@ struct host_call *host_request(struct host *host, int node, const struct chord_r
 /* One event straight into a node: for late and unknown ids, and for garbage. */
 void host_event(struct host *host, int node, struct chord_event *event);
 const struct chord_actions *host_actions(const struct host *host); /* of the last step */
+/* Whose reply or silence the last step was about; HOST_NOBODY: it was something else. */
+int host_asked(const struct host *host);
 
 /* ---- looking ---- */
 bool host_member(struct host *host, int node); /* alive, and a member or leaving */

@@ -22,13 +22,15 @@ struct host *host_new(const struct host_config *config) {
     used->store_us_max = used->store_us_max > 0 ? used->store_us_max : 3000;
     used->page_rows = used->page_rows > 0 ? used->page_rows : 8;
     used->limits = used->limits.peers_max > 0 ? used->limits : small_limits;
+    used->limits.views_max = used->ring_only ? 0 : used->limits.views_max;
     used->timing = used->timing.stabilize_period_ms > 0 ? used->timing : chord_timing_default;
     host->random_network = config->seed * 3 + 1;
     host->random_nodes = config->seed * 5 + 2;
     host->random_test = config->seed * 7 + 3;
     host->random_store = config->seed * 11 + 4;
     host->now_us = 1000000;
-    host->traces = getenv("CHORD_TEST_TRACE") != NULL;
+    used->traces = used->traces || getenv("CHORD_TEST_TRACE") != NULL;
+    host->asked = HOST_NOBODY;
     return host;
 }
 
@@ -86,14 +88,16 @@ int host_add(struct host *host) {
     return host->count++;
 }
 
-/* The first ones, as people do it; where there are many, some anywhere: node 0 cannot serve all. */
+/* Node 0 has none: it creates. The others ask the first ones, as people do it; where there are
+ * many, some anywhere: the first cannot serve all. */
 static void seeds_add(struct host *host, int index, struct chord_event *event) {
-    for (int i = 0; i < index && event->start.seeds_count < CHORD_SEEDS_MAX; i++) {
-        int seed = index <= CHORD_SEEDS_MAX * 4
-                       ? i
-                       : (int)between(&host->random_nodes, 0, (uint64_t)index - 1);
-        memcpy(event->start.seeds[event->start.seeds_count++].text,
-               host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
+    bool many = host->count > CHORD_SEEDS_MAX * 4;
+    for (int i = 0; i < host->count && index > 0; i++) {
+        int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)index - 1) : i;
+        if (seed != index && event->start.seeds_count < CHORD_SEEDS_MAX) {
+            memcpy(event->start.seeds[event->start.seeds_count++].text,
+                   host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
+        }
     }
 }
 
@@ -251,6 +255,10 @@ struct host_call *host_request(struct host *host, int index, const struct chord_
 
 void host_event(struct host *host, int index, struct chord_event *event) {
     step(host, index, event);
+}
+
+int host_asked(const struct host *host) {
+    return host->asked;
 }
 
 const struct chord_actions *host_actions(const struct host *host) {

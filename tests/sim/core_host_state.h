@@ -145,7 +145,7 @@ struct host {
     size_t clients_count;
     const struct parcel *reply; /* being delivered: WRITE_PULLED copies its rows */
     struct chord_actions actions;
-    bool traces;
+    int asked; /* during a step: whose reply or silence it is about */
 };
 
 /* core_host.c */
