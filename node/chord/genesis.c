@@ -92,6 +92,7 @@ static void adopt(struct step *step, const struct chord_peer_list *members) {
     if (members->count == 1) {
         return;
     }
+    query_end(chord); /* what its answer would say is older than this list */
     rest.count = 0;
     for (uint16_t i = 2; i < members->count; i++) {
         rest.items[rest.count++] = members->items[(self + i) % members->count];

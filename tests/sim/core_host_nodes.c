@@ -92,8 +92,8 @@ int host_add(struct host *host) {
  * many, some anywhere: the first cannot serve all. */
 static void seeds_add(struct host *host, int index, struct chord_event *event) {
     bool many = host->count > CHORD_SEEDS_MAX * 4;
-    for (int i = 0; i < host->count && index > 0; i++) {
-        int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)index - 1) : i;
+    for (int i = 0; i < host->count && !event->start.create; i++) {
+        int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)host->count - 1) : i;
         if (seed != index && event->start.seeds_count < CHORD_SEEDS_MAX) {
             memcpy(event->start.seeds[event->start.seeds_count++].text,
                    host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
@@ -120,7 +120,7 @@ void host_start(struct host *host, int index) {
     }
     struct chord_event event = {.kind = CHORD_EVENT_START};
     event.start.stored = node->public.store.identity;
-    event.start.create = index == 0;
+    event.start.create = index == 0 && node->public.lives == 1; /* a lost disk asks the others */
     event.start.wanted = node->public.wanted;
     if (index == 0) {
         event.start.wanted.m = host->config.m;
