@@ -55,7 +55,7 @@ void host_free(struct host *host) {
         free(host->nodes[i].callers);
     }
     for (size_t i = 0; i < host->heap_count; i++) {
-        event_free(&host->heap[i]);
+        event_free(&host->events[host->heap[i].event]);
     }
     for (uint32_t i = 0; i < host->slots_used; i++) {
         free(host->slots[i].indices);
@@ -63,6 +63,8 @@ void host_free(struct host *host) {
     free(host->nodes);
     free(host->slots);
     free(host->links);
+    free(host->events);
+    free(host->events_free);
     for (size_t i = 0; i < host->clients_count; i++) {
         free(host->clients[i]->operations);
         free(host->clients[i]);
