@@ -401,7 +401,6 @@ static const char *settings_wrong(const struct plan *plan) {
 bool plan_read(struct plan *plan, FILE *in, char *error) {
     char line[LINE_BYTES];
     plan_init(plan);
-    plan->data = true;
     for (unsigned number_of_line = 1; fgets(line, sizeof line, in) != NULL; number_of_line++) {
         struct words words = {0};
         line[strcspn(line, "#\n")] = '\0';
