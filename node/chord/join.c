@@ -8,6 +8,7 @@
 enum {
     ROUND_MS = 250, /* between two rounds over all seeds */
     RETRY_MS = 150, /* after a step that failed */
+    BUSY_RETRY_MS = 4,
     ROUNDS_BEFORE_RECREATE = 2,
     SILENCE_MS = 3000,   /* so long a silent member that was known is waited for */
     PATIENCE_MS = 20000, /* so long one with a lower id that answers, but does not act */
@@ -294,10 +295,25 @@ static void collision(struct step *step) {
     derive(step);
 }
 
+static void ask_successor(struct step *step) {
+    struct join *join = &step->chord->join;
+    join->stage = JOIN_ASK;
+    ask(step, &join->successor, NULL, CHORD_JOIN);
+}
+
+static void ask_before(struct step *step) {
+    struct join *join = &step->chord->join;
+    if (!peer_valid(step->chord, &join->before) || peer_same(&join->before, &join->successor)) {
+        ask_successor(step); /* a ring of one */
+        return;
+    }
+    join->stage = JOIN_BEFORE;
+    ask(step, &join->before, NULL, CHORD_GET_SUCCESSORS);
+}
+
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
                     const struct chord_peer *before, const struct chord_peer_list *successors) {
     struct chord *chord = step->chord;
-    (void)before;
     (void)successors;
     if (chord->join.stage != JOIN_LOOKUP) {
         return;
@@ -313,8 +329,25 @@ void join_looked_up(struct step *step, bool found, const struct chord_peer *owne
         collision(step);
         return;
     }
-    chord->join.stage = JOIN_ASK;
-    ask(step, owner, NULL, CHORD_JOIN);
+    chord->join.before = *before;
+    ask_before(step);
+}
+
+/* A member between the two that the predecessor to be knows, but the successor does not yet, would
+ * be skipped by our list, and there may be no more than N+1 that nobody skips (Zave 2017, J2). */
+static void on_before_reply(struct step *step, const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    const struct chord_peer_list *list = &response->ring.successors;
+    if (response->ring.busy) {
+        join_later(chord, JOIN_BEFORE, BUSY_RETRY_MS);
+    } else if (response->ring.forming ||
+               (list->count > 0 && peer_same(&list->items[0], &join->successor) &&
+                id_in_open(&join->before.id, &chord->self.id, &join->successor.id))) {
+        ask_successor(step);
+    } else {
+        join_failure(step);
+    }
 }
 
 static void walk_gap(struct chord *chord, const struct chord_id *from, const struct chord_id *to) {
@@ -352,7 +385,7 @@ static void on_walk_reply(struct step *step, const struct chord_response *respon
     struct join *join = &chord->join;
     const struct chord_peer_list *list = &response->ring.successors;
     if (response->ring.busy) {
-        join_later(chord, JOIN_WALK, 4);
+        join_later(chord, JOIN_WALK, BUSY_RETRY_MS);
         return;
     }
     join->walk_whole = list->count == 0 && id_equal(&join->walk_first, &join->walk_last);
@@ -423,7 +456,8 @@ static void on_ask_reply(struct step *step, const struct chord_response *respons
         collision(step);
         break;
     case CHORD_JOIN_WAIT:
-        join_later(chord, JOIN_ASK, response->retry_after_ms > 0 ? response->retry_after_ms : 50);
+        join_later(chord, JOIN_BEFORE,
+                   response->retry_after_ms > 0 ? response->retry_after_ms : 50);
         break;
     default:
         join_failure(step);
@@ -439,6 +473,9 @@ void join_reply(struct step *step, const struct chord_response *response) {
         break;
     case JOIN_WALK:
         on_walk_reply(step, response);
+        break;
+    case JOIN_BEFORE:
+        on_before_reply(step, response);
         break;
     case JOIN_ASK:
         on_ask_reply(step, response);
@@ -476,8 +513,11 @@ void join_tick(struct step *step) {
     case JOIN_WALK:
         ask(step, &join->walk_at, NULL, CHORD_GET_SUCCESSORS);
         break;
+    case JOIN_BEFORE:
+        ask_before(step);
+        break;
     case JOIN_ASK:
-        ask(step, &join->successor, NULL, CHORD_JOIN);
+        ask_successor(step);
         break;
     default:
         join_later(chord, JOIN_PING, RETRY_MS);

@@ -105,6 +105,8 @@ enum join_stage {
     JOIN_DERIVE, /* wait for the id */
     JOIN_LOOKUP, /* find_successor(own id) through the seed */
     JOIN_WALK,   /* small M: walk the ring for a free id */
+    JOIN_BEFORE, /* GetSuccessors to the predecessor to be: does its list go on with our successor?
+                  */
     JOIN_ASK,    /* Join to the successor or the genesis authority */
 };
 
@@ -116,9 +118,9 @@ struct join {
     uint32_t serial;   /* of the request that is out */
     uint64_t retry_ms; /* next attempt; 0 = none */
     uint64_t started_ms;
-    struct chord_peer via; /* the member through which we look */
-    struct chord_peer successor;
-    uint16_t seed; /* next to try */
+    struct chord_peer via;               /* the member through which we look */
+    struct chord_peer successor, before; /* between which we are to stand */
+    uint16_t seed;                       /* next to try */
     uint16_t seeds_count;
     struct chord_address seeds[JOIN_SEEDS_MAX];
     uint32_t salt;
@@ -155,6 +157,7 @@ struct query {
 struct genesis { /* one round of the admission authority */
     bool running;
     uint16_t failures;
+    uint16_t joiner; /* index in members: it is told first */
     uint32_t serial;
     struct chord_peer_list members;
     uint64_t answered; /* bit per member */
@@ -441,9 +444,11 @@ void successors_list(struct chord *chord, struct chord_peer_list *list);
 /* trunc([first] + rest) of the paper: ordered, no self, no duplicate, at most N. */
 void successors_adopt(struct step *step, const struct chord_peer *first,
                       const struct chord_peer_list *rest);
+/* Puts our own entries into `list`, which is ordered, where it lacks them. */
+void successors_unite(struct chord *chord, struct chord_peer_list *list);
 void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */
 void neighbours_clear(struct chord *chord); /* out of the ring: nobody is known as near */
-bool owns(struct chord *chord, const struct chord_id *id);              /* in (predecessor, self] */
+bool owns(struct chord *chord, const struct chord_id *id); /* in (predecessor, self] */
 uint32_t members_estimate(struct chord *chord);
 
 /* join.c */
