@@ -58,7 +58,8 @@ static void test_identity_and_views_survive(void **state) {
     identity.parameters.m = 6;
     identity.parameters.n = 32;
     identity.parameters.replicas = 33;
-    identity.formed = identity.left = true;
+    identity.formed = true;
+    identity.left = CHORD_HAS_LEFT;
     identity.known_count = CHORD_REPLICAS_MAX;
     for (unsigned i = 0; i < CHORD_REPLICAS_MAX; i++) {
         memset(identity.known[i].address, 'a' + (int)i % 26, CHORD_ADDRESS_BYTES - 1);
