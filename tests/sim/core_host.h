@@ -68,6 +68,7 @@ struct host_node {
     bool store_full;     /* writes of rows fail */
     const char *refused; /* why the ring did not take it */
     bool left;
+    int ring; /* where it starts: rings built apart; the first of each creates it */
     struct chord_parameters wanted; /* given at the start; zero: any */
     unsigned lives;                 /* starts so far */
     uint64_t steps;
@@ -79,10 +80,11 @@ struct host *host_new(const struct host_config *config);
 void host_free(struct host *host);
 
 /* ---- nodes ---- */
-int host_add(struct host *host);              /* a node with an empty disk; not started */
-void host_start(struct host *host, int node); /* node 0 creates; others join through all so far */
-void host_kill(struct host *host, int node);  /* unsynced jobs are lost */
-void host_wipe(struct host *host, int node);  /* a new disk; while it is down */
+int host_add(struct host *host); /* a node with an empty disk; not started */
+void host_start(struct host *host,
+                int node);                   /* the first creates; others join through all so far */
+void host_kill(struct host *host, int node); /* unsynced jobs are lost */
+void host_wipe(struct host *host, int node); /* a new disk; while it is down */
 void host_leave(struct host *host, int node);
 void host_join(struct host *host, int node);              /* after it has left */
 void host_cut(struct host *host, int a, int b, bool cut); /* the link, both ways */

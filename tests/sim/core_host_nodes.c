@@ -91,17 +91,19 @@ void host_start(struct host *host, int index) {
     }
     struct chord_event event = {.kind = CHORD_EVENT_START};
     event.start.stored = node->public.store.identity;
-    event.start.create = index == 0;
     event.start.wanted = node->public.wanted;
-    if (index == 0) {
+    for (int i = 0; i < index && event.start.seeds_count < CHORD_SEEDS_MAX; i++) {
+        if (host->nodes[i].public.ring == node->public.ring) {
+            memcpy(event.start.seeds[event.start.seeds_count++].text, host->nodes[i].public.address,
+                   CHORD_ADDRESS_BYTES);
+        }
+    }
+    event.start.create = event.start.seeds_count == 0;
+    if (event.start.create) {
         event.start.wanted.m = host->config.m;
         event.start.wanted.n = host->config.n;
         event.start.wanted.replicas = host->config.replicas;
-        memset(event.start.wanted.ring_id, 0x11, CHORD_RING_ID_BYTES);
-    }
-    for (int i = 0; i < index && event.start.seeds_count < CHORD_SEEDS_MAX; i++) {
-        memcpy(event.start.seeds[event.start.seeds_count++].text, host->nodes[i].public.address,
-               CHORD_ADDRESS_BYTES);
+        memset(event.start.wanted.ring_id, 0x11 + node->public.ring, CHORD_RING_ID_BYTES);
     }
     step(host, index, &event);
 }
