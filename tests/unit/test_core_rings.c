@@ -20,6 +20,7 @@ static uint64_t seed_first = 1;
 static unsigned seeds_count = 4;
 static uint64_t seed_now;
 static struct host *current; /* freed also when a test fails */
+static uint64_t astray;      /* requests to LAST from nodes that have gone to the other ring */
 
 #define FOR_SEEDS for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
 
@@ -64,10 +65,21 @@ static bool both_settled(struct host *host) {
     return true;
 }
 
+static bool watch(void *context, const struct host_message *message) {
+    (void)context;
+    if (message->request != NULL && message->request->has_ring_id && message->from != HOST_NOBODY &&
+        message->to == LAST && host_node(current, LAST)->alive) {
+        struct chord_status status = status_of(current, LAST);
+        astray +=
+            memcmp(message->request->ring_id, status.parameters.ring_id, CHORD_RING_ID_BYTES) != 0;
+    }
+    return true;
+}
+
 /* Nodes 0 to 2 are ring 0, nodes 3 to 5 ring 1. */
 static struct host *two_rings(void) {
-    struct host *host =
-        host_new(&(struct host_config){.seed = seed_now, .m = M, .n = N, .replicas = REPLICAS});
+    struct host *host = host_new(&(struct host_config){
+        .seed = seed_now, .m = M, .n = N, .replicas = REPLICAS, .on_message = watch});
     current = host;
     for (int i = 0; i < NODES; i++) {
         int node = host_add(host);
@@ -174,6 +186,17 @@ static void move_all_but_last(struct host *host) {
     }
 }
 
+static bool serves_nothing(struct host *host, int node) {
+    enum chord_range_state state;
+    unsigned copies;
+    for (uint16_t i = 0; chord_view_at(host_node(host, node)->chord, i, &state, &copies); i++) {
+        if (state == CHORD_RANGE_OPEN || state == CHORD_RANGE_CHANGING) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void join_other(struct host *host, bool drop_rows) {
     struct chord_event event = {.kind = CHORD_EVENT_JOIN};
     event.join = entrance_of(host, 0);
@@ -240,7 +263,10 @@ static void test_no_write_is_acknowledged_after_the_last_left(void **state) {
             acknowledged += calls[key]->operations[0].code == CHORD_OK;
         }
         check(acknowledged > 0);
-        check(calls[KEYS - 1]->operations[0].code == CHORD_UNAVAILABLE);
+        const struct host_call *refused = calls[KEYS - 1];
+        check(refused->operations[0].code == CHORD_UNAVAILABLE);
+        check(refused->done_us - refused->started_us < 100000); /* at once */
+        check(serves_nothing(host, LAST));
         end(host);
     }
 }
@@ -268,6 +294,7 @@ static void test_the_last_member_returns(void **state) {
         move_all_but_last(host);
         leave_last(host);
         host_run(host, 1000);
+        uint64_t epoch = host_node(host, LAST)->store.views[0].epoch;
         if (seed_now % 2 == 0) {
             host_kill(host, LAST);
             host_run(host, 1000);
@@ -275,12 +302,86 @@ static void test_the_last_member_returns(void **state) {
             host_run(host, 5000);
             check(status_of(host, LAST).state == CHORD_STATE_LEFT);
             check(status_of(host, LAST).left_last);
+            check(serves_nothing(host, LAST));
+            check(host_node(host, LAST)->store.views[0].epoch == epoch);
         }
         host_join(host, LAST);
         host_run(host, 3000);
         check(in_ring(host, LAST, 1));
         get_all(host, LAST, 1);
         put_all(host, LAST, 1);
+        end(host);
+    }
+}
+
+/* Whoever has forgotten a ring sends it nothing any more. */
+static void test_the_former_ring_is_forgotten(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = two_rings();
+        move_all_but_last(host);
+        host_run(host, 3000); /* calls that were under way end */
+        astray = 0;
+        host_run(host, 20000);
+        check(astray == 0);
+        end(host);
+    }
+}
+
+/* The last one alive is not the last member: the rows of the dead are not there. */
+static void test_alone_with_less_than_everything(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host =
+            host_new(&(struct host_config){.seed = seed_now, .m = M, .n = 1, .replicas = 1});
+        current = host;
+        for (int i = 0; i < 3; i++) {
+            host_start(host, host_add(host));
+        }
+        check(host_run_until(host, host_settled, 60000));
+        host_kill(host, 1);
+        host_kill(host, 2);
+        host_run(host, 20000);
+        check(status_of(host, 0).successors.count == 0);
+        struct chord_departure leave = {.last = true};
+        check(chord_leave_obstacle(host_node(host, 0)->chord, &leave) != NULL);
+        end(host);
+    }
+}
+
+static struct host_call *sync_from_nowhere(struct host *host, int node, bool replace) {
+    struct chord_request request = {.kind = CHORD_SYNC, .has_sender = true};
+    enum chord_range_state state;
+    unsigned copies;
+    const struct chord_view *view = chord_view_at(host_node(host, node)->chord, 0, &state, &copies);
+    request.sender = status_of(host, LAST).self;
+    snprintf(request.sender.address, sizeof request.sender.address, "nowhere:1");
+    request.rows.range = view->range;
+    request.rows.epoch = view->epoch;
+    request.rows.replace = replace;
+    return host_request(host, node, &request, 60000);
+}
+
+/* A node that is being sent rows of its ring does not go yet: they would come with it. */
+static void test_rows_under_way_hold_a_node_back(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = two_rings();
+        int node = NODES - 1;
+        struct host_call *pull = sync_from_nowhere(host, node, false);
+        host_run(host, 5);
+        move_begin(host, node);
+        struct host_call *learn = sync_from_nowhere(host, node, true);
+        while (!pull->done) {
+            check(!in_ring(host, node, 0));
+            host_run(host, 1);
+        }
+        check(learn->done); /* it becomes no member: refused, or the view is over already */
+        check(learn->code == CHORD_FAILED_PRECONDITION || learn->response.view.has_view);
+        for (int i = 0; i < 30000 && !in_ring(host, node, 0); i++) {
+            host_run(host, 1);
+        }
+        check(in_ring(host, node, 0));
         end(host);
     }
 }
@@ -384,6 +485,9 @@ int main(void) {
         cmocka_unit_test_teardown(test_no_write_is_acknowledged_after_the_last_left, teardown),
         cmocka_unit_test_teardown(test_rows_are_not_dropped_without_leave, teardown),
         cmocka_unit_test_teardown(test_the_last_member_returns, teardown),
+        cmocka_unit_test_teardown(test_the_former_ring_is_forgotten, teardown),
+        cmocka_unit_test_teardown(test_alone_with_less_than_everything, teardown),
+        cmocka_unit_test_teardown(test_rows_under_way_hold_a_node_back, teardown),
         cmocka_unit_test_teardown(test_what_is_refused, teardown),
         cmocka_unit_test_teardown(test_a_crash_on_the_way, teardown),
     };
