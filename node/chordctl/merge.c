@@ -14,7 +14,7 @@
 #include "text.h"
 #include "walk.h"
 
-enum { ANSWER_BYTES = 16 };
+enum { ANSWER_BYTES = 16, COUNT_MS = 260 };
 
 /* ---- the two rings ---- */
 
@@ -77,8 +77,10 @@ static void nodes_take(struct merge_ring *ring, const struct walk *walk) {
     }
 }
 
-/* Twice: a node counts its keys when it is asked, and answers with the count before. */
-static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t timeout_ms) {
+/* A node counts its keys when it is asked, at most every 250 ms, and answers with the count before.
+ * `exact`: the second look makes it count in the ideal ring, the third hears that. */
+static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t timeout_ms,
+                            bool exact) {
     uint64_t end_ms = clock_now_ms() + timeout_ms;
     struct walk walk;
     struct verdict verdict;
@@ -89,7 +91,7 @@ static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t 
         }
         verdict_make(&walk, &verdict);
         ideal = verdict.ideal ? ideal + 1 : 0;
-        if (ideal == 2) {
+        if (ideal == (exact ? 3 : 2)) {
             ring->members = verdict.members;
             ring->keys = verdict.keys;
             nodes_take(ring, &walk);
@@ -101,7 +103,7 @@ static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t 
             ctl_error("the %s ring is not ideal after %u ms: %s", what, timeout_ms, verdict.text);
             return CTL_REFUSED;
         }
-        pause_ms(2 * MERGE_PAUSE_MS);
+        pause_ms(exact ? COUNT_MS : 2 * MERGE_PAUSE_MS);
     }
 }
 
@@ -268,10 +270,10 @@ static int rings_check(struct merge *merge, const struct merge_look *look) {
         exit_code = CTL_REFUSED;
     }
     if (exit_code == CTL_OK) {
-        exit_code = ring_await_ideal(&merge->into, "into", merge->ctl->timeout_ms);
+        exit_code = ring_await_ideal(&merge->into, "into", merge->ctl->timeout_ms, false);
     }
     if (exit_code == CTL_OK && !look->left_last) {
-        exit_code = ring_await_ideal(&merge->from, "from", merge->ctl->timeout_ms);
+        exit_code = ring_await_ideal(&merge->from, "from", merge->ctl->timeout_ms, false);
     }
     return exit_code == CTL_OK ? room_check(merge) : exit_code;
 }
@@ -322,7 +324,7 @@ static int merge_run(struct ctl *ctl, const struct arguments *arguments) {
         exit_code = merge_rings(&merge, &look, arguments_option(arguments, "yes") != NULL);
     }
     if (exit_code == CTL_OK) {
-        exit_code = ring_await_ideal(&merge.into, were_one ? "one" : "merged", merge.step_ms);
+        exit_code = ring_await_ideal(&merge.into, were_one ? "one" : "merged", merge.step_ms, true);
     }
     if (exit_code == CTL_OK) {
         result_print(&merge, were_one ? "one ring already" : "merged");
