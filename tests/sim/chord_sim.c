@@ -2,6 +2,7 @@
  * chord-sim: rings in one process, in virtual time, under every fault there is. Each run is a plan
  * (plan.h) and can be repeated: by its seed, or from the text that a violation prints.
  */
+#include "experiment.h"
 #include "run.h"
 
 #include <getopt.h>
@@ -28,9 +29,13 @@ static const char usage[] =
     "                       checked for whole runs too (all)\n"
     "  --rate R             faults per minute (12)\n"
     "  --data               keep ranges too, not only the ring\n"
+    "  --measure            one ring of exactly --nodes (M 64, N 3): hops, load, maintenance; "
+    "with\n"
+    "                       --lookups L (10000), --fail PERCENT at once, --quiet SECONDS (10)\n"
     "  --plan               print the plan and do not run it\n"
     "  --trace              print the core's trace words\n"
     "  --ring-trace FILE    write each change of the ring, for the model's rules\n"
+    "  --stop               at the first violation\n"
     "  --no-shrink          print a violation's plan as it was\n"
     "  --json               the summary as one JSON object\n"
     "Exit code: 0 all held, 1 a violation, 2 wrong options.\n";
@@ -38,7 +43,8 @@ static const char usage[] =
 struct settings {
     uint64_t seed_first, seed_last;
     struct plan_profile profile;
-    bool mild, all, data, plan_only, shrink, json;
+    bool mild, all, data, plan_only, shrink, json, measure, stop;
+    struct experiment experiment;
     struct run_options run;
 };
 
@@ -144,6 +150,10 @@ static void run_seeds(const struct settings *settings, struct totals *totals) {
             char how[256];
             how_to_replay(settings, seed, how, sizeof how);
             report(&plan, &result, settings->shrink, how);
+            if (settings->stop) {
+                plan_free(&plan);
+                return;
+            }
         }
         plan_free(&plan);
         if (seconds_now() - told > 5) {
@@ -181,6 +191,20 @@ static bool run_file(const struct settings *settings, const char *path, struct t
     return true;
 }
 
+static int measure(const struct settings *settings) {
+    struct experiment experiment = settings->experiment;
+    struct experiment_result result;
+    double began = seconds_now();
+    experiment.seed = settings->seed_first;
+    experiment.nodes = settings->profile.nodes_max;
+    experiment.m = settings->profile.m > 0 ? settings->profile.m : 64;
+    experiment.n = settings->profile.n > 0 ? settings->profile.n : 3;
+    experiment.verbose = !settings->json;
+    experiment_run(&experiment, &result);
+    experiment_print(&experiment, &result, seconds_now() - began, stdout);
+    return result.violation != NULL ? EXIT_VIOLATION : 0;
+}
+
 /* ---- options ---- */
 
 static bool whole(const char *text, uint64_t *low, uint64_t *high) {
@@ -208,7 +232,7 @@ static bool option(struct settings *settings, int key, const char *value) {
     case 'k':
         profile->nodes_min = (unsigned)(whole(value, &low, &high) ? low : 0);
         profile->nodes_max = (unsigned)high;
-        return within(low, high, 1, PLAN_NODES_MAX / 2);
+        return within(low, high, 1, HOST_NODES_MAX / 2);
     case 'm':
         profile->m = (unsigned)(whole(value, &low, &high) ? low : 1);
         return low == 0 || within(low, high, CHORD_M_MIN, CHORD_M_MAX);
@@ -232,6 +256,18 @@ static bool option(struct settings *settings, int key, const char *value) {
     case 'R':
         settings->run.ring_trace = fopen(value, "w");
         return settings->run.ring_trace != NULL;
+    case 'M':
+        settings->measure = true;
+        return true;
+    case 'l':
+        settings->experiment.lookups = (unsigned)(whole(value, &low, &high) ? low : 0);
+        return within(low, high, 0, 100000000);
+    case 'F':
+        settings->experiment.fail_percent = (unsigned)(whole(value, &low, &high) ? low : 100);
+        return within(low, high, 0, 90);
+    case 'q':
+        settings->experiment.quiet_s = (unsigned)(whole(value, &low, &high) ? low : 0);
+        return within(low, high, 0, 100000);
     case 'd':
         settings->data = true;
         return true;
@@ -240,6 +276,9 @@ static bool option(struct settings *settings, int key, const char *value) {
         return true;
     case 'T':
         settings->run.trace = true;
+        return true;
+    case 'X':
+        settings->stop = true;
         return true;
     case 'S':
         settings->shrink = false;
@@ -253,27 +292,23 @@ static bool option(struct settings *settings, int key, const char *value) {
 }
 
 int main(int count, char **words) {
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"seeds", required_argument, NULL, 's'},
-                                            {"nodes", required_argument, NULL, 'k'},
-                                            {"m", required_argument, NULL, 'm'},
-                                            {"n", required_argument, NULL, 'n'},
-                                            {"minutes", required_argument, NULL, 't'},
-                                            {"churn", required_argument, NULL, 'c'},
-                                            {"rate", required_argument, NULL, 'r'},
-                                            {"faults", required_argument, NULL, 'f'},
-                                            {"ring-trace", required_argument, NULL, 'R'},
-                                            {"data", no_argument, NULL, 'd'},
-                                            {"plan", no_argument, NULL, 'p'},
-                                            {"trace", no_argument, NULL, 'T'},
-                                            {"no-shrink", no_argument, NULL, 'S'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 's'},
+        {"nodes", required_argument, NULL, 'k'},  {"m", required_argument, NULL, 'm'},
+        {"n", required_argument, NULL, 'n'},      {"minutes", required_argument, NULL, 't'},
+        {"churn", required_argument, NULL, 'c'},  {"rate", required_argument, NULL, 'r'},
+        {"faults", required_argument, NULL, 'f'}, {"ring-trace", required_argument, NULL, 'R'},
+        {"data", no_argument, NULL, 'd'},         {"plan", no_argument, NULL, 'p'},
+        {"trace", no_argument, NULL, 'T'},        {"no-shrink", no_argument, NULL, 'S'},
+        {"measure", no_argument, NULL, 'M'},      {"lookups", required_argument, NULL, 'l'},
+        {"fail", required_argument, NULL, 'F'},   {"quiet", required_argument, NULL, 'q'},
+        {"json", no_argument, NULL, 'j'},         {"stop", no_argument, NULL, 'X'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     struct settings settings = {.seed_first = 1,
                                 .seed_last = 1,
                                 .all = true,
                                 .shrink = true,
+                                .experiment = {.lookups = 10000, .quiet_s = 10},
                                 .profile = {.nodes_min = 5,
                                             .nodes_max = 64,
                                             .minutes = 1,
@@ -293,6 +328,13 @@ int main(int count, char **words) {
             fputs("chord-sim: see chord-sim --help\n", stderr);
             return EXIT_USAGE;
         }
+    }
+    if (settings.measure) {
+        return measure(&settings);
+    }
+    if (settings.profile.nodes_max > PLAN_NODES_MAX / 2) {
+        fprintf(stderr, "chord-sim: plans have up to %d nodes\n", PLAN_NODES_MAX / 2);
+        return EXIT_USAGE;
     }
     if (optind == count) {
         run_seeds(&settings, &totals);

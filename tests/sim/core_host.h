@@ -98,6 +98,9 @@ struct host_node {
     struct core_store store; /* what survives a kill */
 };
 
+/* Enough for a member that only routes, in rings of up to 2^18. */
+struct chord_limits host_limits_small(unsigned n);
+
 struct host *host_new(const struct host_config *config);
 void host_free(struct host *host);
 struct host_config *host_config_of(struct host *host); /* delays, losses: to be changed any time */
@@ -138,6 +141,7 @@ struct host_call *host_batch(struct host *host, int node, const struct host_oper
 /* Any other request, as if from the network. */
 struct host_call *host_request(struct host *host, int node, const struct chord_request *request,
                                uint32_t timeout_ms);
+void host_forget_calls(struct host *host); /* those that are done; what they held is gone */
 /* One event straight into a node: for late and unknown ids, and for garbage. */
 void host_event(struct host *host, int node, struct chord_event *event);
 const struct chord_actions *host_actions(const struct host *host); /* of the last step */

@@ -12,6 +12,16 @@ static const struct chord_limits small_limits = {.peers_max = 96,
                                                  .transfers_max = 32,
                                                  .keys_in_flight_max = 4096};
 
+struct chord_limits host_limits_small(unsigned n) {
+    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 26),
+                                 .calls_max = 12,
+                                 .lookups_max = 3,
+                                 .paths_max = 1,
+                                 .batches_max = 1,
+                                 .transfers_max = 1,
+                                 .keys_in_flight_max = 1};
+}
+
 struct host *host_new(const struct host_config *config) {
     struct host *host = memory(sizeof *host);
     host->config = *config;
@@ -45,7 +55,7 @@ void host_free(struct host *host) {
         free(host->nodes[i].callers);
     }
     for (size_t i = 0; i < host->heap_count; i++) {
-        event_free(&host->heap[i]);
+        event_free(&host->events[host->heap[i].event]);
     }
     for (uint32_t i = 0; i < host->slots_used; i++) {
         free(host->slots[i].indices);
@@ -53,6 +63,8 @@ void host_free(struct host *host) {
     free(host->nodes);
     free(host->slots);
     free(host->links);
+    free(host->events);
+    free(host->events_free);
     for (size_t i = 0; i < host->clients_count; i++) {
         free(host->clients[i]->operations);
         free(host->clients[i]);
@@ -248,6 +260,19 @@ static struct host_call *client_new(struct host *host, int index, struct parcel 
     host->clients[host->clients_count++] = call;
     call_new(host, HOST_NOBODY, index, timeout_ms, parcel)->client = call;
     return call;
+}
+
+void host_forget_calls(struct host *host) {
+    size_t kept = 0;
+    for (size_t i = 0; i < host->clients_count; i++) {
+        if (host->clients[i]->done) {
+            free(host->clients[i]->operations);
+            free(host->clients[i]);
+        } else {
+            host->clients[kept++] = host->clients[i];
+        }
+    }
+    host->clients_count = kept;
 }
 
 struct host_call *host_batch(struct host *host, int index, const struct host_operation *operations,
