@@ -113,7 +113,7 @@ static void finish(struct step *step, const struct chord_peer_list *members, boo
         chord->serial_admission = false;
         trace_add(step, CHORD_WORD_GENESIS, CHORD_LEVEL_INFO, "the ring is formed")->count =
             members->count;
-        identity_save(step);
+        identity_save(step, CHORD_STORE_IDENTITY);
     }
 }
 

@@ -72,52 +72,72 @@ static void load(struct step *step) {
     chord->salt = chord->stored.salt;
     chord->self.id = chord->stored.id;
     chord->formed = chord->stored.formed;
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        struct range *range = range_at(chord, i);
-        if (range->used && view_leads(chord, &range->view)) {
-            leader_lead(step, i, "restarted; leads again");
-        }
+    chord->left_last = chord->stored.left == CHORD_LEFT_LAST;
+    if (!chord->left_last) {
+        ranges_lead_again(step);
     }
-    chord->ranges_ms = chord->now_ms;
 }
 
-/* START, or JOIN of a node that has left. */
-void join_start(struct step *step) {
+/* Begins to ask: the members known from before, then `seeds`. */
+void join_begin(struct step *step, const struct chord_address *seeds, uint16_t count) {
     struct chord *chord = step->chord;
-    const struct chord_event *event = step->event;
     struct join *join = &chord->join;
-    bool start = event->kind == CHORD_EVENT_START;
-    if (!start && chord->state != CHORD_STATE_LEFT) {
-        return;
-    }
+    bool known = chord->parameters.m != 0;
     memset(join, 0, sizeof *join);
-    if (start) {
-        load(step);
-    }
-    uint16_t count = start ? event->start.seeds_count : event->join.seeds_count;
-    const struct chord_address *seeds = start ? event->start.seeds : event->join.seeds;
-    bool was_member = chord->parameters.m != 0;
-    for (uint16_t i = 0; was_member && i < chord->stored.known_count; i++) {
+    for (uint16_t i = 0; known && i < chord->stored.known_count; i++) {
         seed_add(join, chord->stored.known[i].address, chord->self.address);
     }
     seed_members(chord);
     for (uint16_t i = 0; i < count && i < CHORD_SEEDS_MAX; i++) {
         seed_add(join, seeds[i].text, chord->self.address);
     }
-    chord->self.incarnation++;
     chord->state = CHORD_STATE_JOINING;
-    join->restarting = start && was_member && !chord->stored.left;
     join->started_ms = chord->now_ms;
     join_later(chord, JOIN_PING, 0);
-    struct chord_trace *trace = trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_INFO,
-                                          was_member ? "returning to the ring" : "joining");
-    trace->count = join->seeds_count;
+    trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_INFO, known ? "returning to the ring" : "joining")
+        ->count = join->seeds_count;
+}
+
+static void start(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_event *event = step->event;
+    load(step);
+    if (chord->left_last) {
+        chord->state = CHORD_STATE_LEFT;
+        trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO,
+                   "left before as the last member; join brings it back", &chord->self);
+        action_add(step, CHORD_ACTION_LEFT);
+        return;
+    }
+    bool was_member = chord->parameters.m != 0;
+    chord->self.incarnation++;
+    join_begin(step, event->start.seeds, event->start.seeds_count);
+    chord->join.restarting = was_member && chord->stored.left == CHORD_NOT_LEFT;
     if (was_member) {
-        identity_save(step);
-    } else if (start && chord->create && join->seeds_count == 0) {
-        join->creating = true;
+        identity_save(step, CHORD_STORE_IDENTITY);
+    } else if (chord->create && chord->join.seeds_count == 0) {
+        chord->join.creating = true;
         chord->parameters = chord->wanted;
         derive(step);
+    }
+}
+
+/* START, or JOIN of a node that has left. */
+void join_start(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_entrance *entrance = &step->event->join;
+    if (step->event->kind == CHORD_EVENT_START) {
+        start(step);
+    } else if (chord_join_obstacle(chord, entrance) != NULL) {
+        return;
+    } else if (another_ring(chord, &entrance->ring)) {
+        another_ring_join(step, entrance);
+    } else if (chord->left_last) {
+        last_return(step);
+    } else {
+        chord->self.incarnation++;
+        join_begin(step, entrance->seeds, entrance->seeds_count);
+        identity_save(step, CHORD_STORE_IDENTITY);
     }
 }
 
@@ -425,7 +445,7 @@ void join_done(struct step *step, const char *note) {
     chord->graveyard_ms = chord->now_ms + chord->config.timing.graveyard_period_ms;
     chord->ranges_ms = chord->now_ms;
     trace_peer(step, CHORD_WORD_MEMBER, CHORD_LEVEL_INFO, note, &chord->self);
-    identity_save(step);
+    identity_save(step, CHORD_STORE_IDENTITY);
 }
 
 static void on_ask_reply(struct step *step, const struct chord_response *response) {

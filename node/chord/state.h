@@ -310,6 +310,7 @@ struct chord {
     struct chord_identity stored; /* as it was at the start; `known` for the restart */
     uint32_t salt;
     bool formed;           /* the ring had N+1 members once */
+    bool left_last;        /* out of the ring with its rows: CHORD_LEFT_LAST */
     bool serial_admission; /* genesis: one joiner at a time, by the authority */
     bool create;
     char creator[CHORD_ADDRESS_BYTES]; /* of the ring or its re-creation, while serial_admission */
@@ -327,6 +328,8 @@ struct chord {
     uint64_t predecessor_since_ms;
 
     struct join join;
+    struct chord_parameters next_ring; /* to join when this leave is done, through join.seeds; m 0:
+                                          none */
     struct query query;
     struct genesis genesis;
     struct {
@@ -392,7 +395,7 @@ uint32_t serial_new(struct chord *chord);
 uint64_t random_next(struct chord *chord);
 uint64_t random_between(struct chord *chord, uint64_t low, uint64_t high); /* [low, high] */
 uint64_t jitter(struct chord *chord, uint64_t period_ms);                  /* 75 % to 125 % */
-void identity_save(struct step *step);
+void identity_save(struct step *step, enum chord_store_kind kind);
 
 /* trace.c */
 struct chord_trace *trace_add(struct step *step, enum chord_word word, enum chord_level level,
@@ -453,6 +456,7 @@ uint32_t members_estimate(struct chord *chord);
 
 /* join.c */
 void join_start(struct step *step);
+void join_begin(struct step *step, const struct chord_address *seeds, uint16_t count);
 void join_tick(struct step *step);
 void join_reply(struct step *step, const struct chord_response *response);
 void join_failure(struct step *step);
@@ -494,6 +498,7 @@ void lookup_reply(struct step *step, uint16_t index, const struct chord_response
 void lookup_failure(struct step *step, uint16_t index);
 void on_find_successor(struct step *step, const struct chord_request *request, uint64_t request_id);
 void fix_fingers_tick(struct step *step);
+void lookups_forget(struct chord *chord); /* those of this node's own; nobody awaits an answer */
 void fingers_forget(struct chord *chord, uint16_t peer);
 
 /* merge.c */
@@ -512,6 +517,12 @@ void leave_start(struct step *step);
 void leave_tick(struct step *step);
 void on_leave(struct step *step, const struct chord_request *request, uint64_t request_id);
 
+/* another_ring.c: the last member, and the way to another ring */
+bool another_ring(const struct chord *chord, const struct chord_parameters *ring);
+void another_ring_join(struct step *step, const struct chord_entrance *entrance);
+void last_leave(struct step *step);
+void last_return(struct step *step);
+
 /* ranges.c: the table of views */
 uint16_t range_find(struct chord *chord, const struct chord_id *id); /* newest view over id */
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
@@ -525,6 +536,8 @@ bool view_valid(const struct chord *chord, const struct chord_view *view);    /*
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
 unsigned view_majority(const struct chord_view *view);
+bool ranges_held(struct chord *chord); /* those that are only remembered are not */
+
 unsigned bits_count(uint64_t bits);
 void views_save(struct step *step, enum store_purpose purpose, uint64_t request_id);
 void member_of_peer(const struct chord_peer *peer, struct chord_member *member);
@@ -544,6 +557,7 @@ void leader_sync_reply(struct step *step, uint16_t index, uint16_t member, bool 
 void leader_wrong_view(struct step *step, uint16_t index, const struct chord_view *view);
 void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
 void leader_lead(struct step *step, uint16_t index, const char *note); /* owner change to self */
+void ranges_lead_again(struct step *step); /* all that this node led before it stopped */
 
 /* change.c: member change, split, hand-over, merge */
 void change_plan(struct step *step, uint16_t index);
@@ -573,6 +587,7 @@ void transfer_reply(struct step *step, uint16_t index, const struct chord_respon
 void transfer_failure(struct step *step, uint16_t index);
 void transfer_stored(struct step *step, uint16_t index);
 void transfers_tick(struct step *step);
+bool transfers_open(struct chord *chord);
 
 /* batch.c: client requests */
 void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id);
