@@ -69,7 +69,7 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
         chord->fingers[i] = NONE;
     }
-    chord->batches_ms = UINT64_MAX;
+    chord->batches_ms = chord->transfers_ms = UINT64_MAX;
     keys_init(chord);
     return chord;
 }
@@ -419,6 +419,7 @@ uint64_t chord_deadline(const struct chord *chord) {
     }
     sooner(&deadline, chord->ranges_ms);
     sooner(&deadline, chord->batches_ms);
+    sooner(&deadline, chord->transfers_ms);
     sooner(&deadline, chord->identity_ms);
     return deadline;
 }

@@ -306,6 +306,9 @@ struct chord_status {
 void chord_read_status(const struct chord *chord, struct chord_status *status);
 /* False: finger `index` is not known yet. */
 bool chord_finger_at(const struct chord *chord, unsigned index, struct chord_peer *peer);
+/* NULL, or a constant text: the first rule of the local invariant that this state breaks. It holds
+ * after chord_init and after every step; broken, it is a bug of ours. O(tables). */
+const char *chord_invariant(const struct chord *chord);
 
 /* The values are those of chord.v1.RangeState. */
 enum chord_range_state {

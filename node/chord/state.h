@@ -350,6 +350,7 @@ struct chord {
         leave_told_ms;
     uint64_t identity_ms;  /* when to write the known members; 0 = they are written */
     uint64_t batches_ms;   /* when a batch is due; UINT64_MAX = none */
+    uint64_t transfers_ms; /* when a pull is tried again; UINT64_MAX = none */
     uint16_t ranges_end;   /* slots from here on were never used, or are free again */
     uint16_t views_saving; /* STOREs of the table of views under way */
     uint32_t keys_free, keys_used, keys_taken;
