@@ -205,10 +205,11 @@ struct chord_slice {
     X(NOTIFY, notify)                                                                              \
     X(RECTIFY, rectify)                                                                            \
     X(SUSPECT, suspect)                                                                            \
-    X(FAILURE, failure) X(FIX_FINGERS, fix_fingers) X(CHECK_PREDECESSOR, check_predecessor)        \
-        X(MERGE, merge) X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys)              \
-            X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire)      \
-                X(SYNC, sync) X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(FAILURE, failure)                                                                            \
+    X(FIX_FINGERS, fix_fingers) X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge)            \
+        X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle)            \
+            X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync)          \
+                X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,
@@ -281,7 +282,8 @@ struct chord;
 size_t chord_size(const struct chord_limits *limits);
 /* `memory` is zeroed, 16-byte aligned, chord_size() long. Returns it as the state. */
 struct chord *chord_init(void *memory, const struct chord_config *config);
-/* A view that this store held when it stopped; before START. False: no room. */
+/* A view that this store held when it stopped; before START. False: no room, or the view is none
+ * (its fields make no sense, or it overlaps another). */
 bool chord_restore_view(struct chord *chord, const struct chord_view *view);
 /* One step. Clears and fills `actions`. */
 void chord_step(struct chord *chord, const struct chord_event *event,

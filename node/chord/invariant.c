@@ -438,7 +438,8 @@ static const char *batches_broken(struct chord *chord, struct counts *counts) {
         if (batch->state == BATCH_WAITING && batch->retry_ms < due_ms) {
             due_ms = batch->retry_ms;
         }
-        if (due_ms != UINT64_MAX && chord->batches_ms > due_ms) {
+        if (due_ms != UINT64_MAX && chord->batches_ms > due_ms &&
+            chord->batches_ms > chord->now_ms) {
             return "a batch is due, but no tick will come";
         }
         counts->batches_with_keys += batch->keys_head != KEYS_NONE;

@@ -52,7 +52,6 @@ static void leave_done(struct step *step) {
     chord->state = CHORD_STATE_LEFT;
     neighbours_clear(chord);
     chord->serial_admission = false;
-    chord->genesis.running = false;
     memset(chord->graveyard, 0, sizeof chord->graveyard);
     action_add(step, CHORD_ACTION_LEFT);
 }
