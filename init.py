@@ -56,6 +56,20 @@ def command_test(options, settings, reporter):
     return suite.run(options.full, options.only)
 
 
+def command_fuzz(options, settings, reporter):
+    from launcher import fuzz
+
+    del settings, reporter
+    return fuzz.run(options.name, options.minutes)
+
+
+def command_coverage(options, settings, reporter):
+    from launcher import coverage
+
+    del options, settings, reporter
+    return coverage.run()
+
+
 def command_reset(options, settings, reporter):
     from launcher import datadir
 
@@ -64,12 +78,15 @@ def command_reset(options, settings, reporter):
     return 0
 
 
-# name: (function, needs the test packages, help). New sub-commands are new lines here.
+# name: (function, set of packages that it needs beside those of a start, help). New sub-commands are
+# new lines here.
 COMMANDS = {
-    "run": (command_run, False, "start with a debug build; the same as no command at all"),
-    "release": (command_run, False, "start with an optimised build"),
-    "test": (command_test, True, "run all tests; ends with the line 'N passed, N failed'"),
-    "reset": (command_reset, False, "delete the ring's data on this host, after a typed 'reset'"),
+    "run": (command_run, None, "start with a debug build; the same as no command at all"),
+    "release": (command_run, None, "start with an optimised build"),
+    "test": (command_test, "test", "run all tests; ends with the line 'N passed, N failed'"),
+    "fuzz": (command_fuzz, "fuzz", "run the fuzzers, or the one named (core, envelope, readers)"),
+    "coverage": (command_coverage, "coverage", "which lines of the core the tests reach"),
+    "reset": (command_reset, None, "delete the ring's data on this host, after a typed 'reset'"),
 }
 
 
@@ -93,6 +110,7 @@ def parser_of(table):
                "  python3 init.py test")
     parser.add_argument("command", nargs="?", default="run", choices=COMMANDS, metavar="command",
                         help=argparse.SUPPRESS)
+    parser.add_argument("name", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--yes", action="store_true", help="install missing packages unasked")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     orders = parser.add_argument_group("orders to the init.py that runs on the same DATA_DIR")
@@ -107,6 +125,9 @@ def parser_of(table):
     tests.add_argument("--full", action="store_true",
                        help="adds the thread sanitizer and the slow tests")
     tests.add_argument("--only", metavar="PART", help="one part: unit, launcher, system or web")
+    fuzz = parser.add_argument_group("for init.py fuzz [NAME]")
+    fuzz.add_argument("--minutes", type=float, default=10.0, metavar="K",
+                      help="how long each fuzzer runs; default 10")
     group = parser.add_argument_group("settings")
     for setting in table:
         span = f" ({setting.low}..{setting.high})" if setting.kind == "number" else ""
@@ -130,14 +151,17 @@ def main():
 
     from launcher import settings as settings_module
 
-    options = parser_of(settings_module.TABLE).parse_args()
-    function, needs_tests, _ = COMMANDS[options.command]
+    parser = parser_of(settings_module.TABLE)
+    options = parser.parse_args()
+    if options.name is not None and options.command != "fuzz":
+        parser.error(f"unrecognized argument: {options.name}")
+    function, package_set, _ = COMMANDS[options.command]
     reporter = report.choose(options.json)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop_by_interrupt)
     try:
         if options.command != "reset" and options.start is None and options.add is None:
-            packages.ensure_packages(needs_tests, options.yes, reporter.say)
+            packages.ensure_packages(package_set, options.yes, reporter.say)
         packages.carry_on_under_system_python()
         flags = {setting.name: getattr(options, f"setting_{setting.name}")
                  for setting in settings_module.TABLE}

@@ -56,6 +56,7 @@ struct world {
     uint64_t now_ms, request_last;
     bool refused; /* the core has given up; the host ends it */
     unsigned deriving;
+    unsigned steps;
     unsigned spins; /* steps in a row that need nothing from outside, not even time */
     struct world_request requests[REQUESTS_MAX];
     struct world_call calls[CALLS_MAX];

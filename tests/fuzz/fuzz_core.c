@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { STEPS_MAX = 400, BURST_MAX = 200 };
+enum { EVENTS_MAX = 200, STEPS_MAX = 1200, BURST_MAX = 200 };
 
 /* ---- parts of messages ---- */
 
@@ -170,7 +170,7 @@ static void take_request(struct world *world, struct bytes *bytes) {
 static void take_burst(struct world *world, struct bytes *bytes) {
     struct chord_request request;
     struct chord_operation operation = {.kind = CHORD_PUT};
-    unsigned count = take_below(bytes, BURST_MAX);
+    unsigned count = world->config.limits.batches_max > 6 ? take_below(bytes, BURST_MAX) : 8;
     memset(&request, 0, sizeof request);
     request.kind = CHORD_BATCH;
     operation.hash[0] = take(bytes);
@@ -401,7 +401,7 @@ static void take_event(struct world *world, struct bytes *bytes) {
         world->now_ms += take(bytes) * 10u; /* late events */
         break;
     default:
-        quiet(world, take_below(bytes, 24));
+        quiet(world, take_below(bytes, 10));
         break;
     }
 }
@@ -410,12 +410,13 @@ static void begin(struct world *world, struct bytes *bytes) {
     static const unsigned ms[] = {3, 4, 6, 8, 16, 160};
     struct chord_event start = {.kind = CHORD_EVENT_START};
     uint8_t shape = take(bytes);
-    bool large = shape & 1;
+    bool large = shape % 8 == 1;
     world_forget(world); /* *world is large: only what counts is cleared */
     memset(&world->config, 0, sizeof world->config);
     memset(&world->parameters, 0, sizeof world->parameters);
     world->views_count = 0;
     world->request_last = world->replying = 0;
+    world->steps = 0;
     world->config.timing = chord_timing_default;
     world->config.seed = take(bytes);
     memcpy(world->config.address, "me:1", 5);
@@ -472,7 +473,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct world world;
     struct bytes bytes = {data, size};
     begin(&world, &bytes);
-    for (unsigned i = 0; i < STEPS_MAX && bytes.size > 0 && !world.refused; i++) {
+    for (unsigned i = 0;
+         i < EVENTS_MAX && world.steps < STEPS_MAX && bytes.size > 0 && !world.refused; i++) {
         take_event(&world, &bytes);
     }
     world_drain(&world);
