@@ -168,6 +168,10 @@ void on_decided(struct step *step, const struct chord_request *request, uint64_t
             return;
         }
     }
+    if (!range_room(step)) { /* to say yes without the view would be a lie */
+        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 200);
+        return;
+    }
     for (uint16_t i = 0; i < request->decided.count; i++) {
         uint16_t ignored;
         if (concerns(chord, &request->decided.views[i])) {
