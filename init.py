@@ -60,7 +60,7 @@ def command_fuzz(options, settings, reporter):
     from launcher import fuzz
 
     del settings, reporter
-    return fuzz.run(options.name, options.minutes)
+    return fuzz.run(options.rest)
 
 
 def command_coverage(options, settings, reporter):
@@ -68,6 +68,26 @@ def command_coverage(options, settings, reporter):
 
     del options, settings, reporter
     return coverage.run()
+
+
+def command_sim(options, settings, reporter):
+    from launcher import sim
+
+    del settings, reporter
+    return sim.run(options.rest)
+
+
+def command_soak(options, settings, reporter):
+    from launcher import sim
+
+    del settings, reporter
+    if options.rest[:1] != ["sim"]:
+        raise Refused("soak what? there is: soak sim [--seeds K] [options of chord-sim]")
+    rest = options.rest[1:]
+    seeds = 10000
+    if rest[:1] == ["--seeds"] and len(rest) > 1 and rest[1].isdigit() and int(rest[1]) > 0:
+        seeds, rest = int(rest[1]), rest[2:]
+    return sim.soak(seeds, rest)
 
 
 def command_reset(options, settings, reporter):
@@ -84,10 +104,15 @@ COMMANDS = {
     "run": (command_run, None, "start with a debug build; the same as no command at all"),
     "release": (command_run, None, "start with an optimised build"),
     "test": (command_test, "test", "run all tests; ends with the line 'N passed, N failed'"),
-    "fuzz": (command_fuzz, "fuzz", "run the fuzzers, or the one named (core, envelope, readers)"),
+    "sim": (command_sim, None, "the simulator: rings in one process, virtual time, every fault; "
+                                "sim --help"),
+    "soak": (command_soak, None, "soak sim [--seeds K]: many seeds; goes on where it stopped"),
+    "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
     "coverage": (command_coverage, "coverage", "which lines of the core the tests reach"),
     "reset": (command_reset, None, "delete the ring's data on this host, after a typed 'reset'"),
 }
+# What follows these is theirs.
+PASSED_ON = ("sim", "soak", "fuzz")
 
 
 def whole_number(text):
@@ -110,7 +135,6 @@ def parser_of(table):
                "  python3 init.py test")
     parser.add_argument("command", nargs="?", default="run", choices=COMMANDS, metavar="command",
                         help=argparse.SUPPRESS)
-    parser.add_argument("name", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--yes", action="store_true", help="install missing packages unasked")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     orders = parser.add_argument_group("orders to the init.py that runs on the same DATA_DIR")
@@ -125,9 +149,6 @@ def parser_of(table):
     tests.add_argument("--full", action="store_true",
                        help="adds the thread sanitizer and the slow tests")
     tests.add_argument("--only", metavar="PART", help="one part: unit, launcher, system or web")
-    fuzz = parser.add_argument_group("for init.py fuzz [NAME]")
-    fuzz.add_argument("--minutes", type=float, default=10.0, metavar="K",
-                      help="how long each fuzzer runs; default 10")
     group = parser.add_argument_group("settings")
     for setting in table:
         span = f" ({setting.low}..{setting.high})" if setting.kind == "number" else ""
@@ -151,10 +172,10 @@ def main():
 
     from launcher import settings as settings_module
 
-    parser = parser_of(settings_module.TABLE)
-    options = parser.parse_args()
-    if options.name is not None and options.command != "fuzz":
-        parser.error(f"unrecognized argument: {options.name}")
+    words = sys.argv[1:]
+    passed_on = next((at + 1 for at, word in enumerate(words) if word in PASSED_ON), len(words))
+    options = parser_of(settings_module.TABLE).parse_args(words[:passed_on])
+    options.rest = words[passed_on:]
     function, package_set, _ = COMMANDS[options.command]
     reporter = report.choose(options.json)
     for number in (signal.SIGTERM, signal.SIGHUP):

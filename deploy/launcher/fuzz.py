@@ -5,12 +5,13 @@ in tests/fuzz/corpus/NAME are where it begins. A found input that is copied ther
 run (replay_NAME) for good.
 """
 
+import argparse
 import os
 import re
 import subprocess
 
 from . import build
-from .common import ROOT, Refused
+from .common import ROOT
 
 FOLDER = ROOT / "build" / "fuzz"
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
@@ -52,10 +53,13 @@ def run_one(name, minutes):
     return done.returncode == 0
 
 
-def run(name, minutes):
-    if name is not None and name not in NAMES:
-        raise Refused(f"there is no fuzzer {name!r}; there are: {', '.join(NAMES)}")
-    names = NAMES if name is None else (name,)
+def run(words):
+    parser = argparse.ArgumentParser(prog="init.py fuzz", allow_abbrev=False)
+    parser.add_argument("name", nargs="?", choices=NAMES, help="one of them; default all")
+    parser.add_argument("--minutes", type=float, default=10.0, metavar="K",
+                        help="how long each runs; default 10")
+    options = parser.parse_args(words)
+    names = NAMES if options.name is None else (options.name,)
     build_fuzzers(names)
-    results = [run_one(each, minutes) for each in names]
+    results = [run_one(name, options.minutes) for name in names]
     return 0 if all(results) else 1

@@ -1,15 +1,19 @@
 /*
- * See core_host.h: the heap of events, the network, one step of a node. It takes no protocol
- * decision.
+ * See core_host.h: the heap of events, clocks, one step of a node. It takes no protocol decision.
  */
 #include "core_host_state.h"
 
 static struct host *host_now; /* for the assertion only */
 
 _Noreturn void chord_assert_failed(const char *file, int line, const char *condition) {
-    fprintf(stderr, "%s:%d: assertion failed: %s; seed %llu, at %llu us\n", file, line, condition,
-            host_now != NULL ? (unsigned long long)host_now->config.seed : 0,
-            host_now != NULL ? (unsigned long long)host_now->now_us : 0);
+    char text[240];
+    snprintf(text, sizeof text, "%s:%d: assertion failed: %s; seed %llu, at %llu us", file, line,
+             condition, host_now != NULL ? (unsigned long long)host_now->config.seed : 0,
+             host_now != NULL ? (unsigned long long)host_now->now_us : 0);
+    if (host_now != NULL && host_now->config.on_assert != NULL) {
+        host_now->config.on_assert(host_now->config.context, text);
+    }
+    fprintf(stderr, "%s\n", text);
     abort();
 }
 
@@ -38,48 +42,65 @@ void *copy_of(const void *bytes, size_t count) {
     return block;
 }
 
+void *grown(void *array, size_t count, size_t *room, size_t item_bytes) {
+    if (count < *room) {
+        return array;
+    }
+    *room = *room * 2 + 16;
+    array = realloc(array, *room * item_bytes);
+    CHORD_ASSERT(array != NULL);
+    return array;
+}
+
 /* ---- the heap ---- */
 
-static bool before(const struct event *a, const struct event *b) {
+static bool before(const struct due *a, const struct due *b) {
     return a->time_us != b->time_us ? a->time_us < b->time_us : a->sequence < b->sequence;
 }
 
+static uint32_t event_place(struct host *host) {
+    if (host->events_free_count > 0) {
+        return host->events_free[--host->events_free_count];
+    }
+    host->events = grown(host->events, host->events_used, &host->events_room, sizeof *host->events);
+    return (uint32_t)host->events_used++;
+}
+
 void push(struct host *host, struct event event) {
-    if (host->heap_count == host->heap_room) {
-        host->heap_room = host->heap_room * 2 + 64;
-        host->heap = realloc(host->heap, sizeof event * host->heap_room);
-        CHORD_ASSERT(host->heap != NULL);
-    }
-    event.sequence = ++host->sequence;
+    struct due due = {event.time_us, ++host->sequence, event_place(host)};
+    host->events[due.event] = event;
+    host->heap = grown(host->heap, host->heap_count, &host->heap_room, sizeof due);
     size_t at = host->heap_count++;
-    for (; at > 0 && before(&event, &host->heap[(at - 1) / 2]); at = (at - 1) / 2) {
-        host->heap[at] = host->heap[(at - 1) / 2];
+    for (; at > 0 && before(&due, &host->heap[(at - 1) / HEAP_WAYS]); at = (at - 1) / HEAP_WAYS) {
+        host->heap[at] = host->heap[(at - 1) / HEAP_WAYS];
     }
-    host->heap[at] = event;
+    host->heap[at] = due;
+}
+
+static size_t earliest_child(const struct host *host, size_t at) {
+    size_t first = HEAP_WAYS * at + 1, best = first;
+    for (size_t child = first + 1; child < first + HEAP_WAYS && child < host->heap_count; child++) {
+        best = before(&host->heap[child], &host->heap[best]) ? child : best;
+    }
+    return best;
 }
 
 static struct event pop(struct host *host) {
-    struct event top = host->heap[0], last = host->heap[--host->heap_count];
+    struct due top = host->heap[0], last = host->heap[--host->heap_count];
     size_t at = 0;
-    for (size_t child; (child = 2 * at + 1) < host->heap_count; at = child) {
-        if (child + 1 < host->heap_count && before(&host->heap[child + 1], &host->heap[child])) {
-            child++;
-        }
+    while (HEAP_WAYS * at + 1 < host->heap_count) {
+        size_t child = earliest_child(host, at);
         if (!before(&host->heap[child], &last)) {
             break;
         }
         host->heap[at] = host->heap[child];
+        at = child;
     }
     host->heap[at] = last;
-    return top;
-}
-
-static void parcel_free(struct parcel *parcel) {
-    if (parcel != NULL) {
-        free(parcel->rows);
-        free(parcel->operations);
-        free(parcel);
-    }
+    host->events_free = grown(host->events_free, host->events_free_count, &host->events_free_room,
+                              sizeof *host->events_free);
+    host->events_free[host->events_free_count++] = top.event;
+    return host->events[top.event];
 }
 
 static void job_free(struct job *job) {
@@ -92,8 +113,13 @@ static void job_free(struct job *job) {
 }
 
 void event_free(struct event *event) {
-    parcel_free(event->parcel);
-    job_free(event->job);
+    if (event->kind == EVENT_REQUEST || event->kind == EVENT_REPLY) {
+        parcel_free(event->payload);
+    } else if (event->kind == EVENT_JOB) {
+        job_free(event->payload);
+    } else {
+        free(event->payload);
+    }
 }
 
 /* ---- requests that a node holds ---- */
@@ -122,86 +148,56 @@ static void give(struct host *host, int index, struct open *open) {
     struct chord_event event = {.kind = CHORD_EVENT_REQUEST};
     event.request.request_id = open->id;
     event.request.timeout_ms = open->timeout_ms;
-    event.request.request = &open->parcel->request;
+    event.request.request = parcel_request_of(open->parcel);
     event.request.operations = open->operations;
     event.request.operations_count = open->parcel->operations_count;
     step(host, index, &event);
 }
 
-/* ---- the network ---- */
-
-uint64_t delay(struct host *host) {
-    return between(&host->random_network, host->config.delay_us_min, host->config.delay_us_max);
+void deliver_request(struct host *host, struct event *event) {
+    struct node *node = &host->nodes[event->node];
+    struct open *open = memory(sizeof *open);
+    struct parcel *parcel = open->parcel = event->payload;
+    event->payload = NULL;
+    open->id = ++host->request_last;
+    open->call = event->call;
+    open->generation = event->generation;
+    open->timeout_ms = event->timeout_ms;
+    if (parcel->operations_count > 0) {
+        open->operations = memory(sizeof *open->operations * parcel->operations_count);
+    }
+    for (uint32_t i = 0; i < parcel->operations_count; i++) {
+        open->operations[i].kind = parcel->operations[i].kind;
+        core_hash(parcel->operations[i].key, open->operations[i].hash);
+    }
+    open->next = node->open;
+    node->open = open;
+    give(host, event->node, open);
 }
 
-static bool lost(struct host *host, int from, int to, struct parcel *parcel, bool reply) {
-    struct host_message message = {from, to, reply ? parcel->response.kind : parcel->request.kind,
-                                   reply ? NULL : &parcel->request,
-                                   reply ? &parcel->response : NULL};
-    bool line = from == HOST_NOBODY || to == HOST_NOBODY || !host->cut[from][to];
-    bool lucky = random_of(&host->random_network) % 100 >= host->config.lose_percent;
-    return !line || !lucky ||
-           (host->config.on_message != NULL &&
-            !host->config.on_message(host->config.context, &message));
+/* ---- clocks ---- */
+
+uint64_t clock_ms(const struct host *host, const struct node *node) {
+    int64_t passed_us = (int64_t)(host->now_us - node->clock_since_us);
+    int64_t drift_us = passed_us * node->clock_ppm / 1000000;
+    return (node->clock_local_us + (uint64_t)(passed_us + drift_us)) / 1000;
 }
 
-static struct parcel *parcel_copy(const struct parcel *parcel) {
-    struct parcel *copy = copy_of(parcel, sizeof *parcel);
-    copy->rows = copy_of(parcel->rows, sizeof *parcel->rows * parcel->rows_count);
-    copy->operations =
-        copy_of(parcel->operations, sizeof *parcel->operations * parcel->operations_count);
-    return copy;
-}
-
-struct slot *call_new(struct host *host, int from, int to, uint32_t timeout_ms,
-                      struct parcel *parcel) {
-    uint32_t at = host->slots_free > 0 ? host->slots_free - 1 : host->slots_used++;
-    CHORD_ASSERT(at < CALL_SLOTS_MAX);
-    host->slots_free = host->slots_free > 0 ? host->slots[at].next_free : 0;
-    struct slot *slot = &host->slots[at];
-    uint32_t generation = slot->generation + 1;
-    memset(slot, 0, sizeof *slot);
-    slot->used = true;
-    slot->generation = generation;
-    slot->node = from;
-    slot->to = to;
-    slot->life = from != HOST_NOBODY ? host->nodes[from].public.lives : 0;
-    slot->sent_us = host->now_us;
-    slot->kind = parcel->request.kind;
-    struct event timeout = {.kind = EVENT_TIMEOUT, .call = at, .generation = generation};
-    slot->unsent = to == HOST_NOBODY || !host->nodes[to].public.alive;
-    if (slot->unsent && timeout_ms > CONNECT_MS_MAX) {
-        timeout_ms = CONNECT_MS_MAX;
+uint64_t clock_host_us(const struct host *host, const struct node *node, uint64_t local_ms) {
+    if (clock_ms(host, node) >= local_ms) {
+        return host->now_us;
     }
-    timeout.time_us = host->now_us + (uint64_t)timeout_ms * 1000;
-    push(host, timeout);
-    if (slot->unsent) {
-        parcel_free(parcel);
-        return slot;
-    }
-    struct event event = {.kind = EVENT_REQUEST,
-                          .node = to,
-                          .from = from,
-                          .call = at,
-                          .generation = generation,
-                          .timeout_ms = timeout_ms,
-                          .parcel = parcel};
-    event.time_us = host->now_us + delay(host);
-    if (random_of(&host->random_network) % 100 < host->config.double_percent &&
-        slot->kind != CHORD_BATCH) { /* until op_id and attempt tell a repeated write */
-        struct event twin = event;
-        twin.parcel = parcel_copy(parcel);
-        twin.time_us = host->now_us + 3 * delay(host);
-        push(host, twin);
-    }
-    push(host, event);
-    return slot;
+    int64_t local_us = (int64_t)(local_ms * 1000 - node->clock_local_us);
+    int64_t passed_us =
+        node->clock_ppm == 0 ? local_us : local_us * 1000000 / (1000000 + node->clock_ppm);
+    uint64_t due_us = node->clock_since_us + (uint64_t)passed_us;
+    return due_us > host->now_us ? due_us : host->now_us + 1;
 }
 
 /* ---- one step ---- */
 
 static void print_traces(struct host *host, int index) {
-    for (uint16_t i = 0; host->traces && i < host->actions.traces_count; i++) {
+    for (uint16_t i = 0; host->config.traces && i < host->actions.traces_count; i++) {
         const struct chord_trace *trace = &host->actions.traces[i];
         printf("%9.3f node %d %-17s %s %s epoch=%llu count=%llu", (double)host->now_us / 1000,
                index, chord_word_text(trace->word), trace->note, trace->address,
@@ -216,23 +212,23 @@ static void print_traces(struct host *host, int index) {
 
 static void schedule_tick(struct host *host, int index) {
     struct node *node = &host->nodes[index];
-    uint64_t deadline = chord_deadline(node->public.chord);
-    if (deadline == UINT64_MAX) {
+    uint64_t deadline_ms = chord_deadline(node->public.chord);
+    if (deadline_ms == UINT64_MAX) {
         return;
     }
-    uint64_t due = deadline * 1000 > host->now_us ? deadline * 1000 : host->now_us;
-    if (due < node->tick_us) {
-        node->tick_us = due;
+    uint64_t due_us = clock_host_us(host, node, deadline_ms);
+    if (due_us < node->tick_us) {
+        node->tick_us = due_us;
         push(host,
              (struct event){
-                 .kind = EVENT_TICK, .time_us = due, .node = index, .life = node->public.lives});
+                 .kind = EVENT_TICK, .time_us = due_us, .node = index, .life = node->public.lives});
     }
 }
 
 void step(struct host *host, int index, struct chord_event *event) {
     struct node *node = &host->nodes[index];
     host_now = host;
-    event->now_ms = host->now_us / 1000;
+    event->now_ms = clock_ms(host, node);
     node->spins = node->spin_ms == event->now_ms ? node->spins + 1 : 0;
     node->spin_ms = event->now_ms;
     CHORD_ASSERT(node->spins < SPIN_MAX); /* a node that steps for ever in one millisecond */
@@ -242,159 +238,73 @@ void step(struct host *host, int index, struct chord_event *event) {
     for (uint16_t i = 0; i < host->actions.count; i++) {
         act(host, index, &host->actions.items[i]);
     }
+    if (host->config.on_step != NULL) {
+        host->config.on_step(host->config.context, host, index);
+    }
     if (node->public.refused != NULL) {
         host_kill(host, index);
         return;
     }
     schedule_tick(host, index);
-    if (host->config.on_step != NULL) {
-        host->config.on_step(host->config.context, host, index);
-    }
 }
 
 /* ---- what comes off the heap ---- */
 
-static void deliver_request(struct host *host, struct event *event) {
-    bool known = event->node != HOST_NOBODY && host->nodes[event->node].public.alive;
-    if (!known || lost(host, event->from, event->node, event->parcel, false)) {
-        return;
-    }
+static void on_tick(struct host *host, struct event *event) {
     struct node *node = &host->nodes[event->node];
-    struct open *open = memory(sizeof *open);
-    struct parcel *parcel = open->parcel = event->parcel;
-    event->parcel = NULL;
-    open->id = ++host->request_last;
-    open->call = event->call;
-    open->generation = event->generation;
-    open->timeout_ms = event->timeout_ms;
-    open->operations = memory(sizeof *open->operations * parcel->operations_count);
-    for (uint32_t i = 0; i < parcel->operations_count; i++) {
-        open->operations[i].kind = parcel->operations[i].kind;
-        core_hash(parcel->operations[i].key, open->operations[i].hash);
-    }
-    open->next = node->open;
-    node->open = open;
-    give(host, event->node, open);
-}
-
-static void client_done(struct host *host, struct slot *slot, struct parcel *parcel) {
-    struct host_call *call = slot->client;
-    call->done = true;
-    call->done_us = host->now_us;
-    call->code = parcel != NULL ? parcel->response.code
-                 : slot->unsent ? CHORD_UNAVAILABLE
-                                : CHORD_DEADLINE_EXCEEDED;
-    if (parcel != NULL) {
-        call->response = parcel->response;
-    }
-    for (uint32_t i = 0; i < call->operations_count; i++) {
-        if (parcel != NULL && call->code == CHORD_OK) {
-            call->operations[i] = parcel->operations[i];
-        } else {
-            call->operations[i].code = parcel != NULL || slot->unsent ? call->code : CHORD_UNKNOWN;
-        }
-    }
-}
-
-/* parcel NULL: time is up. */
-static void call_end(struct host *host, struct slot *slot, struct parcel *parcel) {
-    slot->done = true;
-    if (slot->client != NULL) {
-        client_done(host, slot, parcel);
-    }
-    if (slot->node == HOST_NOBODY || !host->nodes[slot->node].public.alive ||
-        host->nodes[slot->node].public.lives != slot->life) {
-        return;
-    }
-    struct chord_event event = {.kind = CHORD_EVENT_FAILURE};
-    bool results = parcel != NULL && parcel->response.code == CHORD_OK;
-    uint32_t count = slot->kind == CHORD_BATCH && (parcel == NULL || results)
-                         ? forwarded(&host->nodes[slot->node], slot, parcel)
-                         : 0;
-    if (parcel == NULL) {
-        event.failure.call_id = slot->call_id;
+    struct chord_event tick = {.kind = CHORD_EVENT_TICK};
+    node->tick_us = UINT64_MAX;
+    if (chord_deadline(node->public.chord) <= clock_ms(host, node)) {
+        step(host, event->node, &tick);
     } else {
-        event.kind = CHORD_EVENT_REPLY;
-        event.reply.call_id = slot->call_id;
-        event.reply.microseconds = host->now_us - slot->sent_us + 1;
-        event.reply.response = &parcel->response;
-        if (slot->kind == CHORD_BATCH) {
-            parcel->response.batch.finished = count;
-        }
-    }
-    host->reply = parcel;
-    step(host, slot->node, &event);
-    host->reply = NULL;
-}
-
-static void on_timeout(struct host *host, struct slot *slot) {
-    if (!slot->done) {
-        call_end(host, slot, NULL);
-    }
-    free(slot->indices);
-    slot->indices = NULL;
-    slot->used = false;
-    slot->next_free = host->slots_free;
-    host->slots_free = (uint32_t)(slot - host->slots) + 1;
-}
-
-/* A closed connection ends the calls that were open on it. */
-static void on_broken(struct host *host, int node) {
-    for (uint32_t i = 0; i < host->slots_used; i++) {
-        struct slot *slot = &host->slots[i];
-        if (slot->used && !slot->done && slot->to == node && slot->sent_us < slot->broken_us) {
-            call_end(host, slot, NULL);
-        }
+        schedule_tick(host, event->node);
     }
 }
 
-static void to_node(struct host *host, struct event *event) {
+static void on_disconnected(struct host *host, struct event *event) {
+    struct chord_event core = {.kind = CHORD_EVENT_DISCONNECTED};
+    memcpy(core.disconnected.text, host->nodes[event->from].public.address, CHORD_ADDRESS_BYTES);
+    step(host, event->node, &core);
+}
+
+static void on_derived(struct host *host, struct event *event) {
+    const struct derived *derived = event->payload;
+    struct chord_event core = {.kind = CHORD_EVENT_ID_DERIVED};
+    core.id_derived.found = derived->found;
+    core.id_derived.salt = derived->salt;
+    core.id_derived.id = derived->id;
+    step(host, event->node, &core);
+}
+
+static void on_job(struct host *host, struct event *event) {
     struct node *node = &host->nodes[event->node];
-    struct chord_event core = {.kind = CHORD_EVENT_TICK};
-    if (!node->public.alive || node->public.lives != event->life) {
-        return;
+    struct job *job = event->payload;
+    if (node->public.disk == HOST_DISK_STALLED) {
+        event->time_us = host->now_us + 5000;
+        push(host, *event);
+        event->payload = NULL;
+    } else if (node->public.disk == HOST_DISK_FAILING) {
+        host_kill(host, event->node); /* a failed sync ends the real node */
+    } else {
+        run_job(host, event->node, job);
     }
-    switch (event->kind) {
-    case EVENT_JOB:
-        if (node->public.store_paused) {
-            event->time_us = host->now_us + 5000;
-            push(host, *event);
-            event->job = NULL;
-        } else {
-            run_job(host, event->node, event->job);
-        }
-        break;
-    case EVENT_RESUME: {
-        struct open *open = open_find(node, event->id);
-        if (open != NULL && !open->replied) {
-            give(host, event->node, open);
-        }
-        break;
+}
+
+static void on_resume(struct host *host, struct event *event) {
+    struct open *open = open_find(&host->nodes[event->node], event->request_id);
+    if (open != NULL && !open->replied) {
+        give(host, event->node, open);
     }
-    case EVENT_TICK:
-        if (event->time_us == node->tick_us) {
-            node->tick_us = UINT64_MAX;
-            if (chord_deadline(node->public.chord) * 1000 <= host->now_us) {
-                step(host, event->node, &core);
-            } else {
-                schedule_tick(host, event->node);
-            }
-        }
-        break;
-    case EVENT_DISCONNECTED:
-        core.kind = CHORD_EVENT_DISCONNECTED;
-        memcpy(core.disconnected.text, host->nodes[event->from].public.address,
-               CHORD_ADDRESS_BYTES);
-        step(host, event->node, &core);
-        break;
-    default:
-        core.kind = CHORD_EVENT_ID_DERIVED;
-        core.id_derived.found = event->id != 0;
-        core.id_derived.salt = event->salt;
-        core.id_derived.id = event->derived;
-        step(host, event->node, &core);
-        break;
+}
+
+/* Of a life that is over, or superseded by a tick that is due earlier. */
+static bool stale(const struct host *host, const struct event *event) {
+    const struct node *node = event->node != HOST_NOBODY ? &host->nodes[event->node] : NULL;
+    if (node == NULL || event->kind == EVENT_BROKEN) {
+        return false;
     }
+    return !node->public.alive || node->public.lives != event->life ||
+           (event->kind == EVENT_TICK && event->time_us != node->tick_us);
 }
 
 bool host_step(struct host *host) {
@@ -403,26 +313,49 @@ bool host_step(struct host *host) {
     }
     struct event event = pop(host);
     host->now_us = event.time_us;
-    struct slot *slot = &host->slots[event.call];
-    bool live = slot->used && slot->generation == event.generation;
-    switch (event.kind) {
-    case EVENT_REQUEST:
-        deliver_request(host, &event);
-        break;
-    case EVENT_REPLY:
-        if (live && !slot->done && !lost(host, event.node, slot->node, event.parcel, true)) {
-            call_end(host, slot, event.parcel);
+    const struct node *node = event.node != HOST_NOBODY ? &host->nodes[event.node] : NULL;
+    if (stale(host, &event)) {
+        if (event.kind == EVENT_TIMEOUT) {
+            call_timeout(host, &event); /* frees the slot */
         }
-        break;
-    case EVENT_TIMEOUT:
-        on_timeout(host, slot);
-        break;
-    case EVENT_BROKEN:
-        on_broken(host, event.node);
-        break;
-    default:
-        to_node(host, &event);
-        break;
+    } else if (node != NULL && node->public.alive && event.kind != EVENT_BROKEN &&
+               node->public.paused_until_us > host->now_us) {
+        event.time_us = node->public.paused_until_us;
+        if (event.kind == EVENT_TICK) {
+            host->nodes[event.node].tick_us = event.time_us;
+        }
+        push(host, event);
+        return true;
+    } else {
+        switch (event.kind) {
+        case EVENT_REQUEST:
+            deliver_request(host, &event);
+            break;
+        case EVENT_REPLY:
+            deliver_reply(host, &event);
+            break;
+        case EVENT_TIMEOUT:
+            call_timeout(host, &event);
+            break;
+        case EVENT_BROKEN:
+            calls_broken(host, event.node);
+            break;
+        case EVENT_JOB:
+            on_job(host, &event);
+            break;
+        case EVENT_DERIVED:
+            on_derived(host, &event);
+            break;
+        case EVENT_TICK:
+            on_tick(host, &event);
+            break;
+        case EVENT_RESUME:
+            on_resume(host, &event);
+            break;
+        case EVENT_DISCONNECTED:
+            on_disconnected(host, &event);
+            break;
+        }
     }
     event_free(&event);
     return true;

@@ -12,6 +12,16 @@ static const struct chord_limits small_limits = {.peers_max = 96,
                                                  .transfers_max = 32,
                                                  .keys_in_flight_max = 4096};
 
+struct chord_limits host_limits_small(unsigned n) {
+    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 26),
+                                 .calls_max = 12,
+                                 .lookups_max = 3,
+                                 .paths_max = 1,
+                                 .batches_max = 1,
+                                 .transfers_max = 1,
+                                 .keys_in_flight_max = 1};
+}
+
 struct host *host_new(const struct host_config *config) {
     struct host *host = memory(sizeof *host);
     host->config = *config;
@@ -22,11 +32,15 @@ struct host *host_new(const struct host_config *config) {
     used->store_us_max = used->store_us_max > 0 ? used->store_us_max : 3000;
     used->page_rows = used->page_rows > 0 ? used->page_rows : 8;
     used->limits = used->limits.peers_max > 0 ? used->limits : small_limits;
+    used->limits.views_max = used->ring_only ? 0 : used->limits.views_max;
+    used->timing = used->timing.stabilize_period_ms > 0 ? used->timing : chord_timing_default;
     host->random_network = config->seed * 3 + 1;
     host->random_nodes = config->seed * 5 + 2;
     host->random_test = config->seed * 7 + 3;
+    host->random_store = config->seed * 11 + 4;
     host->now_us = 1000000;
-    host->traces = getenv("CHORD_TEST_TRACE") != NULL;
+    used->traces = used->traces || getenv("CHORD_TEST_TRACE") != NULL;
+    host->asked = HOST_NOBODY;
     return host;
 }
 
@@ -34,16 +48,23 @@ void host_free(struct host *host) {
     if (host == NULL) {
         return;
     }
+    host->config.on_end = NULL;
     for (int i = 0; i < host->count; i++) {
         host_kill(host, i);
         core_store_clear(&host->nodes[i].public.store);
+        free(host->nodes[i].callers);
     }
     for (size_t i = 0; i < host->heap_count; i++) {
-        event_free(&host->heap[i]);
+        event_free(&host->events[host->heap[i].event]);
     }
     for (uint32_t i = 0; i < host->slots_used; i++) {
         free(host->slots[i].indices);
     }
+    free(host->nodes);
+    free(host->slots);
+    free(host->links);
+    free(host->events);
+    free(host->events_free);
     for (size_t i = 0; i < host->clients_count; i++) {
         free(host->clients[i]->operations);
         free(host->clients[i]);
@@ -53,11 +74,14 @@ void host_free(struct host *host) {
     free(host);
 }
 
+struct host_config *host_config_of(struct host *host) {
+    return &host->config;
+}
+
 /* ---- nodes ---- */
 
 static void new_disk(struct host *host, struct core_store *store) {
     core_store_clear(store);
-    store->views = memory(sizeof *store->views * CORE_VIEWS_MAX);
     for (unsigned i = 0; i < CHORD_STORE_ID_BYTES; i++) {
         store->store_id[i] = (uint8_t)random_of(&host->random_nodes);
     }
@@ -65,17 +89,34 @@ static void new_disk(struct host *host, struct core_store *store) {
 
 int host_add(struct host *host) {
     CHORD_ASSERT(host->count < HOST_NODES_MAX);
+    size_t room = (size_t)host->room;
+    host->nodes = grown(host->nodes, (size_t)host->count, &room, sizeof *host->nodes);
+    host->room = (int)room;
     struct node *node = &host->nodes[host->count];
-    snprintf(node->public.address, CHORD_ADDRESS_BYTES, "host:%d", 4000 + host->count);
+    memset(node, 0, sizeof *node);
+    snprintf(node->public.address, CHORD_ADDRESS_BYTES, "host:%d", HOST_PORT_FIRST + host->count);
     node->tick_us = UINT64_MAX;
     new_disk(host, &node->public.store);
     return host->count++;
 }
 
+/* Node 0 has none: it creates. The others ask the first ones, as people do it; where there are
+ * many, some anywhere: the first cannot serve all. */
+static void seeds_add(struct host *host, int index, struct chord_event *event) {
+    bool many = host->count > CHORD_SEEDS_MAX * 4;
+    for (int i = 0; i < host->count && !event->start.create; i++) {
+        int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)host->count - 1) : i;
+        if (seed != index && event->start.seeds_count < CHORD_SEEDS_MAX) {
+            memcpy(event->start.seeds[event->start.seeds_count++].text,
+                   host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
+        }
+    }
+}
+
 void host_start(struct host *host, int index) {
     struct node *node = &host->nodes[index];
     CHORD_ASSERT(!node->public.alive);
-    struct chord_config config = {.limits = host->config.limits, .timing = chord_timing_default};
+    struct chord_config config = {.limits = host->config.limits, .timing = host->config.timing};
     config.seed = random_of(&host->random_nodes);
     memcpy(config.address, node->public.address, CHORD_ADDRESS_BYTES);
     memcpy(config.store_id, node->public.store.store_id, CHORD_STORE_ID_BYTES);
@@ -91,7 +132,7 @@ void host_start(struct host *host, int index) {
     }
     struct chord_event event = {.kind = CHORD_EVENT_START};
     event.start.stored = node->public.store.identity;
-    event.start.create = index == 0;
+    event.start.create = index == 0 && node->public.lives == 1; /* a lost disk asks the others */
     event.start.wanted = node->public.wanted;
     if (index == 0) {
         event.start.wanted.m = host->config.m;
@@ -99,10 +140,7 @@ void host_start(struct host *host, int index) {
         event.start.wanted.replicas = host->config.replicas;
         memset(event.start.wanted.ring_id, 0x11, CHORD_RING_ID_BYTES);
     }
-    for (int i = 0; i < index && event.start.seeds_count < CHORD_SEEDS_MAX; i++) {
-        memcpy(event.start.seeds[event.start.seeds_count++].text, host->nodes[i].public.address,
-               CHORD_ADDRESS_BYTES);
-    }
+    seeds_add(host, index, &event);
     step(host, index, &event);
 }
 
@@ -117,21 +155,10 @@ void host_kill(struct host *host, int index) {
     }
     free(node->public.chord);
     node->public.chord = NULL;
-    for (uint32_t i = 0; i < host->slots_used; i++) {
-        if (host->slots[i].to == index) {
-            host->slots[i].broken_us = host->now_us;
-        }
-    }
-    push(host, (struct event){
-                   .kind = EVENT_BROKEN, .node = index, .time_us = host->now_us + delay(host)});
-    for (int i = 0; i < host->count; i++) {
-        if (host->nodes[i].public.alive) {
-            push(host, (struct event){.kind = EVENT_DISCONNECTED,
-                                      .node = i,
-                                      .from = index,
-                                      .life = host->nodes[i].public.lives,
-                                      .time_us = host->now_us + delay(host)});
-        }
+    node->public.paused_until_us = 0;
+    network_forget(host, index);
+    if (host->config.on_end != NULL) {
+        host->config.on_end(host->config.context, host, index);
     }
 }
 
@@ -151,8 +178,24 @@ void host_join(struct host *host, int index) {
     step(host, index, &event);
 }
 
-void host_cut(struct host *host, int a, int b, bool cut) {
-    host->cut[a][b] = host->cut[b][a] = cut;
+void host_pause(struct host *host, int index, uint64_t us) {
+    host->nodes[index].public.paused_until_us = host->now_us + us;
+}
+
+void host_clock(struct host *host, int index, int ppm, uint64_t jump_us) {
+    struct node *node = &host->nodes[index];
+    uint64_t local_us = clock_ms(host, node) * 1000 + jump_us;
+    CHORD_ASSERT(ppm > -1000000);
+    node->clock_local_us = local_us;
+    node->clock_since_us = host->now_us;
+    node->clock_ppm = ppm;
+    if (node->public.alive) { /* its next tick may be due at another moment now */
+        node->tick_us = host->now_us;
+        push(host, (struct event){.kind = EVENT_TICK,
+                                  .time_us = host->now_us,
+                                  .node = index,
+                                  .life = node->public.lives});
+    }
 }
 
 int host_count(const struct host *host) {
@@ -208,10 +251,23 @@ static struct host_call *client_new(struct host *host, int index, struct parcel 
     return call;
 }
 
+void host_forget_calls(struct host *host) {
+    size_t kept = 0;
+    for (size_t i = 0; i < host->clients_count; i++) {
+        if (host->clients[i]->done) {
+            free(host->clients[i]->operations);
+            free(host->clients[i]);
+        } else {
+            host->clients[kept++] = host->clients[i];
+        }
+    }
+    host->clients_count = kept;
+}
+
 struct host_call *host_batch(struct host *host, int index, const struct host_operation *operations,
                              uint32_t count, uint32_t timeout_ms) {
-    struct parcel *parcel = memory(sizeof *parcel);
-    parcel->request.kind = CHORD_BATCH;
+    struct chord_request request = {.kind = CHORD_BATCH};
+    struct parcel *parcel = parcel_request(&request);
     parcel->operations = copy_of(operations, sizeof *operations * count);
     parcel->operations_count = count;
     return client_new(host, index, parcel, timeout_ms);
@@ -219,192 +275,17 @@ struct host_call *host_batch(struct host *host, int index, const struct host_ope
 
 struct host_call *host_request(struct host *host, int index, const struct chord_request *request,
                                uint32_t timeout_ms) {
-    struct parcel *parcel = memory(sizeof *parcel);
-    parcel->request = *request;
-    return client_new(host, index, parcel, timeout_ms);
+    return client_new(host, index, parcel_request(request), timeout_ms);
 }
 
 void host_event(struct host *host, int index, struct chord_event *event) {
     step(host, index, event);
 }
 
+int host_asked(const struct host *host) {
+    return host->asked;
+}
+
 const struct chord_actions *host_actions(const struct host *host) {
     return &host->actions;
-}
-
-/* ---- looking ---- */
-
-static bool member(struct host *host, int index) {
-    struct chord_status status;
-    if (!host->nodes[index].public.alive) {
-        return false;
-    }
-    host_status(host, index, &status);
-    return status.state == CHORD_STATE_MEMBER || status.state == CHORD_STATE_LEAVING;
-}
-
-static struct chord_id id_at(struct host *host, int index) {
-    struct chord_status status;
-    host_status(host, index, &status);
-    return status.self.id;
-}
-
-int host_members(struct host *host) {
-    int count = 0;
-    for (int i = 0; i < host->count; i++) {
-        count += member(host, i);
-    }
-    return count;
-}
-
-int host_by_address(struct host *host, const char *address) {
-    for (int i = 0; i < host->count; i++) {
-        if (strcmp(host->nodes[i].public.address, address) == 0) {
-            return i;
-        }
-    }
-    return HOST_NOBODY;
-}
-
-/* The live members by clockwise distance from `from`; an equal id comes last. */
-static int members_after(struct host *host, const struct chord_id *from, int members[]) {
-    int count = 0;
-    for (int i = 0; i < host->count; i++) {
-        if (!member(host, i)) {
-            continue;
-        }
-        struct chord_id id = id_at(host, i);
-        int at = count++;
-        for (; at > 0; at--) {
-            struct chord_id other = id_at(host, members[at - 1]);
-            if (!id_in_open(from, &id, &other)) {
-                break;
-            }
-            members[at] = members[at - 1];
-        }
-        members[at] = i;
-    }
-    return count;
-}
-
-int host_owner(struct host *host, const struct chord_id *id) {
-    int members[HOST_NODES_MAX];
-    int count = members_after(host, id, members);
-    struct chord_id last = {{0}};
-    if (count == 0) {
-        return HOST_NOBODY;
-    }
-    last = id_at(host, members[count - 1]);
-    return id_equal(&last, id) ? members[count - 1] : members[0];
-}
-
-bool host_ideal(struct host *host) {
-    int members[HOST_NODES_MAX];
-    for (int i = 0; i < host->count; i++) {
-        struct chord_status status;
-        if (!host->nodes[i].public.alive || host->nodes[i].public.left) {
-            continue;
-        }
-        if (!member(host, i)) {
-            return false;
-        }
-        host_status(host, i, &status);
-        int count = members_after(host, &status.self.id, members);
-        if (members[count - 1] != i) {
-            return false; /* another one has our id */
-        }
-        int wanted = count - 1 < (int)host->config.n ? count - 1 : (int)host->config.n;
-        bool right = status.successors.count == wanted && status.has_predecessor == (count > 1);
-        for (int k = 0; k < wanted && right; k++) {
-            struct chord_status other;
-            host_status(host, members[k], &other);
-            right = strcmp(status.successors.items[k].address, other.self.address) == 0 &&
-                    status.successors.items[k].incarnation == other.self.incarnation;
-        }
-        if (!right || (count > 1 &&
-                       host_by_address(host, status.predecessor.address) != members[count - 2])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool host_settled(struct host *host) {
-    int members = host_members(host);
-    unsigned wanted =
-        (unsigned)members < host->config.replicas ? (unsigned)members : host->config.replicas;
-    unsigned open = 0;
-    if (!host_ideal(host)) {
-        return false;
-    }
-    for (int i = 0; i < host->count; i++) {
-        for (uint16_t k = 0; host->nodes[i].public.alive; k++) {
-            enum chord_range_state state;
-            unsigned copies;
-            const struct chord_view *view =
-                chord_view_at(host->nodes[i].public.chord, k, &state, &copies);
-            if (view == NULL) {
-                break;
-            }
-            if (state == CHORD_RANGE_SETTLING || state == CHORD_RANGE_CHANGING) {
-                return false;
-            }
-            if (state == CHORD_RANGE_OPEN) {
-                if (copies != wanted || view->members_count != wanted ||
-                    host_owner(host, &view->range.hi) != i || ++open > (unsigned)members) {
-                    return false;
-                }
-            }
-        }
-    }
-    return open == (unsigned)members;
-}
-
-static void print_views(struct host *host, int index) {
-    static const char *const states[] = {"none",     "replica", "settling", "open",
-                                         "changing", "retired", "gone"};
-    enum chord_range_state state;
-    unsigned copies;
-    const struct chord_view *view;
-    for (uint16_t k = 0;
-         (view = chord_view_at(host->nodes[index].public.chord, k, &state, &copies)) != NULL; k++) {
-        fprintf(stderr,
-                "    (%02x%02x,%02x%02x] epoch %llu %s copies %u:", view->range.lo.bytes[18],
-                view->range.lo.bytes[19], view->range.hi.bytes[18], view->range.hi.bytes[19],
-                (unsigned long long)view->epoch, states[state], copies);
-        for (uint16_t i = 0; i < view->members_count; i++) {
-            fprintf(stderr, " %s%s", view->members[i].address, i == view->leader ? "*" : "");
-        }
-        fprintf(stderr, "\n");
-    }
-}
-
-void host_print(struct host *host) {
-    fprintf(stderr, "at %llu us:\n", (unsigned long long)host->now_us);
-    for (int i = 0; i < host->count; i++) {
-        struct chord_status status;
-        if (!host->nodes[i].public.alive) {
-            fprintf(stderr, "  node %d is down\n", i);
-            continue;
-        }
-        host_status(host, i, &status);
-        fprintf(stderr, "  node %d %02x%02x state %d%s incarnation %llu predecessor %s successors",
-                i, status.self.id.bytes[18], status.self.id.bytes[19], (int)status.state,
-                status.formed ? " formed" : "", (unsigned long long)status.self.incarnation,
-                status.has_predecessor ? status.predecessor.address : "none");
-        for (uint16_t k = 0; k < status.successors.count; k++) {
-            fprintf(stderr, " %s/%llu", status.successors.items[k].address,
-                    (unsigned long long)status.successors.items[k].incarnation);
-        }
-        fprintf(stderr, "\n");
-        print_views(host, i);
-    }
-}
-
-uint64_t host_digest(const struct host *host) {
-    return host->digest;
-}
-
-uint64_t host_random(struct host *host) {
-    return random_of(&host->random_test);
 }
