@@ -181,6 +181,51 @@ static void test_more_batches_than_the_table_holds(void **state) {
     assert_int_equal(requests_open(), small.batches_max); /* the others are answered */
 }
 
+/* Reads of any member's copy: from its own store, without the leader. */
+static void test_stale_read(void **state) {
+    struct chord_operation operations[2] = {{.kind = CHORD_GET}, {.kind = CHORD_PUT}};
+    struct chord_request request;
+    (void)state;
+    begin(0, small);
+    become_member();
+    memset(&request, 0, sizeof request);
+    request.kind = CHORD_BATCH;
+    request.batch.stale = true;
+    world_request(&world, &request, 5000, operations, 2);
+    assert_int_equal(world.stores_count, 1);
+    assert_int_equal(world.stores[0].kind, CHORD_STORE_READ_OPERATIONS);
+    store_all(); /* the read; then the write runs as ever */
+    assert_int_equal(world.stores[0].kind, CHORD_STORE_WRITE_OPERATIONS);
+    store_all();
+    assert_int_equal(requests_open(), 0);
+}
+
+static void test_more_keys_than_may_be_in_flight(void **state) {
+    struct chord_operation operations[3] = {
+        {.kind = CHORD_PUT}, {.kind = CHORD_PUT}, {.kind = CHORD_PUT}};
+    struct chord_limits limits = small;
+    struct chord_request request;
+    (void)state;
+    limits.keys_in_flight_max = 2;
+    begin(0, limits);
+    become_member();
+    memset(&request, 0, sizeof request);
+    request.kind = CHORD_BATCH;
+    for (unsigned i = 0; i < 3; i++) {
+        operations[i].hash[0] = (uint8_t)i;
+    }
+    world_request(&world, &request, 5000, operations, 3);
+    assert_int_equal(requests_open(), 0); /* never possible: refused at once */
+    put(10, 5000);
+    put(20, 5000);
+    put(30, 5000);
+    assert_int_equal(world.stores_count, 2); /* the third waits */
+    store_all();
+    tick();
+    store_all();
+    assert_int_equal(requests_open(), 0);
+}
+
 /* ---- a full table of views ---- */
 
 /* A view that there is no room for is not agreed to. */
@@ -317,6 +362,51 @@ static void test_answer_of_an_abandoned_sync(void **state) {
     assert_true(call_find(CHORD_DECIDED) >= 0);
 }
 
+/* A member that finds its own id in the ring joins anew. What it was asked in its former life, and
+ * for that life only, is still answered once. */
+static void test_another_member_with_this_id(void **state) {
+    struct chord_operation operation = {.kind = CHORD_GET, .hash = {100}};
+    struct chord_request request;
+    struct chord_response response;
+    int call = -1;
+    (void)state;
+    begin(7, small);
+    become_member();
+    memset(&request, 0, sizeof request);
+    request.kind = CHORD_BATCH;
+    request.target_incarnation = world.self.incarnation;
+    world_request(&world, &request, 60000, &operation, 1);
+    for (unsigned i = 0; i < 200 && call < 0; i++) {
+        for (unsigned k = 0; k < world.calls_count; k++) {
+            const struct chord_request *asked = &world.calls[k].request;
+            bool find = asked->kind == CHORD_FIND_SUCCESSOR;
+            call = find && id_equal(&asked->id, &world.self.id) ? (int)k : call;
+        }
+        for (unsigned k = world.calls_count; k > 0 && call < 0; k--) {
+            if (world.calls[k - 1].request.kind != CHORD_BATCH) {
+                answer(k - 1);
+            }
+        }
+        if (call < 0) {
+            tick();
+        }
+    }
+    assert_true(call >= 0);
+    uint64_t incarnation = world.self.incarnation;
+    world_honest(&world, &world.calls[call], &response);
+    response.ring.node.id = world.self.id;
+    world_reply(&world, (unsigned)call, &response, 0);
+    assert_true(world.self.incarnation > incarnation);
+    assert_int_equal(requests_open(), 1);
+    for (unsigned i = world.calls_count; i > 0; i--) {
+        world_failure(&world, 0, false);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        tick();
+    }
+    assert_int_equal(requests_open(), 0);
+}
+
 /* ---- joining ---- */
 
 static void seed_says(void (*change)(struct chord_response *response)) {
@@ -430,11 +520,14 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_range_goes_under_many_writes, end),
         cmocka_unit_test_teardown(test_more_batches_than_the_table_holds, end),
+        cmocka_unit_test_teardown(test_stale_read, end),
+        cmocka_unit_test_teardown(test_more_keys_than_may_be_in_flight, end),
         cmocka_unit_test_teardown(test_full_table_of_views, end),
         cmocka_unit_test_teardown(test_remembered_ranges_make_room, end),
         cmocka_unit_test_teardown(test_stored_views_that_are_none, end),
         cmocka_unit_test_teardown(test_owner_found_after_the_deadline, end),
         cmocka_unit_test_teardown(test_answer_of_an_abandoned_sync, end),
+        cmocka_unit_test_teardown(test_another_member_with_this_id, end),
         cmocka_unit_test_teardown(test_seeds, end),
         cmocka_unit_test_teardown(test_nobody_makes_a_joiner_wait_for_days, end),
         cmocka_unit_test_teardown(test_walk_over_what_is_no_ring, end),
