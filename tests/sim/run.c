@@ -122,6 +122,24 @@ static void print_ring(struct run *run, int node) {
     fprintf(out, "\n");
 }
 
+static void match_traces(struct run *run, int node, enum chord_word word, int other) {
+    const struct plan *plan = run->plan;
+    for (size_t i = 0; i < plan->traces_count; i++) {
+        const struct plan_trace *line = &plan->traces[i];
+        bool same =
+            line->node == node && line->word == word && (line->other < 0 || line->other == other);
+        if (same && line->never) {
+            violation(run, "a word was traced that never should be", node);
+        } else if (same && i == run->traces_met) {
+            run->traces_met++;
+            break;
+        }
+    }
+    while (run->traces_met < plan->traces_count && plan->traces[run->traces_met].never) {
+        run->traces_met++;
+    }
+}
+
 static void on_traces(struct run *run, int node) {
     const struct chord_actions *actions = host_actions(run->host);
     for (uint16_t i = 0; i < actions->traces_count; i++) {
@@ -141,11 +159,7 @@ static void on_traces(struct run *run, int node) {
                 }
             }
         }
-        if (run->traces_met < run->plan->traces_count) {
-            const struct plan_trace *wanted = &run->plan->traces[run->traces_met];
-            run->traces_met += wanted->node == node && wanted->word == trace->word &&
-                               (wanted->other < 0 || wanted->other == other);
-        }
+        match_traces(run, node, trace->word, other);
     }
 }
 
