@@ -274,7 +274,9 @@ void world_request(struct world *world, const struct chord_request *request, uin
     slot->timeout_ms = timeout_ms;
     slot->request = *request;
     slot->operations_count = count;
-    memcpy(slot->operations, operations, sizeof *operations * count);
+    if (count > 0) {
+        memcpy(slot->operations, operations, sizeof *operations * count);
+    }
     event.request.request_id = slot->id;
     event.request.timeout_ms = timeout_ms;
     event.request.request = &slot->request;

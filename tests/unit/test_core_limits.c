@@ -445,6 +445,27 @@ static void test_seeds(void **state) {
     assert_int_equal(world.deriving, 0);
 }
 
+/* What a ring was made with never changes, whoever says so. */
+static void test_known_ring_with_another_m(void **state) {
+    struct chord_event start = {.kind = CHORD_EVENT_START};
+    struct chord_response response;
+    (void)state;
+    begin(4, small);
+    start.start.stored.incarnation = 1;
+    start.start.stored.parameters = world.parameters;
+    start.start.seeds_count = 1;
+    memcpy(start.start.seeds[0].text, "p0:1", 5);
+    world_restart(&world, &start);
+    tick();
+    world_honest(&world, &world.calls[call_find(CHORD_PING)], &response);
+    response.ping.parameters.m = M + 1;
+    world_reply(&world, (unsigned)call_find(CHORD_PING), &response, 0);
+    struct chord_status status;
+    chord_read_status(world.chord, &status);
+    assert_int_equal(status.parameters.m, M);
+    assert_true(call_find(CHORD_FIND_SUCCESSOR) < 0); /* nor does it join through that one */
+}
+
 /* Up to the Join that the successor to be is asked; its number among the calls. */
 static unsigned until_join(void) {
     struct chord_id id = world_id(&world, 0);
@@ -529,6 +550,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_answer_of_an_abandoned_sync, end),
         cmocka_unit_test_teardown(test_another_member_with_this_id, end),
         cmocka_unit_test_teardown(test_seeds, end),
+        cmocka_unit_test_teardown(test_known_ring_with_another_m, end),
         cmocka_unit_test_teardown(test_nobody_makes_a_joiner_wait_for_days, end),
         cmocka_unit_test_teardown(test_walk_over_what_is_no_ring, end),
         cmocka_unit_test_teardown(test_no_salt, end),
