@@ -171,6 +171,8 @@ static void on_status(struct node *node, struct request *request) {
     message->refused_total = rpc_server_refused_total(node->server);
     message->log_sequence = log_sequence();
     message->maintenance_messages_total = status->maintenance_messages_total;
+    const char *broken = chord_invariant(node->chord);
+    message->invariant = (char *)(uintptr_t)(broken != NULL ? broken : "");
     answer(node, request, &message->base);
 }
 

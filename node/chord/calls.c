@@ -129,8 +129,11 @@ static bool call_live(struct chord *chord, const struct call *call) {
         return live_lookup(chord, call);
     case CALL_WATCH:
     case CALL_DECIDED:
-    case CALL_SYNC:
         return live_range(chord, call->subject, call->serial);
+    case CALL_SYNC: /* a change that was given up awaits nothing of its newcomer */
+        return live_range(chord, call->subject, call->serial) &&
+               (call->member != NONE ||
+                range_at(chord, call->subject)->change.serial == call->range_serial);
     case CALL_DIGEST:
     case CALL_TRANSFER:
         return live_transfer(chord, call->subject, call->serial);

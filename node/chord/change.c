@@ -208,12 +208,16 @@ static void learn(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     struct chord_request *request;
-    if (call_start(step, CALL_SYNC, index, range->serial, NONE, range->change.newcomer.address,
-                   chord->config.timing.sync_timeout_ms, &request) == NONE) {
+    uint16_t slot =
+        call_start(step, CALL_SYNC, index, range->serial, NONE, range->change.newcomer.address,
+                   chord->config.timing.sync_timeout_ms, &request);
+    if (slot == NONE) {
         memset(&range->change, 0, sizeof range->change);
         range->change_retry_ms = chord->now_ms + RETRY_MS;
         return;
     }
+    range->change.serial = serial_new(chord);
+    call_at(chord, slot)->range_serial = range->change.serial;
     request->kind = CHORD_SYNC;
     request->rows.range = (struct chord_range){range->view.range.lo, range->change.cut};
     request->rows.epoch = range->view.epoch;

@@ -69,7 +69,7 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
         chord->fingers[i] = NONE;
     }
-    chord->batches_ms = UINT64_MAX;
+    chord->batches_ms = chord->transfers_ms = UINT64_MAX;
     keys_init(chord);
     return chord;
 }
@@ -77,7 +77,12 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
 bool chord_restore_view(struct chord *chord, const struct chord_view *view) {
     uint16_t index;
     CHORD_ASSERT(chord->state == CHORD_STATE_NONE);
-    return view->epoch > 0 && view->members_count > 0 && range_add(chord, view, &index);
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        if (ranges_overlap(&range_at(chord, i)->view.range, &view->range)) {
+            return false;
+        }
+    }
+    return view_formed(view) && range_add(chord, view, &index);
 }
 
 /* ---- small services ---- */
@@ -278,6 +283,9 @@ static void on_request(struct step *step) {
     const struct chord_request *request = step->event->request.request;
     uint64_t request_id = step->event->request.request_id;
     CHORD_ASSERT(request_id != 0);
+    if (request->kind == CHORD_BATCH && batch_resume(step, request_id)) {
+        return; /* it was let in before, whatever this node has become since */
+    }
     if (request->has_ring_id && chord->parameters.m != 0 &&
         memcmp(request->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES) != 0) {
         reply_code(step, request_id, request->kind, CHORD_FAILED_PRECONDITION, 0);
@@ -421,6 +429,7 @@ uint64_t chord_deadline(const struct chord *chord) {
     }
     sooner(&deadline, chord->ranges_ms);
     sooner(&deadline, chord->batches_ms);
+    sooner(&deadline, chord->transfers_ms);
     sooner(&deadline, chord->identity_ms);
     return deadline;
 }

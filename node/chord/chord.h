@@ -303,7 +303,8 @@ struct chord;
 size_t chord_size(const struct chord_limits *limits);
 /* `memory` is zeroed, 16-byte aligned, chord_size() long. Returns it as the state. */
 struct chord *chord_init(void *memory, const struct chord_config *config);
-/* A view that this store held when it stopped; before START. False: no room. */
+/* A view that this store held when it stopped; before START. False: no room, or the view is none
+ * (its fields make no sense, or it overlaps another). */
 bool chord_restore_view(struct chord *chord, const struct chord_view *view);
 /* One step. Clears and fills `actions`. */
 void chord_step(struct chord *chord, const struct chord_event *event,
@@ -333,6 +334,9 @@ struct chord_status {
 void chord_read_status(const struct chord *chord, struct chord_status *status);
 /* False: finger `index` is not known yet. */
 bool chord_finger_at(const struct chord *chord, unsigned index, struct chord_peer *peer);
+/* NULL, or a constant text: the first rule of the local invariant that this state breaks. It holds
+ * after chord_init and after every step; broken, it is a bug of ours. O(tables). */
+const char *chord_invariant(const struct chord *chord);
 
 /* The values are those of chord.v1.RangeState. */
 enum chord_range_state {

@@ -90,6 +90,19 @@ static bool keys_room(const struct chord *chord, uint32_t writes) {
     return chord->keys_taken + writes <= chord->config.limits.keys_in_flight_max;
 }
 
+/* A serial of its own: what an earlier attempt is still waiting for is none of this one's. */
+static void begin(struct chord *chord, struct batch *batch, uint16_t range_index) {
+    const struct range *range = range_at(chord, range_index);
+    batch->state = BATCH_RUNNING;
+    batch->serial = serial_new(chord);
+    batch->range = range_index;
+    batch->range_serial = range->serial;
+    batch->acked = batch->sent = 0;
+    batch->reading = batch->writing = batch->stored = false;
+    batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
+                                        range->counter + 1};
+}
+
 void execute_run(struct step *step, uint16_t index, uint16_t range_index,
                  const struct chord_operation *operations, uint32_t count) {
     struct chord *chord = step->chord;
@@ -110,13 +123,7 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
         batch_wait(chord, batch, RETRY_MS);
         return;
     }
-    batch->state = BATCH_RUNNING;
-    batch->range = range_index;
-    batch->range_serial = range->serial;
-    batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
-                                        range->counter + 1};
-    batch->acked = batch->sent = 0;
-    batch->reading = batch->writing = batch->stored = false;
+    begin(chord, batch, range_index);
     if (reads > 0) {
         store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
     }
@@ -235,7 +242,8 @@ void execute_applied(struct step *step, const struct call *call,
     }
 }
 
-/* The epoch is over for these: reads run again elsewhere, writes are unknown. */
+/* The epoch is over for these: reads run again elsewhere, writes are unknown. Those end with the
+ * next tick, which has room for as many answers as there are. */
 void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
@@ -245,7 +253,9 @@ void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
             continue;
         }
         if (batch->writing || batch->replied) {
-            batch_end(step, i, CHORD_UNAVAILABLE);
+            batch->writing = false;
+            batch->deadline_ms = chord->now_ms;
+            batch_due(chord, chord->now_ms);
         } else {
             batch_wait(chord, batch, RETRY_MS);
         }
@@ -255,13 +265,8 @@ void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
 void execute_stale(struct step *step, uint16_t index, uint16_t range_index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
-    struct range *range = range_at(chord, range_index);
-    batch->state = BATCH_RUNNING;
-    batch->range = range_index;
-    batch->range_serial = range->serial;
-    batch->writing = false;
-    batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch, 0};
-    batch_hint(batch, &range->view);
+    begin(chord, batch, range_index);
+    batch_hint(batch, &range_at(chord, range_index)->view);
     store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
     if (!batch->reading) {
         batch_wait(chord, batch, RETRY_MS);

@@ -12,6 +12,7 @@ enum {
     ROUNDS_BEFORE_RECREATE = 2,
     SILENCE_MS = 3000,   /* so long a silent member that was known is waited for */
     PATIENCE_MS = 20000, /* so long one with a lower id that answers, but does not act */
+    WAIT_MS_MAX = 5000,  /* longer than that nobody can make a joiner wait */
     WALKED_MAX = 1 << 16,
 };
 
@@ -165,6 +166,12 @@ static bool parameters_agree(const struct chord_parameters *wanted,
            (wanted->replicas == 0 || wanted->replicas == have->replicas);
 }
 
+/* What a ring was created with never changes. */
+static bool parameters_same(const struct chord_parameters *a, const struct chord_parameters *b) {
+    return memcmp(a->ring_id, b->ring_id, CHORD_RING_ID_BYTES) == 0 && a->m == b->m &&
+           a->n == b->n && a->replicas == b->replicas;
+}
+
 static bool parameters_valid(const struct chord_parameters *parameters) {
     return parameters->m >= CHORD_M_MIN && parameters->m <= CHORD_M_MAX && parameters->n >= 1 &&
            parameters->n <= CHORD_SUCCESSORS_MAX && parameters->replicas >= 1 &&
@@ -242,8 +249,7 @@ static void next_seed(struct step *step) {
 static void on_seed_reply(struct step *step, const struct chord_response *response) {
     struct chord *chord = step->chord;
     const struct chord_parameters *parameters = &response->ping.parameters;
-    bool ours = chord->parameters.m == 0 ||
-                memcmp(parameters->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES) == 0;
+    bool ours = chord->parameters.m == 0 || parameters_same(parameters, &chord->parameters);
     if (!ours || !parameters_valid(parameters)) {
         next_seed(step);
         return;
@@ -261,6 +267,10 @@ static void on_seed_reply(struct step *step, const struct chord_response *respon
     if (!parameters_agree(&chord->wanted, parameters)) {
         chord->parameters = *parameters;
         refuse(step, "the ring's M, N or REPLICAS differ from the values given here");
+        return;
+    }
+    if (!peer_valid(chord, &response->ping.self)) {
+        next_seed(step);
         return;
     }
     bool known = chord->parameters.m != 0;
@@ -411,6 +421,10 @@ static void on_walk_reply(struct step *step, const struct chord_response *respon
     join->walk_whole = list->count == 0 && id_equal(&join->walk_first, &join->walk_last);
     for (uint16_t i = 0; i < list->count; i++) {
         const struct chord_id *id = &list->items[i].id;
+        if (!peer_valid(chord, &list->items[i])) {
+            join_failure(step);
+            return;
+        }
         if (id_in_half_open(&join->walk_last, &join->walk_first, id) &&
             !id_equal(&join->walk_last, &join->walk_first)) {
             walk_gap(chord, &join->walk_last, &join->walk_first);
@@ -477,7 +491,9 @@ static void on_ask_reply(struct step *step, const struct chord_response *respons
         break;
     case CHORD_JOIN_WAIT:
         join_later(chord, JOIN_BEFORE,
-                   response->retry_after_ms > 0 ? response->retry_after_ms : 50);
+                   response->retry_after_ms == 0            ? 50
+                   : response->retry_after_ms > WAIT_MS_MAX ? WAIT_MS_MAX
+                                                            : response->retry_after_ms);
         break;
     default:
         join_failure(step);

@@ -67,7 +67,6 @@ static void leave_done(struct step *step) {
     identity_save(step, CHORD_STORE_IDENTITY);
     neighbours_clear(chord);
     chord->serial_admission = false;
-    chord->genesis.running = false;
     memset(chord->graveyard, 0, sizeof chord->graveyard);
     action_add(step, CHORD_ACTION_LEFT);
 }

@@ -13,9 +13,9 @@ static bool range_valid(const struct chord *chord, const struct chord_range *ran
     return id_valid(&range->lo, chord->parameters.m) && id_valid(&range->hi, chord->parameters.m);
 }
 
-bool view_valid(const struct chord *chord, const struct chord_view *view) {
-    if (!range_valid(chord, &view->range) || view->epoch == 0 || view->members_count == 0 ||
-        view->members_count > CHORD_REPLICAS_MAX || view->leader >= view->members_count) {
+bool view_formed(const struct chord_view *view) {
+    if (view->epoch == 0 || view->members_count == 0 || view->members_count > CHORD_REPLICAS_MAX ||
+        view->leader >= view->members_count) {
         return false;
     }
     for (uint16_t i = 0; i < view->members_count; i++) {
@@ -24,6 +24,10 @@ bool view_valid(const struct chord *chord, const struct chord_view *view) {
         }
     }
     return true;
+}
+
+bool view_valid(const struct chord *chord, const struct chord_view *view) {
+    return range_valid(chord, &view->range) && view->epoch <= CHORD_EPOCH_MAX && view_formed(view);
 }
 
 /* A local view that forbids what a leader of (range, epoch) asks: a newer one, or, where this store
@@ -166,6 +170,10 @@ void on_decided(struct step *step, const struct chord_request *request, uint64_t
             reply_view(step, request_id, CHORD_DECIDED, &range_at(chord, refused)->view);
             return;
         }
+    }
+    if (!range_room(step)) { /* to say yes without the view would be a lie */
+        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 200);
+        return;
     }
     for (uint16_t i = 0; i < request->decided.count; i++) {
         uint16_t ignored;

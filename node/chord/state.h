@@ -68,10 +68,10 @@ struct call {
     uint32_t serial; /* of the subject */
     uint16_t subject;
     uint16_t member;
-    uint16_t range; /* APPLY: whose leader sent it; outlives the batch */
-    uint32_t range_serial;
-    uint16_t peer;        /* whose health the outcome tells, or NONE */
-    uint64_t incarnation; /* of that peer: its slot may have been given to another */
+    uint16_t range;        /* APPLY: whose leader sent it; outlives the batch */
+    uint32_t range_serial; /* APPLY; SYNC of a learner: its change's */
+    uint16_t peer;         /* whose health the outcome tells, or NONE */
+    uint64_t incarnation;  /* of that peer: its slot may have been given to another */
 };
 
 enum store_purpose {
@@ -202,6 +202,7 @@ enum change_stage { CHANGE_NONE, CHANGE_LEARN, CHANGE_DRAIN };
 struct change {
     enum change_stage stage;
     bool has_newcomer, has_leaver, merge;
+    uint32_t serial;              /* of the Sync that the newcomer learns by */
     struct chord_id cut;          /* (lo, cut] goes to the new leader; hi = all of it */
     struct chord_member newcomer; /* the learner */
     struct chord_member leaver;   /* whose seat goes */
@@ -356,6 +357,7 @@ struct chord {
         leave_told_ms;
     uint64_t identity_ms;  /* when to write the known members; 0 = they are written */
     uint64_t batches_ms;   /* when a batch is due; UINT64_MAX = none */
+    uint64_t transfers_ms; /* when a pull is tried again; UINT64_MAX = none */
     uint16_t ranges_end;   /* slots from here on were never used, or are free again */
     uint16_t views_saving; /* STOREs of the table of views under way */
     uint32_t keys_free, keys_used, keys_taken;
@@ -532,6 +534,7 @@ bool range_room(struct step *step); /* for a decision's views */
 void range_remove(struct step *step, uint16_t index);
 bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);
+bool view_formed(const struct chord_view *view);                              /* but for its ids */
 bool view_valid(const struct chord *chord, const struct chord_view *view);    /* from outside */
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
@@ -590,6 +593,8 @@ void transfers_tick(struct step *step);
 bool transfers_open(struct chord *chord);
 
 /* batch.c: client requests */
+/* False: no RESUME went out for that request. */
+bool batch_resume(struct step *step, uint64_t request_id);
 void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id);
 void batch_looked_up(struct step *step, uint16_t index, const struct chord_peer *owner,
                      const struct chord_peer *before, uint16_t hops);

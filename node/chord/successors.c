@@ -122,6 +122,7 @@ void neighbours_clear(struct chord *chord) {
     chord->candidate = NONE;
     chord->query.kind = QUERY_NONE;
     chord->query.waiting = false;
+    chord->genesis.running = false;
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
         chord->fingers[i] = NONE;
     }

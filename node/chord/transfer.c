@@ -31,6 +31,13 @@ static void finish(struct step *step, uint16_t index, bool ok) {
     }
 }
 
+static void pull_later(struct chord *chord, struct transfer *transfer) {
+    transfer->retry_ms = chord->now_ms + RETRY_MS;
+    if (transfer->retry_ms < chord->transfers_ms) {
+        chord->transfers_ms = transfer->retry_ms;
+    }
+}
+
 static void pull(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct transfer *transfer = transfer_at(chord, index);
@@ -40,7 +47,7 @@ static void pull(struct step *step, uint16_t index) {
         call_start(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial, NONE,
                    transfer->address, chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
-        transfer->retry_ms = chord->now_ms + RETRY_MS;
+        pull_later(chord, transfer);
         return;
     }
     transfer->retry_ms = 0;
@@ -119,10 +126,7 @@ void transfer_failure(struct step *step, uint16_t index) {
     if (transfer->failures >= FAILURES_MAX) {
         finish(step, index, false);
     } else {
-        transfer->retry_ms = step->chord->now_ms + RETRY_MS;
-        if (step->chord->ranges_ms == 0 || step->chord->ranges_ms > transfer->retry_ms) {
-            step->chord->ranges_ms = transfer->retry_ms;
-        }
+        pull_later(step->chord, transfer);
     }
 }
 
@@ -162,11 +166,20 @@ void transfer_stored(struct step *step, uint16_t index) {
 
 void transfers_tick(struct step *step) {
     struct chord *chord = step->chord;
-    for (uint16_t i = 0; i < chord->config.limits.transfers_max && action_room(step, 16); i++) {
+    if (chord->transfers_ms > chord->now_ms) {
+        return;
+    }
+    chord->transfers_ms = UINT64_MAX;
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
         struct transfer *transfer = transfer_at(chord, i);
-        if (transfer->stage != TRANSFER_FREE && transfer->retry_ms != 0 &&
-            transfer->retry_ms <= chord->now_ms) {
+        if (transfer->stage == TRANSFER_FREE || transfer->retry_ms == 0) {
+            continue;
+        }
+        if (transfer->retry_ms <= chord->now_ms && action_room(step, 16)) {
             pull(step, i);
+        }
+        if (transfer->retry_ms != 0 && transfer->retry_ms < chord->transfers_ms) {
+            chord->transfers_ms = transfer->retry_ms;
         }
     }
 }
