@@ -171,11 +171,7 @@ inline stabilize_write(me, succ, list, before) {
     adopt(me, succ, list);
     if
     :: before != NONE && between(me, slot(before), slot(succ)) ->
-#ifdef MUTANT_ADOPT_UNASKED
-        adopt(me, before, succ)
-#else
         q[me] = CANDIDATE; qp[me] = before
-#endif
     :: else ->
         q[me] = IDLE; qp[me] = NONE;
         if :: !same(before, me) -> notify_send(me) :: else fi
@@ -267,7 +263,7 @@ inline answered(i) {
 #define CAN_GIVE_UP(i) (q[i] == CANDIDATE && !answers(i, qp[i]))
 inline give_up(i) {
     printf("%d failure asked=%d (candidate)\n", i, qp[i]);
-#ifdef MUTANT_S2_ADOPTS_DEAD
+#ifdef MUTANT_ADOPT_UNASKED
     s1[i] = s0[i]; s0[i] = qp[i]; q[i] = IDLE; qp[i] = NONE
 #else
     if
@@ -280,6 +276,12 @@ inline give_up(i) {
 #endif
 }
 
+/* A living predecessor gives way to a nearer one only. */
+inline predecessor_set(own, new) {
+    assert(!alive(pred[own]) || between(slot(pred[own]), slot(new), own));
+    pred[own] = new
+}
+
 /* A notify arrives. It only records a candidate. */
 inline notify_arrive(i) {
     printf("%d notify asked=%d\n", i, note[i]);
@@ -288,7 +290,7 @@ inline notify_arrive(i) {
     :: answers(i, note[i]) ->
         heard(w, i);
 #ifdef MUTANT_NOTIFY_ADOPTS
-        pred[w] = self(i)
+        predecessor_set(w, self(i))
 #else
         if :: notify_records(i, w) -> cand[w] = self(i) :: else fi
 #endif
@@ -303,11 +305,12 @@ inline notify_arrive(i) {
 inline rectify(i) {
     printf("%d rectify asked=%d candidate=%d\n", i, pred[i], cand[i]);
     if
-    :: pred[i] == NONE -> pred[i] = cand[i]
+    :: pred[i] == NONE -> predecessor_set(i, cand[i])
 #ifdef MUTANT_RECTIFY_ANY
-    :: pred[i] != NONE -> pred[i] = cand[i]
+    :: pred[i] != NONE -> predecessor_set(i, cand[i])
 #else
-    :: pred[i] != NONE && between(slot(pred[i]), slot(cand[i]), i) -> pred[i] = cand[i]
+    :: pred[i] != NONE && between(slot(pred[i]), slot(cand[i]), i) ->
+        predecessor_set(i, cand[i])
     :: pred[i] != NONE && !between(slot(pred[i]), slot(cand[i]), i)
 #endif
     fi;

@@ -55,6 +55,8 @@ CHECKS = [
 SAFE = ("ring", False, bounds(2, 1, 0))
 SAFE_RETURN = ("ring", False, bounds(2, 1, 1))
 SPLIT = ("ring", False, bounds(2, 1, 0, "-DSPLIT"))
+SAFE_2_FAILURES = ("ring", False, bounds(2, 2, 0))
+LIVELY = ("ring", True, bounds(1, 1, 0, "-DLIVE"))
 REST = ("ring", False, bounds(1, 1, 1, "-DLIVE -DREST"))
 HEAL = ("suspicion", False, ["-DSLOTS=3", "-DREST"])
 HEAL_4 = ("suspicion", False, ["-DSLOTS=4", "-DCLOSED", "-DREST"])
@@ -64,12 +66,12 @@ MUTANTS = [
     ("START_SMALL", "B1", "the ring starts with two members", SAFE),
     ("JOIN_SHORT", "B2", "a joiner takes one successor, no list", SAFE),
     ("JOIN_STALE_REST", "B2", "a joiner's list misses an entry", SAFE),
-    ("ADOPT_UNASKED", "B3", "skip S2: a pointer is adopted without asking its target", REST),
-    ("S2_ADOPTS_DEAD", "B3", "S2 adopts a candidate that did not answer", REST),
+    ("ADOPT_UNASKED", "B3", "skip S2: a pointer is adopted without asking its target",
+     SAFE_2_FAILURES),
     ("KEEP_REST", "B4", "the first entry and the rest of the list are updated apart", SAFE),
-    ("DEAD_PREDECESSOR_STAYS", "B5", "a dead predecessor is never cleared", REST),
-    ("NOTIFY_ADOPTS", "B5", "notify replaces the predecessor unasked", REST),
-    ("RECTIFY_ANY", "B5", "rectify takes any notifier, nearer or not", REST),
+    ("DEAD_PREDECESSOR_STAYS", "B5", "a dead predecessor is never cleared", LIVELY),
+    ("NOTIFY_ADOPTS", "B5", "notify replaces the predecessor unasked", SAFE),
+    ("RECTIFY_ANY", "B5", "rectify takes any notifier, nearer or not", SAFE),
     ("WRAP", "B6", "lists wrap past their owner in small rings", HEAL),
     ("S2_KEEPS_LIST", "B7", "the new first successor's own list is not taken", SAFE),
     ("EQUAL_ENDS", "B8", "an interval with equal ends is empty", SAFE),

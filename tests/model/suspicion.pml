@@ -134,7 +134,7 @@ inline check() {
         for (m : 0 .. SLOTS - 1) { assert(list_ordered(m)) };
         judge_ideal()
 #ifdef NEVER_TWO
-        two = parted;
+        two = parted && !healed;
         for (m : 0 .. SLOTS - 1) {
             two = two && stays(m, s0[m]) && stays(m, s1[m])
         };
