@@ -159,18 +159,25 @@ inline notify_send(by) {
 #define notify_worth(i, j) (note[i] == NONE && !same(pred[j], i))
 #endif
 
-#define candidate_of(i, j) (pred[j] != NONE && between(i, slot(pred[j]), j))
+/* The predecessor c of the first successor t is a candidate to come between. */
+#ifdef MUTANT_NO_BETWEEN
+#define candidate(i, t, c) ((c) != NONE && !same(c, i))
+#define nearer(i, c) true
+#else
+#define candidate(i, t, c) ((c) != NONE && between(i, slot(c), t))
+#define nearer(i, c) (s0[i] == NONE || between(i, slot(c), slot(s0[i])))
+#endif
 
 #define CAN_STABILIZE(i) \
     (q[i] == IDLE && answers(i, s0[i]) && !busy(slot(s0[i])) \
-     && (s1[i] != NEW_REST(i, s0[i], s0[slot(s0[i])]) || candidate_of(i, slot(s0[i])) \
+     && (s1[i] != NEW_REST(i, s0[i], s0[slot(s0[i])]) || candidate(i, slot(s0[i]), pred[slot(s0[i])]) \
          || notify_worth(i, slot(s0[i]))))
 
 /* S1: the first successor's own list and its predecessor. */
 inline stabilize_write(me, succ, list, before) {
     adopt(me, succ, list);
     if
-    :: before != NONE && between(me, slot(before), slot(succ)) ->
+    :: candidate(me, slot(succ), before) ->
         q[me] = CANDIDATE; qp[me] = before
     :: else ->
         q[me] = IDLE; qp[me] = NONE;
@@ -197,14 +204,9 @@ inline stabilize(i) {
 #endif
 
 /* S2: the candidate has answered, so it lives; its own list comes with the answer. */
-#ifdef MUTANT_NO_BETWEEN
-#define NEARER(i, c) true
-#else
-#define NEARER(i, c) (s0[i] == NONE || between(i, slot(c), slot(s0[i])))
-#endif
 inline confirm_write(me, who, list) {
     if
-    :: NEARER(me, who) ->
+    :: nearer(me, who) ->
         y = s0[me];
 #ifdef MUTANT_S2_KEEPS_LIST
         s1[me] = s1[me]; s0[me] = who;
@@ -241,14 +243,14 @@ inline answered(i) {
     :: q[i] == STABILIZED ->
         s0[i] = x; s1[i] = rest(i, x, y); lost[i] = 0;
         if
-        :: z != NONE && between(i, slot(z), slot(x)) -> q[i] = CANDIDATE; qp[i] = z
+        :: candidate(i, slot(x), z) -> q[i] = CANDIDATE; qp[i] = z
         :: else ->
             q[i] = IDLE; qp[i] = NONE;
             if :: !same(z, i) -> notify_send(i) :: else fi
         fi
     :: else ->
         if
-        :: s0[i] == NONE || between(i, slot(x), slot(s0[i])) ->
+        :: nearer(i, x) ->
             s0[i] = x; s1[i] = rest(i, x, y); lost[i] = 0
         :: else
         fi;

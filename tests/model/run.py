@@ -53,7 +53,7 @@ CHECKS = [
 ]
 
 SAFE = ("ring", False, bounds(2, 1, 0))
-SAFE_RETURN = ("ring", False, bounds(2, 1, 1))
+SAFE_RETURN = ("ring", False, bounds(2, 2, 1))
 SPLIT = ("ring", False, bounds(2, 1, 0, "-DSPLIT"))
 SAFE_2_FAILURES = ("ring", False, bounds(2, 2, 0))
 LIVELY = ("ring", True, bounds(1, 1, 0, "-DLIVE"))
@@ -82,9 +82,9 @@ MUTANTS = [
     ("ADMIT_ANYWHERE", "join", "a member admits a joiner that is not between it and its predecessor",
      SAFE),
     ("ADMIT_WITHOUT_PREDECESSOR", "join", "a member without predecessor admits", SAFE),
-    ("NO_NOTIFY", "repair", "nobody is notified", REST),
+    ("NO_NOTIFY", "repair", "nobody is notified", LIVELY),
     ("DEAD_SUCCESSOR_STAYS", "repair", "a dead first successor stays", REST),
-    ("NO_BETWEEN", "repair", "a candidate is adopted that is not nearer", REST),
+    ("NO_BETWEEN", "B7", "a candidate is adopted that is not nearer", SAFE),
     ("NO_GRAVEYARD", "merge", "removed peers are never pinged again", HEAL),
     ("NO_MERGE_HINT", "merge", "the former first successor is not passed on", HEAL_4),
 ]
