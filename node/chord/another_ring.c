@@ -115,7 +115,7 @@ static void forget_ring(struct step *step) {
     memset(chord->graveyard, 0, sizeof chord->graveyard);
     memset(chord->admitted, 0, sizeof chord->admitted);
     memset(chord->leaving, 0, sizeof chord->leaving);
-    memset(chord->learned, 0, sizeof chord->learned);
+    memset(learned_at(chord, 0), 0, sizeof(struct learned) * learned_max(&chord->config.limits));
     chord->genesis.running = false;
     chord->serial_admission = false;
     chord->checking_predecessor = false;
@@ -131,10 +131,10 @@ void another_ring_join(struct step *step, const struct chord_entrance *entrance)
     forget_ring(step);
     chord->parameters = entrance->ring;
     memset(&chord->next_ring, 0, sizeof chord->next_ring);
-    memset(chord->stored.known, 0, sizeof chord->stored.known);
-    chord->stored.known_count = 0;
-    for (uint16_t i = 0; i < entrance->seeds_count && i < CHORD_SEEDS_MAX; i++) {
-        struct chord_peer *known = &chord->stored.known[chord->stored.known_count++];
+    chord->known_count = 0;
+    for (uint16_t i = 0; i < entrance->seeds_count && i < chord->config.limits.known_max; i++) {
+        struct chord_peer *known = known_at(chord, chord->known_count++);
+        memset(known, 0, sizeof *known);
         memcpy(known->address, entrance->seeds[i].text, CHORD_ADDRESS_BYTES);
     }
     chord->self.incarnation++;

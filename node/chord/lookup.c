@@ -118,6 +118,7 @@ static void reply_lookup(struct step *step, struct lookup *lookup, const struct 
         response.retry_after_ms = 200;
     } else {
         response.lookup.owner = *owner;
+        response.lookup.asked = lookup->hops;
         if (lookup->path != NONE) {
             struct path *path = path_at(chord, lookup->path);
             response.lookup.hops_count = path->count;

@@ -188,14 +188,14 @@ void peer_failed(struct step *step, const struct chord_peer *peer, const char *n
 
 /* Nor is it a member known from before: nobody waits for it when the ring is started again. */
 void peer_left(struct step *step, const struct chord_peer *peer) {
-    struct chord_identity *stored = &step->chord->stored;
+    struct chord *chord = step->chord;
     uint16_t kept = 0;
-    for (uint16_t i = 0; i < stored->known_count; i++) {
-        if (!address_same(stored->known[i].address, peer->address)) {
-            stored->known[kept++] = stored->known[i];
+    for (uint16_t i = 0; i < chord->known_count; i++) {
+        if (!address_same(known_at(chord, i)->address, peer->address)) {
+            *known_at(chord, kept++) = *known_at(chord, i);
         }
     }
-    stored->known_count = kept;
+    chord->known_count = kept;
     step->chord->identity_ms = step->chord->now_ms + 100;
     peer_over(step, peer, CHORD_WORD_LEFT, CHORD_LEVEL_INFO, "has left:");
 }

@@ -90,19 +90,22 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
                                request->rows.replace, request_id, NONE, 0, NONE)) {
         reply_code(step, request_id, CHORD_SYNC, CHORD_RESOURCE_EXHAUSTED, 200);
     } else {
-        chord->learned[chord->learned_next].range = request->rows.range;
-        chord->learned[chord->learned_next].epoch = request->rows.epoch;
-        chord->learned[chord->learned_next].until_ms = chord->now_ms + PROMISE_MS;
-        chord->learned_next = (uint16_t)((chord->learned_next + 1) % LEARNED_MAX);
+        struct learned *learned = learned_at(chord, chord->learned_next);
+        learned->range = request->rows.range;
+        learned->epoch = request->rows.epoch;
+        learned->until_ms = chord->now_ms + PROMISE_MS;
+        chord->learned_next =
+            (uint16_t)((chord->learned_next + 1) % learned_max(&chord->config.limits));
     }
 }
 
 /* The leader of that epoch, or of a later one, may make us a member next: the rows that we told it
  * we have are a promise. It gives a change up before the promise ends. */
 static bool promised(struct chord *chord, const struct chord_view *view) {
-    for (uint16_t i = 0; i < LEARNED_MAX; i++) {
-        if (chord->learned[i].until_ms > chord->now_ms && chord->learned[i].epoch >= view->epoch &&
-            ranges_overlap(&chord->learned[i].range, &view->range)) {
+    for (uint16_t i = 0; i < learned_max(&chord->config.limits); i++) {
+        const struct learned *learned = learned_at(chord, i);
+        if (learned->until_ms > chord->now_ms && learned->epoch >= view->epoch &&
+            ranges_overlap(&learned->range, &view->range)) {
             return true;
         }
     }

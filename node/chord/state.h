@@ -121,8 +121,7 @@ struct join {
     struct chord_peer via;               /* the member through which we look */
     struct chord_peer successor, before; /* between which we are to stand */
     uint16_t seed;                       /* next to try */
-    uint16_t seeds_count;
-    struct chord_address seeds[JOIN_SEEDS_MAX];
+    uint16_t seeds_count;                /* in seed_at */
     uint32_t salt;
     uint16_t collisions;
     bool has_target; /* id chosen by the walk */
@@ -159,7 +158,7 @@ struct genesis { /* one round of the admission authority */
     uint16_t failures;
     uint16_t joiner; /* index in members: it is told first */
     uint32_t serial;
-    struct chord_peer_list members;
+    uint16_t count;    /* in genesis_member_at: in id order */
     uint64_t answered; /* bit per member */
 };
 
@@ -260,6 +259,12 @@ struct transfer {
     uint8_t after[CHORD_ID_BYTES];
 };
 
+/* A range whose leader has asked us to learn it, and in which epoch. */
+struct learned {
+    struct chord_range range;
+    uint64_t epoch, until_ms;
+};
+
 /* ---- client requests ---- */
 
 enum batch_state {
@@ -308,7 +313,8 @@ struct chord {
     enum chord_node_state state;
     struct chord_parameters parameters;
     struct chord_parameters wanted;
-    struct chord_identity stored; /* as it was at the start; `known` for the restart */
+    enum chord_left left_before; /* as it was at the start */
+    uint16_t known_count;        /* in known_at: for the restart of the whole ring */
     uint32_t salt;
     bool formed;           /* the ring had N+1 members once */
     bool left_last;        /* out of the ring with its rows: CHORD_LEFT_LAST */
@@ -347,10 +353,6 @@ struct chord {
         uint64_t incarnation; /* a later life has come back */
         uint64_t until_ms;
     } leaving[LEAVING_MAX];
-    struct { /* ranges whose leader has asked us to learn them, and in which epoch */
-        struct chord_range range;
-        uint64_t epoch, until_ms;
-    } learned[LEARNED_MAX];
     uint16_t learned_next;
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
@@ -362,8 +364,8 @@ struct chord {
     uint16_t views_saving; /* STOREs of the table of views under way */
     uint32_t keys_free, keys_used, keys_taken;
 
-    size_t peers_at, calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at, batches_at,
-        keys_at, buckets_at;
+    size_t peers_at, known_at, genesis_at, seeds_at, learned_at, calls_at, stores_at, lookups_at,
+        paths_at, ranges_at, transfers_at, batches_at, keys_at, buckets_at;
     uint32_t buckets_count;
 };
 
@@ -372,6 +374,10 @@ struct chord {
         return (type *)(void *)((char *)chord + chord->offset) + index;                            \
     }
 TABLE(peer_at, struct peer_entry, peers_at, uint16_t)
+TABLE(known_at, struct chord_peer, known_at, uint16_t)
+TABLE(genesis_member_at, struct chord_peer, genesis_at, uint16_t)
+TABLE(seed_at, struct chord_address, seeds_at, uint16_t)
+TABLE(learned_at, struct learned, learned_at, uint16_t)
 TABLE(call_at, struct call, calls_at, uint16_t)
 TABLE(store_at, struct store_op, stores_at, uint16_t)
 TABLE(lookup_at, struct lookup, lookups_at, uint16_t)
@@ -391,6 +397,7 @@ struct step {
 };
 
 /* chord.c */
+uint16_t learned_max(const struct chord_limits *limits);
 struct chord_action *action_add(struct step *step, enum chord_action_kind kind);
 bool action_room(const struct step *step, unsigned count);
 uint32_t serial_new(struct chord *chord);

@@ -13,10 +13,11 @@ static const struct chord_limits small_limits = {.peers_max = 96,
                                                  .keys_in_flight_max = 4096};
 
 struct chord_limits host_limits_small(unsigned n) {
-    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 26),
-                                 .calls_max = 12,
+    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 20),
+                                 .known_max = (uint16_t)(n + 1),
+                                 .seeds_max = 8,
+                                 .calls_max = 8,
                                  .lookups_max = 3,
-                                 .paths_max = 1,
                                  .batches_max = 1,
                                  .transfers_max = 1,
                                  .keys_in_flight_max = 1};
