@@ -148,7 +148,8 @@ def parser_of(table):
     tests = parser.add_argument_group("for init.py test")
     tests.add_argument("--full", action="store_true",
                        help="adds the thread sanitizer and the slow tests")
-    tests.add_argument("--only", metavar="PART", help="one part: unit, launcher, system or web")
+    tests.add_argument("--only", metavar="PART",
+                       help="one part: unit, sim, model, launcher, system or web")
     group = parser.add_argument_group("settings")
     for setting in table:
         span = f" ({setting.low}..{setting.high})" if setting.kind == "number" else ""

@@ -154,6 +154,8 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
     bool member = range != NULL && view_member(&range->view, chord->self.store_id) != NONE;
     if (batch->stale && member && operations[first].kind == CHORD_GET) {
         execute_stale(step, index, range_index);
+    } else if (chord->left_last) {
+        batch_end(step, index, CHORD_UNAVAILABLE);
     } else if (range != NULL && view_leads(chord, &range->view)) {
         execute_run(step, index, range_index, operations, count);
     } else if (batch->no_forward) {

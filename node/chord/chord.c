@@ -137,11 +137,11 @@ static void known_add(struct chord_identity *identity, const struct chord_peer *
 
 /* What the store keeps for the next start. The known members are only replaced by a list that has
  * some: a node that ends alone must still find the ring it was in. */
-void identity_save(struct step *step) {
+void identity_save(struct step *step, enum chord_store_kind kind) {
     struct chord *chord = step->chord;
     struct chord_action *action = action_add(step, CHORD_ACTION_STORE);
     action->store.store_op = 0;
-    action->store.kind = CHORD_STORE_IDENTITY;
+    action->store.kind = kind;
     struct chord_identity *identity = &action->store.identity;
     memset(identity, 0, sizeof *identity);
     identity->incarnation = chord->self.incarnation;
@@ -149,7 +149,8 @@ void identity_save(struct step *step) {
     identity->id = chord->self.id;
     identity->parameters = chord->parameters;
     identity->formed = chord->formed;
-    identity->left = chord->state == CHORD_STATE_LEFT || chord->state == CHORD_STATE_LEAVING;
+    bool left = chord->state == CHORD_STATE_LEFT || chord->state == CHORD_STATE_LEAVING;
+    identity->left = chord->left_last ? CHORD_LEFT_LAST : left ? CHORD_HAS_LEFT : CHORD_NOT_LEFT;
     const struct chord_peer *predecessor = predecessor_get(chord);
     if (predecessor != NULL) {
         known_add(identity, predecessor);
@@ -357,7 +358,7 @@ static void tick(struct step *step) {
     graveyard_tick(step);
     struct chord *chord = step->chord;
     if (chord->identity_ms != 0 && chord->identity_ms <= chord->now_ms && action_room(step, 8)) {
-        identity_save(step);
+        identity_save(step, CHORD_STORE_IDENTITY);
     }
 }
 
@@ -451,7 +452,10 @@ void chord_read_status(const struct chord *constant, struct chord_status *status
         status->predecessor = *predecessor;
     }
     successors_list(chord, &status->successors);
-    status->warning = "";
+    status->left_last = chord->left_last;
+    status->warning = chord->left_last ? "this node left as the last of its ring: its rows are "
+                                         "here and nobody serves them; join brings it back"
+                                       : "";
     uint32_t members = members_estimate(chord);
     status->survives_failures = members > 0 ? (members - 1) / 2 : 0;
     if (chord->parameters.m != 0) {

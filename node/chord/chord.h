@@ -89,6 +89,12 @@ struct chord_address {
     char text[CHORD_ADDRESS_BYTES];
 };
 
+enum chord_left {
+    CHORD_NOT_LEFT,
+    CHORD_HAS_LEFT,  /* on purpose; what it held was handed over */
+    CHORD_LEFT_LAST, /* the last of its ring: rows and views stayed with it, nobody serves them */
+};
+
 /* What a node must know of itself to come back; CHORD_STORE_IDENTITY writes it. */
 struct chord_identity {
     uint64_t incarnation; /* of the life that ended; 0 = never started */
@@ -96,9 +102,22 @@ struct chord_identity {
     struct chord_id id;
     struct chord_parameters parameters; /* m 0 = never in a ring */
     bool formed;
-    bool left; /* has left the ring on purpose */
+    uint8_t left; /* enum chord_left */
     uint16_t known_count;
     struct chord_peer known[CHORD_REPLICAS_MAX]; /* last known members */
+};
+
+/* Where a node that has left joins. */
+struct chord_entrance {
+    uint16_t seeds_count; /* 0: the members known from before */
+    struct chord_address seeds[CHORD_SEEDS_MAX];
+    struct chord_parameters ring; /* m 0: the ring it was in; else that one, which may be another */
+    bool drop_rows;               /* going to another ring: rows that are still here may go */
+};
+
+struct chord_departure {
+    bool last;                  /* also as the last member, keeping its rows (CHORD_LEFT_LAST) */
+    struct chord_entrance next; /* next.ring.m not 0: and join another ring at once */
 };
 
 enum chord_operation_kind { CHORD_GET = 1, CHORD_PUT, CHORD_DELETE };
@@ -151,10 +170,8 @@ struct chord_event {
             uint32_t salt;
             struct chord_id id;
         } id_derived;
-        struct {
-            uint16_t seeds_count; /* 0: the members known from before */
-            struct chord_address seeds[CHORD_SEEDS_MAX];
-        } join;
+        struct chord_entrance join;
+        struct chord_departure leave;
     };
 };
 
@@ -183,6 +200,8 @@ enum chord_store_kind {
     CHORD_STORE_READ_RANGE,       /* for the reply to `request_id` (TRANSFER_KEYS) */
     CHORD_STORE_DIGEST,           /* of `range` */
     CHORD_STORE_DROP_RANGE,
+    CHORD_STORE_OTHER_RING, /* `identity` of another ring; all rows and views of the former one go
+                               in the same commit; no STORED is awaited */
 };
 
 /* Which operations of a batch an action is about: unfinished, with ids in the range. */
@@ -293,6 +312,10 @@ void chord_step(struct chord *chord, const struct chord_event *event,
 /* When the next TICK is due; UINT64_MAX = none. */
 uint64_t chord_deadline(const struct chord *chord);
 
+/* Why LEAVE or JOIN would be ignored now, one sentence; NULL: it would not. */
+const char *chord_leave_obstacle(const struct chord *chord, const struct chord_departure *leave);
+const char *chord_join_obstacle(const struct chord *chord, const struct chord_entrance *entrance);
+
 /* ---- reading the state, for dashboards, stores and checkers ---- */
 
 struct chord_status {
@@ -300,6 +323,7 @@ struct chord_status {
     enum chord_node_state state;
     struct chord_parameters parameters;
     bool formed, has_predecessor;
+    bool left_last; /* CHORD_LEFT_LAST */
     uint32_t salt;
     uint32_t survives_failures;
     struct chord_peer predecessor;

@@ -33,6 +33,17 @@ void leader_lead(struct step *step, uint16_t index, const char *note) {
     chord->ranges_ms = chord->now_ms;
 }
 
+void ranges_lead_again(struct step *step) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && view_leads(chord, &range->view)) {
+            leader_lead(step, i, "restarted; leads again");
+        }
+    }
+    chord->ranges_ms = chord->now_ms;
+}
+
 /* The table of views is on disk: this store has switched in all it leads. */
 void leader_views_saved(struct step *step) {
     struct chord *chord = step->chord;
@@ -266,7 +277,7 @@ void ranges_tick(struct step *step) {
         return;
     }
     chord->ranges_ms = 0;
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end && !chord->left_last; i++) {
         struct range *range = range_at(chord, i);
         if (!range->used) {
             continue;

@@ -81,8 +81,11 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
         return;
     }
     uint16_t wrong = wrong_view(chord, &request->rows.range, request->rows.epoch);
+    bool left = chord->state == CHORD_STATE_LEFT;
     if (wrong != NONE && range_at(chord, wrong)->view.epoch > request->rows.epoch) {
         reply_view(step, request_id, CHORD_SYNC, &range_at(chord, wrong)->view);
+    } else if (left && request->rows.replace) { /* as a member of the next view */
+        reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
     } else if (!transfer_start(step, request->sender.address, &request->rows.range,
                                request->rows.replace, request_id, NONE, 0, NONE)) {
         reply_code(step, request_id, CHORD_SYNC, CHORD_RESOURCE_EXHAUSTED, 200);

@@ -183,3 +183,12 @@ void transfers_tick(struct step *step) {
         }
     }
 }
+
+bool transfers_open(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
+        if (transfer_at(chord, i)->stage != TRANSFER_FREE) {
+            return true;
+        }
+    }
+    return false;
+}

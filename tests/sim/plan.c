@@ -152,7 +152,11 @@ void plan_print(const struct plan *plan, FILE *out) {
         print_order(&plan->orders[i], out);
     }
     for (size_t i = 0; i < plan->traces_count; i++) {
-        fprintf(out, "%s %d %s", plan->traces[i].never ? "never" : "trace", plan->traces[i].node,
+        char node[16] = "*";
+        if (plan->traces[i].node >= 0) {
+            snprintf(node, sizeof node, "%d", plan->traces[i].node);
+        }
+        fprintf(out, "%s %s %s", plan->traces[i].never ? "never" : "trace", node,
                 chord_word_text(plan->traces[i].word));
         if (plan->traces[i].other >= 0) {
             fprintf(out, " %d", plan->traces[i].other);
@@ -334,7 +338,9 @@ static void read_order(struct plan *plan, struct words *words) {
 
 static void read_trace(struct plan *plan, struct words *words) {
     char *end;
-    struct plan_trace trace = {.node = node_of(words, word(words, 1), &end), .other = -1};
+    bool any = strcmp(word(words, 1), "*") == 0;
+    struct plan_trace trace = {.node = any ? -1 : node_of(words, word(words, 1), &end),
+                               .other = -1};
     trace.never = strcmp(words->items[0], "never") == 0;
     const char *name = word(words, 2);
     while (trace.word < CHORD_WORDS_COUNT && strcmp(chord_word_text(trace.word), name) != 0) {
