@@ -321,7 +321,9 @@ static void on_request(struct step *step) {
         on_ping(step, request, request_id);
         return;
     }
-    if (chord->parameters.m == 0 || other_life(chord, request)) {
+    /* A ring that this node is about to make has no members and no views yet. */
+    bool making = chord->state == CHORD_STATE_JOINING && chord->join.creating;
+    if (chord->parameters.m == 0 || making || other_life(chord, request)) {
         reply_gone(step, request_id, request->kind);
         return;
     }
