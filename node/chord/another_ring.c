@@ -112,13 +112,13 @@ static void forget_ring(struct step *step) {
     neighbours_clear(chord);
     lookups_forget(chord);
     memset(peer_at(chord, 0), 0, sizeof(struct peer_entry) * chord->config.limits.peers_max);
-    memset(chord->graveyard, 0, sizeof chord->graveyard);
-    memset(chord->admitted, 0, sizeof chord->admitted);
-    memset(chord->leaving, 0, sizeof chord->leaving);
-    memset(learned_at(chord, 0), 0, sizeof(struct learned) * learned_max(&chord->config.limits));
+    const struct chord_limits *limits = &chord->config.limits;
+    graveyard_clear(chord);
+    memset(admitted_at(chord, 0), 0, sizeof(struct admitted) * admitted_max(limits));
+    memset(leaving_at(chord, 0), 0, sizeof(struct leaving) * leaving_max(limits));
+    memset(learned_at(chord, 0), 0, sizeof(struct learned) * learned_max(limits));
     chord->genesis.running = false;
     chord->serial_admission = false;
-    chord->checking_predecessor = false;
     chord->formed = false;
     chord->left_last = false;
 }
@@ -157,7 +157,7 @@ void last_leave(struct step *step) {
     neighbours_clear(chord);
     chord->serial_admission = false;
     chord->genesis.running = false;
-    memset(chord->graveyard, 0, sizeof chord->graveyard);
+    graveyard_clear(chord);
     trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO,
                "left as the last member; its rows stay here", &chord->self);
     identity_save(step, CHORD_STORE_IDENTITY);

@@ -31,8 +31,24 @@ static uint32_t buckets_for(const struct chord_limits *limits) {
     return buckets;
 }
 
+static uint16_t at_most(uint16_t count, uint16_t most) {
+    return count < most ? count : most;
+}
+
+uint16_t admitted_max(const struct chord_limits *limits) {
+    return at_most(limits->known_max, ADMITTED_MAX);
+}
+
+uint16_t graves_max(const struct chord_limits *limits) {
+    return at_most(limits->known_max, GRAVEYARD_MAX);
+}
+
+uint16_t leaving_max(const struct chord_limits *limits) {
+    return at_most(limits->views_max, LEAVING_MAX);
+}
+
 uint16_t learned_max(const struct chord_limits *limits) {
-    return limits->views_max < LEARNED_MAX ? limits->views_max : LEARNED_MAX;
+    return at_most(limits->views_max, LEARNED_MAX);
 }
 
 static struct chord_limits limits_filled(const struct chord_limits *given) {
@@ -49,6 +65,9 @@ static size_t lay_out(struct chord *chord, const struct chord_limits *limits) {
     chord->known_at = place(&end, sizeof(struct chord_peer) * limits->known_max);
     chord->genesis_at = place(&end, sizeof(struct chord_peer) * limits->known_max);
     chord->seeds_at = place(&end, sizeof(struct chord_address) * limits->seeds_max);
+    chord->admitted_at = place(&end, sizeof(struct admitted) * admitted_max(limits));
+    chord->graves_at = place(&end, sizeof(struct grave) * graves_max(limits));
+    chord->leaving_at = place(&end, sizeof(struct leaving) * leaving_max(limits));
     chord->learned_at = place(&end, sizeof(struct learned) * learned_max(limits));
     chord->calls_at = place(&end, sizeof(struct call) * limits->calls_max);
     chord->stores_at = place(&end, sizeof(struct store_op) * limits->calls_max);

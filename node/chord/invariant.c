@@ -126,7 +126,7 @@ static bool call_indices_good(const struct chord *chord, const struct call *call
     case CALL_LOOKUP:
         return call->subject < limits->lookups_max;
     case CALL_GRAVEYARD:
-        return call->subject < GRAVEYARD_MAX;
+        return call->subject < graves_max(&chord->config.limits);
     case CALL_WATCH:
     case CALL_DECIDED:
     case CALL_SYNC:

@@ -70,7 +70,7 @@ static void leave_done(struct step *step) {
     identity_save(step, CHORD_STORE_IDENTITY);
     neighbours_clear(chord);
     chord->serial_admission = false;
-    memset(chord->graveyard, 0, sizeof chord->graveyard);
+    graveyard_clear(chord);
     action_add(step, CHORD_ACTION_LEFT);
 }
 

@@ -193,6 +193,25 @@ struct path {
     struct chord_hop hops[CHORD_HOPS_TRACED_MAX];
 };
 
+/* A joiner that was admitted: until it has notified us its id counts as taken. */
+struct admitted {
+    struct chord_peer peer;
+    uint64_t until_ms;
+};
+
+/* A peer that was removed, to be asked again now and then. */
+struct grave {
+    struct chord_peer peer; /* incarnation 0 = free */
+    bool open;              /* a ping is under way */
+};
+
+/* A member that has said that it leaves. */
+struct leaving {
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    uint64_t incarnation; /* a later life has come back */
+    uint64_t until_ms;
+};
+
 /* ---- ranges ---- */
 
 enum change_stage { CHANGE_NONE, CHANGE_LEARN, CHANGE_DRAIN };
@@ -339,20 +358,7 @@ struct chord {
                                           none */
     struct query query;
     struct genesis genesis;
-    struct {
-        struct chord_peer peer;
-        uint64_t until_ms;
-    } admitted[ADMITTED_MAX];
-    struct {
-        struct chord_peer peer;
-        bool open;
-    } graveyard[GRAVEYARD_MAX];
     uint16_t graveyard_next;
-    struct {
-        uint8_t store_id[CHORD_STORE_ID_BYTES];
-        uint64_t incarnation; /* a later life has come back */
-        uint64_t until_ms;
-    } leaving[LEAVING_MAX];
     uint16_t learned_next;
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
@@ -364,8 +370,9 @@ struct chord {
     uint16_t views_saving; /* STOREs of the table of views under way */
     uint32_t keys_free, keys_used, keys_taken;
 
-    size_t peers_at, known_at, genesis_at, seeds_at, learned_at, calls_at, stores_at, lookups_at,
-        paths_at, ranges_at, transfers_at, batches_at, keys_at, buckets_at;
+    size_t peers_at, known_at, genesis_at, seeds_at, admitted_at, graves_at, leaving_at, learned_at,
+        calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at, batches_at, keys_at,
+        buckets_at;
     uint32_t buckets_count;
 };
 
@@ -377,6 +384,9 @@ TABLE(peer_at, struct peer_entry, peers_at, uint16_t)
 TABLE(known_at, struct chord_peer, known_at, uint16_t)
 TABLE(genesis_member_at, struct chord_peer, genesis_at, uint16_t)
 TABLE(seed_at, struct chord_address, seeds_at, uint16_t)
+TABLE(admitted_at, struct admitted, admitted_at, uint16_t)
+TABLE(grave_at, struct grave, graves_at, uint16_t)
+TABLE(leaving_at, struct leaving, leaving_at, uint16_t)
 TABLE(learned_at, struct learned, learned_at, uint16_t)
 TABLE(call_at, struct call, calls_at, uint16_t)
 TABLE(store_at, struct store_op, stores_at, uint16_t)
@@ -397,6 +407,10 @@ struct step {
 };
 
 /* chord.c */
+/* How many of each are remembered under these limits. */
+uint16_t admitted_max(const struct chord_limits *limits);
+uint16_t graves_max(const struct chord_limits *limits);
+uint16_t leaving_max(const struct chord_limits *limits);
 uint16_t learned_max(const struct chord_limits *limits);
 struct chord_action *action_add(struct step *step, enum chord_action_kind kind);
 bool action_room(const struct step *step, unsigned count);
@@ -516,6 +530,7 @@ void merge_tell(struct step *step, const struct chord_peer *target, const struct
 /* Our own id was looked up through another member. */
 void merge_looked_up(struct step *step, const struct chord_peer *owner,
                      const struct chord_peer *before);
+void graveyard_clear(struct chord *chord);
 void graveyard_add(struct chord *chord, const struct chord_peer *peer);
 void graveyard_tick(struct step *step);
 void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response);

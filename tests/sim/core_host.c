@@ -233,6 +233,10 @@ void step(struct host *host, int index, struct chord_event *event) {
     node->spin_ms = event->now_ms;
     CHORD_ASSERT(node->spins < SPIN_MAX); /* a node that steps for ever in one millisecond */
     chord_step(node->public.chord, event, &host->actions);
+    const char *broken = chord_invariant(node->public.chord);
+    if (broken != NULL) {
+        chord_assert_failed("chord_invariant", index, broken);
+    }
     node->public.steps++;
     print_traces(host, index);
     for (uint16_t i = 0; i < host->actions.count; i++) {
