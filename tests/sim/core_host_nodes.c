@@ -40,6 +40,7 @@ struct host *host_new(const struct host_config *config) {
     host->random_test = config->seed * 7 + 3;
     host->random_store = config->seed * 11 + 4;
     host->now_us = 1000000;
+    host->wheel = memory(sizeof *host->wheel * WHEEL_MS);
     used->traces = used->traces || getenv("CHORD_TEST_TRACE") != NULL;
     host->asked = HOST_NOBODY;
     return host;
@@ -58,6 +59,14 @@ void host_free(struct host *host) {
     for (size_t i = 0; i < host->heap_count; i++) {
         event_free(&host->events[host->heap[i].event]);
     }
+    for (size_t k = 0; k < WHEEL_MS; k++) {
+        for (size_t i = 0; i < host->wheel[k].count; i++) {
+            event_free(&host->events[host->wheel[k].items[i].event]);
+        }
+        free(host->wheel[k].items);
+    }
+    free(host->wheel);
+    free(host->heap);
     for (uint32_t i = 0; i < host->slots_used; i++) {
         free(host->slots[i].indices);
     }
@@ -71,7 +80,6 @@ void host_free(struct host *host) {
         free(host->clients[i]);
     }
     free(host->clients);
-    free(host->heap);
     free(host);
 }
 
@@ -231,7 +239,7 @@ uint64_t host_now_us(const struct host *host) {
 
 void host_run(struct host *host, uint64_t ms) {
     uint64_t until_us = host->now_us + ms * 1000;
-    while (host->heap_count > 0 && host->heap[0].time_us <= until_us) {
+    while (next_us(host) <= until_us) {
         host_step(host);
     }
     host->now_us = until_us;

@@ -249,6 +249,7 @@ void experiment_run(const struct experiment *experiment, struct experiment_resul
                                  .n = experiment->n,
                                  .replicas = 1,
                                  .ring_only = true,
+                                 .unchecked = true,
                                  .limits = host_limits_small(experiment->n)};
     memset(result, 0, sizeof *result);
     result->node_bytes = chord_size(&config.limits);
