@@ -146,7 +146,9 @@ class Checker:
             if new.succ != old.succ and word not in REMOVE_WORDS | ADOPT_WORDS:
                 raise BadTrace(f"{word} removes no successor")
             return
-        if word in GENESIS_WORDS and not self.lives[node].full and word != "stabilize":
+        # The authority's list: nobody was asked, or the last member confirmed it.
+        if word in GENESIS_WORDS and not self.lives[node].full \
+                and (word != "stabilize" or asked != new.succ[0]):
             return
         if word not in ADOPT_WORDS:
             raise BadTrace(f"{word} does not change the list from {show(old.succ)}")

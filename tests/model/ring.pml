@@ -32,17 +32,20 @@ byte principals = 0; /* a bit per slot; a function of the state */
 #ifdef SPLIT
 /* What i has read counts as its list already: Busy lets nobody see that it is not (A6). */
 #define awaits(i) (q[i] == STABILIZED || q[i] == CONFIRMED || st[i] == ASKED)
-#define skips(i, j) \
-    ((is_member(i) && list_skips(i, s0[i], s1[i], j)) \
-     || (awaits(i) && list_skips(i, qp[i], rest(i, qp[i], rk[i]), j)))
+#define e0(i) (awaits(i) -> qp[i] : s0[i])
+#define e1(i) (awaits(i) -> rest(i, qp[i], rk[i]) : s1[i])
+#define listed(i) (is_member(i) || st[i] == ASKED)
 #else
-#define skips(i, j) (is_member(i) && list_skips(i, s0[i], s1[i], j))
+#define e0(i) s0[i]
+#define e1(i) s1[i]
+#define listed(i) is_member(i)
 #endif
+#define skips(i, j) (listed(i) && list_skips(i, e0(i), e1(i), j))
 
 #define bit(set, i) (((set) >> (i)) & 1)
 #define count5(set) (bit(set, 0) + bit(set, 1) + bit(set, 2) + bit(set, 3) + bit(set, 4))
 
-#define best(i) (alive(s0[i]) -> slot(s0[i]) : slot(s1[i]))
+#define best(i) (alive(e0(i)) -> slot(e0(i)) : slot(e1(i)))
 
 inline check() {
     d_step {
@@ -51,7 +54,7 @@ inline check() {
             if
             :: is_member(m) ->
                 assert(list_ordered(m));
-                assert(alive(s0[m]) || alive(s1[m])); /* OneLiveSuccessor */
+                assert(alive(e0(m)) || alive(e1(m))); /* OneLiveSuccessor */
                 a = 1;
                 for (k : 0 .. SLOTS - 1) {
                     if :: skips(k, m) -> a = 0 :: else fi
@@ -90,15 +93,13 @@ inline check() {
 
 #define entry_gone(p, i) ((p) != NONE && (slot(p) == (i) || !alive(p)))
 #ifdef SPLIT
-/* The list on its way counts like the one it will replace. */
-#define list_on_way(j, i) (awaits(j) && entry_gone(qp[j], i) + entry_gone(rk[j], i) >= 2)
+#define gone_since(i) (awaits(i) -> 0 : lost[i])
 #else
-#define list_on_way(j, i) false
+#define gone_since(i) lost[i]
 #endif
 /* A4: no list loses all its entries before it was refreshed. An entry removed since counts. */
 #define keeps_one(j, i) \
-    ((j) == (i) || ((!is_member(j) || entry_gone(s0[j], i) + entry_gone(s1[j], i) + lost[j] < 2) \
-                    && !list_on_way(j, i)))
+    ((j) == (i) || !listed(j) || entry_gone(e0(j), i) + entry_gone(e1(j), i) + gone_since(j) < 2)
 #define A4(i) (keeps_one(0, i) && keeps_one(1, i) && keeps_one(2, i) && keeps_one(3, i) && keeps_one(4, i))
 /* A5: of exactly N+1 principals none fails. */
 #define A5(i) (count5(principals) > BASE || !bit(principals, i))
@@ -169,6 +170,13 @@ inline join(j, t) {
     :: atomic { CAN_JOIN(i, t) -> join(i, t); check() } \
     :: atomic { CAN_BE_HEARD(i, t) -> heard(t, i); check() }
 
+/* With an answer on its way a node finds nobody dead: the answer comes first. */
+#ifdef SPLIT
+#define SETTLED(i) (!awaits(i))
+#else
+#define SETTLED(i) true
+#endif
+
 proctype node(byte i) {
 end:
     do
@@ -189,9 +197,9 @@ end:
     :: atomic { is_member(i) && CAN_GIVE_UP(i) -> give_up(i); check() }
     :: atomic { is_member(i) && note[i] != NONE -> notify_arrive(i); check() }
     :: atomic { is_member(i) && CAN_RECTIFY(i) -> rectify(i); check() }
-    :: atomic { is_member(i) && CAN_FAIL_SUCCESSOR(i) -> fail_peer(i, s0[i]); check() }
-    :: atomic { is_member(i) && CAN_FAIL_PREDECESSOR(i) -> fail_peer(i, pred[i]); check() }
-    :: atomic { is_member(i) && CAN_FAIL_OTHER(i) -> fail_peer(i, s1[i]); check() }
+    :: atomic { is_member(i) && SETTLED(i) && CAN_FAIL_SUCCESSOR(i) -> fail_peer(i, s0[i]); check() }
+    :: atomic { is_member(i) && SETTLED(i) && CAN_FAIL_PREDECESSOR(i) -> fail_peer(i, pred[i]); check() }
+    :: atomic { is_member(i) && SETTLED(i) && CAN_FAIL_OTHER(i) -> fail_peer(i, s1[i]); check() }
     :: atomic { CAN_DIE(i) -> die(i); check() }
     :: atomic { CAN_RETURN(i) -> come_back(i); check() }
     od
