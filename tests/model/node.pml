@@ -42,22 +42,25 @@ byte x, y, z, w; /* scratch of a step, no state */
 #define slot(p) ((p) % SLOTS)
 #define self(i) ((i) + SLOTS * life[i])
 #define dist(a, b) (((b) + SLOTS - (a)) % SLOTS)
-/* Strictly clockwise inside (a, b); with equal ends everything but the end. */
+/* b strictly clockwise inside (a, c); with equal ends everything but the end. The protocol's
+ * `between` and `alive` may be mutants; what is checked uses `inside` and `lives`. */
+#define inside(a, b, c) (dist(a, b) != 0 && (dist(a, c) == 0 || dist(a, b) < dist(a, c)))
 #ifdef MUTANT_EQUAL_ENDS
 #define between(a, b, c) (dist(a, b) != 0 && dist(a, b) < dist(a, c))
 #else
 #ifdef MUTANT_CLOSED_END
 #define between(a, b, c) (dist(a, b) != 0 && (dist(a, c) == 0 || dist(a, b) <= dist(a, c)))
 #else
-#define between(a, b, c) (dist(a, b) != 0 && (dist(a, c) == 0 || dist(a, b) < dist(a, c)))
+#define between(a, b, c) inside(a, b, c)
 #endif
 #endif
 #define is_member(i) (st[i] == MEMBER)
+#define lives(p) ((p) != NONE && is_member(slot(p)) && life[slot(p)] == (p) / SLOTS)
 #ifdef MUTANT_NO_INCARNATION
 #define alive(p) ((p) != NONE && is_member(slot(p)))
 #define same(p, i) ((p) != NONE && slot(p) == (i))
 #else
-#define alive(p) ((p) != NONE && is_member(slot(p)) && life[slot(p)] == (p) / SLOTS)
+#define alive(p) lives(p)
 #define same(p, i) ((p) == self(i))
 #endif
 #ifndef REACH
@@ -280,7 +283,7 @@ inline give_up(i) {
 
 /* A living predecessor gives way to a nearer one only. */
 inline predecessor_set(own, new) {
-    assert(!alive(pred[own]) || between(slot(pred[own]), slot(new), own));
+    assert(!lives(pred[own]) || inside(slot(pred[own]), slot(new), own));
     pred[own] = new
 }
 

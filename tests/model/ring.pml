@@ -13,6 +13,9 @@
 #ifndef RETURNS
 #define RETURNS 1
 #endif
+#ifndef FOUNDERS
+#define FOUNDERS 3
+#endif
 #define BASE 3 /* list length + 1 */
 
 #include "node.pml"
@@ -27,8 +30,8 @@ byte principals = 0; /* a bit per slot; a function of the state */
 /* Member j is passed over by the list (e, f) of i; an entry that names another life is not j. */
 #define list_skips(i, e, f, j) \
     ((i) != (j) && (e) != NONE \
-     && (between(i, j, slot(e)) || (slot(e) == (j) && (e) != self(j)) \
-         || ((f) != NONE && (between(slot(e), j, slot(f)) || (slot(f) == (j) && (f) != self(j))))))
+     && (inside(i, j, slot(e)) || (slot(e) == (j) && (e) != self(j)) \
+         || ((f) != NONE && (inside(slot(e), j, slot(f)) || (slot(f) == (j) && (f) != self(j))))))
 #ifdef SPLIT
 /* What i has read counts as its list already: Busy lets nobody see that it is not (A6). */
 #define awaits(i) (q[i] == STABILIZED || q[i] == CONFIRMED || st[i] == ASKED)
@@ -45,7 +48,7 @@ byte principals = 0; /* a bit per slot; a function of the state */
 #define bit(set, i) (((set) >> (i)) & 1)
 #define count5(set) (bit(set, 0) + bit(set, 1) + bit(set, 2) + bit(set, 3) + bit(set, 4))
 
-#define best(i) (alive(e0(i)) -> slot(e0(i)) : slot(e1(i)))
+#define best(i) (lives(e0(i)) -> slot(e0(i)) : slot(e1(i)))
 
 inline check() {
     d_step {
@@ -54,7 +57,7 @@ inline check() {
             if
             :: is_member(m) ->
                 assert(list_ordered(m));
-                assert(alive(e0(m)) || alive(e1(m))); /* OneLiveSuccessor */
+                assert(lives(e0(m)) || lives(e1(m))); /* OneLiveSuccessor */
                 a = 1;
                 for (k : 0 .. SLOTS - 1) {
                     if :: skips(k, m) -> a = 0 :: else fi
@@ -91,7 +94,7 @@ inline check() {
 
 /* ---- failures: A4 and A5 ---- */
 
-#define entry_gone(p, i) ((p) != NONE && (slot(p) == (i) || !alive(p)))
+#define entry_gone(p, i) ((p) != NONE && (slot(p) == (i) || !lives(p)))
 #ifdef SPLIT
 #define gone_since(i) (awaits(i) -> 0 : lost[i])
 #else
@@ -220,6 +223,8 @@ init {
         found(1);
 #ifdef MUTANT_START_SMALL
         skip;
+#elif FOUNDERS == 4
+        found(2); found(3);
 #else
         if :: found(2) :: found(3) fi;
 #endif

@@ -22,14 +22,16 @@ TIMEOUT_S = {"small": 300, "full": 7200}
 
 
 class Check:
-    """One run of the verifier. `defines` per bound; a bound that is missing has no such check."""
+    """One run of the verifier. `defines` per bound; a bound that is missing has no such check.
+    `fails` names what is to be violated: the run shows that something does happen."""
 
-    def __init__(self, name, model, live=False, fails=False, **defines):
+    def __init__(self, name, model, live=False, fails=None, **defines):
         self.name, self.model, self.live, self.fails = name, model, live, fails
         self.defines = defines
 
 
 def bounds(joins, failures, returns, more=""):
+    """Budgets of the environment. The ring begins with 3 founders, or 4 by -DFOUNDERS=4."""
     return f"-DJOINS={joins} -DFAILURES={failures} -DRETURNS={returns} {more}".split()
 
 
@@ -38,28 +40,32 @@ CHECKS = [
     Check("ring safety, one return", "ring", small=bounds(1, 1, 1)),
     Check("ring safety, answers on their way", "ring",
           small=bounds(1, 1, 0, "-DSPLIT"), full=bounds(2, 1, 0, "-DSPLIT")),
+    Check("ring safety, answers on their way, 4 founders", "ring",
+          full=bounds(1, 2, 0, "-DSPLIT -DFOUNDERS=4")),
     Check("ring at rest is ideal", "ring",
           small=bounds(1, 1, 1, "-DLIVE -DREST"), full=bounds(2, 1, 1, "-DLIVE -DREST")),
     Check("ring liveness", "ring", live=True,
           small=bounds(1, 1, 0, "-DLIVE"), full=bounds(2, 1, 0, "-DLIVE")),
-    Check("suspicion: two rings do appear", "suspicion", fails=True,
+    Check("suspicion: two rings do appear", "suspicion", fails="two rings",
           small=["-DSLOTS=3", "-DREST", "-DNEVER_TWO"], full=["-DSLOTS=4", "-DREST", "-DNEVER_TWO"]),
     Check("suspicion liveness, partition at any moment", "suspicion", live=True,
           small=["-DSLOTS=3"], full=["-DSLOTS=3"]),
     Check("suspicion: two closed rings come to rest as one", "suspicion",
           full=["-DSLOTS=4", "-DCLOSED", "-DREST"]),
+    Check("suspicion: the same without the MERGE hint", "suspicion",
+          full=["-DSLOTS=4", "-DCLOSED", "-DREST", "-DNO_MERGE_HINT"]),
     Check("suspicion liveness, two closed rings", "suspicion", live=True,
           full=["-DSLOTS=4", "-DCLOSED"]),
 ]
 
 SAFE = ("ring", False, bounds(2, 1, 0))
 SAFE_RETURN = ("ring", False, bounds(2, 2, 1))
-SPLIT = ("ring", False, bounds(2, 1, 0, "-DSPLIT"))
+SPLIT = ("ring", False, bounds(1, 2, 0, "-DSPLIT -DFOUNDERS=4"))
 SAFE_2_FAILURES = ("ring", False, bounds(2, 2, 0))
 LIVELY = ("ring", True, bounds(1, 1, 0, "-DLIVE"))
 REST = ("ring", False, bounds(1, 1, 1, "-DLIVE -DREST"))
 HEAL = ("suspicion", False, ["-DSLOTS=3", "-DREST"])
-HEAL_4 = ("suspicion", False, ["-DSLOTS=4", "-DCLOSED", "-DREST"])
+HEAL_CLOSED = ("suspicion", False, ["-DSLOTS=4", "-DCLOSED", "-DREST"])
 
 # Name, defect class of the literature, what is broken, the run that is to catch it.
 MUTANTS = [
@@ -75,7 +81,7 @@ MUTANTS = [
     ("WRAP", "B6", "lists wrap past their owner in small rings", HEAL),
     ("S2_KEEPS_LIST", "B7", "the new first successor's own list is not taken", SAFE),
     ("EQUAL_ENDS", "B8", "an interval with equal ends is empty", SAFE),
-    ("CLOSED_END", "B8", "intervals contain their end", SAFE),
+    ("CLOSED_END", "B8", "intervals contain their end", HEAL),
     ("OLD_SELF", "B9", "a returner goes on with its old list", SAFE_RETURN),
     ("NO_INCARNATION", "B9", "lives of a slot are not told apart", REST),
     ("NO_BUSY", "A6", "no Busy while an answer is on its way", SPLIT),
@@ -86,8 +92,34 @@ MUTANTS = [
     ("DEAD_SUCCESSOR_STAYS", "repair", "a dead first successor stays", REST),
     ("NO_BETWEEN", "B7", "a candidate is adopted that is not nearer", SAFE),
     ("NO_GRAVEYARD", "merge", "removed peers are never pinged again", HEAL),
-    ("NO_MERGE_HINT", "merge", "the former first successor is not passed on", HEAL_4),
+    ("NO_SELF_LOOKUP", "merge", "who answers again is not looked through", HEAL_CLOSED),
 ]
+
+
+# What the verifier prints of each assertion, in the order in which to look for it.
+ASSERTIONS = (
+    (r"principals", "SufficientPrincipals"),
+    (r"\(two\)", "two rings"),
+    (r"\bideal\b", "not ideal at rest"),
+    (r"c==", "one ring"),
+    (r"b>>a", "one ring"),
+    (r"pred\[", "predecessor rule"),
+    (r"s1\[m\]%\d+\)!=m", "list order"),
+    (r"s1\[m\]", "OneLiveSuccessor"),
+)
+
+
+def verdict(output):
+    """The name of what was violated, or None: the run ended by an error that is none."""
+    if "acceptance cycle" in output:
+        return "liveness"
+    match = re.search(r"^pan:\d+: assertion violated (.*)\(at depth", output, re.MULTILINE)
+    if match is None:
+        return None
+    for pattern, name in ASSERTIONS:
+        if re.search(pattern, match.group(1)):
+            return name
+    return "assertion"
 
 
 class Result:
@@ -97,13 +129,7 @@ class Result:
         self.depth = number(r"depth reached (\d+)", output)
         self.errors = number(r"errors: (\d+)", output)
         self.complete = self.errors is not None and "Search not completed" not in output
-        self.why = "nothing"
-        if re.search(r"^pan:\d+: assertion violated", output, re.MULTILINE):
-            self.why = "an assertion"
-        elif "acceptance cycle" in output and self.errors:
-            self.why = "liveness"
-        elif self.errors:
-            self.why = "an error"
+        self.why = verdict(output) if self.errors else None
 
     def __str__(self):
         return f"{self.states or 0} states, depth {self.depth or 0}, {self.seconds:.1f} s"
@@ -151,7 +177,7 @@ def run_checks(bound, build, only):
             continue
         result = verify(build / re.sub(r"\W+", "-", check.name), check.model, check.live,
                         check.defines[bound], bound)
-        held = result.why == "an assertion" if check.fails else \
+        held = result.why == check.fails if check.fails else \
             result.complete and result.errors == 0
         failed += not held
         print(f"{'ok' if held else 'FAILED'} {check.name} ({bound}): {result}", flush=True)
@@ -166,7 +192,7 @@ def run_mutants(bound, build, only):
         total += 1
         result = verify(build / name, model, live, [*defines, f"-DMUTANT_{name}"],
                         "small")
-        killed = bool(result.errors) and result.why in ("an assertion", "liveness")
+        killed = result.why is not None
         survived += not killed
         print(f"{'ok' if killed else 'FAILED'} mutant {name} ({defect}: {text}): "
               f"{'killed by ' + result.why if killed else 'SURVIVED'}; {result}", flush=True)

@@ -22,7 +22,7 @@ byte hint, near; /* scratch */
 
 /* on_merge: a member that t may not know. What is not next to t goes on along t's list. */
 inline merge_hear(target, told) {
-#ifndef MUTANT_NO_MERGE_HINT
+#ifndef NO_MERGE_HINT
     hint = target; near = told;
     do
     :: slot(near) == hint -> break
@@ -116,12 +116,13 @@ inline ping_removed(i, j) {
     grave[i] = grave[i] & (255 - (1 << j));
     if
     :: s0[i] == NONE -> q[i] = CANDIDATE; qp[i] = j
+#ifdef MUTANT_NO_SELF_LOOKUP
+    :: else
+#else
     :: else -> self_lookup(i, j)
+#endif
     fi
 }
-
-/* Now and then every node looks itself up through a peer that it knows. */
-#define CAN_LOOK(i, p) (q[i] == IDLE && (p) != NONE && answers(i, p))
 
 /* With an empty list the predecessor leads back into the ring (stabilize.c, way_back). */
 #define CAN_GO_BACK(i) (q[i] == IDLE && s0[i] == NONE && pred[i] != NONE && answers(i, pred[i]))
