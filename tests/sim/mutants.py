@@ -4,7 +4,8 @@
     mutants.py BUILD_FOLDER [NAME...]      BUILD_FOLDER: the `sim` build, for example build/sim
 
 Each mutant changes one place of one file in node/chord/; that file is compiled again and linked
-before the core's archive. A mutant is killed when a scenario or one of the seeds fails with it. A
+before the core's archive. A mutant is killed when a checker fails in one of the seeds, when the
+model's rules do not allow a change in one of their traces, or when a scenario fails. A
 text that is not found in its file is an error: the rule has moved, and so must its mutant.
 """
 
@@ -15,7 +16,9 @@ from pathlib import Path
 
 SIM = Path(__file__).resolve().parent
 CORE = SIM.parents[1] / "node" / "chord"
-SEEDS = 60
+CHECK_TRACE = SIM.parent / "model" / "check_trace.py"
+SEEDS = 150
+TRACE_SEEDS = range(1, 9)
 TIMEOUT_S = 240
 
 # name: (rule, file, text, replacement)
@@ -23,12 +26,11 @@ MUTANTS = {
     "adopt_unasked": (
         "a pointer heard from a third party is adopted only after its target answered",
         "stabilize.c", "        query_start(step, QUERY_CANDIDATE, between);\n",
-        "        struct chord_peer_list rest = response->ring.successors;\n"
-        "        memmove(&rest.items[1], &rest.items[0], sizeof rest.items[0] * "
-        "(CHORD_REPLICAS_MAX - 1));\n"
+        "        struct chord_peer_list rest = {.count = 1};\n"
         "        rest.items[0] = successor;\n"
-        "        rest.count = (uint16_t)(rest.count < CHORD_REPLICAS_MAX ? rest.count + 1 : "
-        "rest.count);\n"
+        "        for (uint16_t i = 0; i + 1 < response->ring.successors.count; i++) {\n"
+        "            rest.items[rest.count++] = response->ring.successors.items[i];\n"
+        "        }\n"
         "        successors_adopt(step, between, &rest);\n        notify_send(step);\n"),
     "forming_believed": (
         "genesis ends for all at once: a list from one still in it is not taken",
@@ -156,7 +158,20 @@ def failure(program, *arguments):
             return "seed: " + line
         if line.startswith("replay:"):
             return line
-    return f"it died: {done.returncode}"
+    raise SystemExit(f"{program.name} died with {done.returncode}: {done.stdout}")
+
+
+def trace_failure(program):
+    """Whether the model's rules object to what changed in a run."""
+    trace = program.parent / "ring.trace"
+    for seed in TRACE_SEEDS:
+        subprocess.run([str(program), "--seed", str(seed), "--no-shrink", "--ring-trace",
+                        str(trace)], stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run([sys.executable, str(CHECK_TRACE), str(trace)],
+                              stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            return f"the model's rules: seed {seed}: {done.stdout.splitlines()[0]}"
+    return None
 
 
 def kill(build, name):
@@ -168,7 +183,7 @@ def kill(build, name):
         program = compiled(build, Path(folder), file, original.replace(text, replacement))
         scenarios = sorted(map(str, (SIM / "scenarios").glob("*.txt")))
         return failure(program, "--seeds", f"1..{SEEDS}", "--stop", "--no-shrink") or \
-            failure(program, *scenarios)
+            trace_failure(program) or failure(program, *scenarios)
 
 
 def main():
