@@ -71,11 +71,11 @@ def spread(rows, key):
 
 PLOTS = {
     "hops": ("hops of a lookup", "set logscale x 2", [
-        ("1:2:3:4 with yerrorbars lw 2", "mean, 1st and 99th percentile", ("hops_mean", "hops_1",
+        ("1:2:3:4 with yerrorbars pt 7 ps 0.6 lw 2", "mean, 1st and 99th percentile", ("hops_mean", "hops_1",
                                                                            "hops_99")),
         ("1:(log($1)/log(2)/2) with lines lw 2", "half of log2 n", ())]),
     "load": ("keys of a node, of 100 a node on average", "set logscale x 2", [
-        ("1:2:3:4 with yerrorbars lw 2", "median, 1st and 99th percentile", ("keys_50", "keys_1",
+        ("1:2:3:4 with yerrorbars pt 7 ps 0.6 lw 2", "median, 1st and 99th percentile", ("keys_50", "keys_1",
                                                                              "keys_99"))]),
     "maintenance": ("messages per node and second, quiet ring",
                     "set logscale x 2\nset yrange [0:]",
@@ -88,7 +88,8 @@ def plot(name, sizes):
     title, settings, curves = PLOTS[name]
     script = [f'set terminal svg size 640,400 background "white"',
               f'set output "{FIGURES / name}.svg"', 'set xlabel "nodes"', f'set ylabel "{title}"',
-              "set key top left", "set grid", settings]
+              "set key top left", "set grid", settings,
+              f"set xrange [6:{sizes[-1]['nodes'] * 1.4}]"]
     parts = []
     for number, (how, label, keys) in enumerate(curves):
         data = "\n".join(" ".join(str(row[key]) for key in ("nodes", *keys)) for row in sizes)
