@@ -110,6 +110,10 @@ inline volatile_lost(e) {
     learner[e] = 0;
     forgetting[e] = 0;
     if
+    :: members[e + 1] != 0 -> proposed[e] = 0
+    :: else
+    fi;
+    if
     :: read_epoch == e -> read_epoch = 0; read_row = 0; read_wrong = 0; read_by = 0
     :: else
     fi
@@ -117,8 +121,7 @@ inline volatile_lost(e) {
 
 inline decide(e, who, whom) {
     leader[e] = who;
-    members[e] = whom;
-    proposed[e - 1] = 0;
+    members[e] = whom
 }
 
 /* A store switches in one transaction. The leader of both views stays settled. */
@@ -380,7 +383,11 @@ proctype Leader(byte e) {
     }
     /* read: note the local row, Check, answer */
     :: d_step {
-        LEADS(e) && open[e] && in_flight[e] == 0 && read_epoch == 0 && row[L] != known ->
+        LEADS(e) && open[e] && in_flight[e] == 0 && read_epoch == 0 && row[L] != known &&
+#ifndef MUTANT_READ_AFTER_ACCEPT
+            proposed[e] == 0 &&
+#endif
+            true ->
         read_epoch = e;
         read_row = row[L];
         read_wrong = IS_OLDER(row[L], known);
