@@ -203,6 +203,12 @@ proctype Store(byte q) {
             fi
         fi
     }
+    /* repair: a member that lags is made equal in the background */
+    :: d_step {
+        E > 0 && IN(q, members[E]) && LEADS(E) && open[E] && E < EPOCHS &&
+            NEWER(row[leader[E]], row[q]) ->
+        row[q] = row[leader[E]]
+    }
 #ifdef MUTANT_SETTLE_UNSWITCHED
     :: d_step {
         E > 0 && E < EPOCHS && IN(q, members[E + 1]) && LEADS(E + 1) && !open[E + 1] &&
@@ -300,13 +306,24 @@ proctype Store(byte q) {
 #else
 #define LEADER_FITS(who, whom) (IN(who, whom) && (who == L || !IN(L, whom)))
 #endif
+/* Who has in this epoch everything that the leader has. */
+#define HOLDS(q) ((epoch[q] == e && !NEWER(row[L], row[q])) << (q))
+#ifdef MUTANT_NEXT_MAJORITY_LACKS
+#define NEXT_HOLDS(whom) 1
+#elif N > 3
+#define NEXT_HOLDS(whom) MAJORITY(whom, HOLDS(0) + HOLDS(1) + HOLDS(2) + HOLDS(3))
+#else
+#define NEXT_HOLDS(whom) MAJORITY(whom, HOLDS(0) + HOLDS(1) + HOLDS(2))
+#endif
 #define PROPOSE(who, whom)                                                                  \
-    :: LEADER_FITS(who, whom) -> proposed[e] = (who) * 16 + (whom)
+    :: LEADER_FITS(who, whom) && NEXT_HOLDS(whom) -> proposed[e] = (who) * 16 + (whom)
 #if N > 3
 #define PROPOSE_LED(whom)                                                                   \
-    if PROPOSE(0, whom) PROPOSE(1, whom) PROPOSE(2, whom) PROPOSE(3, whom) fi
+    if PROPOSE(0, whom) PROPOSE(1, whom) PROPOSE(2, whom) PROPOSE(3, whom)              \
+    :: !NEXT_HOLDS(whom) -> skip fi
 #else
-#define PROPOSE_LED(whom) if PROPOSE(0, whom) PROPOSE(1, whom) PROPOSE(2, whom) fi
+#define PROPOSE_LED(whom)                                                                   \
+    if PROPOSE(0, whom) PROPOSE(1, whom) PROPOSE(2, whom) :: !NEXT_HOLDS(whom) -> skip fi
 #endif
 
 #ifdef MUTANT_LEARNER_WITHOUT_EPOCH
@@ -479,6 +496,7 @@ proctype Leader(byte e) {
 #endif
 #endif
             true ->
+        shown(DELETE); /* from here on no row means deleted */
         forgetting[e] = 1
     }
 #endif
