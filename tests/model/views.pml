@@ -10,7 +10,7 @@
  *
  * Bounds (-D): N stores, START members of epoch 1 (a mask), EPOCHS, WRITES, CRASHES.
  * Changes (-D): OWNER, REPLACE, ADD, REMOVE, MOVE (the leader may move with a change), QUIET (a
- * leader may begin a new epoch with itself), FORGET (the second write is a delete).
+ * leader may begin a new epoch with itself), FORGET (the second write is a delete), RETURNER (see init).
  * Seeded defects (-D): MUTANT_<name>, all listed in views.md.
  */
 #ifndef N
@@ -287,6 +287,8 @@ proctype Store(byte q) {
 #endif
 #ifdef MUTANT_LEARNER_INCOMPLETE
 #define COMPLETE(q) 1
+#elif defined(MUTANT_RETURNER_MERGED)
+#define COMPLETE(q) (!NEWER(row[L], row[q]))
 #else
 #define COMPLETE(q) (row[q] == row[L])
 #endif
@@ -513,6 +515,18 @@ init {
         :: i < N && !IN(i, START) -> i++
         :: i == N -> break
         od;
+#ifdef RETURNER
+        /* the first write is long answered; stores outside of START held it when they left */
+        writes = 1;
+        version[1] = 9;
+        counter[1] = 1;
+        known = 1;
+        i = 0;
+        do
+        :: i < N -> row[i] = 1; i++
+        :: else -> break
+        od;
+#endif
         i = 0;
         do
         :: i < N -> run Store(i); i++

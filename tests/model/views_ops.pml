@@ -151,12 +151,18 @@ proctype Store(byte q) {
         if
         :: applying[E] ->
             greater(row[q], got_row[E]);
+#ifndef MUTANT_ROWS_ONLY
             greater(entry[q], got_entry[E]);
-            greater(floor[q], got_floor[E])
+            greater(floor[q], got_floor[E]);
+#endif
+            skip
         :: else ->
             greater(got_row[E], row[q]);
+#ifndef MUTANT_ROWS_ONLY
             greater(got_entry[E], entry[q]);
             greater(got_floor[E], floor[q])
+#endif
+            skip
         fi
     }
     /* OpQuery */
