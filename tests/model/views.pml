@@ -179,6 +179,7 @@ proctype Store(byte q) {
     byte was;
     byte to;
     bit keeps;
+end:
     do
     TAKE_APPLY(1)
 #if WRITES > 1
@@ -351,6 +352,7 @@ proctype Store(byte q) {
 /* Leader of epoch e. */
 proctype Leader(byte e) {
     byte w;
+end:
     do
     /* settle */
     :: d_step {

@@ -133,6 +133,7 @@ inline succeed(v) {
 
 #define E epoch[q]
 proctype Store(byte q) {
+end:
     do
     /* Apply: the row and the entry in one transaction */
     :: d_step {
@@ -247,6 +248,7 @@ proctype Leader(byte e) {
     byte j;
     byte k;
     bit shown_late;
+end:
     do
     :: d_step {
         LEADS(e) && !open[e] && !applying[e] && MAJORITY(asked[e]) && IN(L, asked[e]) ->
@@ -359,6 +361,7 @@ proctype Leader(byte e) {
 
 /* The client hears nothing and tries again: the next attempt, with what it had seen at first. */
 proctype Client() {
+end:
     do
     :: d_step {
         sends > 0 && sends < SENDS && !told ->

@@ -72,6 +72,7 @@ inline choose(r, ballot) {
 
 /* Acceptor q and the messages of one ballot. */
 proctype Acceptor(byte q; byte ballot) {
+end:
     do
     /* Prepare */
 #define ON_PREPARE(r)                                                                       \
@@ -123,6 +124,7 @@ proctype Acceptor(byte q; byte ballot) {
 
 /* Decided arrives, or the acceptor restarts. */
 proctype Store(byte q) {
+end:
     do
     :: d_step { chosen[0] != NOTHING && !done[PLACE(0, q)] -> done[PLACE(0, q)] = 1 }
     :: d_step { chosen[1] != NOTHING && !done[PLACE(1, q)] -> done[PLACE(1, q)] = 1 }
@@ -146,6 +148,7 @@ proctype Store(byte q) {
 /* The leader: ballot 0. */
 #define LEADER_MAY (value[AT(0, 0)] == NOTHING && value[AT(1, 0)] == NOTHING)
 proctype Leader() {
+end:
     do
     :: d_step { LEADER_MAY -> value[AT(0, 0)] = MERGE; value[AT(1, 0)] = MERGE }
     :: d_step {
@@ -174,6 +177,7 @@ proctype Leader() {
 /* Proposer of one ballot above 0. Whether it wants range 0 or 1 or both is left open. */
 proctype Proposer(byte ballot) {
     byte found;
+end:
     do
 #define ON_PROMISES(r)                                                                      \
     :: d_step { OPEN(r) && FOUND(r) == NOTHING -> propose(r, ballot, CHANGE(ballot)) }   \
