@@ -310,7 +310,12 @@ end:
 #define LEADER_FITS(who, whom) (IN(who, whom) && (who == L || !IN(L, whom)))
 #endif
 /* Who has in this epoch everything that the leader has. */
-#define HOLDS(q) ((epoch[q] == e && !NEWER(row[L], row[q])) << (q))
+#ifdef MUTANT_LEARNER_INCOMPLETE
+#define BELIEVED(q) (learner[e] == (q) + 1)
+#else
+#define BELIEVED(q) false
+#endif
+#define HOLDS(q) ((BELIEVED(q) || (epoch[q] == e && !NEWER(row[L], row[q]))) << (q))
 #ifdef MUTANT_NEXT_MAJORITY_LACKS
 #define NEXT_HOLDS(whom) 1
 #elif N > 3
