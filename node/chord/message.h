@@ -123,8 +123,8 @@ struct chord_request {
     union {
         struct chord_id id; /* FIND_SUCCESSOR, GET_VIEW, LOOKUP */
         struct {
-            struct chord_peer_list members; /* in id order, the receiver among them */
             bool formed;
+            struct chord_peer_list members; /* in id order, the receiver among them */
         } genesis;
         struct chord_peer peer; /* MERGE */
         bool left;              /* LEAVE */
@@ -175,6 +175,7 @@ struct chord_response {
         } ping;
         struct { /* FIND_SUCCESSOR, GET_PREDECESSOR, GET_SUCCESSORS */
             bool found, busy;
+            bool forming; /* in genesis: only who is in it too may believe this list */
             struct chord_peer
                 node; /* owner or next hop; or the predecessor (incarnation 0: none) */
             struct chord_peer self;

@@ -20,12 +20,7 @@ target_link_libraries(test_id PRIVATE chord_warnings chord_core PkgConfig::CRYPT
 add_test(NAME test_id COMMAND test_id)
 set_tests_properties(test_id PROPERTIES TIMEOUT 60)
 
-# ---- the core on a small deterministic host ----
-add_library(core_host STATIC ${CMAKE_CURRENT_LIST_DIR}/core_host.c
-  ${CMAKE_CURRENT_LIST_DIR}/core_host_actions.c ${CMAKE_CURRENT_LIST_DIR}/core_host_nodes.c
-  ${CMAKE_CURRENT_LIST_DIR}/core_store.c)
-target_include_directories(core_host PUBLIC ${CMAKE_CURRENT_LIST_DIR})
-target_link_libraries(core_host PUBLIC chord_core PRIVATE chord_warnings)
+# ---- the core on the simulator's host (tests/sim) ----
 foreach(name IN ITEMS test_core_ring test_core_data test_core_hostile)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings core_host ${CMOCKA_LIBRARY})

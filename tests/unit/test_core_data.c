@@ -280,18 +280,19 @@ static void test_no_reply_before_a_majority_stored(void **state) {
         for (unsigned paused = 0; paused < 8; paused++) {
             unsigned left = 3;
             for (int i = 0; i < 3; i++) {
-                host_node(host, members[i])->store_paused = paused >> i & 1;
+                host_node(host, members[i])->disk =
+                    paused >> i & 1 ? HOST_DISK_STALLED : HOST_DISK_WELL;
                 left -= paused >> i & 1;
             }
             struct host_call *call = one(host, leader, CHORD_PUT, 1, 100 + paused, 5000);
             host_run(host, 250);
             /* The leader's own copy is always one of those that count. */
-            bool acknowledged = left >= 2 && !host_node(host, leader)->store_paused;
+            bool acknowledged = left >= 2 && host_node(host, leader)->disk == HOST_DISK_WELL;
             check(call->done == acknowledged);
             check(!call->done || (call->operations[0].code == CHORD_OK &&
                                   copies_of(host, &call->operations[0]) >= 2));
             for (int i = 0; i < 3; i++) {
-                host_node(host, members[i])->store_paused = false;
+                host_node(host, members[i])->disk = HOST_DISK_WELL;
             }
             wait_for(host, call);
             check(call->operations[0].code == CHORD_OK);
@@ -470,11 +471,11 @@ static void test_full_disk(void **state) {
         put_all(host, 0);
         int leader;
         view_of(host, 3, &leader);
-        host_node(host, leader)->store_full = true;
+        host_node(host, leader)->disk = HOST_DISK_FULL;
         struct host_call *call = one(host, live_node(host), CHORD_PUT, 3, 999, 3000);
         wait_for(host, call);
         check(call->operations[0].code != CHORD_OK);
-        host_node(host, leader)->store_full = false;
+        host_node(host, leader)->disk = HOST_DISK_WELL;
         call = one(host, live_node(host), CHORD_PUT, 3, 3, 10000);
         wait_for(host, call);
         check(call->operations[0].code == CHORD_OK);

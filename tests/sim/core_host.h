@@ -1,7 +1,8 @@
 /*
- * A small deterministic host for the core: many nodes in one process, one event heap ordered by
+ * The deterministic host of the core: 1 to 200,000 nodes in one process, one event heap ordered by
  * (time, sequence), no wall clock, no thread, no disk. It keeps the duties that chord.h gives a
- * host and checks the core's side of them: one reply per request, no step without end.
+ * host and checks the core's side of them: one reply per request, no step without end. Whatever can
+ * go wrong around a node can be made to: see the faults below.
  *
  *   struct host *host = host_new(&(struct host_config){.seed = 1, .m = 6, .n = 3, .replicas = 3});
  *   host_start(host, host_add(host));      the first node creates, later ones join through it
@@ -16,7 +17,7 @@
 #include "chord.h"
 #include "core_store.h"
 
-enum { HOST_NODES_MAX = 40, HOST_NOBODY = -1 };
+enum { HOST_NODES_MAX = 1 << 18, HOST_NOBODY = -1 };
 
 struct host;
 
@@ -48,47 +49,83 @@ struct host_message {
     struct chord_response *response;
 };
 
+/* How long a message is under way, between `delay_us_min` and `delay_us_max`. */
+enum host_delay {
+    HOST_DELAY_UNIFORM,
+    HOST_DELAY_EXPONENTIAL, /* most near the least; the mean is a fifth of the span */
+    HOST_DELAY_TAIL,        /* one in twenty takes up to the longest, the others a tenth of it */
+};
+
 struct host_config {
     uint64_t seed;
     unsigned m, n, replicas;
+    enum host_delay delay;
     uint32_t delay_us_min, delay_us_max;   /* one way; default 200 to 2000 */
     uint32_t store_us_min, store_us_max;   /* until a job is synced; default 100 to 3000 */
     unsigned lose_percent, double_percent; /* of the messages; a BATCH is never doubled */
     size_t page_rows;                      /* of one transfer_keys page; default 8 */
     struct chord_limits limits;            /* zero: small ones */
+    struct chord_timing timing;            /* zero: the default */
     bool (*on_message)(void *context, const struct host_message *message); /* false: lost */
     void (*on_step)(void *context, struct host *host, int node);           /* after each step */
+    void (*on_end)(void *context, struct host *host, int node);            /* a life has ended */
+    void (*on_assert)(void *context, const char *text); /* NULL: abort; must not return */
     void *context;
+    bool ring_only; /* no ranges, no data */
+    bool traces;    /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
+};
+
+enum host_disk {
+    HOST_DISK_WELL,
+    HOST_DISK_SLOW,    /* a job takes a hundred times as long */
+    HOST_DISK_STALLED, /* jobs wait: nothing is synced */
+    HOST_DISK_FULL,    /* writes of rows fail */
+    HOST_DISK_FAILING, /* the next sync fails, and the node ends itself, as the real one does */
 };
 
 struct host_node {
     char address[CHORD_ADDRESS_BYTES];
     bool alive;
-    bool store_paused;   /* jobs wait: nothing is synced */
-    bool store_full;     /* writes of rows fail */
+    enum host_disk disk;
     const char *refused; /* why the ring did not take it */
     bool left;
     struct chord_parameters wanted; /* given at the start; zero: any */
     unsigned lives;                 /* starts so far */
     uint64_t steps;
+    uint64_t paused_until_us; /* events wait until then */
     struct chord *chord;
     struct core_store store; /* what survives a kill */
 };
 
+/* Enough for a member that only routes, in rings of up to 2^18. */
+struct chord_limits host_limits_small(unsigned n);
+
 struct host *host_new(const struct host_config *config);
 void host_free(struct host *host);
+struct host_config *host_config_of(struct host *host); /* delays, losses: to be changed any time */
 
 /* ---- nodes ---- */
-int host_add(struct host *host);              /* a node with an empty disk; not started */
-void host_start(struct host *host, int node); /* node 0 creates; others join through all so far */
-void host_kill(struct host *host, int node);  /* unsynced jobs are lost */
-void host_wipe(struct host *host, int node);  /* a new disk; while it is down */
+int host_add(struct host *host); /* a node with an empty disk; not started */
+/* Node 0 creates; others join through up to 16 that were added before. */
+void host_start(struct host *host, int node);
+void host_kill(struct host *host, int node); /* unsynced jobs are lost */
+void host_wipe(struct host *host, int node); /* a new disk; while it is down */
 void host_leave(struct host *host, int node);
-void host_join(struct host *host, int node);              /* after it has left */
-void host_cut(struct host *host, int a, int b, bool cut); /* the link, both ways */
+void host_join(struct host *host, int node); /* after it has left */
 int host_count(const struct host *host);
 struct host_node *host_node(struct host *host, int node);
 void host_status(struct host *host, int node, struct chord_status *status);
+
+/* ---- faults ---- */
+/* Messages from a to b are lost. */
+void host_cut_way(struct host *host, int from, int to, bool cut);
+void host_cut(struct host *host, int a, int b, bool cut);         /* both ways */
+void host_group(struct host *host, int node, unsigned group);     /* others are not reached; 0 */
+void host_slow(struct host *host, int from, int to, uint64_t us); /* added to each delay */
+void host_heal(struct host *host);                                /* the whole network is well */
+void host_pause(struct host *host, int node, uint64_t us);        /* as by SIGSTOP */
+/* The node's clock runs `ppm` too fast from now on (negative: slow), and jumps ahead now. */
+void host_clock(struct host *host, int node, int ppm, uint64_t jump_us);
 
 /* ---- time ---- */
 uint64_t host_now_us(const struct host *host);
@@ -103,21 +140,26 @@ struct host_call *host_batch(struct host *host, int node, const struct host_oper
 /* Any other request, as if from the network. */
 struct host_call *host_request(struct host *host, int node, const struct chord_request *request,
                                uint32_t timeout_ms);
+void host_forget_calls(struct host *host); /* those that are done; what they held is gone */
 /* One event straight into a node: for late and unknown ids, and for garbage. */
 void host_event(struct host *host, int node, struct chord_event *event);
 const struct chord_actions *host_actions(const struct host *host); /* of the last step */
+/* Whose reply or silence the last step was about; HOST_NOBODY: it was something else. */
+int host_asked(const struct host *host);
 
 /* ---- looking ---- */
+bool host_member(struct host *host, int node); /* alive, and a member or leaving */
 /* Every live node is a member (or has left), and every member's predecessor and successor list is
  * right against the set of live members. */
 bool host_ideal(struct host *host);
 /* Every key id is led by its ring owner in one open range with all the copies that can exist. */
 bool host_settled(struct host *host);
 int host_members(struct host *host);
-int host_by_address(struct host *host, const char *address);  /* HOST_NOBODY: unknown */
-int host_owner(struct host *host, const struct chord_id *id); /* among the live members */
+int host_by_address(const struct host *host, const char *address); /* HOST_NOBODY: unknown */
+int host_owner(struct host *host, const struct chord_id *id);      /* among the live members */
 void host_print(struct host *host); /* members, lists and views, to stderr, for a failing test */
-uint64_t host_digest(const struct host *host); /* of every action so far */
-uint64_t host_random(struct host *host);       /* a stream for the test itself */
+uint64_t host_digest(const struct host *host);   /* of every action so far */
+uint64_t host_random(struct host *host);         /* a stream for the test itself */
+uint64_t host_messages(const struct host *host); /* requests and replies sent so far */
 
 #endif

@@ -46,15 +46,14 @@ static size_t rows_of(const struct host *host, const struct open *open,
 static void send_request(struct host *host, int index, const struct chord_action *action) {
     struct node *node = &host->nodes[index];
     const struct chord_slice *slice = &action->send_request.slice;
-    struct parcel *parcel = memory(sizeof *parcel);
-    parcel->request = action->send_request.request;
+    struct parcel *parcel = parcel_request(&action->send_request.request);
     struct open *origin = slice->request_id != 0 ? open_find(node, slice->request_id) : NULL;
     CHORD_ASSERT(slice->request_id == 0 || origin != NULL);
     uint32_t *indices = NULL;
     uint32_t count = 0;
-    if (parcel->request.kind == CHORD_APPLY && origin != NULL) {
+    if (parcel->kind == CHORD_APPLY && origin != NULL) {
         parcel->rows_count = rows_of(host, origin, slice, true, &parcel->rows, &indices);
-    } else if (parcel->request.kind == CHORD_BATCH) {
+    } else if (parcel->kind == CHORD_BATCH) {
         CHORD_ASSERT(origin != NULL);
         uint32_t all = origin->parcel->operations_count;
         parcel->operations = memory(sizeof *parcel->operations * all);
@@ -94,12 +93,11 @@ static void send_reply(struct host *host, int index, const struct chord_action *
     struct node *node = &host->nodes[index];
     struct open *open = open_find(node, action->send_reply.request_id);
     CHORD_ASSERT(open != NULL && !open->replied); /* exactly one reply per request */
-    CHORD_ASSERT(action->send_reply.response.kind == open->parcel->request.kind);
+    CHORD_ASSERT(action->send_reply.response.kind == open->parcel->kind);
     open->replied = true;
-    struct parcel *parcel = memory(sizeof *parcel);
-    parcel->response = action->send_reply.response;
-    if (parcel->response.kind == CHORD_BATCH && parcel->response.code == CHORD_OK) {
-        batch_results(open, &parcel->response);
+    struct parcel *parcel = parcel_response(&action->send_reply.response);
+    if (parcel->kind == CHORD_BATCH && action->send_reply.response.code == CHORD_OK) {
+        batch_results(open, &action->send_reply.response);
         parcel->operations_count = open->parcel->operations_count;
         parcel->operations = copy_of(open->parcel->operations,
                                      sizeof *parcel->operations * parcel->operations_count);
@@ -109,13 +107,7 @@ static void send_reply(struct host *host, int index, const struct chord_action *
         parcel->rows_count = open->page_count;
         open->page = NULL;
     }
-    struct event event = {.kind = EVENT_REPLY,
-                          .node = index,
-                          .call = open->call,
-                          .generation = open->generation,
-                          .parcel = parcel};
-    event.time_us = host->now_us + delay(host);
-    push(host, event);
+    reply_new(host, index, open, parcel);
     if (!action->send_reply.hold) {
         open_free(node, open);
     }
@@ -163,21 +155,23 @@ static void store(struct host *host, int index, const struct chord_action *actio
         break;
     case CHORD_STORE_READ_RANGE:
         CHORD_ASSERT(open != NULL);
-        job->has_after = open->parcel->request.rows.has_after;
-        memcpy(job->after, open->parcel->request.rows.after, CHORD_ID_BYTES);
+        job->has_after = parcel_request_of(open->parcel)->rows.has_after;
+        memcpy(job->after, parcel_request_of(open->parcel)->rows.after, CHORD_ID_BYTES);
         break;
     case CHORD_STORE_DIGEST:
     case CHORD_STORE_DROP_RANGE:
         break;
     }
-    uint64_t ready = host->now_us + between(&host->random_network, host->config.store_us_min,
-                                            host->config.store_us_max);
+    uint64_t us =
+        between(&host->random_store, host->config.store_us_min, host->config.store_us_max);
+    uint64_t ready =
+        host->now_us + (node->public.disk == HOST_DISK_SLOW ? us * SLOW_DISK_FACTOR : us);
     node->store_us = ready > node->store_us ? ready : node->store_us;
     push(host, (struct event){.kind = EVENT_JOB,
                               .time_us = node->store_us,
                               .node = index,
                               .life = node->public.lives,
-                              .job = job});
+                              .payload = job});
 }
 
 static void record(struct open *open, uint32_t i, const struct core_row *row, bool existed) {
@@ -211,7 +205,7 @@ static void run_rows(struct host *host, struct node *node, struct job *job,
             if (open != NULL) {
                 record(open, job->indices[i], core_store_find(rows, job->rows[i].key), false);
             }
-        } else if (node->public.store_full) {
+        } else if (node->public.disk == HOST_DISK_FULL) {
             event->stored.ok = false;
         } else {
             bool existed = core_store_write(rows, &job->rows[i]);
@@ -235,8 +229,9 @@ void run_job(struct host *host, int index, struct job *job) {
         rows->identity = job->identity;
         break;
     case CHORD_STORE_VIEWS:
-        CHORD_ASSERT(job->views_count <= CORE_VIEWS_MAX);
-        memcpy(rows->views, job->views, sizeof *job->views * job->views_count);
+        free(rows->views);
+        rows->views = job->views;
+        job->views = NULL;
         rows->views_count = job->views_count;
         break;
     case CHORD_STORE_READ_RANGE:
@@ -270,20 +265,23 @@ void run_job(struct host *host, int index, struct job *job) {
 /* ---- the rest ---- */
 
 static void derive(struct host *host, int index, const struct chord_action *action) {
-    struct event event = {
-        .kind = EVENT_DERIVED, .node = index, .life = host->nodes[index].public.lives};
-    for (uint32_t salt = action->derive_id.salt_first; event.id == 0 && salt < 1u << 22; salt++) {
+    struct derived *derived = memory(sizeof *derived);
+    uint32_t salt = action->derive_id.salt_first;
+    for (; !derived->found && salt < 1u << 22; salt++) {
         char text[CHORD_ADDRESS_BYTES + 16];
         uint8_t hash[CHORD_ID_BYTES];
         snprintf(text, sizeof text, "%s#%u", host->nodes[index].public.address, salt);
         core_hash(text, hash);
-        event.derived = id_from_hash(hash, action->derive_id.m);
-        event.salt = salt;
-        event.id =
-            !action->derive_id.has_target || id_equal(&event.derived, &action->derive_id.target);
+        derived->id = id_from_hash(hash, action->derive_id.m);
+        derived->salt = salt;
+        derived->found =
+            !action->derive_id.has_target || id_equal(&derived->id, &action->derive_id.target);
     }
-    event.time_us = host->now_us + 50;
-    push(host, event);
+    push(host, (struct event){.kind = EVENT_DERIVED,
+                              .time_us = host->now_us + 50,
+                              .node = index,
+                              .life = host->nodes[index].public.lives,
+                              .payload = derived});
 }
 
 static void finished(struct host *host, struct node *node, const struct chord_slice *slice) {
@@ -337,7 +335,7 @@ void act(struct host *host, int index, const struct chord_action *action) {
                                   .time_us = host->now_us,
                                   .node = index,
                                   .life = node->public.lives,
-                                  .id = action->request_id});
+                                  .request_id = action->request_id});
         break;
     case CHORD_ACTION_FINISHED:
         finished(host, node, &action->finished);

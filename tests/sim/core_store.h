@@ -8,7 +8,7 @@
 
 #include "chord.h"
 
-enum { CORE_TEXT_BYTES = 24, CORE_VIEWS_MAX = 256 };
+enum { CORE_TEXT_BYTES = 24 };
 
 struct core_row {
     uint8_t hash[CHORD_ID_BYTES];
@@ -21,7 +21,7 @@ struct core_row {
 struct core_store {
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     struct chord_identity identity;
-    struct chord_view *views; /* CORE_VIEWS_MAX */
+    struct chord_view *views;
     uint16_t views_count;
     struct core_row *rows;
     size_t rows_count, rows_room;

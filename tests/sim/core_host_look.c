@@ -1,0 +1,195 @@
+/*
+ * See core_host.h: looking at the whole: who is a member, who owns what, is the ring ideal.
+ */
+#include "core_host_state.h"
+
+/* ---- looking ---- */
+
+bool host_member(struct host *host, int index) {
+    struct chord_status status;
+    if (!host->nodes[index].public.alive) {
+        return false;
+    }
+    host_status(host, index, &status);
+    return status.state == CHORD_STATE_MEMBER || status.state == CHORD_STATE_LEAVING;
+}
+
+static struct chord_id id_at(struct host *host, int index) {
+    struct chord_status status;
+    host_status(host, index, &status);
+    return status.self.id;
+}
+
+int host_members(struct host *host) {
+    int count = 0;
+    for (int i = 0; i < host->count; i++) {
+        count += host_member(host, i);
+    }
+    return count;
+}
+
+int host_by_address(const struct host *host, const char *address) {
+    static const char prefix[] = "host:";
+    long number = strncmp(address, prefix, sizeof prefix - 1) == 0
+                      ? strtol(address + sizeof prefix - 1, NULL, 10) - HOST_PORT_FIRST
+                      : -1;
+    return number >= 0 && number < host->count &&
+                   strcmp(host->nodes[number].public.address, address) == 0
+               ? (int)number
+               : HOST_NOBODY;
+}
+
+struct place {
+    struct chord_id id;
+    int node;
+};
+
+static int place_order(const void *a, const void *b) {
+    const struct place *one = a, *other = b;
+    int order = id_compare(&one->id, &other->id);
+    return order != 0 ? order : (one->node > other->node) - (one->node < other->node);
+}
+
+/* The live members in the order of their ids; free(*places). */
+static int places(struct host *host, struct place **list) {
+    int count = 0;
+    *list = memory(sizeof **list * (size_t)host->count);
+    for (int i = 0; i < host->count; i++) {
+        if (host_member(host, i)) {
+            (*list)[count++] = (struct place){id_at(host, i), i};
+        }
+    }
+    qsort(*list, (size_t)count, sizeof **list, place_order);
+    return count;
+}
+
+int host_owner(struct host *host, const struct chord_id *id) {
+    struct place *list;
+    int count = places(host, &list), at = 0;
+    while (at < count && id_compare(&list[at].id, id) < 0) {
+        at++;
+    }
+    int owner = count == 0 ? HOST_NOBODY : list[at % count].node;
+    free(list);
+    return owner;
+}
+
+/* The member at list[at] knows the ring as it is. */
+static bool place_right(struct host *host, const struct place *list, int count, int at) {
+    struct chord_status status, other;
+    int wanted = count - 1 < (int)host->config.n ? count - 1 : (int)host->config.n;
+    host_status(host, list[at].node, &status);
+    if (status.successors.count != wanted || status.has_predecessor != (count > 1) ||
+        (count > 1 && id_equal(&list[at].id, &list[(at + 1) % count].id))) {
+        return false; /* or another one has our id */
+    }
+    for (int k = 0; k < wanted; k++) {
+        const struct chord_peer *successor = &status.successors.items[k];
+        host_status(host, list[(at + 1 + k) % count].node, &other);
+        if (strcmp(successor->address, other.self.address) != 0 ||
+            successor->incarnation != other.self.incarnation) {
+            return false;
+        }
+    }
+    return count == 1 ||
+           host_by_address(host, status.predecessor.address) == list[(at + count - 1) % count].node;
+}
+
+bool host_ideal(struct host *host) {
+    struct place *list;
+    for (int i = 0; i < host->count; i++) {
+        if (host->nodes[i].public.alive && !host->nodes[i].public.left && !host_member(host, i)) {
+            return false;
+        }
+    }
+    int count = places(host, &list), right = 0;
+    while (right < count && place_right(host, list, count, right)) {
+        right++;
+    }
+    free(list);
+    return right == count;
+}
+
+bool host_settled(struct host *host) {
+    int members = host_members(host);
+    unsigned wanted =
+        (unsigned)members < host->config.replicas ? (unsigned)members : host->config.replicas;
+    unsigned open = 0;
+    if (!host_ideal(host)) {
+        return false;
+    }
+    for (int i = 0; i < host->count; i++) {
+        for (uint16_t k = 0; host->nodes[i].public.alive; k++) {
+            enum chord_range_state state;
+            unsigned copies;
+            const struct chord_view *view =
+                chord_view_at(host->nodes[i].public.chord, k, &state, &copies);
+            if (view == NULL) {
+                break;
+            }
+            if (state == CHORD_RANGE_SETTLING || state == CHORD_RANGE_CHANGING) {
+                return false;
+            }
+            if (state == CHORD_RANGE_OPEN) {
+                if (copies != wanted || view->members_count != wanted ||
+                    host_owner(host, &view->range.hi) != i || ++open > (unsigned)members) {
+                    return false;
+                }
+            }
+        }
+    }
+    return open == (unsigned)members;
+}
+
+static void print_views(struct host *host, int index) {
+    static const char *const states[] = {"none",     "replica", "settling", "open",
+                                         "changing", "retired", "gone"};
+    enum chord_range_state state;
+    unsigned copies;
+    const struct chord_view *view;
+    for (uint16_t k = 0;
+         (view = chord_view_at(host->nodes[index].public.chord, k, &state, &copies)) != NULL; k++) {
+        fprintf(stderr,
+                "    (%02x%02x,%02x%02x] epoch %llu %s copies %u:", view->range.lo.bytes[18],
+                view->range.lo.bytes[19], view->range.hi.bytes[18], view->range.hi.bytes[19],
+                (unsigned long long)view->epoch, states[state], copies);
+        for (uint16_t i = 0; i < view->members_count; i++) {
+            fprintf(stderr, " %s%s", view->members[i].address, i == view->leader ? "*" : "");
+        }
+        fprintf(stderr, "\n");
+    }
+}
+
+void host_print(struct host *host) {
+    fprintf(stderr, "at %llu us:\n", (unsigned long long)host->now_us);
+    for (int i = 0; i < host->count; i++) {
+        struct chord_status status;
+        if (!host->nodes[i].public.alive) {
+            fprintf(stderr, "  node %d is down\n", i);
+            continue;
+        }
+        host_status(host, i, &status);
+        fprintf(stderr, "  node %d %02x%02x state %d%s incarnation %llu predecessor %s successors",
+                i, status.self.id.bytes[18], status.self.id.bytes[19], (int)status.state,
+                status.formed ? " formed" : "", (unsigned long long)status.self.incarnation,
+                status.has_predecessor ? status.predecessor.address : "none");
+        for (uint16_t k = 0; k < status.successors.count; k++) {
+            fprintf(stderr, " %s/%llu", status.successors.items[k].address,
+                    (unsigned long long)status.successors.items[k].incarnation);
+        }
+        fprintf(stderr, "\n");
+        print_views(host, i);
+    }
+}
+
+uint64_t host_digest(const struct host *host) {
+    return host->digest;
+}
+
+uint64_t host_random(struct host *host) {
+    return random_of(&host->random_test);
+}
+
+uint64_t host_messages(const struct host *host) {
+    return host->messages;
+}

@@ -1,0 +1,291 @@
+/*
+ * See core_host.h: what tests call: nodes, clients, time, and looking at the whole.
+ */
+#include "core_host_state.h"
+
+static const struct chord_limits small_limits = {.peers_max = 96,
+                                                 .views_max = 96,
+                                                 .calls_max = 512,
+                                                 .lookups_max = 64,
+                                                 .paths_max = 8,
+                                                 .batches_max = 128,
+                                                 .transfers_max = 32,
+                                                 .keys_in_flight_max = 4096};
+
+struct chord_limits host_limits_small(unsigned n) {
+    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 26),
+                                 .calls_max = 12,
+                                 .lookups_max = 3,
+                                 .paths_max = 1,
+                                 .batches_max = 1,
+                                 .transfers_max = 1,
+                                 .keys_in_flight_max = 1};
+}
+
+struct host *host_new(const struct host_config *config) {
+    struct host *host = memory(sizeof *host);
+    host->config = *config;
+    struct host_config *used = &host->config;
+    used->delay_us_min = used->delay_us_max > 0 ? used->delay_us_min : 200;
+    used->delay_us_max = used->delay_us_max > 0 ? used->delay_us_max : 2000;
+    used->store_us_min = used->store_us_max > 0 ? used->store_us_min : 100;
+    used->store_us_max = used->store_us_max > 0 ? used->store_us_max : 3000;
+    used->page_rows = used->page_rows > 0 ? used->page_rows : 8;
+    used->limits = used->limits.peers_max > 0 ? used->limits : small_limits;
+    used->limits.views_max = used->ring_only ? 0 : used->limits.views_max;
+    used->timing = used->timing.stabilize_period_ms > 0 ? used->timing : chord_timing_default;
+    host->random_network = config->seed * 3 + 1;
+    host->random_nodes = config->seed * 5 + 2;
+    host->random_test = config->seed * 7 + 3;
+    host->random_store = config->seed * 11 + 4;
+    host->now_us = 1000000;
+    used->traces = used->traces || getenv("CHORD_TEST_TRACE") != NULL;
+    host->asked = HOST_NOBODY;
+    return host;
+}
+
+void host_free(struct host *host) {
+    if (host == NULL) {
+        return;
+    }
+    host->config.on_end = NULL;
+    for (int i = 0; i < host->count; i++) {
+        host_kill(host, i);
+        core_store_clear(&host->nodes[i].public.store);
+        free(host->nodes[i].callers);
+    }
+    for (size_t i = 0; i < host->heap_count; i++) {
+        event_free(&host->events[host->heap[i].event]);
+    }
+    for (uint32_t i = 0; i < host->slots_used; i++) {
+        free(host->slots[i].indices);
+    }
+    free(host->nodes);
+    free(host->slots);
+    free(host->links);
+    free(host->events);
+    free(host->events_free);
+    for (size_t i = 0; i < host->clients_count; i++) {
+        free(host->clients[i]->operations);
+        free(host->clients[i]);
+    }
+    free(host->clients);
+    free(host->heap);
+    free(host);
+}
+
+struct host_config *host_config_of(struct host *host) {
+    return &host->config;
+}
+
+/* ---- nodes ---- */
+
+static void new_disk(struct host *host, struct core_store *store) {
+    core_store_clear(store);
+    for (unsigned i = 0; i < CHORD_STORE_ID_BYTES; i++) {
+        store->store_id[i] = (uint8_t)random_of(&host->random_nodes);
+    }
+}
+
+int host_add(struct host *host) {
+    CHORD_ASSERT(host->count < HOST_NODES_MAX);
+    size_t room = (size_t)host->room;
+    host->nodes = grown(host->nodes, (size_t)host->count, &room, sizeof *host->nodes);
+    host->room = (int)room;
+    struct node *node = &host->nodes[host->count];
+    memset(node, 0, sizeof *node);
+    snprintf(node->public.address, CHORD_ADDRESS_BYTES, "host:%d", HOST_PORT_FIRST + host->count);
+    node->tick_us = UINT64_MAX;
+    new_disk(host, &node->public.store);
+    return host->count++;
+}
+
+/* Node 0 has none: it creates. The others ask the first ones, as people do it; where there are
+ * many, some anywhere: the first cannot serve all. */
+static void seeds_add(struct host *host, int index, struct chord_event *event) {
+    bool many = host->count > CHORD_SEEDS_MAX * 4;
+    for (int i = 0; i < host->count && !event->start.create; i++) {
+        int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)host->count - 1) : i;
+        if (seed != index && event->start.seeds_count < CHORD_SEEDS_MAX) {
+            memcpy(event->start.seeds[event->start.seeds_count++].text,
+                   host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
+        }
+    }
+}
+
+void host_start(struct host *host, int index) {
+    struct node *node = &host->nodes[index];
+    CHORD_ASSERT(!node->public.alive);
+    struct chord_config config = {.limits = host->config.limits, .timing = host->config.timing};
+    config.seed = random_of(&host->random_nodes);
+    memcpy(config.address, node->public.address, CHORD_ADDRESS_BYTES);
+    memcpy(config.store_id, node->public.store.store_id, CHORD_STORE_ID_BYTES);
+    node->public.chord = chord_init(memory(chord_size(&config.limits)), &config);
+    node->public.alive = true;
+    node->public.left = false;
+    node->public.refused = NULL;
+    node->public.lives++;
+    node->tick_us = UINT64_MAX;
+    node->store_us = 0;
+    for (uint16_t i = 0; i < node->public.store.views_count; i++) {
+        CHORD_ASSERT(chord_restore_view(node->public.chord, &node->public.store.views[i]));
+    }
+    struct chord_event event = {.kind = CHORD_EVENT_START};
+    event.start.stored = node->public.store.identity;
+    event.start.create = index == 0 && node->public.lives == 1; /* a lost disk asks the others */
+    event.start.wanted = node->public.wanted;
+    if (index == 0) {
+        event.start.wanted.m = host->config.m;
+        event.start.wanted.n = host->config.n;
+        event.start.wanted.replicas = host->config.replicas;
+        memset(event.start.wanted.ring_id, 0x11, CHORD_RING_ID_BYTES);
+    }
+    seeds_add(host, index, &event);
+    step(host, index, &event);
+}
+
+void host_kill(struct host *host, int index) {
+    struct node *node = &host->nodes[index];
+    if (!node->public.alive) {
+        return;
+    }
+    node->public.alive = false;
+    while (node->open != NULL) {
+        open_free(node, node->open);
+    }
+    free(node->public.chord);
+    node->public.chord = NULL;
+    node->public.paused_until_us = 0;
+    network_forget(host, index);
+    if (host->config.on_end != NULL) {
+        host->config.on_end(host->config.context, host, index);
+    }
+}
+
+void host_wipe(struct host *host, int index) {
+    CHORD_ASSERT(!host->nodes[index].public.alive);
+    new_disk(host, &host->nodes[index].public.store);
+}
+
+void host_leave(struct host *host, int index) {
+    struct chord_event event = {.kind = CHORD_EVENT_LEAVE};
+    step(host, index, &event);
+}
+
+void host_join(struct host *host, int index) {
+    struct chord_event event = {.kind = CHORD_EVENT_JOIN};
+    host->nodes[index].public.left = false;
+    step(host, index, &event);
+}
+
+void host_pause(struct host *host, int index, uint64_t us) {
+    host->nodes[index].public.paused_until_us = host->now_us + us;
+}
+
+void host_clock(struct host *host, int index, int ppm, uint64_t jump_us) {
+    struct node *node = &host->nodes[index];
+    uint64_t local_us = clock_ms(host, node) * 1000 + jump_us;
+    CHORD_ASSERT(ppm > -1000000);
+    node->clock_local_us = local_us;
+    node->clock_since_us = host->now_us;
+    node->clock_ppm = ppm;
+    if (node->public.alive) { /* its next tick may be due at another moment now */
+        node->tick_us = host->now_us;
+        push(host, (struct event){.kind = EVENT_TICK,
+                                  .time_us = host->now_us,
+                                  .node = index,
+                                  .life = node->public.lives});
+    }
+}
+
+int host_count(const struct host *host) {
+    return host->count;
+}
+
+struct host_node *host_node(struct host *host, int index) {
+    CHORD_ASSERT(index >= 0 && index < host->count);
+    return &host->nodes[index].public;
+}
+
+void host_status(struct host *host, int index, struct chord_status *status) {
+    chord_read_status(host->nodes[index].public.chord, status);
+}
+
+/* ---- time ---- */
+
+uint64_t host_now_us(const struct host *host) {
+    return host->now_us;
+}
+
+void host_run(struct host *host, uint64_t ms) {
+    uint64_t until_us = host->now_us + ms * 1000;
+    while (host->heap_count > 0 && host->heap[0].time_us <= until_us) {
+        host_step(host);
+    }
+    host->now_us = until_us;
+}
+
+bool host_run_until(struct host *host, bool (*condition)(struct host *), uint64_t ms) {
+    for (uint64_t spent = 0; spent <= ms; spent += 10) {
+        if (condition(host)) {
+            return true;
+        }
+        host_run(host, 10);
+    }
+    return false;
+}
+
+/* ---- clients ---- */
+
+static struct host_call *client_new(struct host *host, int index, struct parcel *parcel,
+                                    uint32_t timeout_ms) {
+    struct host_call *call = memory(sizeof *call);
+    call->started_us = host->now_us;
+    call->operations_count = parcel->operations_count;
+    call->operations =
+        copy_of(parcel->operations, sizeof *parcel->operations * parcel->operations_count);
+    host->clients = realloc(host->clients, sizeof *host->clients * (host->clients_count + 1));
+    CHORD_ASSERT(host->clients != NULL);
+    host->clients[host->clients_count++] = call;
+    call_new(host, HOST_NOBODY, index, timeout_ms, parcel)->client = call;
+    return call;
+}
+
+void host_forget_calls(struct host *host) {
+    size_t kept = 0;
+    for (size_t i = 0; i < host->clients_count; i++) {
+        if (host->clients[i]->done) {
+            free(host->clients[i]->operations);
+            free(host->clients[i]);
+        } else {
+            host->clients[kept++] = host->clients[i];
+        }
+    }
+    host->clients_count = kept;
+}
+
+struct host_call *host_batch(struct host *host, int index, const struct host_operation *operations,
+                             uint32_t count, uint32_t timeout_ms) {
+    struct chord_request request = {.kind = CHORD_BATCH};
+    struct parcel *parcel = parcel_request(&request);
+    parcel->operations = copy_of(operations, sizeof *operations * count);
+    parcel->operations_count = count;
+    return client_new(host, index, parcel, timeout_ms);
+}
+
+struct host_call *host_request(struct host *host, int index, const struct chord_request *request,
+                               uint32_t timeout_ms) {
+    return client_new(host, index, parcel_request(request), timeout_ms);
+}
+
+void host_event(struct host *host, int index, struct chord_event *event) {
+    step(host, index, event);
+}
+
+int host_asked(const struct host *host) {
+    return host->asked;
+}
+
+const struct chord_actions *host_actions(const struct host *host) {
+    return &host->actions;
+}
