@@ -315,7 +315,7 @@ end:
         :: EPOCH_OF(seen[s]) > e && SEES_NEWER -> skip /* this leader is stale */           \
         :: EPOCH_OF(seen[s]) == e && ABOVE_FLOOR ->                                         \
             if                                                                              \
-            :: x_count + y_count < RUNS -> execute_x()                                                \
+            :: x_count + y_count < RUNS -> execute_x()                                      \
             :: else                                                                         \
             fi                                                                              \
         :: first[s] && !(EPOCH_OF(seen[s]) == e && ABOVE_FLOOR) &&                          \
@@ -331,7 +331,7 @@ end:
         :: !first[s] && EPOCH_OF(seen[s]) == e && !ABOVE_FLOOR -> told = 1 /* unknown */    \
         :: !first[s] && EPOCH_OF(seen[s]) > e && !SEES_NEWER ->                             \
             if                                                                              \
-            :: x_count + y_count < RUNS -> execute_x()                                                \
+            :: x_count + y_count < RUNS -> execute_x()                                      \
             :: else                                                                         \
             fi                                                                              \
         fi                                                                                  \

@@ -89,7 +89,7 @@ end:
     }                                                                                       \
     :: d_step {                                                                             \
         ballot > 0 && done[PLACE(r, q)] && !closed[AT(r, ballot)] &&                       \
-            value[AT(1 - (r), ballot)] == NOTHING ->                                                                \
+            value[AT(1 - (r), ballot)] == NOTHING ->                                        \
         closed[AT(r, ballot)] = 1                                                           \
     }
     ON_PREPARE(0)
@@ -181,7 +181,7 @@ end:
     do
 #define ON_PROMISES(r)                                                                      \
     :: d_step { OPEN(r) && FOUND(r) == NOTHING -> propose(r, ballot, CHANGE(ballot)) }   \
-    :: d_step { OPEN(r) && FOUND(r) > MERGE -> found = FOUND(r); propose(r, ballot, found); found = 0 }            \
+    :: d_step { OPEN(r) && FOUND(r) > MERGE -> found = FOUND(r); propose(r, ballot, found); found = 0 } \
     /* a merge that cannot have been chosen */                                              \
     :: d_step {                                                                             \
         OPEN(r) && FOUND(r) == MERGE && DISPROVED(r) ->                                     \
