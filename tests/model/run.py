@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the checked model of the ring: safety, liveness, false suspicion, and the mutation gate.
+"""Runs the checked models, of the ring and of the view change, and the mutation gate.
 
     run.py --bound small|full [--build FOLDER] [--only NAME]
 
@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import views_runs
 
 HERE = Path(__file__).resolve().parent
 MEMORY_MIB = 12000
@@ -94,6 +96,12 @@ MUTANTS = [
     ("NO_GRAVEYARD", "merge", "removed peers are never pinged again", HEAL),
     ("NO_SELF_LOOKUP", "merge", "who answers again is not looked through", HEAL_CLOSED),
 ]
+
+
+for view_name, view_model, view_small, view_full in views_runs.CHECKS:
+    view_defines = {"small": view_small, **({"full": view_full} if view_full else {})}
+    CHECKS.append(Check(view_name, view_model, **view_defines))
+MUTANTS += views_runs.MUTANTS
 
 
 # What the verifier prints of each assertion, in the order in which to look for it.
