@@ -112,6 +112,7 @@ static void forget_ring(struct step *step) {
     neighbours_clear(chord);
     lookups_forget(chord);
     memset(peer_at(chord, 0), 0, sizeof(struct peer_entry) * chord->config.limits.peers_max);
+    memset(tag_at(chord, 0), 0, sizeof(uint32_t) * chord->config.limits.peers_max);
     const struct chord_limits *limits = &chord->config.limits;
     graveyard_clear(chord);
     memset(admitted_at(chord, 0), 0, sizeof(struct admitted) * admitted_max(limits));

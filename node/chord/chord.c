@@ -62,6 +62,7 @@ static struct chord_limits limits_filled(const struct chord_limits *given) {
 static size_t lay_out(struct chord *chord, const struct chord_limits *limits) {
     size_t end = sizeof(struct chord);
     chord->peers_at = place(&end, sizeof(struct peer_entry) * limits->peers_max);
+    chord->tags_at = place(&end, sizeof(uint32_t) * limits->peers_max);
     chord->known_at = place(&end, sizeof(struct chord_peer) * limits->known_max);
     chord->genesis_at = place(&end, sizeof(struct chord_peer) * limits->known_max);
     chord->seeds_at = place(&end, sizeof(struct chord_address) * limits->seeds_max);

@@ -229,9 +229,10 @@ struct chord_slice {
     X(FAILURE, failure)                                                                            \
     X(FIX_FINGERS, fix_fingers)                                                                    \
     X(CHECK_PREDECESSOR, check_predecessor)                                                        \
-    X(MERGE, merge) X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys)                  \
-        X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire)          \
-            X(SYNC, sync) X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(MERGE, merge)                                                                                \
+    X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open)  \
+        X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)        \
+            X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,

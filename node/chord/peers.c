@@ -24,10 +24,20 @@ bool peer_valid(const struct chord *chord, const struct chord_peer *peer) {
            (chord->parameters.m == 0 || id_valid(&peer->id, chord->parameters.m));
 }
 
+/* FNV-1a (Fowler, Noll, Vo); never 0. The tags lie together, so that finding a peer, which each
+ * message does, does not touch the whole table. */
+static uint32_t tag_of(const char *address) {
+    uint32_t tag = 2166136261u;
+    for (unsigned i = 0; i < CHORD_ADDRESS_BYTES && address[i] != '\0'; i++) {
+        tag = (tag ^ (uint8_t)address[i]) * 16777619u;
+    }
+    return tag != 0 ? tag : 1;
+}
+
 uint16_t peer_find(struct chord *chord, const struct chord_peer *peer) {
+    uint32_t tag = tag_of(peer->address);
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
-        struct chord_peer *known = &peer_at(chord, i)->peer;
-        if (known->incarnation != 0 && peer_same(known, peer)) {
+        if (*tag_at(chord, i) == tag && peer_same(&peer_at(chord, i)->peer, peer)) {
             return i;
         }
     }
@@ -35,9 +45,9 @@ uint16_t peer_find(struct chord *chord, const struct chord_peer *peer) {
 }
 
 uint16_t peer_find_address(struct chord *chord, const char *address) {
+    uint32_t tag = tag_of(address);
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
-        struct chord_peer *known = &peer_at(chord, i)->peer;
-        if (known->incarnation != 0 && address_same(known->address, address)) {
+        if (*tag_at(chord, i) == tag && address_same(peer_at(chord, i)->peer.address, address)) {
             return i;
         }
     }
@@ -66,7 +76,7 @@ static bool in_use(struct chord *chord, uint16_t index) {
 static uint16_t slot_take(struct chord *chord) {
     uint16_t free_slot = NONE;
     for (uint16_t i = 0; i < chord->config.limits.peers_max && free_slot == NONE; i++) {
-        if (peer_at(chord, i)->peer.incarnation == 0) {
+        if (*tag_at(chord, i) == 0) {
             free_slot = i;
         }
     }
@@ -89,6 +99,7 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
         struct peer_entry *entry = peer_at(chord, index);
         memset(entry, 0, sizeof *entry);
         entry->peer = *peer;
+        *tag_at(chord, index) = tag_of(peer->address);
         entry->heard_ms = chord->now_ms;
     }
     return index;
@@ -158,6 +169,7 @@ static void forget(struct step *step, uint16_t index) {
     }
     fingers_forget(chord, index);
     peer_at(chord, index)->peer.incarnation = 0;
+    *tag_at(chord, index) = 0;
 }
 
 /* This life of the peer is over: whatever the reason, the repair is the same. */

@@ -370,9 +370,9 @@ struct chord {
     uint16_t views_saving; /* STOREs of the table of views under way */
     uint32_t keys_free, keys_used, keys_taken;
 
-    size_t peers_at, known_at, genesis_at, seeds_at, admitted_at, graves_at, leaving_at, learned_at,
-        calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at, batches_at, keys_at,
-        buckets_at;
+    size_t peers_at, tags_at, known_at, genesis_at, seeds_at, admitted_at, graves_at, leaving_at,
+        learned_at, calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at, batches_at,
+        keys_at, buckets_at;
     uint32_t buckets_count;
 };
 
@@ -381,6 +381,7 @@ struct chord {
         return (type *)(void *)((char *)chord + chord->offset) + index;                            \
     }
 TABLE(peer_at, struct peer_entry, peers_at, uint16_t)
+TABLE(tag_at, uint32_t, tags_at, uint16_t) /* of each peer's address; 0 = free */
 TABLE(known_at, struct chord_peer, known_at, uint16_t)
 TABLE(genesis_member_at, struct chord_peer, genesis_at, uint16_t)
 TABLE(seed_at, struct chord_address, seeds_at, uint16_t)
