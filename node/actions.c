@@ -206,12 +206,10 @@ static void rows_of_apply(struct store_job *job, Chord__V1__Row *const *messages
 
 static void copy_views(struct node *node, struct store_job *job) {
     uint16_t count = chord_views_count(node->chord);
-    enum chord_range_state state;
-    unsigned copies;
     job->views = arena_alloc(&job->arena, sizeof *job->views * (count + 1u));
     job->views_count = count;
     for (uint16_t i = 0; i < count; i++) {
-        job->views[i] = *chord_view_at(node->chord, i, &state, &copies);
+        chord_stored_view(node->chord, i, &job->views[i]);
     }
 }
 
@@ -256,6 +254,12 @@ static void store(struct node *node, const struct chord_action *action) {
     case CHORD_STORE_WRITE_PULLED: {
         const Chord__V1__TransferKeysResponse *pulled = (const void *)node->reply_message;
         rows_of_apply(job, pulled->rows, pulled->n_rows, true);
+        job->kind = action->store.equal ? STORE_JOB_EQUAL : STORE_JOB_WRITE;
+        job->epoch = slice->epoch;
+        job->has_after = action->store.has_after;
+        job->done = action->store.done;
+        memcpy(job->after, action->store.after, CHORD_ID_BYTES);
+        memcpy(job->last, action->store.last, CHORD_ID_BYTES);
         break;
     }
     case CHORD_STORE_READ_RANGE:

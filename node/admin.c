@@ -77,7 +77,7 @@ static void count_keys(struct node *node) {
         const struct chord_view *view = chord_view_at(node->chord, i, &state, &copies);
         if (state == CHORD_RANGE_OPEN || state == CHORD_RANGE_CHANGING ||
             state == CHORD_RANGE_SETTLING) {
-            job->views[job->views_count++] = *view;
+            job->views[job->views_count++].view = *view;
         }
     }
     node->counting = true;

@@ -47,6 +47,9 @@ enum {
     X(REPLICA_DIGEST, ReplicaService, Digest)                                                      \
     X(REPLICA_DECIDED, ReplicaService, Decided)                                                    \
     X(REPLICA_GET_VIEW, ReplicaService, GetView)                                                   \
+    X(REPLICA_CHECK, ReplicaService, Check)                                                        \
+    X(REPLICA_PREPARE, ReplicaService, Prepare)                                                    \
+    X(REPLICA_ACCEPT, ReplicaService, Accept)                                                      \
     X(KV_BATCH, KvService, Batch)                                                                  \
     X(KV_GET, KvService, Get)                                                                      \
     X(KV_PUT, KvService, Put)                                                                      \

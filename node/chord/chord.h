@@ -37,6 +37,10 @@ enum {
     CHORD_BATCH_OPERATIONS_MAX = 65536,
 };
 
+/* Bounds of what counts upwards; a store keeps 63 bits. */
+#define CHORD_EPOCH_MAX (1ull << 62)
+#define CHORD_BALLOT_MAX (1ull << 62)
+
 /* How much of each kind of thing one node holds. Sizes chord_size(). */
 struct chord_limits {
     uint16_t peers_max;          /* distinct peers known, >= 2 N + 16 */
@@ -46,6 +50,7 @@ struct chord_limits {
     uint16_t paths_max;          /* of these, how many may record their path */
     uint16_t batches_max;        /* client requests in flight */
     uint16_t transfers_max;      /* pulls in flight */
+    uint16_t decisions_max;      /* own proposals in flight */
     uint32_t keys_in_flight_max; /* keys being written by this leader */
 };
 
@@ -87,6 +92,23 @@ enum chord_event_kind {
 
 struct chord_address {
     char text[CHORD_ADDRESS_BYTES];
+};
+
+/* What an acceptor knows of the instance that decides the view after one of its own. */
+struct chord_acceptor {
+    uint64_t promised;
+    bool accepted;
+    uint64_t ballot;        /* at which it accepted */
+    struct chord_view next; /* what; with a range beyond the own view's: a merge, and then: */
+    uint64_t other_epoch;   /* of the view that is merged with ours */
+    uint32_t other_merges;
+};
+
+/* One entry of the table of views, as a store keeps it. */
+struct chord_stored_view {
+    struct chord_view view;
+    bool learning; /* we told its leader that our rows are equal: they stay */
+    struct chord_acceptor acceptor;
 };
 
 /* What a node must know of itself to come back; CHORD_STORE_IDENTITY writes it. */
@@ -174,12 +196,15 @@ enum chord_action_kind {
 
 enum chord_store_kind {
     CHORD_STORE_IDENTITY = 1,     /* `identity`; no STORED is awaited */
-    CHORD_STORE_VIEWS,            /* the whole table, as chord_view_at gives it now */
+    CHORD_STORE_VIEWS,            /* the whole table, as chord_stored_view gives it now */
     CHORD_STORE_WRITE_OPERATIONS, /* of `request_id` in `range`, unfinished puts and deletes: row i
                                      of the batch gets version (epoch, counter + i) */
     CHORD_STORE_READ_OPERATIONS,  /* of `request_id` in `range`, unfinished gets */
     CHORD_STORE_WRITE_ROWS,       /* those that request `request_id` (APPLY) carries */
-    CHORD_STORE_WRITE_PULLED,     /* those that the reply to call `request_id` carries */
+    CHORD_STORE_WRITE_PULLED,     /* those that the reply to call `request_id` carries; with `equal`
+                                     rows of `range` older than `epoch`, with a hash in (after, last]
+                                     (without has_after: from the range's start; with done: to its
+                                     end), give way to them */
     CHORD_STORE_READ_RANGE,       /* for the reply to `request_id` (TRANSFER_KEYS) */
     CHORD_STORE_DIGEST,           /* of `range` */
     CHORD_STORE_DROP_RANGE,
@@ -205,10 +230,13 @@ struct chord_slice {
     X(NOTIFY, notify)                                                                              \
     X(RECTIFY, rectify)                                                                            \
     X(SUSPECT, suspect)                                                                            \
-    X(FAILURE, failure) X(FIX_FINGERS, fix_fingers) X(CHECK_PREDECESSOR, check_predecessor)        \
-        X(MERGE, merge) X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys)              \
-            X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire)      \
-                X(SYNC, sync) X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(FAILURE, failure)                                                                            \
+    X(FIX_FINGERS, fix_fingers)                                                                    \
+    X(CHECK_PREDECESSOR, check_predecessor)                                                        \
+    X(MERGE, merge)                                                                                \
+    X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open)  \
+        X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)        \
+            X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,
@@ -254,6 +282,8 @@ struct chord_action {
             enum chord_store_kind kind;
             struct chord_slice slice;
             struct chord_identity identity;
+            bool equal, has_after, done; /* WRITE_PULLED */
+            uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
         } store;
         struct {
             uint32_t salt_first;
@@ -282,7 +312,7 @@ size_t chord_size(const struct chord_limits *limits);
 /* `memory` is zeroed, 16-byte aligned, chord_size() long. Returns it as the state. */
 struct chord *chord_init(void *memory, const struct chord_config *config);
 /* A view that this store held when it stopped; before START. False: no room. */
-bool chord_restore_view(struct chord *chord, const struct chord_view *view);
+bool chord_restore_view(struct chord *chord, const struct chord_stored_view *stored);
 /* One step. Clears and fills `actions`. */
 void chord_step(struct chord *chord, const struct chord_event *event,
                 struct chord_actions *actions);
@@ -321,6 +351,8 @@ uint16_t chord_views_count(const struct chord *chord);
 /* View `index` with its state and, at the leader, the copies known to be complete (else 0). */
 const struct chord_view *chord_view_at(const struct chord *chord, uint16_t index,
                                        enum chord_range_state *state, unsigned *copies);
+/* What a store keeps of view `index`; false: there is none. */
+bool chord_stored_view(const struct chord *chord, uint16_t index, struct chord_stored_view *stored);
 
 /* Whether operation `operation` belongs to a slice of that range. Pure; for hosts. */
 bool chord_operation_in(const struct chord_operation *operation, const struct chord_range *range,

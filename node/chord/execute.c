@@ -7,17 +7,18 @@
 
 enum { RETRY_MS = 25, WAIT_MS_MAX = 200, RESEND_MS = 300 };
 
-static void send_apply(struct step *step, uint16_t index, uint16_t member, const char *address) {
+static void send_apply(struct step *step, uint16_t index, uint16_t seat,
+                       const struct chord_member *member) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct chord_request *request;
-    uint16_t slot = call_start(step, CALL_APPLY, index, batch->serial, member, address,
-                               chord->config.timing.data_timeout_ms, &request);
+    uint16_t slot = call_member(step, CALL_APPLY, index, batch->serial, seat, member,
+                                chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
-        if (member == NONE) {
+        if (seat == NONE) {
             change_abort(step, batch->range, "no room for another call");
         } else {
-            leader_member_down(step, batch->range, member);
+            leader_member_down(step, batch->range, seat);
         }
         return;
     }
@@ -26,9 +27,13 @@ static void send_apply(struct step *step, uint16_t index, uint16_t member, const
     request->kind = CHORD_APPLY;
     request->rows.range = batch->slice.range;
     request->rows.epoch = batch->slice.epoch;
+    request->rows.learner = seat == NONE;
     step->actions->items[step->actions->count - 1].send_request.slice = batch->slice;
-    if (member != NONE) {
-        batch->sent |= 1ull << member;
+    if (seat != NONE) {
+        batch->sent |= 1ull << seat;
+        range_at(chord, batch->range)->member_calls[seat]++;
+    } else {
+        range_at(chord, batch->range)->learner_calls++;
     }
 }
 
@@ -39,7 +44,7 @@ void execute_send(struct step *step, uint16_t index, struct range *range) {
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         uint64_t me = 1ull << i;
         if (i != self && (range->switched & me) && !((batch->acked | batch->sent) & me)) {
-            send_apply(step, index, i, range->view.members[i].address);
+            send_apply(step, index, i, &range->view.members[i]);
         }
     }
     batch->resend_ms = chord->now_ms + RESEND_MS;
@@ -97,7 +102,7 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
     struct range *range = range_at(chord, range_index);
     uint32_t writes, reads;
     batch_hint(batch, &range->view);
-    if (!range->open || range->change.stage == CHANGE_DRAIN ||
+    if (!range->open || range->closed || range->change.stage >= CHANGE_DRAIN ||
         !keys_free_now(chord, &range->view.range, operations, count, &writes, &reads)) {
         batch_wait(chord, batch, WAIT_MS_MAX);
         return;
@@ -135,7 +140,7 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
         take_keys(chord, index, operations, count);
         execute_send(step, index, range);
         if (range->change.stage == CHANGE_LEARN && range->change.has_newcomer) {
-            send_apply(step, index, NONE, range->change.newcomer.address);
+            send_apply(step, index, NONE, &range->change.newcomer);
         }
     }
 }
@@ -148,8 +153,13 @@ static void slice_done(struct step *step, uint16_t index) {
     if (batch->writing && range != NULL) {
         CHORD_ASSERT(range->writing > 0);
         range->writing--;
-        if (range->change.stage == CHANGE_DRAIN) {
+        if (range->change.stage != CHANGE_NONE) {
             chord->ranges_ms = chord->now_ms;
+        }
+    }
+    for (uint16_t i = 0; batch->writing && range != NULL && i < range->view.members_count; i++) {
+        if (!((batch->acked | batch->sent) & 1ull << i)) {
+            range->synced &= ~(1ull << i); /* it had not switched yet, and was not told */
         }
     }
     batch->writing = false;
@@ -206,18 +216,25 @@ void execute_applied(struct step *step, const struct call *call,
     if (!range->used || range->serial != call->range_serial) {
         return;
     }
-    if (response != NULL && response->view.has_view) {
-        const struct chord_view *view = &response->view.view;
-        if (call->member != NONE) {
-            leader_member_down(step, call->range, call->member);
-        }
-        leader_wrong_view(step, call->range, view);
-        return;
-    }
+    bool refused = response != NULL && response->view.has_view;
     if (call->member == NONE) {
-        if (response == NULL && range->change.stage != CHANGE_NONE) {
+        CHORD_ASSERT(range->learner_calls > 0);
+        range->learner_calls--;
+        chord->ranges_ms = chord->now_ms;
+        if (response == NULL || refused) {
             change_abort(step, call->range, "the newcomer missed a write");
         }
+    } else {
+        CHORD_ASSERT(range->member_calls[call->member] > 0);
+        range->member_calls[call->member]--;
+    }
+    if (refused && call->member != NONE) {
+        leader_member_down(step, call->range, call->member);
+    }
+    if (refused) {
+        leader_learn(step, &response->view.view);
+    }
+    if (refused || call->member == NONE) {
         return;
     }
     if (response == NULL) {

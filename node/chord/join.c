@@ -71,12 +71,6 @@ static void load(struct step *step) {
     chord->salt = chord->stored.salt;
     chord->self.id = chord->stored.id;
     chord->formed = chord->stored.formed;
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        struct range *range = range_at(chord, i);
-        if (range->used && view_leads(chord, &range->view)) {
-            leader_lead(step, i, "restarted; leads again");
-        }
-    }
     chord->ranges_ms = chord->now_ms;
 }
 

@@ -81,7 +81,9 @@ struct chord_view {
     uint64_t epoch; /* 0 = no view */
     uint16_t leader;
     uint16_t members_count;
-    bool settled; /* decided by the leader of a settled range: nothing to make equal first */
+    bool settled; /* decided by the leader of a settled range, which leads on: nothing to settle */
+    bool cut;     /* a newer view has replaced a part of it: only its epoch is still a fact */
+    uint32_t merges; /* merges in its history: tells whether a joint decision was chosen */
     struct chord_member members[CHORD_REPLICAS_MAX];
 };
 
@@ -110,6 +112,9 @@ enum chord_message_kind {
     CHORD_BATCH,
     CHORD_LOOKUP,
     CHORD_MERGE,
+    CHORD_PREPARE,
+    CHORD_ACCEPT,
+    CHORD_CHECK,
 };
 
 struct chord_request {
@@ -128,13 +133,24 @@ struct chord_request {
         } genesis;
         struct chord_peer peer; /* MERGE */
         bool left;              /* LEAVE */
-        struct {                /* TRANSFER_KEYS, APPLY, SYNC, DIGEST */
+        struct {                /* TRANSFER_KEYS, APPLY, DIGEST, CHECK */
             struct chord_range range;
-            uint64_t epoch;
-            bool replace;   /* SYNC */
+            uint64_t epoch; /* APPLY, CHECK */
+            bool learner;   /* APPLY: the receiver is no member yet */
             bool has_after; /* TRANSFER_KEYS: only rows with a greater hash than `after` */
             uint8_t after[CHORD_ID_BYTES];
         } rows;
+        struct {
+            struct chord_view view;   /* the sender leads it */
+            struct chord_range range; /* a part of it, or the whole */
+            bool learner;             /* make the rows equal; otherwise keep the newer ones */
+        } sync;
+        struct { /* PREPARE, ACCEPT: the Paxos instance that decides what follows `view` */
+            uint64_t ballot;
+            bool joint; /* a merge: also the instance of `other`, both or neither */
+            struct chord_view view, other;
+            struct chord_view next; /* ACCEPT */
+        } decide;
         struct {
             uint16_t count; /* 1..2 */
             struct chord_view views[2];
@@ -195,11 +211,23 @@ struct chord_response {
             uint64_t rows;
             uint8_t digest[CHORD_DIGEST_BYTES];
         } digest;
-        struct { /* APPLY, SYNC, DECIDED: `view` is wrong_view; GET_VIEW: `view` is the answer */
+        struct { /* APPLY, SYNC, DECIDED, CHECK: `view` is wrong_view; GET_VIEW: `view` is the
+                    answer */
             bool has_view;
             bool confirmed;
             struct chord_view view;
         } view;
+        struct {                 /* PREPARE, ACCEPT */
+            bool has_view;       /* `view` is wrong_view; nothing was promised or accepted */
+            bool refused;        /* a higher ballot was promised */
+            bool has_accepted;   /* PREPARE: `view` was accepted at `accepted_ballot` */
+            bool other_accepted; /* joint PREPARE: something was, in the other instance */
+            uint64_t promised;   /* the highest ballot */
+            uint64_t accepted_ballot, other_ballot;
+            uint64_t other_epoch; /* `view` is a merge: of the view that is merged */
+            uint32_t other_merges;
+            struct chord_view view;
+        } decide;
         struct {
             struct chord_hint hint;
             uint32_t finished; /* received by a coordinator: results that are final */

@@ -1,8 +1,11 @@
 /*
  * transfer_keys: pulling a range from another member, in bounded pages. First the digests are
- * compared; where they are equal nothing moves. `replace` makes the rows equal to the source's
- * (rows that only we have are dropped first, so that a returning disk revives nothing); otherwise
- * the newer version of each row is kept.
+ * compared; where they are equal nothing moves. A leader that settles keeps the newer version of
+ * each row (`equal` off). A learner, or a member that fell behind, becomes equal to the leader:
+ * rows of earlier epochs that the leader does not have go, so that a returning disk revives
+ * nothing; rows of this epoch come by Apply as well, and the newer one stays.
+ * Both ends must be at the epoch at each page: a source that has gone on may have dropped its rows,
+ * a receiver that has gone on may have been given others.
  */
 #include "state.h"
 
@@ -14,7 +17,7 @@ static void finish(struct step *step, uint16_t index, bool ok) {
     if (ok && transfer->rows > 0) {
         struct chord_trace *trace =
             trace_add(step, CHORD_WORD_TRANSFER_KEYS, CHORD_LEVEL_INFO, "received from");
-        memcpy(trace->address, transfer->address, CHORD_ADDRESS_BYTES);
+        memcpy(trace->address, transfer->source.address, CHORD_ADDRESS_BYTES);
         trace->has_range = true;
         trace->range = transfer->range;
         trace->count = transfer->rows;
@@ -37,8 +40,8 @@ static void pull(struct step *step, uint16_t index) {
     struct chord_request *request;
     bool digest = transfer->stage == TRANSFER_DIGEST;
     uint16_t slot =
-        call_start(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial, NONE,
-                   transfer->address, chord->config.timing.data_timeout_ms, &request);
+        call_member(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial, NONE,
+                    &transfer->source, chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
         transfer->retry_ms = chord->now_ms + RETRY_MS;
         return;
@@ -46,8 +49,8 @@ static void pull(struct step *step, uint16_t index) {
     transfer->retry_ms = 0;
     request->kind = digest ? CHORD_DIGEST : CHORD_TRANSFER_KEYS;
     request->rows.range = transfer->range;
-    request->rows.epoch = 0;
-    request->rows.replace = false;
+    request->rows.epoch = transfer->epoch;
+    request->rows.learner = false;
     request->rows.has_after = transfer->has_after;
     memcpy(request->rows.after, transfer->after, CHORD_ID_BYTES);
 }
@@ -61,10 +64,17 @@ static void store(struct step *step, uint16_t index, enum chord_store_kind kind,
         return;
     }
     action->store.slice.range = transfer->range;
+    action->store.slice.epoch = transfer->epoch;
+    action->store.equal = transfer->equal;
+    action->store.done = transfer->done;
+    action->store.has_after = transfer->has_before;
+    memcpy(action->store.after, transfer->before, CHORD_ID_BYTES);
+    memcpy(action->store.last, transfer->after, CHORD_ID_BYTES);
 }
 
-bool transfer_start(struct step *step, const char *address, const struct chord_range *range,
-                    bool replace, uint64_t request_id, uint16_t subject, uint32_t subject_serial,
+bool transfer_start(struct step *step, const struct chord_member *source,
+                    const struct chord_range *range, uint64_t epoch, bool equal,
+                    uint64_t request_id, uint16_t subject, uint32_t subject_serial,
                     uint16_t member) {
     struct chord *chord = step->chord;
     uint16_t index = 0;
@@ -79,13 +89,14 @@ bool transfer_start(struct step *step, const char *address, const struct chord_r
     memset(transfer, 0, sizeof *transfer);
     transfer->stage = TRANSFER_DIGEST;
     transfer->serial = serial_new(chord);
-    transfer->replace = replace;
+    transfer->equal = equal;
+    transfer->epoch = epoch;
     transfer->range = *range;
     transfer->request_id = request_id;
     transfer->subject = subject;
     transfer->subject_serial = subject_serial;
     transfer->member = member;
-    memcpy(transfer->address, address, CHORD_ADDRESS_BYTES);
+    transfer->source = *source;
     pull(step, index);
     return true;
 }
@@ -93,6 +104,10 @@ bool transfer_start(struct step *step, const char *address, const struct chord_r
 void transfer_reply(struct step *step, uint16_t index, const struct chord_response *response,
                     uint64_t call_id) {
     struct transfer *transfer = transfer_at(step->chord, index);
+    if (range_at_epoch(step->chord, &transfer->range, transfer->epoch) == NONE) {
+        finish(step, index, false);
+        return;
+    }
     if (transfer->stage == TRANSFER_DIGEST) {
         transfer->digest_rows = response->digest.rows;
         memcpy(transfer->digest, response->digest.digest, CHORD_DIGEST_BYTES);
@@ -103,12 +118,16 @@ void transfer_reply(struct step *step, uint16_t index, const struct chord_respon
     transfer->done = response->transfer.done;
     transfer->rows += response->transfer.rows;
     transfer->failures = 0;
-    if (response->transfer.rows == 0) {
-        finish(step, index, response->transfer.done);
+    if (response->transfer.rows == 0 && !response->transfer.done) {
+        finish(step, index, false);
         return;
     }
-    transfer->has_after = true;
-    memcpy(transfer->after, response->transfer.last, CHORD_ID_BYTES);
+    transfer->has_before = transfer->has_after;
+    memcpy(transfer->before, transfer->after, CHORD_ID_BYTES);
+    if (response->transfer.rows > 0) {
+        transfer->has_after = true;
+        memcpy(transfer->after, response->transfer.last, CHORD_ID_BYTES);
+    }
     transfer->stage = TRANSFER_WRITE;
     store(step, index, CHORD_STORE_WRITE_PULLED, STORE_PULLED, call_id);
 }
@@ -137,17 +156,10 @@ void transfer_stored(struct step *step, uint16_t index) {
         if (step->event->stored.rows == transfer->digest_rows &&
             memcmp(step->event->stored.digest, transfer->digest, CHORD_DIGEST_BYTES) == 0) {
             finish(step, index, true);
-        } else if (transfer->replace && step->event->stored.rows > 0) {
-            transfer->stage = TRANSFER_DROP;
-            store(step, index, CHORD_STORE_DROP_RANGE, STORE_DROP, 0);
         } else {
             transfer->stage = TRANSFER_PULL;
             pull(step, index);
         }
-        break;
-    case TRANSFER_DROP:
-        transfer->stage = TRANSFER_PULL;
-        pull(step, index);
         break;
     default:
         if (transfer->done) {

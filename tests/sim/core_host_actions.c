@@ -132,9 +132,7 @@ static void store(struct host *host, int index, const struct chord_action *actio
         job->views_count = chord_views_count(node->public.chord);
         job->views = memory(sizeof *job->views * job->views_count);
         for (uint16_t i = 0; i < job->views_count; i++) {
-            enum chord_range_state state;
-            unsigned copies;
-            job->views[i] = *chord_view_at(node->public.chord, i, &state, &copies);
+            chord_stored_view(node->public.chord, i, &job->views[i]);
         }
         break;
     case CHORD_STORE_WRITE_OPERATIONS:
@@ -152,6 +150,12 @@ static void store(struct host *host, int index, const struct chord_action *actio
         CHORD_ASSERT(host->reply != NULL);
         job->rows_count = host->reply->rows_count;
         job->rows = copy_of(host->reply->rows, sizeof *job->rows * job->rows_count);
+        job->epoch = slice->epoch;
+        job->equal = action->store.equal;
+        job->has_after = action->store.has_after;
+        job->done = action->store.done;
+        memcpy(job->after, action->store.after, CHORD_ID_BYTES);
+        memcpy(job->last, action->store.last, CHORD_ID_BYTES);
         break;
     case CHORD_STORE_READ_RANGE:
         CHORD_ASSERT(open != NULL);
@@ -199,7 +203,10 @@ static void run_rows(struct host *host, struct node *node, struct job *job,
                      struct chord_event *event) {
     struct core_store *rows = &node->public.store;
     struct open *open = job->request_id != 0 ? open_find(node, job->request_id) : NULL;
-    (void)host;
+    if (job->equal && node->public.disk != HOST_DISK_FULL) {
+        core_store_equal(rows, &job->range, host->config.m, job->epoch,
+                         job->has_after ? job->after : NULL, job->done ? NULL : job->last);
+    }
     for (size_t i = 0; i < job->rows_count; i++) {
         if (job->kind == CHORD_STORE_READ_OPERATIONS) {
             if (open != NULL) {

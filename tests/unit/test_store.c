@@ -47,6 +47,20 @@ static void test_create_and_reopen(void **state) {
     }
 }
 
+static void some_stored_view(struct chord_view *view, unsigned i) {
+    view->range = (struct chord_range){small_id(i), small_id(i + 1)};
+    view->epoch = i == 4 ? CHORD_EPOCH_MAX : i + 1;
+    view->members_count = i == 3 ? CHORD_REPLICAS_MAX : (uint16_t)(i + 1);
+    view->leader = (uint16_t)(view->members_count - 1);
+    view->settled = i % 2 == 0;
+    view->cut = i % 3 == 0;
+    view->merges = i == 1 ? UINT32_MAX : i;
+    for (unsigned k = 0; k < view->members_count; k++) {
+        memset(view->members[k].store_id, (int)(i * 40 + k), CHORD_STORE_ID_BYTES);
+        memset(view->members[k].address, 'x', CHORD_ADDRESS_BYTES - 1);
+    }
+}
+
 static void test_identity_and_views_survive(void **state) {
     (void)state;
     struct store_job *job = store_job_new(STORE_JOB_IDENTITY);
@@ -69,17 +83,18 @@ static void test_identity_and_views_survive(void **state) {
     assert_true(job->ok);
     store_job_free(job);
 
-    struct chord_view views[5];
+    struct chord_stored_view views[5];
     memset(views, 0, sizeof views);
     for (unsigned i = 0; i < 5; i++) {
-        views[i].range = (struct chord_range){small_id(i), small_id(i + 1)};
-        views[i].epoch = i == 4 ? (uint64_t)INT64_MAX : i + 1;
-        views[i].members_count = i == 3 ? CHORD_REPLICAS_MAX : (uint16_t)(i + 1);
-        views[i].leader = (uint16_t)(views[i].members_count - 1);
-        views[i].settled = i % 2 == 0;
-        for (unsigned k = 0; k < views[i].members_count; k++) {
-            memset(views[i].members[k].store_id, (int)(i * 40 + k), CHORD_STORE_ID_BYTES);
-            memset(views[i].members[k].address, 'x', CHORD_ADDRESS_BYTES - 1);
+        some_stored_view(&views[i].view, i);
+        views[i].learning = i == 2;
+        views[i].acceptor.promised = i == 4 ? CHORD_BALLOT_MAX : i * 64;
+        views[i].acceptor.accepted = i % 2 == 1;
+        if (views[i].acceptor.accepted) {
+            some_stored_view(&views[i].acceptor.next, i + 10);
+            views[i].acceptor.ballot = i * 64 - 1;
+            views[i].acceptor.other_epoch = i == 3 ? CHORD_EPOCH_MAX : 0;
+            views[i].acceptor.other_merges = i == 3 ? UINT32_MAX : 0;
         }
     }
     for (size_t count = 5;; count--) {
@@ -93,18 +108,13 @@ static void test_identity_and_views_survive(void **state) {
         assert_memory_equal(&fixture.identity, &identity, sizeof identity);
         assert_int_equal(fixture.views_count, count);
         for (size_t i = 0; i < count; i++) {
-            const struct chord_view *view = &fixture.views[i];
-            const struct chord_view *stored = NULL;
+            const struct chord_stored_view *view = &fixture.views[i];
+            const struct chord_stored_view *stored = NULL;
             for (size_t k = 0; k < count; k++) {
-                stored = views[k].epoch == view->epoch ? &views[k] : stored;
+                stored = views[k].view.epoch == view->view.epoch ? &views[k] : stored;
             }
             assert_non_null(stored);
-            assert_int_equal(view->leader, stored->leader);
-            assert_int_equal(view->settled, stored->settled);
-            assert_int_equal(view->members_count, stored->members_count);
-            assert_memory_equal(&view->range, &stored->range, sizeof view->range);
-            assert_memory_equal(view->members, stored->members,
-                                sizeof view->members[0] * view->members_count);
+            assert_memory_equal(view, stored, sizeof *view);
         }
         if (count == 0) {
             break;
@@ -287,9 +297,9 @@ static size_t count_in(const struct chord_range *range, unsigned m, uint64_t key
 }
 
 static uint64_t count_job(const struct chord_range *range) {
-    struct chord_view view;
+    struct chord_stored_view view;
     memset(&view, 0, sizeof view);
-    view.range = *range;
+    view.view.range = *range;
     struct store_job *job = store_job_new(STORE_JOB_COUNT);
     job->views = &view;
     job->views_count = 1;
