@@ -56,6 +56,26 @@ def command_test(options, settings, reporter):
     return suite.run(options.full, options.only)
 
 
+def command_sim(options, settings, reporter):
+    from launcher import sim
+
+    del settings, reporter
+    return sim.run(options.rest)
+
+
+def command_soak(options, settings, reporter):
+    from launcher import sim
+
+    del settings, reporter
+    if options.rest[:1] != ["sim"]:
+        raise Refused("soak what? there is: soak sim [--seeds K] [options of chord-sim]")
+    rest = options.rest[1:]
+    seeds = 10000
+    if rest[:1] == ["--seeds"] and len(rest) > 1 and rest[1].isdigit() and int(rest[1]) > 0:
+        seeds, rest = int(rest[1]), rest[2:]
+    return sim.soak(seeds, rest)
+
+
 def command_reset(options, settings, reporter):
     from launcher import datadir
 
@@ -69,8 +89,13 @@ COMMANDS = {
     "run": (command_run, False, "start with a debug build; the same as no command at all"),
     "release": (command_run, False, "start with an optimised build"),
     "test": (command_test, True, "run all tests; ends with the line 'N passed, N failed'"),
+    "sim": (command_sim, False, "the simulator: rings in one process, virtual time, every fault; "
+                                "sim --help"),
+    "soak": (command_soak, False, "soak sim [--seeds K]: many seeds; goes on where it stopped"),
     "reset": (command_reset, False, "delete the ring's data on this host, after a typed 'reset'"),
 }
+# What follows these is theirs.
+PASSED_ON = ("sim", "soak")
 
 
 def whole_number(text):
@@ -130,7 +155,10 @@ def main():
 
     from launcher import settings as settings_module
 
-    options = parser_of(settings_module.TABLE).parse_args()
+    words = sys.argv[1:]
+    passed_on = next((at + 1 for at, word in enumerate(words) if word in PASSED_ON), len(words))
+    options = parser_of(settings_module.TABLE).parse_args(words[:passed_on])
+    options.rest = words[passed_on:]
     function, needs_tests, _ = COMMANDS[options.command]
     reporter = report.choose(options.json)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -393,11 +393,13 @@ static bool read_response(enum chord_message_kind kind, const ProtobufCMessage *
         return read_find(AS(FindSuccessorResponse, message), response);
     case CHORD_GET_PREDECESSOR:
         response->ring.busy = AS(GetPredecessorResponse, message)->busy;
+        response->ring.forming = AS(GetPredecessorResponse, message)->forming;
         return read_ring(response, AS(GetPredecessorResponse, message)->predecessor,
                          AS(GetPredecessorResponse, message)->successors,
                          AS(GetPredecessorResponse, message)->n_successors);
     case CHORD_GET_SUCCESSORS:
         response->ring.busy = AS(GetSuccessorsResponse, message)->busy;
+        response->ring.forming = AS(GetSuccessorsResponse, message)->forming;
         return read_ring(response, NULL, AS(GetSuccessorsResponse, message)->successors,
                          AS(GetSuccessorsResponse, message)->n_successors);
     case CHORD_JOIN:

@@ -325,6 +325,7 @@ static ProtobufCMessage *encode_predecessor(struct wire_context *context,
     RESPONSE(GetPredecessorResponse, get_predecessor_response);
     if (!response->gone) {
         message->busy = response->ring.busy;
+        message->forming = response->ring.forming;
         message->predecessor = peer_or_none(context, &response->ring.node);
         message->successors = peers(context, &response->ring.successors, &message->n_successors);
     }
@@ -336,6 +337,7 @@ static ProtobufCMessage *encode_successors(struct wire_context *context,
     RESPONSE(GetSuccessorsResponse, get_successors_response);
     if (!response->gone) {
         message->busy = response->ring.busy;
+        message->forming = response->ring.forming;
         message->successors = peers(context, &response->ring.successors, &message->n_successors);
     }
     return &message->base;

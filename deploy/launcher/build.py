@@ -111,8 +111,8 @@ def configure_arguments(preset, folder):
             f"-DCHORD_WERROR={strict}"]
 
 
-def build(preset, say):
-    """Builds one preset into build/<preset>; returns its Programs."""
+def build(preset, say, target=None):
+    """Builds one preset into build/<preset>, or one target of it; returns its Programs."""
     folder = ROOT / "build" / preset
     folder.mkdir(parents=True, exist_ok=True)
     with open(ROOT / "build" / f"{preset}.lock", "w", encoding="utf-8") as lock:
@@ -122,6 +122,7 @@ def build(preset, say):
         arguments = configure_arguments(preset, folder)
         vendor(folder)
         run_quietly(arguments, f"configuring the {preset} build")
-        run_quietly(["cmake", "--build", str(folder), "-j", str(os.cpu_count() or 2)],
+        run_quietly(["cmake", "--build", str(folder), "-j", str(os.cpu_count() or 2),
+                     *(["--target", target] if target else [])],
                     f"the {preset} build")
     return Programs(folder)

@@ -1,7 +1,7 @@
 """`init.py test`: builds, runs every test, counts, ends with the line `N passed, N failed`.
 
-Parts: unit (ctest: C tests under the address and undefined-behaviour sanitizers), launcher (pytest,
-init.py's own logic), system (pytest, real processes), web (node --test, real ring in a browser).
+Parts: unit (ctest: C tests under the address and undefined-behaviour sanitizers), sim (seeds of
+the simulator), launcher (pytest, init.py's own logic), system (pytest, real processes), web (node --test, real ring in a browser).
 Each part prints what failed and how long it took.
 """
 
@@ -15,9 +15,10 @@ import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import build
+from . import build, sim
 from .common import ROOT, Refused
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -25,6 +26,7 @@ RESULTS = ROOT / "build" / "test-results"
 PART_TIMEOUT_S = 720
 CLEAN_UP_S = 20
 JOBS = 2
+SIM_SEEDS = 300
 RING_START_TIMEOUT_S = 120
 HEAL_LIMIT_MS = "3000"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -145,6 +147,24 @@ def part_unit(full):
     return count
 
 
+def part_sim(full):
+    """A fixed set of seeds on the optimised simulator; `init.py soak sim` runs thousands."""
+    path = sim.program()
+    blocks = range(1, (2000 if full else SIM_SEEDS) + 1, sim.BLOCK_SEEDS)
+    count = Count()
+    with ThreadPoolExecutor(JOBS) as pool:
+        for first, (summary, output) in zip(blocks, pool.map(
+                lambda first: sim.run_seeds(path, first, first + sim.BLOCK_SEEDS - 1), blocks)):
+            well = summary["violations"] == 0 and summary["runs"] == sim.BLOCK_SEEDS
+            count.add(Count(passed=int(well), failed=int(not well)))
+            print(f"{'ok' if well else 'not ok'} seeds {first}..{first + sim.BLOCK_SEEDS - 1}: "
+                  f"{summary.get('steps', 0)} steps, {summary.get('proof_steps', 0)} of them under "
+                  f"the proof's assumptions", flush=True)
+            if not well:
+                print(output)
+    return count
+
+
 def part_launcher(full):
     del full
     return run_pytest(ROOT / "tests" / "init", "launcher")
@@ -220,7 +240,7 @@ def wait_for_ready(ring, log_path):
         time.sleep(0.1)
 
 
-PARTS = {"unit": part_unit, "launcher": part_launcher, "system": part_system, "web": part_web}
+PARTS = {"unit": part_unit, "sim": part_sim, "launcher": part_launcher, "system": part_system, "web": part_web}
 
 
 def timed(name, work):

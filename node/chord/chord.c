@@ -211,6 +211,7 @@ static void on_get_list(struct step *step, const struct chord_request *request,
         response.ring.busy = true;
     } else {
         const struct chord_peer *predecessor = predecessor_get(chord);
+        response.ring.forming = chord->serial_admission;
         if (request->kind == CHORD_GET_PREDECESSOR && predecessor != NULL) {
             response.ring.node = *predecessor;
         }

@@ -44,7 +44,7 @@ enum {
 /* How much of each kind of thing one node holds. Sizes chord_size(). */
 struct chord_limits {
     uint16_t peers_max;          /* distinct peers known, >= 2 N + 16 */
-    uint16_t views_max;          /* ranges held at once */
+    uint16_t views_max;          /* ranges held at once; 0: routes only, holds no data */
     uint16_t calls_max;          /* own requests in flight */
     uint16_t lookups_max;        /* lookups in flight */
     uint16_t paths_max;          /* of these, how many may record their path */
@@ -253,6 +253,8 @@ struct chord_trace {
     enum chord_level level;
     const char *note;                  /* a constant */
     char address[CHORD_ADDRESS_BYTES]; /* "" = none */
+    uint64_t incarnation;              /* of the member there; 0 = none */
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
     bool has_id, has_range;
     struct chord_id id;
     struct chord_range range;

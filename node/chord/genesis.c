@@ -28,8 +28,10 @@ void genesis_create(struct step *step, bool fresh) {
     memcpy(chord->creator, chord->self.address, CHORD_ADDRESS_BYTES);
     chord->successors_count = 0;
     chord->predecessor = NONE;
-    if (fresh) {
+    if (fresh && chord->config.limits.views_max > 0) {
         first_view(step);
+    }
+    if (fresh) {
         trace_peer(step, CHORD_WORD_CREATE, CHORD_LEVEL_INFO, "created a new ring", &chord->self);
     } else {
         trace_peer(step, CHORD_WORD_RECREATE, CHORD_LEVEL_INFO,
@@ -90,6 +92,7 @@ static void adopt(struct step *step, const struct chord_peer_list *members) {
     if (members->count == 1) {
         return;
     }
+    query_end(chord); /* what its answer would say is older than this list */
     rest.count = 0;
     for (uint16_t i = 2; i < members->count; i++) {
         rest.items[rest.count++] = members->items[(self + i) % members->count];

@@ -191,6 +191,7 @@ struct chord_response {
         } ping;
         struct { /* FIND_SUCCESSOR, GET_PREDECESSOR, GET_SUCCESSORS */
             bool found, busy;
+            bool forming; /* in genesis: only who is in it too may believe this list */
             struct chord_peer
                 node; /* owner or next hop; or the predecessor (incarnation 0: none) */
             struct chord_peer self;

@@ -42,7 +42,7 @@ static void query_start(struct step *step, enum query_kind kind, const struct ch
     query_send(step);
 }
 
-static void query_end(struct chord *chord) {
+void query_end(struct chord *chord) {
     chord->query.kind = QUERY_NONE;
     chord->query.waiting = false;
     chord->query.retry_ms = 0;
@@ -181,7 +181,8 @@ void query_reply(struct step *step, const struct chord_response *response) {
     chord->query.waiting = false;
     if (chord->query.kind == QUERY_RECTIFY) {
         on_rectify_alive(step);
-    } else if (response->ring.busy) {
+    } else if (response->ring.busy || (response->ring.forming && !chord->serial_admission)) {
+        /* One that has not yet got the list that formed the ring must not take it from us. */
         busy(step);
     } else if (chord->query.kind == QUERY_STABILIZE) {
         on_stabilize_reply(step, response);

@@ -512,6 +512,7 @@ void on_genesis(struct step *step, const struct chord_request *request, uint64_t
 /* stabilize.c */
 void stabilize_soon(struct chord *chord);
 void stabilize_tick(struct step *step);
+void query_end(struct chord *chord);
 void query_reply(struct step *step, const struct chord_response *response);
 void query_failure(struct step *step);
 void query_candidate(struct step *step, const struct chord_peer *peer);

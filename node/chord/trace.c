@@ -33,6 +33,8 @@ void trace_peer(struct step *step, enum chord_word word, enum chord_level level,
                 const struct chord_peer *peer) {
     struct chord_trace *trace = trace_add(step, word, level, note);
     memcpy(trace->address, peer->address, CHORD_ADDRESS_BYTES);
+    memcpy(trace->store_id, peer->store_id, CHORD_STORE_ID_BYTES);
+    trace->incarnation = peer->incarnation;
     trace->has_id = true;
     trace->id = peer->id;
 }

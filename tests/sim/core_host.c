@@ -6,9 +6,14 @@
 static struct host *host_now; /* for the assertion only */
 
 _Noreturn void chord_assert_failed(const char *file, int line, const char *condition) {
-    fprintf(stderr, "%s:%d: assertion failed: %s; seed %llu, at %llu us\n", file, line, condition,
-            host_now != NULL ? (unsigned long long)host_now->config.seed : 0,
-            host_now != NULL ? (unsigned long long)host_now->now_us : 0);
+    char text[240];
+    snprintf(text, sizeof text, "%s:%d: assertion failed: %s; seed %llu, at %llu us", file, line,
+             condition, host_now != NULL ? (unsigned long long)host_now->config.seed : 0,
+             host_now != NULL ? (unsigned long long)host_now->now_us : 0);
+    if (host_now != NULL && host_now->config.on_assert != NULL) {
+        host_now->config.on_assert(host_now->config.context, text);
+    }
+    fprintf(stderr, "%s\n", text);
     abort();
 }
 
@@ -49,34 +54,53 @@ void *grown(void *array, size_t count, size_t *room, size_t item_bytes) {
 
 /* ---- the heap ---- */
 
-static bool before(const struct event *a, const struct event *b) {
+static bool before(const struct due *a, const struct due *b) {
     return a->time_us != b->time_us ? a->time_us < b->time_us : a->sequence < b->sequence;
 }
 
-void push(struct host *host, struct event event) {
-    host->heap = grown(host->heap, host->heap_count, &host->heap_room, sizeof event);
-    event.sequence = ++host->sequence;
-    size_t at = host->heap_count++;
-    for (; at > 0 && before(&event, &host->heap[(at - 1) / 2]); at = (at - 1) / 2) {
-        host->heap[at] = host->heap[(at - 1) / 2];
+static uint32_t event_place(struct host *host) {
+    if (host->events_free_count > 0) {
+        return host->events_free[--host->events_free_count];
     }
-    host->heap[at] = event;
+    host->events = grown(host->events, host->events_used, &host->events_room, sizeof *host->events);
+    return (uint32_t)host->events_used++;
+}
+
+void push(struct host *host, struct event event) {
+    struct due due = {event.time_us, ++host->sequence, event_place(host)};
+    host->events[due.event] = event;
+    host->heap = grown(host->heap, host->heap_count, &host->heap_room, sizeof due);
+    size_t at = host->heap_count++;
+    for (; at > 0 && before(&due, &host->heap[(at - 1) / HEAP_WAYS]); at = (at - 1) / HEAP_WAYS) {
+        host->heap[at] = host->heap[(at - 1) / HEAP_WAYS];
+    }
+    host->heap[at] = due;
+}
+
+static size_t earliest_child(const struct host *host, size_t at) {
+    size_t first = HEAP_WAYS * at + 1, best = first;
+    for (size_t child = first + 1; child < first + HEAP_WAYS && child < host->heap_count; child++) {
+        best = before(&host->heap[child], &host->heap[best]) ? child : best;
+    }
+    return best;
 }
 
 static struct event pop(struct host *host) {
-    struct event top = host->heap[0], last = host->heap[--host->heap_count];
+    struct due top = host->heap[0], last = host->heap[--host->heap_count];
     size_t at = 0;
-    for (size_t child; (child = 2 * at + 1) < host->heap_count; at = child) {
-        if (child + 1 < host->heap_count && before(&host->heap[child + 1], &host->heap[child])) {
-            child++;
-        }
+    while (HEAP_WAYS * at + 1 < host->heap_count) {
+        size_t child = earliest_child(host, at);
         if (!before(&host->heap[child], &last)) {
             break;
         }
         host->heap[at] = host->heap[child];
+        at = child;
     }
     host->heap[at] = last;
-    return top;
+    host->events_free = grown(host->events_free, host->events_free_count, &host->events_free_room,
+                              sizeof *host->events_free);
+    host->events_free[host->events_free_count++] = top.event;
+    return host->events[top.event];
 }
 
 static void job_free(struct job *job) {
@@ -173,7 +197,7 @@ uint64_t clock_host_us(const struct host *host, const struct node *node, uint64_
 /* ---- one step ---- */
 
 static void print_traces(struct host *host, int index) {
-    for (uint16_t i = 0; host->traces && i < host->actions.traces_count; i++) {
+    for (uint16_t i = 0; host->config.traces && i < host->actions.traces_count; i++) {
         const struct chord_trace *trace = &host->actions.traces[i];
         printf("%9.3f node %d %-17s %s %s epoch=%llu count=%llu", (double)host->now_us / 1000,
                index, chord_word_text(trace->word), trace->note, trace->address,

@@ -69,7 +69,10 @@ struct host_config {
     bool (*on_message)(void *context, const struct host_message *message); /* false: lost */
     void (*on_step)(void *context, struct host *host, int node);           /* after each step */
     void (*on_end)(void *context, struct host *host, int node);            /* a life has ended */
+    void (*on_assert)(void *context, const char *text); /* NULL: abort; must not return */
     void *context;
+    bool ring_only; /* no ranges, no data */
+    bool traces;    /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
 };
 
 enum host_disk {
@@ -93,6 +96,9 @@ struct host_node {
     struct chord *chord;
     struct core_store store; /* what survives a kill */
 };
+
+/* Enough for a member that only routes, in rings of up to 2^18. */
+struct chord_limits host_limits_small(unsigned n);
 
 struct host *host_new(const struct host_config *config);
 void host_free(struct host *host);
@@ -134,9 +140,12 @@ struct host_call *host_batch(struct host *host, int node, const struct host_oper
 /* Any other request, as if from the network. */
 struct host_call *host_request(struct host *host, int node, const struct chord_request *request,
                                uint32_t timeout_ms);
+void host_forget_calls(struct host *host); /* those that are done; what they held is gone */
 /* One event straight into a node: for late and unknown ids, and for garbage. */
 void host_event(struct host *host, int node, struct chord_event *event);
 const struct chord_actions *host_actions(const struct host *host); /* of the last step */
+/* Whose reply or silence the last step was about; HOST_NOBODY: it was something else. */
+int host_asked(const struct host *host);
 
 /* ---- looking ---- */
 bool host_member(struct host *host, int node); /* alive, and a member or leaving */

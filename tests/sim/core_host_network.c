@@ -464,7 +464,9 @@ static void call_end(struct host *host, struct slot *slot, struct parcel *parcel
         }
     }
     host->reply = parcel;
+    host->asked = call.to;
     step(host, call.node, &event);
+    host->asked = HOST_NOBODY;
     host->reply = NULL;
 }
 

@@ -13,6 +13,16 @@ static const struct chord_limits small_limits = {.peers_max = 96,
                                                  .decisions_max = 16,
                                                  .keys_in_flight_max = 4096};
 
+struct chord_limits host_limits_small(unsigned n) {
+    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 26),
+                                 .calls_max = 12,
+                                 .lookups_max = 3,
+                                 .paths_max = 1,
+                                 .batches_max = 1,
+                                 .transfers_max = 1,
+                                 .keys_in_flight_max = 1};
+}
+
 struct host *host_new(const struct host_config *config) {
     struct host *host = memory(sizeof *host);
     host->config = *config;
@@ -23,13 +33,15 @@ struct host *host_new(const struct host_config *config) {
     used->store_us_max = used->store_us_max > 0 ? used->store_us_max : 3000;
     used->page_rows = used->page_rows > 0 ? used->page_rows : 8;
     used->limits = used->limits.peers_max > 0 ? used->limits : small_limits;
+    used->limits.views_max = used->ring_only ? 0 : used->limits.views_max;
     used->timing = used->timing.stabilize_period_ms > 0 ? used->timing : chord_timing_default;
     host->random_network = config->seed * 3 + 1;
     host->random_nodes = config->seed * 5 + 2;
     host->random_test = config->seed * 7 + 3;
     host->random_store = config->seed * 11 + 4;
     host->now_us = 1000000;
-    host->traces = getenv("CHORD_TEST_TRACE") != NULL;
+    used->traces = used->traces || getenv("CHORD_TEST_TRACE") != NULL;
+    host->asked = HOST_NOBODY;
     return host;
 }
 
@@ -44,7 +56,7 @@ void host_free(struct host *host) {
         free(host->nodes[i].callers);
     }
     for (size_t i = 0; i < host->heap_count; i++) {
-        event_free(&host->heap[i]);
+        event_free(&host->events[host->heap[i].event]);
     }
     for (uint32_t i = 0; i < host->slots_used; i++) {
         free(host->slots[i].indices);
@@ -52,6 +64,8 @@ void host_free(struct host *host) {
     free(host->nodes);
     free(host->slots);
     free(host->links);
+    free(host->events);
+    free(host->events_free);
     for (size_t i = 0; i < host->clients_count; i++) {
         free(host->clients[i]->operations);
         free(host->clients[i]);
@@ -87,14 +101,16 @@ int host_add(struct host *host) {
     return host->count++;
 }
 
-/* The first ones, as people do it; where there are many, some anywhere: node 0 cannot serve all. */
+/* Node 0 has none: it creates. The others ask the first ones, as people do it; where there are
+ * many, some anywhere: the first cannot serve all. */
 static void seeds_add(struct host *host, int index, struct chord_event *event) {
-    for (int i = 0; i < index && event->start.seeds_count < CHORD_SEEDS_MAX; i++) {
-        int seed = index <= CHORD_SEEDS_MAX * 4
-                       ? i
-                       : (int)between(&host->random_nodes, 0, (uint64_t)index - 1);
-        memcpy(event->start.seeds[event->start.seeds_count++].text,
-               host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
+    bool many = host->count > CHORD_SEEDS_MAX * 4;
+    for (int i = 0; i < host->count && !event->start.create; i++) {
+        int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)host->count - 1) : i;
+        if (seed != index && event->start.seeds_count < CHORD_SEEDS_MAX) {
+            memcpy(event->start.seeds[event->start.seeds_count++].text,
+                   host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
+        }
     }
 }
 
@@ -117,7 +133,7 @@ void host_start(struct host *host, int index) {
     }
     struct chord_event event = {.kind = CHORD_EVENT_START};
     event.start.stored = node->public.store.identity;
-    event.start.create = index == 0;
+    event.start.create = index == 0 && node->public.lives == 1; /* a lost disk asks the others */
     event.start.wanted = node->public.wanted;
     if (index == 0) {
         event.start.wanted.m = host->config.m;
@@ -236,6 +252,19 @@ static struct host_call *client_new(struct host *host, int index, struct parcel 
     return call;
 }
 
+void host_forget_calls(struct host *host) {
+    size_t kept = 0;
+    for (size_t i = 0; i < host->clients_count; i++) {
+        if (host->clients[i]->done) {
+            free(host->clients[i]->operations);
+            free(host->clients[i]);
+        } else {
+            host->clients[kept++] = host->clients[i];
+        }
+    }
+    host->clients_count = kept;
+}
+
 struct host_call *host_batch(struct host *host, int index, const struct host_operation *operations,
                              uint32_t count, uint32_t timeout_ms) {
     struct chord_request request = {.kind = CHORD_BATCH};
@@ -252,6 +281,10 @@ struct host_call *host_request(struct host *host, int index, const struct chord_
 
 void host_event(struct host *host, int index, struct chord_event *event) {
     step(host, index, event);
+}
+
+int host_asked(const struct host *host) {
+    return host->asked;
 }
 
 const struct chord_actions *host_actions(const struct host *host) {

@@ -15,6 +15,7 @@
 
 enum {
     SPIN_MAX = 2000,
+    HEAP_WAYS = 4,
     CONNECT_MS_MAX = 1000, /* without a connection a call ends after so long, unsent */
     SLOW_DISK_FACTOR = 100,
     HOST_PORT_FIRST = 4000,
@@ -65,7 +66,7 @@ struct derived {
 };
 
 struct event {
-    uint64_t time_us, sequence;
+    uint64_t time_us;
     enum event_kind kind;
     int node;      /* to whom */
     unsigned life; /* of that node: another life does not get it */
@@ -74,6 +75,12 @@ struct event {
     uint32_t timeout_ms;       /* REQUEST */
     uint64_t request_id;       /* RESUME */
     void *payload;             /* REQUEST, REPLY: parcel; JOB: job; DERIVED: derived */
+};
+
+/* A place in the heap; the event lies in `events`, so that sifting moves little. */
+struct due {
+    uint64_t time_us, sequence;
+    uint32_t event;
 };
 
 /* One request in flight. It is freed at its end; a late reply finds another generation. */
@@ -138,15 +145,19 @@ struct host {
     struct link *links;
     size_t links_count;
     bool grouped; /* somebody is in a group of its own */
-    struct event *heap;
+    struct due *heap;
     size_t heap_count, heap_room;
+    struct event *events;
+    size_t events_used, events_room;
+    uint32_t *events_free; /* as many as are free */
+    size_t events_free_count, events_free_room;
     struct slot *slots;
     uint32_t slots_used, slots_room, slots_free; /* free: a chain of index + 1 */
     struct host_call **clients;
     size_t clients_count;
     const struct parcel *reply; /* being delivered: WRITE_PULLED copies its rows */
     struct chord_actions actions;
-    bool traces;
+    int asked; /* during a step: whose reply or silence it is about */
 };
 
 /* core_host.c */

@@ -1,0 +1,105 @@
+"""`init.py sim` and `init.py soak sim`: the simulator, built optimised, and its long runs.
+
+A soak goes through seeds in blocks, two blocks at a time, and writes each block's figures as a line
+of JSON to build/soak/sim.jsonl, with the commit. Started again on the same commit it goes on where
+it stopped. A violation stops it, and its shortest plan stays beside the ledger.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
+from . import build
+from .common import EXIT_FAILED, ROOT, Refused
+
+SOAK = ROOT / "build" / "soak"
+BLOCK_SEEDS = 50
+SUMS = ("runs", "violations", "steps", "proof_steps", "messages", "orders", "suspicions",
+        "lookups", "simulated_hours", "seconds")
+
+
+def program():
+    return build.build("sim", print, "chord-sim").folder / "tests" / "sim" / "chord-sim"
+
+
+def run(arguments):
+    """`init.py sim ...`: chord-sim with these arguments."""
+    path = program()
+    sys.stdout.flush()
+    return subprocess.run([str(path), *arguments], check=False).returncode
+
+
+def run_seeds(path, first, last, *options):
+    """One block of seeds: (the program's summary, everything it printed)."""
+    done = subprocess.run([str(path), "--seeds", f"{first}..{last}", "--json", *options],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, check=False)
+    lines = done.stdout.splitlines()
+    try:
+        return json.loads(lines[-1]), done.stdout
+    except (IndexError, ValueError):
+        return {"runs": 0, "violations": 1, "died": done.returncode}, done.stdout
+
+
+def commit():
+    done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"],
+                          stdout=subprocess.PIPE, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def read_ledger(path, name):
+    """The blocks of this commit with these options."""
+    if not path.exists():
+        return []
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    return [entry for entry in entries if entry["name"] == name]
+
+
+def totals(entries):
+    sums = {key: round(sum(entry.get(key, 0) for entry in entries), 2) for key in SUMS}
+    sums["heal_periods_max"] = max((entry.get("heal_periods_max", 0) for entry in entries),
+                                   default=0)
+    return sums
+
+
+def soak(seeds, options=()):
+    """Seeds 1..`seeds`, those done before left out. Exit code 0: no violation."""
+    path = program()
+    SOAK.mkdir(parents=True, exist_ok=True)
+    ledger = SOAK / "sim.jsonl"
+    name = " ".join([commit(), *options])
+    entries = read_ledger(ledger, name)
+    done = {entry["first"] for entry in entries}
+    blocks = [first for first in range(1, seeds + 1, BLOCK_SEEDS) if first not in done]
+    print(f"soak sim: {name}: seeds 1..{seeds}, {len(done) * BLOCK_SEEDS} were done before")
+    began, told = time.monotonic(), 0.0
+    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        running = {}
+        while (blocks or running) and totals(entries)["violations"] == 0:
+            while blocks and len(running) < (os.cpu_count() or 2):
+                first = blocks.pop(0)
+                last = min(first + BLOCK_SEEDS - 1, seeds)
+                running[pool.submit(run_seeds, path, first, last, *options)] = (first, last)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                first, last = running.pop(future)
+                summary, output = future.result()
+                entries.append({"name": name, "first": first, "last": last, **summary})
+                with open(ledger, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(entries[-1]) + "\n")
+                if summary["violations"]:
+                    report = SOAK / f"violation-{first}.txt"
+                    report.write_text(output)
+                    print(output)
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                sums = totals(entries)
+                print(f"  {sums['runs']} of {seeds} seeds, {sums['violations']} violations, "
+                      f"{told - began:.0f} s", flush=True)
+    sums = totals(entries)
+    print(json.dumps({"name": name, **sums}))
+    if sums["violations"]:
+        raise Refused(f"{sums['violations']} violations; see {SOAK}")
+    return 0 if sums["runs"] >= seeds else EXIT_FAILED

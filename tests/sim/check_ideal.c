@@ -1,0 +1,71 @@
+/*
+ * The ideal ring (Zave 2017, section 3; Stoica et al. 2001, theorem 2 for fingers): see checks.h.
+ */
+#include "checks.h"
+
+static const char *fingers_right(const struct picture *picture, struct host *host, int node) {
+    struct chord_status status;
+    host_status(host, node, &status);
+    for (unsigned i = 0; i < status.parameters.m; i++) {
+        struct chord_id start = id_add_power(&status.self.id, i, status.parameters.m);
+        struct chord_peer finger;
+        int low = 0, high = picture->ring_count; /* the first member not before start */
+        while (low < high) {
+            int middle = (low + high) / 2;
+            if (id_compare(&picture->nodes[picture->ring[middle]].id, &start) < 0) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        int owner = picture->ring[low % picture->ring_count];
+        if (!chord_finger_at(host_node(host, node)->chord, i, &finger) ||
+            host_by_address(host, finger.address) != owner ||
+            !id_equal(&finger.id, &picture->nodes[owner].id)) {
+            return "a finger that is not the owner of its start";
+        }
+    }
+    return NULL;
+}
+
+static bool is(const struct picture *picture, const struct picture_entry *entry, int node) {
+    return entry->node == node && picture_live(picture, entry);
+}
+
+const char *check_ideal(const struct picture *picture, struct host *host, bool fingers, int *node) {
+    int count = picture->ring_count;
+    int wanted = count - 1 < (int)picture->n ? count - 1 : (int)picture->n;
+    for (int i = 0; i < picture->count; i++) {
+        *node = i;
+        if (picture->nodes[i].state == CHORD_STATE_JOINING) {
+            return "a node that has not joined";
+        }
+    }
+    for (int at = 0; at < count; at++) {
+        *node = picture->ring[at];
+        const struct picture_node *member = &picture->nodes[*node];
+        if (count > 1 &&
+            id_equal(&member->id, &picture->nodes[picture->ring[(at + 1) % count]].id)) {
+            return "two members with one id";
+        }
+        if (member->successors_count != wanted) {
+            return "a successor list of the wrong length";
+        }
+        for (int k = 0; k < wanted; k++) {
+            if (!is(picture, &member->successors[k], picture->ring[(at + 1 + k) % count])) {
+                return "a successor list that is not the next members";
+            }
+        }
+        if (member->has_predecessor != (count > 1) ||
+            (count > 1 &&
+             !is(picture, &member->predecessor, picture->ring[(at + count - 1) % count]))) {
+            return "a predecessor that is not the member before";
+        }
+        const char *broken = fingers ? fingers_right(picture, host, *node) : NULL;
+        if (broken != NULL) {
+            return broken;
+        }
+    }
+    *node = HOST_NOBODY;
+    return NULL;
+}

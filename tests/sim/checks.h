@@ -1,0 +1,31 @@
+/*
+ * The checkers, one file each. A checker looks at the whole picture and answers NULL, or a constant
+ * text that names what is broken; `node` is where, or HOST_NOBODY.
+ */
+#ifndef SIM_CHECKS_H
+#define SIM_CHECKS_H
+
+#include "picture.h"
+
+/* Zave 2017, section 5: OneLiveSuccessor and SufficientPrincipals (at least n + 1). Inductive while
+ * the proof's assumptions hold: no false suspicion, and no failure that itself takes the last live
+ * successor of a member or one of exactly n + 1 principals. */
+const char *check_invariant(const struct picture *picture, int *node);
+/* The same, as if `gone` had just failed: whether the proof allows that failure. */
+bool check_failure_allowed(const struct picture *picture, int gone);
+
+/* One node: its list is ordered clockwise, without itself, without duplicates, at most n long. */
+const char *check_lists(const struct picture *picture, int node);
+
+/* The members' first live successors make exactly one cycle, in the order of ids, and every member
+ * leads into it. What the invariant implies (Zave 2017, section 6). */
+const char *check_one_ring(const struct picture *picture, int *node);
+
+/* Every list and predecessor is exactly what the members' ids say; `fingers` too when asked. */
+const char *check_ideal(const struct picture *picture, struct host *host, bool fingers, int *node);
+
+/* Lookups of `count` random keys from random members: right owner, bounded hops. Takes virtual
+ * time. The ring must be ideal and stay so. */
+const char *check_lookups(struct host *host, unsigned count, int *node);
+
+#endif

@@ -1,0 +1,193 @@
+/*
+ * The plan that a seed makes: a ring comes up, nodes come, go, die and return, and whatever the
+ * profile allows happens to them. The generator's stream is its own, so that a change in the
+ * network's does not change the plan.
+ */
+#include "plan.h"
+
+enum { SETTLE_US = 20000000, LEAST_ALIVE = 4 };
+
+enum life { LIFE_NONE, LIFE_UP, LIFE_DOWN, LIFE_LEFT };
+
+struct maker {
+    struct plan *plan;
+    const struct plan_profile *profile;
+    uint64_t random;
+    enum life lives[PLAN_NODES_MAX];
+    int count, up;
+};
+
+static uint64_t draw(struct maker *maker, uint64_t low, uint64_t high) {
+    uint64_t z = maker->random += 0x9e3779b97f4a7c15u; /* splitmix64 */
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return low + (z ^ z >> 31) % (high - low + 1);
+}
+
+/* Many short ones, few long ones. */
+static uint64_t while_us(struct maker *maker, uint64_t least, uint64_t most) {
+    uint64_t a = draw(maker, least, most), b = draw(maker, least, most);
+    return a < b ? a : b;
+}
+
+static int any(struct maker *maker, enum life life) {
+    for (int tries = 0; tries < 200; tries++) {
+        int node = (int)draw(maker, 0, (uint64_t)maker->count - 1);
+        if (maker->lives[node] == life) {
+            return node;
+        }
+    }
+    return -1;
+}
+
+/* ---- the ring and its weather ---- */
+
+static void settings(struct maker *maker) {
+    static const unsigned ms[] = {6, 7, 8, 16, 16, 32, 64, 160}, ns[] = {2, 3, 3, 3, 4, 8};
+    struct plan *plan = maker->plan;
+    plan->m = maker->profile->m > 0 ? maker->profile->m : ms[draw(maker, 0, 7)];
+    plan->n = maker->profile->n > 0 ? maker->profile->n : ns[draw(maker, 0, 5)];
+    plan->replicas = plan->n + 1 < 3 ? plan->n + 1 : 3;
+    plan->guard = true;
+    plan->delay = (enum host_delay)draw(maker, 0, 2);
+    plan->delay_us_min = (uint32_t)draw(maker, 50, 2000);
+    plan->delay_us_max = plan->delay_us_min +
+                         (uint32_t)while_us(maker, 500, maker->profile->suspicion ? 200000 : 80000);
+    plan->store_us_min = (uint32_t)draw(maker, 50, 500);
+    plan->store_us_max = plan->store_us_min + (uint32_t)while_us(maker, 100, 30000);
+}
+
+static void bring_up(struct maker *maker) {
+    int count = (int)draw(maker, maker->profile->nodes_min, maker->profile->nodes_max);
+    int limit = maker->plan->m < 16 ? (3 << maker->plan->m) / 4 : count;
+    bool at_once = draw(maker, 0, 2) == 0;
+    maker->count = count < limit ? count : limit;
+    maker->up = maker->count;
+    for (int i = 0; i < maker->count; i++) {
+        struct order *order = plan_add(maker->plan, ORDER_START,
+                                       i == 0 || at_once ? 0 : draw(maker, 0, SETTLE_US / 2));
+        order->a = order->b = i;
+        maker->lives[i] = LIFE_UP;
+    }
+}
+
+/* ---- who comes and goes ---- */
+
+static void churn(struct maker *maker, uint64_t at_us) {
+    static const struct {
+        enum order_kind kind;
+        enum life from, to;
+    } moves[] = {{ORDER_CRASH, LIFE_UP, LIFE_DOWN},   {ORDER_CRASH, LIFE_UP, LIFE_DOWN},
+                 {ORDER_RESTART, LIFE_DOWN, LIFE_UP}, {ORDER_RESTART, LIFE_DOWN, LIFE_UP},
+                 {ORDER_WIPE, LIFE_DOWN, LIFE_UP},    {ORDER_LEAVE, LIFE_UP, LIFE_LEFT},
+                 {ORDER_JOIN, LIFE_LEFT, LIFE_UP},    {ORDER_START, LIFE_NONE, LIFE_UP}};
+    uint64_t pick = draw(maker, 0, sizeof moves / sizeof moves[0] - 1);
+    int node = moves[pick].from == LIFE_NONE ? maker->count : any(maker, moves[pick].from);
+    int least = maker->count / 2 > LEAST_ALIVE ? maker->count / 2 : LEAST_ALIVE;
+    bool full = maker->plan->m < 16 && maker->count >= (3 << maker->plan->m) / 4;
+    if (node < 0 || (moves[pick].from == LIFE_UP && maker->up <= least) ||
+        (moves[pick].from == LIFE_NONE && (full || maker->count >= PLAN_NODES_MAX))) {
+        return;
+    }
+    struct order *order = plan_add(maker->plan, moves[pick].kind, at_us);
+    order->a = order->b = node;
+    maker->count += node == maker->count;
+    maker->up += (moves[pick].to == LIFE_UP) - (moves[pick].from == LIFE_UP);
+    maker->lives[node] = moves[pick].to;
+}
+
+/* ---- what else goes wrong ---- */
+
+static void partition(struct maker *maker, uint64_t at_us) {
+    struct order *order = plan_add(maker->plan, ORDER_PARTITION, at_us);
+    uint64_t one_in = draw(maker, 2, 5);
+    order->for_us = while_us(maker, 500000, 20000000);
+    for (int i = 0; i < maker->count && order->group_count < PLAN_GROUP_MAX; i++) {
+        if (draw(maker, 1, one_in) == 1) {
+            order->group[order->group_count++] = i;
+        }
+    }
+    if (order->group_count == 0) {
+        order->group[order->group_count++] = 0;
+    }
+}
+
+/* Faults that the proof's assumptions allow. */
+static void mild(struct maker *maker, uint64_t at_us) {
+    static const enum host_disk disks[] = {HOST_DISK_SLOW, HOST_DISK_FULL, HOST_DISK_STALLED};
+    enum order_kind kinds[] = {ORDER_DOUBLE, ORDER_DRIFT, ORDER_JUMP, ORDER_DISK};
+    struct order *order = plan_add(maker->plan, kinds[draw(maker, 0, 3)], at_us);
+    order->a = order->b = (int)draw(maker, 0, (uint64_t)maker->count - 1);
+    order->for_us = while_us(maker, 100000, 10000000);
+    switch (order->kind) {
+    case ORDER_DOUBLE:
+        order->amount = draw(maker, 1, 40);
+        break;
+    case ORDER_DRIFT:
+        order->amount = draw(maker, PLAN_PPM_ZERO - 50000, PLAN_PPM_ZERO + 50000);
+        break;
+    case ORDER_JUMP:
+        order->for_us = 0;
+        order->amount = while_us(maker, 1000, 60000000);
+        break;
+    default:
+        order->disk = disks[draw(maker, 0, 2)];
+        break;
+    }
+}
+
+static void harsh(struct maker *maker, uint64_t at_us) {
+    enum order_kind kinds[] = {ORDER_PAUSE, ORDER_PAUSE, ORDER_CUT,   ORDER_CUT,
+                               ORDER_SLOW,  ORDER_LOSE,  ORDER_DELAY, ORDER_DISK};
+    if (draw(maker, 0, 5) == 0) {
+        partition(maker, at_us);
+        return;
+    }
+    struct order *order = plan_add(maker->plan, kinds[draw(maker, 0, 7)], at_us);
+    order->a = (int)draw(maker, 0, (uint64_t)maker->count - 1);
+    order->b = order->a;
+    order->for_us = while_us(maker, 100000, 15000000);
+    switch (order->kind) {
+    case ORDER_CUT:
+    case ORDER_SLOW:
+        order->b = (int)draw(maker, 0, (uint64_t)maker->count - 1);
+        order->one_way = order->kind == ORDER_SLOW || draw(maker, 0, 1) == 1;
+        order->amount = order->kind == ORDER_SLOW ? while_us(maker, 1000, 2000000) : 0;
+        break;
+    case ORDER_LOSE:
+        order->amount = draw(maker, 1, 30);
+        break;
+    case ORDER_DELAY:
+        order->amount = while_us(maker, 10000, 1000000);
+        break;
+    case ORDER_DISK:
+        order->disk = HOST_DISK_FAILING;
+        order->for_us = 100000;
+        break;
+    default:
+        break;
+    }
+}
+
+void plan_random(struct plan *plan, uint64_t seed, const struct plan_profile *profile) {
+    struct maker maker = {.plan = plan, .profile = profile, .random = seed * 13 + 5};
+    plan_init(plan);
+    plan->seed = seed;
+    settings(&maker);
+    bring_up(&maker);
+    uint64_t faults_us = (uint64_t)(profile->minutes * 60e6);
+    double churns = profile->churn_per_minute * profile->minutes * maker.count;
+    double faults = profile->faults_per_minute * profile->minutes;
+    uint64_t total = (uint64_t)(churns + faults) + 1, at_us = SETTLE_US;
+    for (uint64_t i = 0; i < total; i++) {
+        at_us = SETTLE_US + faults_us * i / total + draw(&maker, 0, faults_us / total);
+        if ((double)draw(&maker, 0, 999) < 1000 * churns / (churns + faults + 1e-9)) {
+            churn(&maker, at_us);
+        } else if (profile->suspicion && draw(&maker, 0, 2) != 0) {
+            harsh(&maker, at_us);
+        } else {
+            mild(&maker, at_us);
+        }
+    }
+    plan->end_us = SETTLE_US + faults_us;
+}
