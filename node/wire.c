@@ -263,6 +263,7 @@ static bool read_body(enum chord_message_kind kind, const ProtobufCMessage *mess
                                  false, request);
     case CHORD_SYNC:
         request->sync.learner = AS(SyncRequest, message)->learner;
+        request->sync.token = AS(SyncRequest, message)->token;
         return AS(SyncRequest, message)->view != NULL &&
                read_view(AS(SyncRequest, message)->view, &request->sync.view) &&
                read_range(AS(SyncRequest, message)->range, &request->sync.range);
@@ -409,7 +410,11 @@ static bool read_response(enum chord_message_kind kind, const ProtobufCMessage *
     case CHORD_APPLY:
         return read_wrong_view(AS(ApplyResponse, message)->wrong_view, response);
     case CHORD_SYNC:
-        return read_wrong_view(AS(SyncResponse, message)->wrong_view, response);
+        if (!read_wrong_view(AS(SyncResponse, message)->wrong_view, response)) {
+            return false;
+        }
+        response->view.confirmed = AS(SyncResponse, message)->done;
+        return true;
     case CHORD_DECIDED:
         return read_wrong_view(AS(DecidedResponse, message)->wrong_view, response);
     case CHORD_CHECK:

@@ -179,6 +179,7 @@ static ProtobufCMessage *encode_sync(struct wire_context *context,
     message->view = wire_view(context, &request->sync.view);
     message->range = range_of(context, &request->sync.range);
     message->learner = request->sync.learner;
+    message->token = request->sync.token;
     return &message->base;
 }
 
@@ -401,7 +402,13 @@ ProtobufCMessage *wire_encode_response(struct wire_context *context,
         PLAIN_RESPONSE(CHORD_LEAVE, LeaveResponse, leave_response)
         PLAIN_RESPONSE(CHORD_MERGE, MergeResponse, merge_response)
         WRONG_VIEW_RESPONSE(CHORD_APPLY, ApplyResponse, apply_response)
-        WRONG_VIEW_RESPONSE(CHORD_SYNC, SyncResponse, sync_response)
+    case CHORD_SYNC: {
+        RESPONSE(SyncResponse, sync_response);
+        message->wrong_view =
+            response->view.has_view ? wire_view(context, &response->view.view) : NULL;
+        message->done = response->view.confirmed;
+        return &message->base;
+    }
         WRONG_VIEW_RESPONSE(CHORD_DECIDED, DecidedResponse, decided_response)
         WRONG_VIEW_RESPONSE(CHORD_CHECK, CheckResponse, check_response)
     case CHORD_PREPARE:

@@ -317,6 +317,11 @@ void batches_tick(struct step *step) {
             batch_range(chord, batch) != NULL) {
             execute_send(step, i, batch_range(chord, batch));
         }
+        struct range *range = batch->state == BATCH_RUNNING ? batch_range(chord, batch) : NULL;
+        if (range != NULL && batch->confirm != 0) {
+            confirm_again(step, batch->range);
+            batch_due(chord, range->check.resend_ms);
+        }
         if (batch->state == BATCH_FREE) {
             continue;
         }

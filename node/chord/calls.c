@@ -142,6 +142,9 @@ static bool call_live(struct chord *chord, const struct call *call) {
     case CALL_DECIDED:
     case CALL_SYNC:
         return live_range(chord, call->subject, call->serial);
+    case CALL_CHECK:
+        return range_at(chord, call->subject)->used && range_at(chord, call->subject)->check.open &&
+               range_at(chord, call->subject)->check.serial == call->serial;
     case CALL_PREPARE:
     case CALL_ACCEPT:
         return decision_at(chord, call->subject)->stage != DECISION_FREE &&
@@ -185,12 +188,15 @@ static void call_failed(struct step *step, const struct call *call) {
     case CALL_DECIDED:
         leader_decided_reply(step, call->subject, call->member, NULL);
         break;
+    case CALL_CHECK:
+        confirm_reply(step, call, NULL);
+        break;
     case CALL_PREPARE:
     case CALL_ACCEPT:
         decide_reply(step, call, NULL);
         break;
     case CALL_SYNC:
-        leader_sync_reply(step, call->subject, call->member, false);
+        leader_sync_reply(step, call, NULL);
         break;
     case CALL_DIGEST:
     case CALL_TRANSFER:
@@ -235,15 +241,15 @@ static void call_answered(struct step *step, const struct call *call,
     case CALL_DECIDED:
         leader_decided_reply(step, call->subject, call->member, response);
         break;
+    case CALL_CHECK:
+        confirm_reply(step, call, response);
+        break;
     case CALL_PREPARE:
     case CALL_ACCEPT:
         decide_reply(step, call, response);
         break;
     case CALL_SYNC:
-        leader_sync_reply(step, call->subject, call->member, !response->view.has_view);
-        if (response->view.has_view) {
-            leader_learn(step, &response->view.view);
-        }
+        leader_sync_reply(step, call, response);
         break;
     case CALL_DIGEST:
     case CALL_TRANSFER:

@@ -260,22 +260,24 @@ static bool held(struct chord *chord, const struct range *range, const struct ch
     return holders >= view_majority(&next);
 }
 
-static void learn(struct step *step, uint16_t index) {
+void change_learn(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     struct chord_request *request;
-    if (call_member(step, CALL_SYNC, index, range->serial, NONE, &range->change.newcomer,
-                    chord->config.timing.sync_timeout_ms, &request) == NONE) {
-        memset(&range->change, 0, sizeof range->change);
-        range->change_retry_ms = chord->now_ms + RETRY_MS;
+    uint16_t slot =
+        call_member(step, CALL_SYNC, index, range->serial, NONE, &range->change.newcomer,
+                    chord->config.timing.data_timeout_ms, &request);
+    if (slot == NONE) {
+        change_abort(step, index, "no room for another call");
         return;
     }
+    call_at(chord, slot)->range_serial = (uint32_t)range->change.token;
     request->kind = CHORD_SYNC;
     request->sync.view = range->view;
     request->sync.range = (struct chord_range){range->view.range.lo, range->change.cut};
+    request->sync.token = range->change.token;
     request->sync.learner = true;
     range->taught = true;
-    trace_view(step, CHORD_WORD_SYNC, CHORD_LEVEL_DEBUG, "a newcomer learns", &range->view);
 }
 
 void change_plan(struct step *step, uint16_t index) {
@@ -307,7 +309,9 @@ void change_plan(struct step *step, uint16_t index) {
     if (change.has_newcomer) {
         range->change.stage = CHANGE_LEARN;
         range->change.deadline_ms = chord->now_ms + LEARN_MS;
-        learn(step, index);
+        range->change.token = serial_new(chord);
+        trace_view(step, CHORD_WORD_SYNC, CHORD_LEVEL_DEBUG, "a newcomer learns", &range->view);
+        change_learn(step, index);
     } else {
         range->change.stage = CHANGE_DRAIN;
         range->change.deadline_ms = chord->now_ms + DRAIN_MS;

@@ -12,7 +12,6 @@ const struct chord_timing chord_timing_default = {
     .range_period_ms = 200,
     .graveyard_period_ms = 5000,
     .data_timeout_ms = 4000,
-    .sync_timeout_ms = 600000,
 };
 
 /* ---- the block ---- */

@@ -62,8 +62,7 @@ struct chord_timing {
     uint32_t silence_ms_min, silence_ms_max; /* bounds of one measured request timeout */
     uint32_t range_period_ms;
     uint32_t graveyard_period_ms;
-    uint32_t data_timeout_ms; /* Apply, Digest, TransferKeys */
-    uint32_t sync_timeout_ms; /* a whole range to a newcomer */
+    uint32_t data_timeout_ms; /* Apply, Sync, Digest, TransferKeys */
 };
 extern const struct chord_timing chord_timing_default;
 
@@ -234,9 +233,12 @@ struct chord_slice {
     X(FIX_FINGERS, fix_fingers)                                                                    \
     X(CHECK_PREDECESSOR, check_predecessor)                                                        \
     X(MERGE, merge)                                                                                \
-    X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open)  \
-        X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)        \
-            X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(LEAVE, leave)                                                                                \
+    X(LEFT, left)                                                                                  \
+    X(TRANSFER_KEYS, transfer_keys)                                                                \
+    X(SETTLE, settle)                                                                              \
+    X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync)                  \
+        X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,

@@ -111,7 +111,7 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
         batch_end(step, index, CHORD_RESOURCE_EXHAUSTED);
         return;
     }
-    if (!keys_room(chord, writes) || !action_room(step, 8u + range->view.members_count)) {
+    if (!keys_room(chord, writes) || !action_room(step, 8u + 2u * range->view.members_count)) {
         batch_wait(chord, batch, RETRY_MS);
         return;
     }
@@ -121,6 +121,7 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
                                         range->counter + 1};
     batch->acked = batch->sent = 0;
+    batch->confirm = 0;
     batch->reading = batch->writing = batch->stored = false;
     if (reads > 0) {
         store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
@@ -133,6 +134,10 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
         batch->writing = false;
         batch_wait(chord, batch, RETRY_MS);
         return;
+    }
+    if (reads > 0) {
+        batch->confirm = confirm_read(step, range_index);
+        batch_due(chord, range->check.resend_ms);
     }
     if (writes > 0) {
         range->counter += count;
@@ -160,6 +165,7 @@ static void slice_done(struct step *step, uint16_t index) {
     for (uint16_t i = 0; batch->writing && range != NULL && i < range->view.members_count; i++) {
         if (!((batch->acked | batch->sent) & 1ull << i)) {
             range->synced &= ~(1ull << i); /* it had not switched yet, and was not told */
+            range->sync_tokens[i] = 0;
         }
     }
     batch->writing = false;
@@ -180,7 +186,7 @@ static void check_done(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct range *range = batch_range(chord, batch);
-    if (batch->state != BATCH_RUNNING || batch->reading || range == NULL) {
+    if (batch->state != BATCH_RUNNING || batch->reading || batch->confirm != 0 || range == NULL) {
         return;
     }
     if (!batch->writing ||
@@ -252,6 +258,27 @@ void execute_applied(struct step *step, const struct call *call,
     }
 }
 
+bool execute_confirmed(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    uint64_t done = range->check.done;
+    bool others = false;
+    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
+        struct batch *batch = batch_at(chord, i);
+        if (batch->state != BATCH_RUNNING || batch->range != index || batch->confirm == 0 ||
+            batch->range_serial != range->serial) {
+            continue;
+        }
+        if (batch->confirm > done || !action_room(step, 16)) {
+            others = true; /* without room: with the next round */
+            continue;
+        }
+        batch->confirm = 0;
+        check_done(step, i);
+    }
+    return others;
+}
+
 /* The epoch is over for these: reads run again elsewhere, writes are unknown. */
 void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
     struct chord *chord = step->chord;
@@ -277,6 +304,7 @@ void execute_stale(struct step *step, uint16_t index, uint16_t range_index) {
     batch->range = range_index;
     batch->range_serial = range->serial;
     batch->writing = false;
+    batch->confirm = 0;
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch, 0};
     batch_hint(batch, &range->view);
     store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);

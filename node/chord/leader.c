@@ -117,35 +117,58 @@ void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
 static void send_sync(struct step *step, struct range *range, uint16_t index, uint16_t member) {
     struct chord *chord = step->chord;
     struct chord_request *request;
-    if (call_member(step, CALL_SYNC, index, range->serial, member, &range->view.members[member],
-                    chord->config.timing.sync_timeout_ms, &request) == NONE) {
+    if (range->sync_tokens[member] == 0) {
+        range->sync_tokens[member] = serial_new(chord);
+    }
+    uint16_t slot =
+        call_member(step, CALL_SYNC, index, range->serial, member, &range->view.members[member],
+                    chord->config.timing.data_timeout_ms, &request);
+    if (slot == NONE) {
         return;
     }
+    call_at(chord, slot)->range_serial = range->sync_tokens[member];
     range->calling |= bit(member);
     request->kind = CHORD_SYNC;
     request->sync.view = range->view;
     request->sync.range = range->view.range;
+    request->sync.token = range->sync_tokens[member];
     request->sync.learner = false;
 }
 
-void leader_sync_reply(struct step *step, uint16_t index, uint16_t member, bool ok) {
+void leader_sync_reply(struct step *step, const struct call *call,
+                       const struct chord_response *response) {
     struct chord *chord = step->chord;
+    uint16_t index = call->subject, member = call->member;
     struct range *range = led(chord, index);
     if (range == NULL) {
         return;
     }
+    bool refused = response != NULL && response->view.has_view;
+    bool done = response != NULL && !refused && response->view.confirmed;
     if (member == NONE) {
-        change_learned(step, index, ok);
-        return;
-    }
-    range->calling &= ~bit(member);
-    if (!ok) {
-        range->retry_ms = chord->now_ms + RETRY_MS;
-        range->switched &= ~bit(member);
-    } else if (range->switched & bit(member)) {
-        range->synced |= bit(member);
+        if (range->change.token == call->range_serial) {
+            if (response != NULL && !refused && !done) {
+                change_learn(step, index);
+            } else {
+                change_learned(step, index, done);
+            }
+        }
+    } else {
+        range->calling &= ~bit(member);
+        if (response == NULL || refused) {
+            range->retry_ms = chord->now_ms + RETRY_MS;
+            range->sync_tokens[member] = 0;
+        } else if (done && range->sync_tokens[member] == call->range_serial) {
+            range->synced |= bit(member);
+        }
+        if (refused) {
+            range->switched &= ~bit(member);
+        }
     }
     chord->ranges_ms = chord->now_ms;
+    if (refused) {
+        leader_learn(step, &response->view.view);
+    }
 }
 
 /* Own pull from a member, while settling. */
@@ -172,6 +195,7 @@ void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
         }
         range->switched &= ~bit(member);
         range->synced &= ~bit(member);
+        range->sync_tokens[member] = 0;
         range->retry_ms = step->chord->now_ms + RETRY_MS;
     }
 }
@@ -198,8 +222,7 @@ static void settle(struct step *step, struct range *range, uint16_t index) {
             continue;
         }
         if (!(range->merged & me)) {
-            if (transfer_start(step, &range->view.members[i], &range->view.range, range->view.epoch,
-                               false, 0, index, range->serial, i)) {
+            if (transfer_settle(step, index, i)) {
                 range->calling |= me;
             }
         } else if (merged && !(range->synced & me)) {

@@ -143,7 +143,8 @@ struct chord_request {
         struct {
             struct chord_view view;   /* the sender leads it */
             struct chord_range range; /* a part of it, or the whole */
-            bool learner;             /* make the rows equal; otherwise keep the newer ones */
+            uint64_t token;           /* the same: the same attempt; never 0 */
+            bool learner;             /* the receiver is no member yet */
         } sync;
         struct { /* PREPARE, ACCEPT: the Paxos instance that decides what follows `view` */
             uint64_t ballot;
@@ -215,7 +216,7 @@ struct chord_response {
         struct { /* APPLY, SYNC, DECIDED, CHECK: `view` is wrong_view; GET_VIEW: `view` is the
                     answer */
             bool has_view;
-            bool confirmed;
+            bool confirmed; /* GET_VIEW: by a majority; SYNC: done, else it goes on */
             struct chord_view view;
         } view;
         struct {                 /* PREPARE, ACCEPT */

@@ -102,7 +102,7 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
     struct chord *chord = step->chord;
     const struct chord_view *view = &request->sync.view;
     const struct chord_range *range = &request->sync.range;
-    if (!request->has_sender || !view_valid(chord, view) || view->cut ||
+    if (!request->has_sender || request->sync.token == 0 || !view_valid(chord, view) || view->cut ||
         !range_valid(chord, range) || !range_covers(&view->range, range)) {
         reply_code(step, request_id, CHORD_SYNC, CHORD_INVALID_ARGUMENT, 0);
         return;
@@ -114,8 +114,7 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
     member_of_peer(&request->sender, &source);
     if (!known) {
         reply_wrong_view(step, request_id, CHORD_SYNC, range);
-    } else if (!transfer_start(step, &source, range, view->epoch, true, request_id, NONE, 0,
-                               NONE)) {
+    } else if (!transfer_sync(step, &source, range, view->epoch, request->sync.token, request_id)) {
         reply_code(step, request_id, CHORD_SYNC, CHORD_RESOURCE_EXHAUSTED, 200);
     }
 }

@@ -56,6 +56,7 @@ enum call_purpose {
     CALL_DECIDED,   /* subject: range; member */
     CALL_PREPARE,   /* subject: decision; member */
     CALL_ACCEPT,    /* subject: decision; member */
+    CALL_CHECK,     /* subject: range, serial of the round; member */
     CALL_SYNC,      /* subject: range; member, NONE = the learner */
     CALL_DIGEST,    /* subject: transfer */
     CALL_TRANSFER,  /* subject: transfer */
@@ -211,6 +212,7 @@ struct change {
     struct chord_member newcomer; /* the learner */
     struct chord_member leaver;   /* whose seat goes */
     struct chord_member leader;   /* of the part that changes */
+    uint64_t token;               /* of the newcomer's Sync */
     uint64_t deadline_ms;
 };
 
@@ -226,12 +228,20 @@ struct range {
     uint64_t switched, synced, merged, calling;
     uint64_t counter;
     bool settled, open;
+    struct { /* the round of Check that is out (confirm.c) */
+        bool open;
+        uint32_t serial;
+        uint64_t round, done;     /* the last that began; the last that ended well */
+        uint64_t agreed, calling; /* bit per member */
+        uint64_t resend_ms;
+    } check;
     bool closed;          /* a decision was proposed at ballot 0: no write is committed any more */
     bool taught;          /* a store that is no member was made equal and keeps its rows */
     uint64_t epoch_floor; /* an epoch that a member remembers: the next one is above it */
-    uint32_t learner_calls; /* Apply messages in flight: to learners, */
+    uint32_t learner_calls;                    /* Apply messages in flight: to learners, */
     uint16_t member_calls[CHORD_REPLICAS_MAX]; /* to each member */
-    uint16_t writing;       /* batches between their first Apply and their end */
+    uint32_t sync_tokens[CHORD_REPLICAS_MAX];  /* of each member's Sync; 0 = a new one is needed */
+    uint16_t writing;                          /* batches between their first Apply and their end */
     uint64_t retry_ms;
     uint64_t change_retry_ms;
     struct change change;
@@ -268,7 +278,8 @@ enum transfer_stage {
     TRANSFER_DIGEST,
     TRANSFER_DIGEST_OWN,
     TRANSFER_PULL,
-    TRANSFER_WRITE
+    TRANSFER_WRITE,
+    TRANSFER_DONE, /* Sync will ask */
 };
 
 /* One pull of a range's rows from another member. */
@@ -282,7 +293,8 @@ struct transfer {
     struct chord_member source;
     struct chord_range range;
     uint64_t epoch;
-    uint64_t request_id; /* Sync to answer; 0 = settling, for `subject` */
+    uint64_t token;      /* Sync's; 0 = settling, for `subject` */
+    uint64_t request_id; /* Sync to answer; 0 = none */
     uint16_t subject;
     uint16_t member;
     uint32_t subject_serial;
@@ -315,8 +327,9 @@ struct batch {
     uint16_t range; /* slot */
     uint32_t range_serial;
     struct chord_slice slice;
-    uint64_t acked; /* bit per member of the view */
-    uint64_t sent;  /* bit per member: an Apply is in flight */
+    uint64_t confirm; /* the round of Check that its reads wait for; 0 = none */
+    uint64_t acked;   /* bit per member of the view */
+    uint64_t sent;    /* bit per member: an Apply is in flight */
     uint64_t resend_ms;
     uint32_t keys_head;
     struct chord_hint hint;
@@ -588,7 +601,9 @@ void leader_member_down(struct step *step, uint16_t index, uint16_t member);
 void leader_views_saved(struct step *step, bool ok);
 bool leader_send_decided(struct step *step, uint16_t index, uint16_t seat,
                          const struct chord_member *member, const struct chord_view *other);
-void leader_sync_reply(struct step *step, uint16_t index, uint16_t member, bool ok);
+/* response NULL: no answer. */
+void leader_sync_reply(struct step *step, const struct call *call,
+                       const struct chord_response *response);
 /* A view that somebody answered with. */
 void leader_learn(struct step *step, const struct chord_view *view);
 void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
@@ -596,6 +611,7 @@ void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
 /* change.c: member change, split, hand-over, merge */
 void change_plan(struct step *step, uint16_t index);
 void change_advance(struct step *step, uint16_t index);
+void change_learn(struct step *step, uint16_t index); /* Sync to the newcomer, again */
 void change_learned(struct step *step, uint16_t index, bool ok);
 void change_abort(struct step *step, uint16_t index, const char *note);
 /* `next` was chosen for what follows the view of `index` (and of `other`). */
@@ -650,10 +666,12 @@ void on_get_view(struct step *step, const struct chord_request *request, uint64_
 void on_transfer_keys(struct step *step, const struct chord_request *request, uint64_t request_id);
 
 /* transfer.c: pulling a range */
-bool transfer_start(struct step *step, const struct chord_member *source,
-                    const struct chord_range *range, uint64_t epoch, bool equal,
-                    uint64_t request_id, uint16_t subject, uint32_t subject_serial,
-                    uint16_t member);
+/* A leader settles: what `member` of range `subject` has that is newer. False: no room. */
+bool transfer_settle(struct step *step, uint16_t subject, uint16_t member);
+/* Sync, or Sync again: our rows become equal to the leader's. */
+bool transfer_sync(struct step *step, const struct chord_member *source,
+                   const struct chord_range *range, uint64_t epoch, uint64_t token,
+                   uint64_t request_id);
 void transfer_reply(struct step *step, uint16_t index, const struct chord_response *response,
                     uint64_t call_id);
 void transfer_failure(struct step *step, uint16_t index);
@@ -684,7 +702,15 @@ void execute_stored(struct step *step, uint16_t index, enum store_purpose purpos
 /* response NULL: no answer, or an error. Also after the batch has ended. */
 void execute_applied(struct step *step, const struct call *call,
                      const struct chord_response *response);
+/* A round of Check has ended well. True: some reads wait for the next. */
+bool execute_confirmed(struct step *step, uint16_t range);
 void execute_range_gone(struct step *step, uint16_t range, uint32_t serial);
+
+/* confirm.c: reads are current */
+uint64_t confirm_read(struct step *step, uint16_t index);
+void confirm_reply(struct step *step, const struct call *call,
+                   const struct chord_response *response);
+void confirm_again(struct step *step, uint16_t index);
 
 /* keys.c: keys being written */
 bool keys_in_flight(struct chord *chord, const uint8_t *hash);

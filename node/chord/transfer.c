@@ -9,7 +9,22 @@
  */
 #include "state.h"
 
-enum { FAILURES_MAX = 8, RETRY_MS = 200 };
+enum { FAILURES_MAX = 8, RETRY_MS = 200, DONE_MS = 20000 };
+
+/* Sync is answered soon, also while the work goes on: its leader asks again with the same token,
+ * and learns then that it is done. So a lost message costs one timeout, however large the range. */
+static void answer(struct step *step, struct transfer *transfer, enum chord_code code, bool done) {
+    if (transfer->request_id == 0) {
+        return;
+    }
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.kind = CHORD_SYNC;
+    response.code = code;
+    response.view.confirmed = done;
+    reply_send(step, transfer->request_id, &response);
+    transfer->request_id = 0;
+}
 
 static void finish(struct step *step, uint16_t index, bool ok) {
     struct transfer *transfer = transfer_at(step->chord, index);
@@ -22,12 +37,13 @@ static void finish(struct step *step, uint16_t index, bool ok) {
         trace->range = transfer->range;
         trace->count = transfer->rows;
     }
-    if (transfer->request_id != 0) {
-        struct chord_response response;
-        memset(&response, 0, sizeof response);
-        response.kind = CHORD_SYNC;
-        response.code = ok ? CHORD_OK : CHORD_UNAVAILABLE;
-        reply_send(step, transfer->request_id, &response);
+    if (transfer->token != 0) {
+        bool told = transfer->request_id != 0;
+        answer(step, transfer, ok ? CHORD_OK : CHORD_UNAVAILABLE, ok);
+        if (ok && !told) {
+            transfer->stage = TRANSFER_DONE; /* until it is asked for again */
+            transfer->retry_ms = step->chord->now_ms + DONE_MS;
+        }
     } else if (range_at(step->chord, transfer->subject)->used &&
                range_at(step->chord, transfer->subject)->serial == transfer->subject_serial) {
         leader_pulled(step, transfer->subject, transfer->member, ok);
@@ -72,10 +88,9 @@ static void store(struct step *step, uint16_t index, enum chord_store_kind kind,
     memcpy(action->store.last, transfer->after, CHORD_ID_BYTES);
 }
 
-bool transfer_start(struct step *step, const struct chord_member *source,
-                    const struct chord_range *range, uint64_t epoch, bool equal,
-                    uint64_t request_id, uint16_t subject, uint32_t subject_serial,
-                    uint16_t member) {
+static struct transfer *transfer_new(struct step *step, const struct chord_member *source,
+                                     const struct chord_range *range, uint64_t epoch,
+                                     uint16_t *slot) {
     struct chord *chord = step->chord;
     uint16_t index = 0;
     while (index < chord->config.limits.transfers_max &&
@@ -83,20 +98,64 @@ bool transfer_start(struct step *step, const struct chord_member *source,
         index++;
     }
     if (index == chord->config.limits.transfers_max || !action_room(step, 8)) {
-        return false;
+        return NULL;
     }
     struct transfer *transfer = transfer_at(chord, index);
     memset(transfer, 0, sizeof *transfer);
     transfer->stage = TRANSFER_DIGEST;
     transfer->serial = serial_new(chord);
-    transfer->equal = equal;
     transfer->epoch = epoch;
     transfer->range = *range;
-    transfer->request_id = request_id;
-    transfer->subject = subject;
-    transfer->subject_serial = subject_serial;
-    transfer->member = member;
     transfer->source = *source;
+    *slot = index;
+    return transfer;
+}
+
+bool transfer_settle(struct step *step, uint16_t subject, uint16_t member) {
+    struct range *range = range_at(step->chord, subject);
+    uint16_t index;
+    struct transfer *transfer = transfer_new(step, &range->view.members[member], &range->view.range,
+                                             range->view.epoch, &index);
+    if (transfer == NULL) {
+        return false;
+    }
+    transfer->subject = subject;
+    transfer->subject_serial = range->serial;
+    transfer->member = member;
+    pull(step, index);
+    return true;
+}
+
+bool transfer_sync(struct step *step, const struct chord_member *source,
+                   const struct chord_range *range, uint64_t epoch, uint64_t token,
+                   uint64_t request_id) {
+    struct chord *chord = step->chord;
+    uint16_t index;
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
+        struct transfer *old = transfer_at(chord, i);
+        if (old->stage == TRANSFER_FREE || old->token == 0 || old->epoch != epoch ||
+            !ranges_overlap(&old->range, range) || !member_same(&old->source, source)) {
+            continue;
+        }
+        answer(step, old, CHORD_OK, false);
+        if (old->token != token) {
+            old->stage = TRANSFER_FREE; /* what it has found is too old */
+            continue;
+        }
+        old->request_id = request_id;
+        if (old->stage == TRANSFER_DONE) {
+            old->stage = TRANSFER_FREE;
+            answer(step, old, CHORD_OK, true);
+        }
+        return true;
+    }
+    struct transfer *transfer = transfer_new(step, source, range, epoch, &index);
+    if (transfer == NULL) {
+        return false;
+    }
+    transfer->equal = true;
+    transfer->token = token;
+    transfer->request_id = request_id;
     pull(step, index);
     return true;
 }
@@ -165,6 +224,7 @@ void transfer_stored(struct step *step, uint16_t index) {
         if (transfer->done) {
             finish(step, index, true);
         } else {
+            answer(step, transfer, CHORD_OK, false);
             transfer->stage = TRANSFER_PULL;
             pull(step, index);
         }
@@ -176,8 +236,13 @@ void transfers_tick(struct step *step) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < chord->config.limits.transfers_max && action_room(step, 16); i++) {
         struct transfer *transfer = transfer_at(chord, i);
-        if (transfer->stage != TRANSFER_FREE && transfer->retry_ms != 0 &&
-            transfer->retry_ms <= chord->now_ms) {
+        if (transfer->stage == TRANSFER_FREE || transfer->retry_ms == 0 ||
+            transfer->retry_ms > chord->now_ms) {
+            continue;
+        }
+        if (transfer->stage == TRANSFER_DONE) {
+            transfer->stage = TRANSFER_FREE;
+        } else {
             pull(step, i);
         }
     }

@@ -821,6 +821,35 @@ static void test_kill_under_load(void **state) {
     }
 }
 
+/* Members that are cut off and believed dead, leaders among them: what the others acknowledge
+ * meanwhile is not contradicted by those, neither then nor when they are back. */
+static void test_partitions_under_load(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 6);
+        struct client clients[CLIENTS];
+        clients_new(clients);
+        load(host, clients, 500);
+        for (int round = 0; round < 6; round++) {
+            int first = live_node(host), second = live_node(host);
+            if (round % 3 == 2) {
+                for (int i = 0; i < 6; i++) { /* it hears everything and is not heard, or so */
+                    host_cut_way(host, round == 2 ? first : i, round == 2 ? i : first, true);
+                }
+            } else {
+                host_group(host, first, 1);
+                host_group(host, second, round % 2 == 0 ? 1 : 2);
+            }
+            load(host, clients, 200 + (unsigned)(host_random(host) % 6000));
+            host_heal(host);
+            load(host, clients, 1500);
+        }
+        load_end(host, clients);
+        check(host_run_until(host, whole, 120000));
+        ring_free(host);
+    }
+}
+
 /* A server may run a request twice. */
 static void test_doubled_messages_under_load(void **state) {
     (void)state;
@@ -888,6 +917,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_wrong_epoch_is_refused, teardown),
         cmocka_unit_test_teardown(test_leave_and_join_under_load, teardown),
         cmocka_unit_test_teardown(test_kill_under_load, teardown),
+        cmocka_unit_test_teardown(test_partitions_under_load, teardown),
         cmocka_unit_test_teardown(test_doubled_messages_under_load, teardown),
         cmocka_unit_test_teardown(test_seeds_of_former_bugs, teardown),
     };

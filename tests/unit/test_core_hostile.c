@@ -213,6 +213,7 @@ static void some_request(struct hostile *hostile, struct chord_request *request)
         request->sync.range =
             dice(hostile, 2) == 0 ? request->sync.view.range : some_range(hostile);
         request->sync.learner = dice(hostile, 2) == 0;
+        request->sync.token = dice(hostile, 4);
         break;
     case CHORD_PREPARE:
     case CHORD_ACCEPT:

@@ -133,6 +133,7 @@ static void some_body(struct chord_request *request, unsigned m) {
         break;
     case CHORD_SYNC:
         request->sync.learner = dice(2) == 0;
+        request->sync.token = some_number();
         request->sync.range = (struct chord_range){some_id(m), some_id(m)};
         some_view(&request->sync.view, m);
         break;
@@ -278,9 +279,9 @@ static void some_response(struct chord_response *response, enum chord_message_ki
         }
         break;
     case CHORD_GET_VIEW:
+    case CHORD_SYNC:
         response->view.confirmed = dice(2) == 0; /* fall through */
     case CHORD_APPLY:
-    case CHORD_SYNC:
     case CHORD_DECIDED:
     case CHORD_CHECK:
         response->view.has_view = dice(2) == 0;
