@@ -51,6 +51,9 @@ void kv_hint_keep(struct app *app, const Chord__V1__OwnerHint *hint) {
         id_from_wire(&lo, hint->range->lo.data, hint->range->lo.len) &&
         id_from_wire(&hi, hint->range->hi.data, hint->range->hi.len)) {
         hints_put(app->hints, &lo, &hi, hint->epoch, hint->address);
+        if (hint->counter > 0) {
+            hints_seen(app->hints, &hi, hint->epoch, hint->counter);
+        }
         ring_view_learn(app->view, hint->address);
     }
 }
@@ -106,6 +109,7 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
                                const Chord__V1__OperationResult **result) {
     uint64_t end = clock_now_ms() + KV_BUDGET_MS;
     unsigned wait = 50;
+    unsigned sent = 0; /* attempts that may have taken effect */
     for (unsigned attempt = 1;; attempt++) {
         char address[SETTINGS_ADDRESS_SIZE];
         kv_target_find(app, kv->id_known ? &kv->id : NULL, attempt, address);
@@ -118,7 +122,7 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
             snprintf(reply->message, sizeof(reply->message), "no node of the ring answers");
         } else {
             if (kv->operation != NULL) {
-                kv->operation->attempt = attempt;
+                kv->operation->attempt = sent + 1;
             }
             rpc_client_call_wait(app->client, address, kv->method, kv->message,
                                  (uint32_t)(left < KV_ATTEMPT_MS ? left : KV_ATTEMPT_MS), reply);
@@ -142,6 +146,13 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
         /* Refused outright is known not to have happened; anything else may have. */
         kv->unknown = kv->unknown || code == CHORD__V1__CODE__CODE_UNKNOWN ||
                       code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED || reply->disconnected;
+        sent += kv->unknown;
+        if (code == CHORD__V1__CODE__CODE_ABORTED && *result != NULL && !kv->unknown &&
+            (*result)->version != NULL && kv->operation->seen != NULL) {
+            /* Not done: the key is newer than we knew. */
+            kv->operation->seen->epoch = (*result)->version->epoch;
+            kv->operation->seen->counter = (*result)->version->counter;
+        }
         rpc_reply_free(reply);
         pause_ms(wait);
         wait = wait < 400 ? wait * 2 : 400;

@@ -216,6 +216,7 @@ static void copy_views(struct node *node, struct store_job *job) {
 static const enum store_job_kind job_kinds[] = {
     [CHORD_STORE_IDENTITY] = STORE_JOB_IDENTITY,
     [CHORD_STORE_VIEWS] = STORE_JOB_VIEWS,
+    [CHORD_STORE_EXAMINE_OPERATIONS] = STORE_JOB_EXAMINE,
     [CHORD_STORE_WRITE_OPERATIONS] = STORE_JOB_WRITE,
     [CHORD_STORE_READ_OPERATIONS] = STORE_JOB_READ,
     [CHORD_STORE_WRITE_ROWS] = STORE_JOB_WRITE,
@@ -244,6 +245,10 @@ static void store(struct node *node, const struct chord_action *action) {
         job->rows =
             kv_rows(node, request, slice, action->store.kind == CHORD_STORE_WRITE_OPERATIONS,
                     &job->arena, &job->rows_count);
+        break;
+    case CHORD_STORE_EXAMINE_OPERATIONS:
+        request = request_find(node, slice->request_id);
+        job->rows = kv_examine_rows(node, request, slice, &job->arena, &job->rows_count);
         break;
     case CHORD_STORE_WRITE_ROWS: {
         request = request_find(node, slice->request_id);
@@ -283,13 +288,16 @@ void action_stored(struct node *node, struct store_job *job) {
         admin_stored(node, request, job);
     } else if (job->kind == STORE_JOB_COUNT) {
         admin_counted(node, job);
+    } else if (job->kind == STORE_JOB_EXAMINE && job->ok) {
+        job->digest_rows = kv_examined(node, request, job);
     } else if (request != NULL && request->operations != NULL && job->ok) {
         kv_stored(node, request, job, job->kind == STORE_JOB_WRITE);
     }
     struct chord_event event = {.kind = CHORD_EVENT_STORED};
     event.stored.store_op = job->store_op;
     event.stored.ok = job->ok;
-    event.stored.rows = job->kind == STORE_JOB_DIGEST ? job->digest_rows : job->rows_count;
+    bool counted = job->kind == STORE_JOB_DIGEST || job->kind == STORE_JOB_EXAMINE;
+    event.stored.rows = counted ? job->digest_rows : job->rows_count;
     event.stored.done = job->done;
     memcpy(event.stored.last, job->last, CHORD_ID_BYTES);
     memcpy(event.stored.digest, job->digest, CHORD_DIGEST_BYTES);

@@ -104,6 +104,7 @@ static int run_job(struct store *store, struct store_job *job) {
         return tables_write(&store->tables, job);
     case STORE_JOB_EQUAL:
         return tables_equal(&store->tables, job);
+    case STORE_JOB_EXAMINE:
     case STORE_JOB_READ:
         return tables_read(&store->tables, job);
     case STORE_JOB_READ_RANGE:

@@ -37,6 +37,7 @@ enum store_job_kind {
     STORE_JOB_WRITE = 1,  /* rows: keep each where it is newer */
     STORE_JOB_EQUAL,      /* the same; rows of the range older than `epoch`, with a hash in (after,
                              last] or to the end when `done`, go first */
+    STORE_JOB_EXAMINE,    /* as READ, before a write */
     STORE_JOB_READ,       /* rows: fill in what is stored under each key */
     STORE_JOB_READ_RANGE, /* page_*: the next page of a range */
     STORE_JOB_LIST_KEYS,  /* the same, over every row, with a prefix filter */

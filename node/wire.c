@@ -141,6 +141,7 @@ bool wire_read_hint(const Chord__V1__OwnerHint *message, struct chord_hint *hint
         return true;
     }
     hint->epoch = message->epoch;
+    hint->counter = message->counter;
     bool ok = read_address(message->address, hint->address);
     return ok && (message->range == NULL || read_range(message->range, &hint->range));
 }

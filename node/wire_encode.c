@@ -91,6 +91,7 @@ Chord__V1__OwnerHint *wire_hint(struct wire_context *context, const struct chord
     chord__v1__owner_hint__init(message);
     message->address = text_of(hint->address);
     message->epoch = hint->epoch;
+    message->counter = hint->counter;
     message->range = hint->epoch != 0 ? range_of(context, &hint->range) : NULL;
     return message;
 }

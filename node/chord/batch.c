@@ -27,6 +27,7 @@ struct range *batch_range(struct chord *chord, struct batch *batch) {
 void batch_hint(struct batch *batch, const struct chord_view *view) {
     batch->hint.range = view->range;
     batch->hint.epoch = view->epoch;
+    batch->hint.counter = 0;
     memcpy(batch->hint.address, view->members[view->leader].address, CHORD_ADDRESS_BYTES);
 }
 
@@ -283,7 +284,7 @@ void batches_wake(struct step *step) {
 
 static void batch_deadline(struct step *step, uint16_t index) {
     struct batch *batch = batch_at(step->chord, index);
-    if (batch->state == BATCH_RUNNING && batch->writing) {
+    if (batch->state == BATCH_RUNNING && batch_sent(batch)) {
         /* Its outcome is unknown to the client; it stays in flight until it is decided here. */
         reply(step, batch, CHORD_UNAVAILABLE, true);
         batch->deadline_ms = UINT64_MAX;
@@ -313,8 +314,8 @@ void batches_tick(struct step *step) {
             batch->state = BATCH_RESUMED;
             action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
         }
-        if (batch->state == BATCH_RUNNING && batch->writing && batch->resend_ms <= chord->now_ms &&
-            batch_range(chord, batch) != NULL) {
+        if (batch->state == BATCH_RUNNING && batch_sent(batch) &&
+            batch->resend_ms <= chord->now_ms && batch_range(chord, batch) != NULL) {
             execute_send(step, i, batch_range(chord, batch));
         }
         struct range *range = batch->state == BATCH_RUNNING ? batch_range(chord, batch) : NULL;
@@ -328,7 +329,7 @@ void batches_tick(struct step *step) {
         batch_due(chord, batch->deadline_ms);
         if (batch->state == BATCH_WAITING) {
             batch_due(chord, batch->retry_ms);
-        } else if (batch->state == BATCH_RUNNING && batch->writing) {
+        } else if (batch->state == BATCH_RUNNING && batch_sent(batch)) {
             batch_due(chord, batch->resend_ms);
         }
     }

@@ -400,6 +400,7 @@ void stores_done(struct step *step) {
         decide_stored(step, store.subject, store.serial, store.ballot, step->event->stored.ok);
         break;
     case STORE_BATCH_READ:
+    case STORE_BATCH_EXAMINE:
     case STORE_BATCH_WRITE:
         if (live_batch(chord, store.subject, store.serial)) {
             execute_stored(step, store.subject, store.purpose, step->event->stored.ok);

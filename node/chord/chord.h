@@ -128,6 +128,7 @@ enum chord_operation_kind { CHORD_GET = 1, CHORD_PUT, CHORD_DELETE };
 struct chord_operation {
     enum chord_operation_kind kind;
     bool finished; /* has its final result */
+    bool examine;  /* a write that depends on what is stored: a precondition, an op_id */
     uint8_t hash[CHORD_ID_BYTES];
 };
 
@@ -162,7 +163,7 @@ struct chord_event {
         struct {
             uint64_t store_op;
             bool ok;
-            uint64_t rows;                /* READ_RANGE, DIGEST */
+            uint64_t rows;                /* READ_RANGE, DIGEST, EXAMINE_OPERATIONS */
             bool done;                    /* READ_RANGE: nothing lies beyond */
             uint8_t last[CHORD_ID_BYTES]; /* READ_RANGE: hash of the last row */
             uint8_t digest[CHORD_DIGEST_BYTES];
@@ -194,18 +195,23 @@ enum chord_action_kind {
 };
 
 enum chord_store_kind {
-    CHORD_STORE_IDENTITY = 1,     /* `identity`; no STORED is awaited */
-    CHORD_STORE_VIEWS,            /* the whole table, as chord_stored_view gives it now */
-    CHORD_STORE_WRITE_OPERATIONS, /* of `request_id` in `range`, unfinished puts and deletes: row i
-                                     of the batch gets version (epoch, counter + i) */
-    CHORD_STORE_READ_OPERATIONS,  /* of `request_id` in `range`, unfinished gets */
-    CHORD_STORE_WRITE_ROWS,       /* those that request `request_id` (APPLY) carries */
-    CHORD_STORE_WRITE_PULLED,     /* those that the reply to call `request_id` carries; with `equal`
-                                     rows of `range` older than `epoch`, with a hash in (after, last]
-                                     (without has_after: from the range's start; with done: to its
-                                     end), give way to them */
-    CHORD_STORE_READ_RANGE,       /* for the reply to `request_id` (TRANSFER_KEYS) */
-    CHORD_STORE_DIGEST,           /* of `range` */
+    CHORD_STORE_IDENTITY = 1,       /* `identity`; no STORED is awaited */
+    CHORD_STORE_VIEWS,              /* the whole table, as chord_stored_view gives it now */
+    CHORD_STORE_EXAMINE_OPERATIONS, /* of `request_id` in `range`, unfinished writes with `examine`:
+                                       the host finds those that must not be written and keeps what
+                                       they get instead; `rows` = writes of the slice that are left
+                                     */
+    CHORD_STORE_WRITE_OPERATIONS,   /* of `request_id` in `range`, unfinished puts and deletes that
+                                       were not examined away: row i
+                                       of the batch gets version (epoch, counter + i) */
+    CHORD_STORE_READ_OPERATIONS,    /* of `request_id` in `range`, unfinished gets */
+    CHORD_STORE_WRITE_ROWS,         /* those that request `request_id` (APPLY) carries */
+    CHORD_STORE_WRITE_PULLED, /* those that the reply to call `request_id` carries; with `equal`
+                                 rows of `range` older than `epoch`, with a hash in (after, last]
+                                 (without has_after: from the range's start; with done: to its
+                                 end), give way to them */
+    CHORD_STORE_READ_RANGE,   /* for the reply to `request_id` (TRANSFER_KEYS) */
+    CHORD_STORE_DIGEST,       /* of `range` */
     CHORD_STORE_DROP_RANGE,
 };
 
@@ -237,8 +243,9 @@ struct chord_slice {
     X(LEFT, left)                                                                                  \
     X(TRANSFER_KEYS, transfer_keys)                                                                \
     X(SETTLE, settle)                                                                              \
-    X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync)                  \
-        X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(OPEN, open)                                                                                  \
+    X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)            \
+        X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,

@@ -51,11 +51,15 @@ void execute_send(struct step *step, uint16_t index, struct range *range) {
     batch_due(chord, batch->resend_ms);
 }
 
+struct slice_counts {
+    uint32_t reads, writes, examines;
+};
+
 /* Whether all operations of the slice can be taken now. */
 static bool keys_free_now(struct chord *chord, const struct chord_range *range,
                           const struct chord_operation *operations, uint32_t count,
-                          uint32_t *writes, uint32_t *reads) {
-    *writes = *reads = 0;
+                          struct slice_counts *counts) {
+    memset(counts, 0, sizeof *counts);
     for (uint32_t i = 0; i < count; i++) {
         if (!chord_operation_in(&operations[i], range, chord->parameters.m)) {
             continue;
@@ -63,20 +67,23 @@ static bool keys_free_now(struct chord *chord, const struct chord_range *range,
         if (keys_in_flight(chord, operations[i].hash)) {
             return false;
         }
-        *(operations[i].kind == CHORD_GET ? reads : writes) += 1;
+        bool read = operations[i].kind == CHORD_GET;
+        counts->reads += read;
+        counts->writes += !read;
+        counts->examines += !read && operations[i].examine;
     }
     return true;
 }
 
-static void store_slice(struct step *step, uint16_t index, enum chord_store_kind kind,
+static bool store_slice(struct step *step, uint16_t index, enum chord_store_kind kind,
                         enum store_purpose purpose) {
     struct batch *batch = batch_at(step->chord, index);
     struct chord_action *action;
     if (store_start(step, kind, purpose, index, batch->serial, batch->request_id, &action) == 0) {
-        return;
+        return false;
     }
     action->store.slice = batch->slice;
-    *(kind == CHORD_STORE_READ_OPERATIONS ? &batch->reading : &batch->writing) = true;
+    return true;
 }
 
 static void take_keys(struct chord *chord, uint16_t index, const struct chord_operation *operations,
@@ -95,26 +102,41 @@ static bool keys_room(const struct chord *chord, uint32_t writes) {
     return chord->keys_taken + writes <= chord->config.limits.keys_in_flight_max;
 }
 
-void execute_run(struct step *step, uint16_t index, uint16_t range_index,
-                 const struct chord_operation *operations, uint32_t count) {
+/* The writes go to our own store, to every member, and to a learner. */
+static bool send_writes(struct step *step, uint16_t index) {
+    struct batch *batch = batch_at(step->chord, index);
+    struct range *range = batch_range(step->chord, batch);
+    if (!store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE)) {
+        return false;
+    }
+    execute_send(step, index, range);
+    if (range->change.stage != CHANGE_NONE && range->change.has_newcomer) {
+        send_apply(step, index, NONE, &range->change.newcomer);
+    }
+    return true;
+}
+
+/* What was begun is begun again later: no Apply has been sent. */
+static void put_back(struct step *step, uint16_t index) {
+    struct batch *batch = batch_at(step->chord, index);
+    struct range *range = batch_range(step->chord, batch);
+    if (batch->writing && range != NULL) {
+        range->writing--;
+    }
+    if (batch->keys_head != KEYS_NONE) {
+        keys_release(step->chord, index);
+        batches_wake(step);
+    }
+    batch->writing = batch->reading = batch->examining = false;
+    batch_wait(step->chord, batch, RETRY_MS);
+}
+
+static void begin(struct step *step, uint16_t index, uint16_t range_index,
+                  const struct chord_operation *operations, uint32_t count,
+                  const struct slice_counts *counts) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct range *range = range_at(chord, range_index);
-    uint32_t writes, reads;
-    batch_hint(batch, &range->view);
-    if (!range->open || range->closed || range->change.stage >= CHANGE_DRAIN ||
-        !keys_free_now(chord, &range->view.range, operations, count, &writes, &reads)) {
-        batch_wait(chord, batch, WAIT_MS_MAX);
-        return;
-    }
-    if (writes > chord->config.limits.keys_in_flight_max) {
-        batch_end(step, index, CHORD_RESOURCE_EXHAUSTED);
-        return;
-    }
-    if (!keys_room(chord, writes) || !action_room(step, 8u + 2u * range->view.members_count)) {
-        batch_wait(chord, batch, RETRY_MS);
-        return;
-    }
     batch->state = BATCH_RUNNING;
     batch->range = range_index;
     batch->range_serial = range->serial;
@@ -122,31 +144,47 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
                                         range->counter + 1};
     batch->acked = batch->sent = 0;
     batch->confirm = 0;
-    batch->reading = batch->writing = batch->stored = false;
-    if (reads > 0) {
-        store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
-    }
-    if (writes > 0) {
-        store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE);
-    }
-    if ((reads > 0 && !batch->reading) || (writes > 0 && !batch->writing)) {
-        /* No room in the table of store operations: what was begun is done again. */
-        batch->writing = false;
-        batch_wait(chord, batch, RETRY_MS);
-        return;
-    }
-    if (reads > 0) {
-        batch->confirm = confirm_read(step, range_index);
-        batch_due(chord, range->check.resend_ms);
-    }
-    if (writes > 0) {
+    batch->reading = counts->reads > 0;
+    batch->examining = counts->examines > 0;
+    batch->writing = counts->writes > 0;
+    batch->stored = batch->nothing = false;
+    if (batch->writing) {
         range->counter += count;
         range->writing++;
         take_keys(chord, index, operations, count);
-        execute_send(step, index, range);
-        if (range->change.stage == CHANGE_LEARN && range->change.has_newcomer) {
-            send_apply(step, index, NONE, &range->change.newcomer);
-        }
+    }
+    bool ok =
+        !batch->reading || store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
+    if (ok && batch->examining) {
+        ok = store_slice(step, index, CHORD_STORE_EXAMINE_OPERATIONS, STORE_BATCH_EXAMINE);
+    } else if (ok && batch->writing) {
+        ok = send_writes(step, index);
+    }
+    if (!ok) {
+        put_back(step, index);
+    } else if (batch->reading || batch->examining) { /* to refuse a write is to read */
+        batch->confirm = confirm_read(step, range_index);
+        batch_due(chord, range->check.resend_ms);
+    }
+}
+
+void execute_run(struct step *step, uint16_t index, uint16_t range_index,
+                 const struct chord_operation *operations, uint32_t count) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = range_at(chord, range_index);
+    struct slice_counts counts;
+    batch_hint(batch, &range->view);
+    if (!range->open || range->closed || range->change.stage >= CHANGE_DRAIN ||
+        !keys_free_now(chord, &range->view.range, operations, count, &counts)) {
+        batch_wait(chord, batch, WAIT_MS_MAX);
+    } else if (counts.writes > chord->config.limits.keys_in_flight_max) {
+        batch_end(step, index, CHORD_RESOURCE_EXHAUSTED);
+    } else if (!keys_room(chord, counts.writes) ||
+               !action_room(step, 8u + 2u * range->view.members_count)) {
+        batch_wait(chord, batch, RETRY_MS);
+    } else {
+        begin(step, index, range_index, operations, count, &counts);
     }
 }
 
@@ -162,7 +200,11 @@ static void slice_done(struct step *step, uint16_t index) {
             chord->ranges_ms = chord->now_ms;
         }
     }
-    for (uint16_t i = 0; batch->writing && range != NULL && i < range->view.members_count; i++) {
+    bool wrote = batch_sent(batch);
+    if (range != NULL) {
+        batch->hint.counter = range->counter;
+    }
+    for (uint16_t i = 0; wrote && range != NULL && i < range->view.members_count; i++) {
         if (!((batch->acked | batch->sent) & 1ull << i)) {
             range->synced &= ~(1ull << i); /* it had not switched yet, and was not told */
             range->sync_tokens[i] = 0;
@@ -186,10 +228,11 @@ static void check_done(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct range *range = batch_range(chord, batch);
-    if (batch->state != BATCH_RUNNING || batch->reading || batch->confirm != 0 || range == NULL) {
+    if (batch->state != BATCH_RUNNING || batch->reading || batch->examining ||
+        batch->confirm != 0 || range == NULL) {
         return;
     }
-    if (!batch->writing ||
+    if (!batch->writing || batch->nothing ||
         (batch->stored && bits_count(batch->acked) >= view_majority(&range->view))) {
         slice_done(step, index);
     }
@@ -208,6 +251,13 @@ void execute_stored(struct step *step, uint16_t index, enum store_purpose purpos
     }
     if (purpose == STORE_BATCH_READ) {
         batch->reading = false;
+    } else if (purpose == STORE_BATCH_EXAMINE) {
+        batch->examining = false;
+        batch->nothing = step->event->stored.rows == 0;
+        if (!batch->nothing && !send_writes(step, index)) {
+            put_back(step, index);
+            return;
+        }
     } else {
         batch->stored = true;
         batch->acked |= 1ull << view_member(&range->view, chord->self.store_id);
@@ -288,10 +338,10 @@ void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
             batch->range_serial != serial) {
             continue;
         }
-        if (batch->writing || batch->replied) {
+        if (batch_sent(batch) || batch->replied) {
             batch_end(step, i, CHORD_UNAVAILABLE);
         } else {
-            batch_wait(chord, batch, RETRY_MS);
+            put_back(step, i);
         }
     }
 }
@@ -307,7 +357,8 @@ void execute_stale(struct step *step, uint16_t index, uint16_t range_index) {
     batch->confirm = 0;
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch, 0};
     batch_hint(batch, &range->view);
-    store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
+    batch->examining = batch->nothing = false;
+    batch->reading = store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
     if (!batch->reading) {
         batch_wait(chord, batch, RETRY_MS);
     }

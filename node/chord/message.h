@@ -91,6 +91,7 @@ struct chord_view {
 struct chord_hint {
     struct chord_range range;
     uint64_t epoch;
+    uint64_t counter; /* from its leader: the newest version so far is (epoch, counter) */
     char address[CHORD_ADDRESS_BYTES];
 };
 

@@ -84,6 +84,7 @@ enum store_purpose {
     STORE_VIEWS_ACCEPT,  /* answers request_id; subject: range */
     STORE_VIEWS_OWN,     /* subject: decision */
     STORE_BATCH_READ,    /* subject: batch */
+    STORE_BATCH_EXAMINE, /* subject: batch */
     STORE_BATCH_WRITE,   /* subject: batch */
     STORE_APPLY,         /* answers request_id */
     STORE_RANGE_READ,    /* answers request_id */
@@ -322,7 +323,7 @@ struct batch {
     uint64_t request_id;
     uint64_t deadline_ms;
     uint64_t retry_ms;
-    bool no_forward, stale, replied, reading, writing, stored;
+    bool no_forward, stale, replied, reading, examining, writing, stored, nothing;
     uint16_t tries, hops;
     uint16_t range; /* slot */
     uint32_t range_serial;
@@ -334,6 +335,11 @@ struct batch {
     uint32_t keys_head;
     struct chord_hint hint;
 };
+
+/* Its writes may be on disks already: an Apply was sent, or begun. */
+static inline bool batch_sent(const struct batch *batch) {
+    return batch->writing && !batch->examining && !batch->nothing;
+}
 
 struct key_entry {
     uint8_t hash[CHORD_ID_BYTES];

@@ -16,6 +16,7 @@ struct core_row {
     char value[CORE_TEXT_BYTES];
     uint64_t epoch, counter; /* counter and epoch 0: not found */
     bool tombstone;
+    uint64_t op_id;
 };
 
 struct core_store {
