@@ -224,6 +224,7 @@ static const enum store_job_kind job_kinds[] = {
     [CHORD_STORE_READ_RANGE] = STORE_JOB_READ_RANGE,
     [CHORD_STORE_DIGEST] = STORE_JOB_DIGEST,
     [CHORD_STORE_DROP_RANGE] = STORE_JOB_DROP_RANGE,
+    [CHORD_STORE_OTHER_RING] = STORE_JOB_OTHER_RING,
 };
 
 static void store(struct node *node, const struct chord_action *action) {
@@ -234,6 +235,7 @@ static void store(struct node *node, const struct chord_action *action) {
     job->range = slice->range;
     switch (action->store.kind) {
     case CHORD_STORE_IDENTITY:
+    case CHORD_STORE_OTHER_RING:
         job->identity = arena_copy(&job->arena, &action->store.identity, sizeof *job->identity);
         break;
     case CHORD_STORE_VIEWS:

@@ -157,9 +157,23 @@ static void learn_m(struct node *node) {
     }
 }
 
+/* Debug builds stop at the first broken rule; the others tell whoever asks for the status. */
+static void check_invariant(const struct node *node) {
+#ifndef NDEBUG
+    const char *broken = chord_invariant(node->chord);
+    if (broken != NULL) {
+        log_write(LOG_ERROR, "invariant", "%s", broken);
+        abort();
+    }
+#else
+    (void)node;
+#endif
+}
+
 void node_event(struct node *node, struct chord_event *event) {
     event->now_ms = node_now_ms();
     chord_step(node->chord, event, node->actions);
+    check_invariant(node);
     learn_m(node);
     actions_run(node);
 }

@@ -95,6 +95,15 @@ static bool meta_get(sqlite3 *db, const char *name, void *bytes, size_t count) {
     return found;
 }
 
+static int write_other_ring(struct store *store, const struct store_job *job) {
+    int rc = sqlite3_exec(store->db, "DELETE FROM views; DELETE FROM accepted; DELETE FROM rows",
+                          NULL, NULL, NULL);
+    if (rc == SQLITE_OK) {
+        rc = meta_put(store->db, "identity", job->identity, sizeof *job->identity);
+    }
+    return rc == SQLITE_OK ? tables_recount(&store->tables) : rc;
+}
+
 /* ---- the thread ---- */
 
 static int run_job(struct store *store, struct store_job *job) {
@@ -118,6 +127,8 @@ static int run_job(struct store *store, struct store_job *job) {
         return meta_put(store->db, "identity", job->identity, sizeof *job->identity);
     case STORE_JOB_VIEWS:
         return views_write(store->db, job);
+    case STORE_JOB_OTHER_RING:
+        return write_other_ring(store, job);
     case STORE_JOB_COUNT:
         return tables_count(&store->tables, job);
     }
@@ -127,7 +138,7 @@ static int run_job(struct store *store, struct store_job *job) {
 static bool job_writes(const struct store_job *job) {
     return job->kind == STORE_JOB_WRITE || job->kind == STORE_JOB_EQUAL ||
            job->kind == STORE_JOB_DROP_RANGE || job->kind == STORE_JOB_IDENTITY ||
-           job->kind == STORE_JOB_VIEWS;
+           job->kind == STORE_JOB_VIEWS || job->kind == STORE_JOB_OTHER_RING;
 }
 
 /* A failed sync must not be tried again: what the kernel dropped would count as written. */

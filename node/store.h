@@ -45,7 +45,8 @@ enum store_job_kind {
     STORE_JOB_DROP_RANGE,
     STORE_JOB_IDENTITY,
     STORE_JOB_VIEWS,
-    STORE_JOB_COUNT, /* digest_rows = values in the ranges of `views` */
+    STORE_JOB_OTHER_RING, /* identity; all rows and views go */
+    STORE_JOB_COUNT,      /* digest_rows = values in the ranges of `views` */
 };
 
 struct store_job {

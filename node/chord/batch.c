@@ -76,7 +76,7 @@ static void forward(struct step *step, uint16_t index, const char *address,
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct chord_request *request;
-    uint64_t left_ms = batch->deadline_ms - chord->now_ms;
+    uint64_t left_ms = batch->deadline_ms > chord->now_ms ? batch->deadline_ms - chord->now_ms : 0;
     uint16_t slot = NONE;
     if (!address_same(address, chord->self.address)) {
         slot = call_start(step, CALL_FORWARD, index, batch->serial, NONE, address,
@@ -155,6 +155,8 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
     bool member = range != NULL && view_member(&range->view, chord->self.store_id) != NONE;
     if (batch->stale && member && operations[first].kind == CHORD_GET) {
         execute_stale(step, index, range_index);
+    } else if (chord->left_last) {
+        batch_end(step, index, CHORD_UNAVAILABLE);
     } else if (range != NULL && view_leads(chord, &range->view)) {
         execute_run(step, index, range_index, operations, count);
     } else if (batch->no_forward) {
@@ -247,28 +249,34 @@ static uint16_t batch_new(struct chord *chord) {
     return NONE;
 }
 
+bool batch_resume(struct step *step, uint64_t request_id) {
+    uint16_t index = batch_find(step->chord, request_id);
+    if (index != NONE) {
+        batch_run(step, index, step->event->request.operations,
+                  step->event->request.operations_count);
+    }
+    return index != NONE;
+}
+
 void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     const struct chord_event *event = step->event;
-    uint16_t index = batch_find(chord, request_id);
+    uint16_t index = batch_new(chord);
     if (index == NONE) {
-        index = batch_new(chord);
-        if (index == NONE) {
-            reply_code(step, request_id, CHORD_BATCH, CHORD_RESOURCE_EXHAUSTED, RETRY_MS);
-            return;
-        }
-        struct batch *batch = batch_at(chord, index);
-        memset(batch, 0, sizeof *batch);
-        batch->serial = serial_new(chord);
-        batch->request_id = request_id;
-        uint32_t timeout_ms = event->request.timeout_ms;
-        batch->deadline_ms = chord->now_ms + timeout_ms - timeout_ms / 10;
-        batch->no_forward = request->batch.no_forward;
-        batch->stale = request->batch.stale;
-        batch->keys_head = KEYS_NONE;
-        batch->state = BATCH_RESUMED;
-        batch_due(chord, batch->deadline_ms);
+        reply_code(step, request_id, CHORD_BATCH, CHORD_RESOURCE_EXHAUSTED, RETRY_MS);
+        return;
     }
+    struct batch *batch = batch_at(chord, index);
+    memset(batch, 0, sizeof *batch);
+    batch->serial = serial_new(chord);
+    batch->request_id = request_id;
+    uint32_t timeout_ms = event->request.timeout_ms;
+    batch->deadline_ms = chord->now_ms + timeout_ms - timeout_ms / 10;
+    batch->no_forward = request->batch.no_forward;
+    batch->stale = request->batch.stale;
+    batch->keys_head = KEYS_NONE;
+    batch->state = BATCH_RESUMED;
+    batch_due(chord, batch->deadline_ms);
     batch_run(step, index, event->request.operations, event->request.operations_count);
 }
 

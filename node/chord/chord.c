@@ -69,7 +69,7 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
         chord->fingers[i] = NONE;
     }
-    chord->batches_ms = chord->decisions_ms = UINT64_MAX;
+    chord->batches_ms = chord->decisions_ms = chord->transfers_ms = UINT64_MAX;
     keys_init(chord);
     return chord;
 }
@@ -77,8 +77,12 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
 bool chord_restore_view(struct chord *chord, const struct chord_stored_view *stored) {
     uint16_t index;
     CHORD_ASSERT(chord->state == CHORD_STATE_NONE);
-    if (stored->view.epoch == 0 || stored->view.members_count == 0 ||
-        !range_add(chord, &stored->view, &index)) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        if (ranges_overlap(&range_at(chord, i)->view.range, &stored->view.range)) {
+            return false;
+        }
+    }
+    if (!view_formed(&stored->view) || !range_add(chord, &stored->view, &index)) {
         return false;
     }
     struct range *range = range_at(chord, index);
@@ -140,11 +144,11 @@ static void known_add(struct chord_identity *identity, const struct chord_peer *
 
 /* What the store keeps for the next start. The known members are only replaced by a list that has
  * some: a node that ends alone must still find the ring it was in. */
-void identity_save(struct step *step) {
+void identity_save(struct step *step, enum chord_store_kind kind) {
     struct chord *chord = step->chord;
     struct chord_action *action = action_add(step, CHORD_ACTION_STORE);
     action->store.store_op = 0;
-    action->store.kind = CHORD_STORE_IDENTITY;
+    action->store.kind = kind;
     struct chord_identity *identity = &action->store.identity;
     memset(identity, 0, sizeof *identity);
     identity->incarnation = chord->self.incarnation;
@@ -152,7 +156,8 @@ void identity_save(struct step *step) {
     identity->id = chord->self.id;
     identity->parameters = chord->parameters;
     identity->formed = chord->formed;
-    identity->left = chord->state == CHORD_STATE_LEFT || chord->state == CHORD_STATE_LEAVING;
+    bool left = chord->state == CHORD_STATE_LEFT || chord->state == CHORD_STATE_LEAVING;
+    identity->left = chord->left_last ? CHORD_LEFT_LAST : left ? CHORD_HAS_LEFT : CHORD_NOT_LEFT;
     const struct chord_peer *predecessor = predecessor_get(chord);
     if (predecessor != NULL) {
         known_add(identity, predecessor);
@@ -285,6 +290,9 @@ static void on_request(struct step *step) {
     const struct chord_request *request = step->event->request.request;
     uint64_t request_id = step->event->request.request_id;
     CHORD_ASSERT(request_id != 0);
+    if (request->kind == CHORD_BATCH && batch_resume(step, request_id)) {
+        return; /* it was let in before, whatever this node has become since */
+    }
     if (request->has_ring_id && chord->parameters.m != 0 &&
         memcmp(request->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES) != 0) {
         reply_code(step, request_id, request->kind, CHORD_FAILED_PRECONDITION, 0);
@@ -367,7 +375,7 @@ static void tick(struct step *step) {
     graveyard_tick(step);
     struct chord *chord = step->chord;
     if (chord->identity_ms != 0 && chord->identity_ms <= chord->now_ms && action_room(step, 8)) {
-        identity_save(step);
+        identity_save(step, CHORD_STORE_IDENTITY);
     }
 }
 
@@ -439,6 +447,7 @@ uint64_t chord_deadline(const struct chord *chord) {
     sooner(&deadline, chord->ranges_ms);
     sooner(&deadline, chord->decisions_ms);
     sooner(&deadline, chord->batches_ms);
+    sooner(&deadline, chord->transfers_ms);
     sooner(&deadline, chord->identity_ms);
     return deadline;
 }
@@ -461,7 +470,10 @@ void chord_read_status(const struct chord *constant, struct chord_status *status
         status->predecessor = *predecessor;
     }
     successors_list(chord, &status->successors);
-    status->warning = "";
+    status->left_last = chord->left_last;
+    status->warning = chord->left_last ? "this node left as the last of its ring: its rows are "
+                                         "here and nobody serves them; join brings it back"
+                                       : "";
     uint32_t members = members_estimate(chord);
     status->survives_failures = members > 0 ? (members - 1) / 2 : 0;
     if (chord->parameters.m != 0) {

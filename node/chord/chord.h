@@ -37,8 +37,7 @@ enum {
     CHORD_BATCH_OPERATIONS_MAX = 65536,
 };
 
-/* Bounds of what counts upwards; a store keeps 63 bits. */
-#define CHORD_EPOCH_MAX (1ull << 62)
+/* A greater ballot is not believed. */
 #define CHORD_BALLOT_MAX (1ull << 62)
 
 /* How much of each kind of thing one node holds. Sizes chord_size(). */
@@ -110,6 +109,12 @@ struct chord_stored_view {
     struct chord_acceptor acceptor;
 };
 
+enum chord_left {
+    CHORD_NOT_LEFT,
+    CHORD_HAS_LEFT,  /* on purpose; what it held was handed over */
+    CHORD_LEFT_LAST, /* the last of its ring: rows and views stayed with it, nobody serves them */
+};
+
 /* What a node must know of itself to come back; CHORD_STORE_IDENTITY writes it. */
 struct chord_identity {
     uint64_t incarnation; /* of the life that ended; 0 = never started */
@@ -117,9 +122,22 @@ struct chord_identity {
     struct chord_id id;
     struct chord_parameters parameters; /* m 0 = never in a ring */
     bool formed;
-    bool left; /* has left the ring on purpose */
+    uint8_t left; /* enum chord_left */
     uint16_t known_count;
     struct chord_peer known[CHORD_REPLICAS_MAX]; /* last known members */
+};
+
+/* Where a node that has left joins. */
+struct chord_entrance {
+    uint16_t seeds_count; /* 0: the members known from before */
+    struct chord_address seeds[CHORD_SEEDS_MAX];
+    struct chord_parameters ring; /* m 0: the ring it was in; else that one, which may be another */
+    bool drop_rows;               /* going to another ring: rows that are still here may go */
+};
+
+struct chord_departure {
+    bool last;                  /* also as the last member, keeping its rows (CHORD_LEFT_LAST) */
+    struct chord_entrance next; /* next.ring.m not 0: and join another ring at once */
 };
 
 enum chord_operation_kind { CHORD_GET = 1, CHORD_PUT, CHORD_DELETE };
@@ -173,10 +191,8 @@ struct chord_event {
             uint32_t salt;
             struct chord_id id;
         } id_derived;
-        struct {
-            uint16_t seeds_count; /* 0: the members known from before */
-            struct chord_address seeds[CHORD_SEEDS_MAX];
-        } join;
+        struct chord_entrance join;
+        struct chord_departure leave;
     };
 };
 
@@ -213,6 +229,8 @@ enum chord_store_kind {
     CHORD_STORE_READ_RANGE,   /* for the reply to `request_id` (TRANSFER_KEYS) */
     CHORD_STORE_DIGEST,       /* of `range` */
     CHORD_STORE_DROP_RANGE,
+    CHORD_STORE_OTHER_RING, /* `identity` of another ring; all rows and views of the former one go
+                               in the same commit; no STORED is awaited */
 };
 
 /* Which operations of a batch an action is about: unfinished, with ids in the range. */
@@ -244,8 +262,9 @@ struct chord_slice {
     X(TRANSFER_KEYS, transfer_keys)                                                                \
     X(SETTLE, settle)                                                                              \
     X(OPEN, open)                                                                                  \
-    X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)            \
-        X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(DECIDE, decide)                                                                              \
+    X(VIEW, view)                                                                                  \
+    X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,
@@ -322,13 +341,18 @@ struct chord;
 size_t chord_size(const struct chord_limits *limits);
 /* `memory` is zeroed, 16-byte aligned, chord_size() long. Returns it as the state. */
 struct chord *chord_init(void *memory, const struct chord_config *config);
-/* A view that this store held when it stopped; before START. False: no room. */
+/* A view that this store held when it stopped; before START. False: no room, or the view is none
+ * (its fields make no sense, or it overlaps another). */
 bool chord_restore_view(struct chord *chord, const struct chord_stored_view *stored);
 /* One step. Clears and fills `actions`. */
 void chord_step(struct chord *chord, const struct chord_event *event,
                 struct chord_actions *actions);
 /* When the next TICK is due; UINT64_MAX = none. */
 uint64_t chord_deadline(const struct chord *chord);
+
+/* Why LEAVE or JOIN would be ignored now, one sentence; NULL: it would not. */
+const char *chord_leave_obstacle(const struct chord *chord, const struct chord_departure *leave);
+const char *chord_join_obstacle(const struct chord *chord, const struct chord_entrance *entrance);
 
 /* ---- reading the state, for dashboards, stores and checkers ---- */
 
@@ -337,6 +361,7 @@ struct chord_status {
     enum chord_node_state state;
     struct chord_parameters parameters;
     bool formed, has_predecessor;
+    bool left_last; /* CHORD_LEFT_LAST */
     uint32_t salt;
     uint32_t survives_failures;
     struct chord_peer predecessor;
@@ -347,6 +372,9 @@ struct chord_status {
 void chord_read_status(const struct chord *chord, struct chord_status *status);
 /* False: finger `index` is not known yet. */
 bool chord_finger_at(const struct chord *chord, unsigned index, struct chord_peer *peer);
+/* NULL, or a constant text: the first rule of the local invariant that this state breaks. It holds
+ * after chord_init and after every step; broken, it is a bug of ours. O(tables). */
+const char *chord_invariant(const struct chord *chord);
 
 /* The values are those of chord.v1.RangeState. */
 enum chord_range_state {

@@ -138,6 +138,7 @@ static void begin(struct step *step, uint16_t index, uint16_t range_index,
     struct batch *batch = batch_at(chord, index);
     struct range *range = range_at(chord, range_index);
     batch->state = BATCH_RUNNING;
+    batch->serial = serial_new(chord); /* what an earlier attempt awaits is none of this one's */
     batch->range = range_index;
     batch->range_serial = range->serial;
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
@@ -329,7 +330,8 @@ bool execute_confirmed(struct step *step, uint16_t index) {
     return others;
 }
 
-/* The epoch is over for these: reads run again elsewhere, writes are unknown. */
+/* The epoch is over for these: reads run again elsewhere, writes are unknown. Those end with the
+ * next tick, which has room for as many answers as there are. */
 void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
@@ -339,7 +341,9 @@ void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
             continue;
         }
         if (batch_sent(batch) || batch->replied) {
-            batch_end(step, i, CHORD_UNAVAILABLE);
+            batch->writing = false;
+            batch->deadline_ms = chord->now_ms;
+            batch_due(chord, chord->now_ms);
         } else {
             put_back(step, i);
         }
@@ -351,6 +355,7 @@ void execute_stale(struct step *step, uint16_t index, uint16_t range_index) {
     struct batch *batch = batch_at(chord, index);
     struct range *range = range_at(chord, range_index);
     batch->state = BATCH_RUNNING;
+    batch->serial = serial_new(chord);
     batch->range = range_index;
     batch->range_serial = range->serial;
     batch->writing = false;

@@ -113,7 +113,7 @@ static void finish(struct step *step, const struct chord_peer_list *members, boo
         chord->serial_admission = false;
         trace_add(step, CHORD_WORD_GENESIS, CHORD_LEVEL_INFO, "the ring is formed")->count =
             members->count;
-        identity_save(step);
+        identity_save(step, CHORD_STORE_IDENTITY);
     }
 }
 
@@ -164,37 +164,72 @@ enum chord_join_result genesis_admit(struct step *step, const struct chord_peer 
     for (uint16_t i = 0; i < members.count; i++) {
         if (peer_same(&members.items[i], &chord->self)) {
             genesis->answered |= 1ull << i;
-        } else if (!send_list(step, i)) {
+        } else if (peer_same(&members.items[i], joiner)) {
+            genesis->joiner = i;
+        }
+    }
+    genesis->running = send_list(step, genesis->joiner);
+    return CHORD_JOIN_WAIT;
+}
+
+/* The joiner is a member before anybody else hears of it: asked earlier it would have to say that
+ * it is none, and be given up. */
+static void tell_others(struct step *step) {
+    struct genesis *genesis = &step->chord->genesis;
+    for (uint16_t i = 0; i < genesis->members.count; i++) {
+        if ((genesis->answered & 1ull << i) == 0 && !send_list(step, i)) {
             genesis->running = false;
         }
     }
-    return CHORD_JOIN_WAIT;
 }
 
 void genesis_reply(struct step *step, uint16_t member) {
     struct genesis *genesis = &step->chord->genesis;
     genesis->answered |= 1ull << member;
+    if (member == genesis->joiner) {
+        tell_others(step);
+    }
     if (bits_count(genesis->answered) == genesis->members.count) {
         genesis->running = false;
         finish(step, &genesis->members, complete(step->chord, &genesis->members));
     }
 }
 
-/* Those that took the list and miss somebody repair it as after any failure. */
+/* The round ends without `lost`. The joiner, once it has its list, is in: the next round tells
+ * those who have not heard; before that nobody else knows of it. */
+static void round_end(struct step *step, const struct chord_peer *lost) {
+    struct genesis *genesis = &step->chord->genesis;
+    struct chord_peer_list members;
+    genesis->running = false;
+    members.count = 0;
+    for (uint16_t i = 0; i < genesis->members.count; i++) {
+        if (!peer_same(&genesis->members.items[i], lost)) {
+            members.items[members.count++] = genesis->members.items[i];
+        }
+    }
+    if ((genesis->answered & 1ull << genesis->joiner) != 0 &&
+        !peer_same(lost, &genesis->members.items[genesis->joiner])) {
+        finish(step, &members, complete(step->chord, &members));
+    }
+}
+
 void genesis_failure(struct step *step, uint16_t member) {
     struct genesis *genesis = &step->chord->genesis;
-    if (++genesis->failures >= FAILURES_MAX || !send_list(step, member)) {
-        genesis->running = false;
-        trace_peer(step, CHORD_WORD_GENESIS, CHORD_LEVEL_WARN, "gave up the round: no answer from",
-                   &genesis->members.items[member]);
+    if (++genesis->failures < FAILURES_MAX && send_list(step, member)) {
+        return;
     }
+    struct chord_peer silent = genesis->members.items[member];
+    trace_peer(step, CHORD_WORD_GENESIS, CHORD_LEVEL_WARN, "gave up the round: no answer from",
+               &silent);
+    round_end(step, &silent);
+    peer_failed(step, &silent, "no answer from");
 }
 
 void genesis_forget(struct step *step, const struct chord_peer *peer) {
     struct genesis *genesis = &step->chord->genesis;
     for (uint16_t i = 0; genesis->running && i < genesis->members.count; i++) {
         if (peer_same(&genesis->members.items[i], peer)) {
-            genesis->running = false;
+            round_end(step, peer);
         }
     }
 }

@@ -32,6 +32,18 @@ void leader_take_over(struct step *step, uint16_t index, const char *note) {
     }
 }
 
+/* As after a restart: by a new epoch. */
+void ranges_lead_again(struct step *step) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && view_leads(chord, &range->view)) {
+            range->lived = range->open = false;
+        }
+    }
+    chord->ranges_ms = chord->now_ms;
+}
+
 /* The table of views is on disk: this store has switched in all it leads. */
 void leader_views_saved(struct step *step, bool ok) {
     struct chord *chord = step->chord;
@@ -288,7 +300,7 @@ void ranges_tick(struct step *step) {
         chord->views_retry_ms = 0;
         views_save(step, STORE_VIEWS, 0);
     }
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end && !chord->left_last; i++) {
         struct range *range = range_at(chord, i);
         if (!range->used) {
             continue;

@@ -306,6 +306,16 @@ void lookup_failure(struct step *step, uint16_t index) {
     }
 }
 
+void lookups_forget(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.lookups_max; i++) {
+        struct lookup *lookup = lookup_at(chord, i);
+        if (lookup->purpose != LOOKUP_CLIENT && lookup->purpose != LOOKUP_BATCH) {
+            lookup->purpose = LOOKUP_FREE;
+        }
+    }
+    chord->finger_open = false;
+}
+
 /* ---- fingers ---- */
 
 void fingers_forget(struct chord *chord, uint16_t peer) {

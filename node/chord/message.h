@@ -75,6 +75,10 @@ struct chord_member {
     char address[CHORD_ADDRESS_BYTES];
 };
 
+/* Nobody decides so often: whoever names a greater epoch is not believed. Its successors fit in the
+ * 63 bits that a store has. */
+#define CHORD_EPOCH_MAX ((uint64_t)1 << 62)
+
 /* Who holds a range (the data protocol): one view per range and epoch. */
 struct chord_view {
     struct chord_range range;

@@ -56,6 +56,15 @@ unsigned view_majority(const struct chord_view *view) {
     return view->members_count / 2u + 1;
 }
 
+bool ranges_held(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        if (range_at(chord, i)->used && !range_at(chord, i)->gone) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool whole(const struct chord_range *range) {
     return id_equal(&range->lo, &range->hi);
 }

@@ -13,9 +13,8 @@ static bool range_valid(const struct chord *chord, const struct chord_range *ran
     return id_valid(&range->lo, chord->parameters.m) && id_valid(&range->hi, chord->parameters.m);
 }
 
-bool view_valid(const struct chord *chord, const struct chord_view *view) {
-    if (!range_valid(chord, &view->range) || view->epoch == 0 || view->epoch > CHORD_EPOCH_MAX ||
-        view->members_count == 0 || view->members_count > CHORD_REPLICAS_MAX ||
+bool view_formed(const struct chord_view *view) {
+    if (view->epoch == 0 || view->members_count == 0 || view->members_count > CHORD_REPLICAS_MAX ||
         view->leader >= view->members_count) {
         return false;
     }
@@ -25,6 +24,10 @@ bool view_valid(const struct chord *chord, const struct chord_view *view) {
         }
     }
     return true;
+}
+
+bool view_valid(const struct chord *chord, const struct chord_view *view) {
+    return range_valid(chord, &view->range) && view->epoch <= CHORD_EPOCH_MAX && view_formed(view);
 }
 
 /* The view that the asker does not have: the newest one over a part of its range. */
@@ -103,15 +106,21 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
     const struct chord_view *view = &request->sync.view;
     const struct chord_range *range = &request->sync.range;
     if (!request->has_sender || request->sync.token == 0 || !view_valid(chord, view) || view->cut ||
-        !range_valid(chord, range) || !range_covers(&view->range, range)) {
+        !range_valid(chord, range) || !range_covers(&view->range, range) ||
+        memcmp(view->members[view->leader].store_id, request->sender.store_id,
+               CHORD_STORE_ID_BYTES) != 0) {
         reply_code(step, request_id, CHORD_SYNC, CHORD_INVALID_ARGUMENT, 0);
+        return;
+    }
+    struct chord_member source;
+    member_of_peer(&request->sender, &source);
+    if (request->sync.learner && chord->state == CHORD_STATE_LEFT) {
+        reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
         return;
     }
     bool member = view_member(view, chord->self.store_id) != NONE;
     bool known = request->sync.learner ? !member && learn_view(step, view)
                                        : range_exact(chord, &view->range, view->epoch) != NONE;
-    struct chord_member source;
-    member_of_peer(&request->sender, &source);
     if (!known) {
         reply_wrong_view(step, request_id, CHORD_SYNC, range);
     } else if (!transfer_sync(step, &source, range, view->epoch, request->sync.token, request_id)) {
@@ -169,6 +178,10 @@ void on_decided(struct step *step, const struct chord_request *request, uint64_t
             reply_code(step, request_id, CHORD_DECIDED, CHORD_INVALID_ARGUMENT, 0);
             return;
         }
+    }
+    if (!range_room(step)) { /* to say yes without the view would be a lie */
+        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 200);
+        return;
     }
     for (uint16_t i = 0; i < request->decided.count; i++) {
         uint16_t ignored;

@@ -70,10 +70,10 @@ struct call {
     uint32_t serial; /* of the subject */
     uint16_t subject;
     uint16_t member;
-    uint16_t range; /* APPLY: whose leader sent it; outlives the batch */
-    uint32_t range_serial;
-    uint16_t peer;        /* whose health the outcome tells, or NONE */
-    uint64_t incarnation; /* of that peer: its slot may have been given to another */
+    uint16_t range;        /* APPLY: whose leader sent it; outlives the batch */
+    uint32_t range_serial; /* APPLY; SYNC of a learner: its change's */
+    uint16_t peer;         /* whose health the outcome tells, or NONE */
+    uint64_t incarnation;  /* of that peer: its slot may have been given to another */
 };
 
 enum store_purpose {
@@ -113,6 +113,8 @@ enum join_stage {
     JOIN_DERIVE, /* wait for the id */
     JOIN_LOOKUP, /* find_successor(own id) through the seed */
     JOIN_WALK,   /* small M: walk the ring for a free id */
+    JOIN_BEFORE, /* GetSuccessors to the predecessor to be: does its list go on with our successor?
+                  */
     JOIN_ASK,    /* Join to the successor or the genesis authority */
 };
 
@@ -124,9 +126,9 @@ struct join {
     uint32_t serial;   /* of the request that is out */
     uint64_t retry_ms; /* next attempt; 0 = none */
     uint64_t started_ms;
-    struct chord_peer via; /* the member through which we look */
-    struct chord_peer successor;
-    uint16_t seed; /* next to try */
+    struct chord_peer via;               /* the member through which we look */
+    struct chord_peer successor, before; /* between which we are to stand */
+    uint16_t seed;                       /* next to try */
     uint16_t seeds_count;
     struct chord_address seeds[JOIN_SEEDS_MAX];
     uint32_t salt;
@@ -163,6 +165,7 @@ struct query {
 struct genesis { /* one round of the admission authority */
     bool running;
     uint16_t failures;
+    uint16_t joiner; /* index in members: it is told first */
     uint32_t serial;
     struct chord_peer_list members;
     uint64_t answered; /* bit per member */
@@ -363,6 +366,7 @@ struct chord {
     struct chord_identity stored; /* as it was at the start; `known` for the restart */
     uint32_t salt;
     bool formed;           /* the ring had N+1 members once */
+    bool left_last;        /* out of the ring with its rows: CHORD_LEFT_LAST */
     bool serial_admission; /* genesis: one joiner at a time, by the authority */
     bool create;
     char creator[CHORD_ADDRESS_BYTES]; /* of the ring or its re-creation, while serial_admission */
@@ -380,6 +384,8 @@ struct chord {
     uint64_t predecessor_since_ms;
 
     struct join join;
+    struct chord_parameters next_ring; /* to join when this leave is done, through join.seeds; m 0:
+                                          none */
     struct query query;
     struct genesis genesis;
     struct {
@@ -402,6 +408,7 @@ struct chord {
     uint64_t identity_ms;    /* when to write the known members; 0 = they are written */
     uint64_t decisions_ms;   /* when a decision is due; UINT64_MAX = none */
     uint64_t batches_ms;     /* when a batch is due; UINT64_MAX = none */
+    uint64_t transfers_ms;   /* when a pull is tried again; UINT64_MAX = none */
     uint16_t ranges_end;     /* slots from here on were never used, or are free again */
     uint16_t views_saving;   /* STOREs of the table of views under way */
     uint64_t views_retry_ms; /* when to save it again; 0 = no need */
@@ -443,7 +450,7 @@ uint32_t serial_new(struct chord *chord);
 uint64_t random_next(struct chord *chord);
 uint64_t random_between(struct chord *chord, uint64_t low, uint64_t high); /* [low, high] */
 uint64_t jitter(struct chord *chord, uint64_t period_ms);                  /* 75 % to 125 % */
-void identity_save(struct step *step);
+void identity_save(struct step *step, enum chord_store_kind kind);
 
 /* trace.c */
 struct chord_trace *trace_add(struct step *step, enum chord_word word, enum chord_level level,
@@ -500,6 +507,8 @@ void successors_list(struct chord *chord, struct chord_peer_list *list);
 /* trunc([first] + rest) of the paper: ordered, no self, no duplicate, at most N. */
 void successors_adopt(struct step *step, const struct chord_peer *first,
                       const struct chord_peer_list *rest);
+/* Puts our own entries into `list`, which is ordered, where it lacks them. */
+void successors_unite(struct chord *chord, struct chord_peer_list *list);
 void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */
 void neighbours_clear(struct chord *chord); /* out of the ring: nobody is known as near */
 bool owns(struct chord *chord, const struct chord_id *id); /* in (predecessor, self] */
@@ -507,6 +516,7 @@ uint32_t members_estimate(struct chord *chord);
 
 /* join.c */
 void join_start(struct step *step);
+void join_begin(struct step *step, const struct chord_address *seeds, uint16_t count);
 void join_tick(struct step *step);
 void join_reply(struct step *step, const struct chord_response *response);
 void join_failure(struct step *step);
@@ -548,6 +558,7 @@ void lookup_reply(struct step *step, uint16_t index, const struct chord_response
 void lookup_failure(struct step *step, uint16_t index);
 void on_find_successor(struct step *step, const struct chord_request *request, uint64_t request_id);
 void fix_fingers_tick(struct step *step);
+void lookups_forget(struct chord *chord); /* those of this node's own; nobody awaits an answer */
 void fingers_forget(struct chord *chord, uint16_t peer);
 
 /* merge.c */
@@ -566,6 +577,12 @@ void leave_start(struct step *step);
 void leave_tick(struct step *step);
 void on_leave(struct step *step, const struct chord_request *request, uint64_t request_id);
 
+/* another_ring.c: the last member, and the way to another ring */
+bool another_ring(const struct chord *chord, const struct chord_parameters *ring);
+void another_ring_join(struct step *step, const struct chord_entrance *entrance);
+void last_leave(struct step *step);
+void last_return(struct step *step);
+
 /* ranges.c: the table of views */
 uint16_t range_find(struct chord *chord, const struct chord_id *id); /* newest view over id */
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
@@ -581,10 +598,13 @@ bool range_room(struct step *step); /* for a decision's views */
 void range_remove(struct step *step, uint16_t index);
 bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);
+bool view_formed(const struct chord_view *view);                              /* but for its ids */
 bool view_valid(const struct chord *chord, const struct chord_view *view);    /* from outside */
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
 unsigned view_majority(const struct chord_view *view);
+bool ranges_held(struct chord *chord); /* those that are only remembered are not */
+
 unsigned bits_count(uint64_t bits);
 /* NULL: no room for a store operation. The caller may fill in more of it. */
 struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id);
@@ -604,6 +624,7 @@ void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
                           const struct chord_response *response);
 void leader_peer_lost(struct step *step, const char *address);
 void leader_member_down(struct step *step, uint16_t index, uint16_t member);
+void ranges_lead_again(struct step *step); /* all that this node led before it stopped */
 void leader_views_saved(struct step *step, bool ok);
 bool leader_send_decided(struct step *step, uint16_t index, uint16_t seat,
                          const struct chord_member *member, const struct chord_view *other);
@@ -683,8 +704,11 @@ void transfer_reply(struct step *step, uint16_t index, const struct chord_respon
 void transfer_failure(struct step *step, uint16_t index);
 void transfer_stored(struct step *step, uint16_t index);
 void transfers_tick(struct step *step);
+bool transfers_open(struct chord *chord);
 
 /* batch.c: client requests */
+/* False: no RESUME went out for that request. */
+bool batch_resume(struct step *step, uint64_t request_id);
 void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id);
 void batch_looked_up(struct step *step, uint16_t index, const struct chord_peer *owner,
                      const struct chord_peer *before, uint16_t hops);

@@ -11,6 +11,12 @@
 
 enum { FAILURES_MAX = 8, RETRY_MS = 200, DONE_MS = 20000 };
 
+static void transfers_due(struct chord *chord, uint64_t when_ms) {
+    if (when_ms < chord->transfers_ms) {
+        chord->transfers_ms = when_ms;
+    }
+}
+
 /* Sync is answered soon, also while the work goes on: its leader asks again with the same token,
  * and learns then that it is done. So a lost message costs one timeout, however large the range. */
 static void answer(struct step *step, struct transfer *transfer, enum chord_code code, bool done) {
@@ -43,11 +49,17 @@ static void finish(struct step *step, uint16_t index, bool ok) {
         if (ok && !told) {
             transfer->stage = TRANSFER_DONE; /* until it is asked for again */
             transfer->retry_ms = step->chord->now_ms + DONE_MS;
+            transfers_due(step->chord, transfer->retry_ms);
         }
     } else if (range_at(step->chord, transfer->subject)->used &&
                range_at(step->chord, transfer->subject)->serial == transfer->subject_serial) {
         leader_pulled(step, transfer->subject, transfer->member, ok);
     }
+}
+
+static void pull_later(struct chord *chord, struct transfer *transfer) {
+    transfer->retry_ms = chord->now_ms + RETRY_MS;
+    transfers_due(chord, transfer->retry_ms);
 }
 
 static void pull(struct step *step, uint16_t index) {
@@ -59,7 +71,7 @@ static void pull(struct step *step, uint16_t index) {
         call_member(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial, NONE,
                     &transfer->source, chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
-        transfer->retry_ms = chord->now_ms + RETRY_MS;
+        pull_later(chord, transfer);
         return;
     }
     transfer->retry_ms = 0;
@@ -197,10 +209,7 @@ void transfer_failure(struct step *step, uint16_t index) {
     if (transfer->failures >= FAILURES_MAX) {
         finish(step, index, false);
     } else {
-        transfer->retry_ms = step->chord->now_ms + RETRY_MS;
-        if (step->chord->ranges_ms == 0 || step->chord->ranges_ms > transfer->retry_ms) {
-            step->chord->ranges_ms = transfer->retry_ms;
-        }
+        pull_later(step->chord, transfer);
     }
 }
 
@@ -234,16 +243,35 @@ void transfer_stored(struct step *step, uint16_t index) {
 
 void transfers_tick(struct step *step) {
     struct chord *chord = step->chord;
-    for (uint16_t i = 0; i < chord->config.limits.transfers_max && action_room(step, 16); i++) {
+    if (chord->transfers_ms > chord->now_ms) {
+        return;
+    }
+    chord->transfers_ms = UINT64_MAX;
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
         struct transfer *transfer = transfer_at(chord, i);
-        if (transfer->stage == TRANSFER_FREE || transfer->retry_ms == 0 ||
-            transfer->retry_ms > chord->now_ms) {
+        if (transfer->stage == TRANSFER_FREE || transfer->retry_ms == 0) {
             continue;
         }
-        if (transfer->stage == TRANSFER_DONE) {
+        bool due = transfer->retry_ms <= chord->now_ms;
+        if (due && transfer->stage == TRANSFER_DONE) {
             transfer->stage = TRANSFER_FREE;
-        } else {
+            continue;
+        }
+        if (due && action_room(step, 16)) {
             pull(step, i);
         }
+        if (transfer->retry_ms != 0 && transfer->retry_ms < chord->transfers_ms) {
+            chord->transfers_ms = transfer->retry_ms;
+        }
     }
+}
+
+bool transfers_open(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
+        enum transfer_stage stage = transfer_at(chord, i)->stage;
+        if (stage != TRANSFER_FREE && stage != TRANSFER_DONE) {
+            return true;
+        }
+    }
+    return false;
 }

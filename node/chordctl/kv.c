@@ -10,7 +10,13 @@
 #include "key.h"
 #include "text.h"
 
-enum { ASK_MS = 3000, PAUSE_MS_MAX = 500, OP_ID_BYTES = 16, READ_BYTES = 64 * 1024 };
+enum {
+    ASK_MS = 3000,
+    ASK_MS_MIN = 50,
+    PAUSE_MS_MAX = 500,
+    OP_ID_BYTES = 16,
+    READ_BYTES = 64 * 1024
+};
 
 int key_read(const struct arguments *arguments, struct key *key) {
     const char *word = arguments->words[0];
@@ -63,9 +69,16 @@ static void answer_read(struct operation_answer *answer) {
     answer->stale = response->stale;
 }
 
-/* Whether to try again; *exit_code when not. */
-static bool operation_again(struct operation_answer *answer, bool read, uint64_t end_ms,
-                            int *exit_code) {
+static uint64_t operation_pause_ms(const struct operation_answer *answer, uint32_t attempt) {
+    uint64_t wait_ms =
+        answer->reply.retry_after_ms > 0 ? answer->reply.retry_after_ms : 25ull * attempt;
+    return wait_ms < PAUSE_MS_MAX ? wait_ms : PAUSE_MS_MAX;
+}
+
+/* Whether to try again after `wait_ms`; *exit_code when not. An attempt that has no time for its
+ * answer would only turn "refused" into "not known". */
+static bool operation_again(struct operation_answer *answer, bool read, uint64_t wait_ms,
+                            uint64_t end_ms, int *exit_code) {
     const char *message = answer->reply.message;
     *exit_code = CTL_OK;
     if (answer->code == CHORD__V1__CODE__CODE_OK ||
@@ -75,7 +88,7 @@ static bool operation_again(struct operation_answer *answer, bool read, uint64_t
     enum call_fate fate = call_fate(&answer->reply, !read);
     bool unknown = fate == CALL_LOST || answer->code == CHORD__V1__CODE__CODE_UNKNOWN;
     bool again = unknown ? read : fate == CALL_NOT_SENT || code_again(answer->code);
-    if (again && clock_now_ms() < end_ms) {
+    if (again && clock_now_ms() + wait_ms + ASK_MS_MIN < end_ms) {
         return true;
     }
     if (fate == CALL_NOT_SENT || (fate == CALL_LOST && read)) {
@@ -134,13 +147,12 @@ static int operation_run(struct ctl *ctl, Chord__V1__Operation *operation, bool 
         if (!operation_send(ctl, &request, read, end_ms, &at, answer)) {
             return CTL_NO_NODE;
         }
-        if (!operation_again(answer, read, end_ms, &exit_code)) {
+        uint64_t wait_ms = operation_pause_ms(answer, tries);
+        if (!operation_again(answer, read, wait_ms, end_ms, &exit_code)) {
             break;
         }
-        uint64_t wait_ms =
-            answer->reply.retry_after_ms > 0 ? answer->reply.retry_after_ms : 25ull * tries;
         rpc_reply_free(&answer->reply);
-        pause_ms(wait_ms < PAUSE_MS_MAX ? wait_ms : PAUSE_MS_MAX);
+        pause_ms(wait_ms);
     }
     if (exit_code != CTL_OK) {
         rpc_reply_free(&answer->reply);

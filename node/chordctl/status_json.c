@@ -53,6 +53,7 @@ static json_t *status_json_base(const Chord__V1__StatusResponse *status) {
     json_put(json, "uptime_ms", json_u64(status->uptime_ms));
     json_put(json, "survives_failures", json_u64(status->survives_failures));
     json_put(json, "warning", json_text(status->warning));
+    json_put(json, "invariant", json_text(status->invariant));
     return json;
 }
 

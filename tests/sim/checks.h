@@ -17,6 +17,10 @@ bool check_failure_allowed(const struct picture *picture, int gone);
 /* One node: its list is ordered clockwise, without itself, without duplicates, at most n long. */
 const char *check_lists(const struct picture *picture, int node);
 
+/* One that has just joined begins with its successor and what that one's list held: with more than
+ * one way to go, where N allows it (Zave 2017, J3). */
+const char *check_joined(const struct picture *picture, int node);
+
 /* The members' first live successors make exactly one cycle, in the order of ids, and every member
  * leads into it. What the invariant implies (Zave 2017, section 6). */
 const char *check_one_ring(const struct picture *picture, int *node);

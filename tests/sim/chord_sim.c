@@ -35,6 +35,7 @@ static const char usage[] =
     "  --plan               print the plan and do not run it\n"
     "  --trace              print the core's trace words\n"
     "  --ring-trace FILE    write each change of the ring, for the model's rules\n"
+    "  --stop               at the first violation\n"
     "  --no-shrink          print a violation's plan as it was\n"
     "  --json               the summary as one JSON object\n"
     "Exit code: 0 all held, 1 a violation, 2 wrong options.\n";
@@ -42,7 +43,7 @@ static const char usage[] =
 struct settings {
     uint64_t seed_first, seed_last;
     struct plan_profile profile;
-    bool mild, all, data, plan_only, shrink, json, measure;
+    bool mild, all, data, plan_only, shrink, json, measure, stop;
     struct experiment experiment;
     struct run_options run;
 };
@@ -149,6 +150,10 @@ static void run_seeds(const struct settings *settings, struct totals *totals) {
             char how[256];
             how_to_replay(settings, seed, how, sizeof how);
             report(&plan, &result, settings->shrink, how);
+            if (settings->stop) {
+                plan_free(&plan);
+                return;
+            }
         }
         plan_free(&plan);
         if (seconds_now() - told > 5) {
@@ -272,6 +277,9 @@ static bool option(struct settings *settings, int key, const char *value) {
     case 'T':
         settings->run.trace = true;
         return true;
+    case 'X':
+        settings->stop = true;
+        return true;
     case 'S':
         settings->shrink = false;
         return true;
@@ -284,27 +292,18 @@ static bool option(struct settings *settings, int key, const char *value) {
 }
 
 int main(int count, char **words) {
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"seeds", required_argument, NULL, 's'},
-                                            {"nodes", required_argument, NULL, 'k'},
-                                            {"m", required_argument, NULL, 'm'},
-                                            {"n", required_argument, NULL, 'n'},
-                                            {"minutes", required_argument, NULL, 't'},
-                                            {"churn", required_argument, NULL, 'c'},
-                                            {"rate", required_argument, NULL, 'r'},
-                                            {"faults", required_argument, NULL, 'f'},
-                                            {"ring-trace", required_argument, NULL, 'R'},
-                                            {"data", no_argument, NULL, 'd'},
-                                            {"plan", no_argument, NULL, 'p'},
-                                            {"trace", no_argument, NULL, 'T'},
-                                            {"no-shrink", no_argument, NULL, 'S'},
-                                            {"measure", no_argument, NULL, 'M'},
-                                            {"lookups", required_argument, NULL, 'l'},
-                                            {"fail", required_argument, NULL, 'F'},
-                                            {"quiet", required_argument, NULL, 'q'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 's'},
+        {"nodes", required_argument, NULL, 'k'},  {"m", required_argument, NULL, 'm'},
+        {"n", required_argument, NULL, 'n'},      {"minutes", required_argument, NULL, 't'},
+        {"churn", required_argument, NULL, 'c'},  {"rate", required_argument, NULL, 'r'},
+        {"faults", required_argument, NULL, 'f'}, {"ring-trace", required_argument, NULL, 'R'},
+        {"data", no_argument, NULL, 'd'},         {"plan", no_argument, NULL, 'p'},
+        {"trace", no_argument, NULL, 'T'},        {"no-shrink", no_argument, NULL, 'S'},
+        {"measure", no_argument, NULL, 'M'},      {"lookups", required_argument, NULL, 'l'},
+        {"fail", required_argument, NULL, 'F'},   {"quiet", required_argument, NULL, 'q'},
+        {"json", no_argument, NULL, 'j'},         {"stop", no_argument, NULL, 'X'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     struct settings settings = {.seed_first = 1,
                                 .seed_last = 1,
                                 .all = true,

@@ -95,6 +95,7 @@ struct host_node {
     enum host_disk disk;
     const char *refused; /* why the ring did not take it */
     bool left;
+    int ring; /* where it starts: rings built apart; the first of each creates it */
     struct chord_parameters wanted; /* given at the start; zero: any */
     unsigned lives;                 /* starts so far */
     uint64_t steps;
@@ -112,7 +113,7 @@ struct host_config *host_config_of(struct host *host); /* delays, losses: to be 
 
 /* ---- nodes ---- */
 int host_add(struct host *host); /* a node with an empty disk; not started */
-/* Node 0 creates; others join through up to 16 that were added before. */
+/* The first node of a ring creates it; others join through up to 16 of it, added before. */
 void host_start(struct host *host, int node);
 void host_kill(struct host *host, int node); /* unsynced jobs are lost */
 void host_wipe(struct host *host, int node); /* a new disk; while it is down */

@@ -127,6 +127,7 @@ static void store(struct host *host, int index, const struct chord_action *actio
     job->range = slice->range;
     switch (job->kind) {
     case CHORD_STORE_IDENTITY:
+    case CHORD_STORE_OTHER_RING:
         job->identity = action->store.identity;
         break;
     case CHORD_STORE_VIEWS:
@@ -288,6 +289,11 @@ void run_job(struct host *host, int index, struct job *job) {
     switch (job->kind) {
     case CHORD_STORE_IDENTITY:
         rows->identity = job->identity;
+        break;
+    case CHORD_STORE_OTHER_RING:
+        rows->identity = job->identity;
+        rows->views_count = 0;
+        rows->rows_count = 0;
         break;
     case CHORD_STORE_VIEWS:
         free(rows->views);

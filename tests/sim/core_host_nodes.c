@@ -101,13 +101,23 @@ int host_add(struct host *host) {
     return host->count++;
 }
 
-/* Node 0 has none: it creates. The others ask the first ones, as people do it; where there are
+/* Of the rings built apart, the node that creates this one's. */
+static int ring_first(const struct host *host, int index) {
+    int first = 0;
+    while (host->nodes[first].public.ring != host->nodes[index].public.ring) {
+        first++;
+    }
+    return first;
+}
+
+/* The first has none: it creates. The others ask the first ones, as people do it; where there are
  * many, some anywhere: the first cannot serve all. */
 static void seeds_add(struct host *host, int index, struct chord_event *event) {
     bool many = host->count > CHORD_SEEDS_MAX * 4;
     for (int i = 0; i < host->count && !event->start.create; i++) {
         int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)host->count - 1) : i;
-        if (seed != index && event->start.seeds_count < CHORD_SEEDS_MAX) {
+        bool same = host->nodes[seed].public.ring == host->nodes[index].public.ring;
+        if (seed != index && same && event->start.seeds_count < CHORD_SEEDS_MAX) {
             memcpy(event->start.seeds[event->start.seeds_count++].text,
                    host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
         }
@@ -133,13 +143,14 @@ void host_start(struct host *host, int index) {
     }
     struct chord_event event = {.kind = CHORD_EVENT_START};
     event.start.stored = node->public.store.identity;
-    event.start.create = index == 0 && node->public.lives == 1; /* a lost disk asks the others */
     event.start.wanted = node->public.wanted;
-    if (index == 0) {
+    bool first = ring_first(host, index) == index;
+    event.start.create = first && node->public.lives == 1; /* a lost disk asks the others */
+    if (first) {
         event.start.wanted.m = host->config.m;
         event.start.wanted.n = host->config.n;
         event.start.wanted.replicas = host->config.replicas;
-        memset(event.start.wanted.ring_id, 0x11, CHORD_RING_ID_BYTES);
+        memset(event.start.wanted.ring_id, 0x11 + node->public.ring, CHORD_RING_ID_BYTES);
     }
     seeds_add(host, index, &event);
     step(host, index, &event);

@@ -152,7 +152,12 @@ void plan_print(const struct plan *plan, FILE *out) {
         print_order(&plan->orders[i], out);
     }
     for (size_t i = 0; i < plan->traces_count; i++) {
-        fprintf(out, "trace %d %s", plan->traces[i].node, chord_word_text(plan->traces[i].word));
+        char node[16] = "*";
+        if (plan->traces[i].node >= 0) {
+            snprintf(node, sizeof node, "%d", plan->traces[i].node);
+        }
+        fprintf(out, "%s %s %s", plan->traces[i].never ? "never" : "trace", node,
+                chord_word_text(plan->traces[i].word));
         if (plan->traces[i].other >= 0) {
             fprintf(out, " %d", plan->traces[i].other);
         }
@@ -333,7 +338,10 @@ static void read_order(struct plan *plan, struct words *words) {
 
 static void read_trace(struct plan *plan, struct words *words) {
     char *end;
-    struct plan_trace trace = {.node = node_of(words, word(words, 1), &end), .other = -1};
+    bool any = strcmp(word(words, 1), "*") == 0;
+    struct plan_trace trace = {.node = any ? -1 : node_of(words, word(words, 1), &end),
+                               .other = -1};
+    trace.never = strcmp(words->items[0], "never") == 0;
     const char *name = word(words, 2);
     while (trace.word < CHORD_WORDS_COUNT && strcmp(chord_word_text(trace.word), name) != 0) {
         trace.word++;
@@ -373,7 +381,7 @@ static bool read_setting(struct plan *plan, struct words *words) {
     } else if (strcmp(name, "store") == 0) {
         plan->store_us_min = (uint32_t)time_of(words, value);
         plan->store_us_max = (uint32_t)time_of(words, word(words, 2));
-    } else if (strcmp(name, "trace") == 0) {
+    } else if (strcmp(name, "trace") == 0 || strcmp(name, "never") == 0) {
         read_trace(plan, words);
     } else {
         return false;

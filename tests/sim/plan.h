@@ -9,7 +9,8 @@
  *   5s crash 2              lasting ones end `for` a while
  *   6s cut 1>3 for 2s
  *   20s expect ideal        and what must hold then
- *   trace 3 rectify 2       words that must be traced in this order: NODE WORD [NODE]
+ *   trace 3 rectify 2       words that must be traced in this order: NODE|* WORD [NODE]
+ *   never 2 recreate        words that must not be traced
  *
  * Times are numbers with us, ms, s or min. `#` begins a comment.
  */
@@ -70,6 +71,7 @@ enum { PLAN_PPM_ZERO = 1000000 };
 struct plan_trace { /* NODE WORD [OTHER] */
     int node, other;
     enum chord_word word;
+    bool never;
 };
 
 struct plan {

@@ -3,9 +3,10 @@
  * while the proof's assumptions hold, the invariant after each event that changed the ring; the
  * rest at the end.
  *
- * The assumptions (Zave 2017, section 4.1) begin to hold when the ring is ideal with at least N+1
- * members, and end with a false suspicion, or with a failure or leave that takes the last live
- * successor of a member or one of the last N+1 principals.
+ * The assumptions (Zave 2017, section 4.1) begin to hold when genesis has been undisturbed and
+ * every member has heard its end, or later when the ring is ideal with at least N+1 members. They
+ * end with a false suspicion, or with a failure or leave that takes the last live successor of a
+ * member or one of the last N+1 principals.
  */
 #include "run.h"
 
@@ -36,6 +37,8 @@ struct run {
     struct host *host;
     struct picture picture;
     bool proof, changed;
+    bool disturbed; /* a failure or false suspicion before the first proof: genesis promises nothing
+                     */
     uint32_t delay_us_max; /* in fair weather */
     size_t traces_met;
     struct moment *moments;
@@ -122,6 +125,24 @@ static void print_ring(struct run *run, int node) {
     fprintf(out, "\n");
 }
 
+static void match_traces(struct run *run, int node, enum chord_word word, int other) {
+    const struct plan *plan = run->plan;
+    for (size_t i = 0; i < plan->traces_count; i++) {
+        const struct plan_trace *line = &plan->traces[i];
+        bool same = (line->node < 0 || line->node == node) && line->word == word &&
+                    (line->other < 0 || line->other == other);
+        if (same && line->never) {
+            violation(run, "a word was traced that never should be", node);
+        } else if (same && i == run->traces_met) {
+            run->traces_met++;
+            break;
+        }
+    }
+    while (run->traces_met < plan->traces_count && plan->traces[run->traces_met].never) {
+        run->traces_met++;
+    }
+}
+
 static void on_traces(struct run *run, int node) {
     const struct chord_actions *actions = host_actions(run->host);
     for (uint16_t i = 0; i < actions->traces_count; i++) {
@@ -133,6 +154,7 @@ static void on_traces(struct run *run, int node) {
                 picture_life_of(&run->picture, other, trace->store_id, trace->incarnation);
             if (peer->member && peer->life == life) {
                 run->proof = false;
+                run->disturbed = true;
                 run->result->suspicions++;
                 if (run->options->ring_trace != NULL) {
                     fprintf(run->options->ring_trace, "suspect %" PRIu64 " %d.%u %d.%u\n",
@@ -141,21 +163,31 @@ static void on_traces(struct run *run, int node) {
                 }
             }
         }
-        if (run->traces_met < run->plan->traces_count) {
-            const struct plan_trace *wanted = &run->plan->traces[run->traces_met];
-            run->traces_met += wanted->node == node && wanted->word == trace->word &&
-                               (wanted->other < 0 || wanted->other == other);
+        match_traces(run, node, trace->word, other);
+    }
+}
+
+static bool all_formed(const struct picture *picture) {
+    for (int i = 0; i < picture->ring_count; i++) {
+        if (!picture->nodes[picture->ring[i]].formed) {
+            return false;
         }
     }
+    return true;
 }
 
 /* `failure`: the change was a member's end, which may break the assumptions itself. */
 static void check_ring(struct run *run, bool failure) {
     int at;
+    run->disturbed = run->disturbed || failure;
     if (!run->proof) {
-        run->proof = run->picture.ring_count > (int)run->picture.n &&
-                     check_ideal(&run->picture, run->host, false, &at) == NULL;
-        return;
+        bool enough = run->picture.ring_count > (int)run->picture.n;
+        bool genesis = enough && !run->disturbed && all_formed(&run->picture);
+        run->proof =
+            genesis || (enough && check_ideal(&run->picture, run->host, false, &at) == NULL);
+        if (!genesis) {
+            return;
+        }
     }
     const char *broken = check_invariant(&run->picture, &at);
     if (broken != NULL && failure) {
@@ -184,11 +216,15 @@ static void on_step(void *context, struct host *host, int node) {
     }
     run->changed = true;
     print_ring(run, node);
+    const struct picture_node *now = &run->picture.nodes[node];
     const char *broken = check_lists(&run->picture, node);
+    if (broken == NULL && run->proof && !member && now->member) {
+        broken = check_joined(&run->picture, node);
+    }
     if (broken != NULL) {
         violation(run, broken, node);
     }
-    check_ring(run, member && !run->picture.nodes[node].member);
+    check_ring(run, member && !now->member);
 }
 
 static void on_end(void *context, struct host *host, int node) {

@@ -122,6 +122,7 @@ def test_ring_node_and_the_other_views(ring, ctl):
     for node in answer["nodes"]:
         assert node["address"] in text
         full = ctl.json("node", node["address"])
+        assert full["invariant"] == ""
         assert full["id"] == node["id"] and full["state"] == "member"
         assert [peer["id"] for peer in full["successors"]] == node["successors"]
         assert full["fingers"] and full["ranges"]

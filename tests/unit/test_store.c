@@ -72,7 +72,8 @@ static void test_identity_and_views_survive(void **state) {
     identity.parameters.m = 6;
     identity.parameters.n = 32;
     identity.parameters.replicas = 33;
-    identity.formed = identity.left = true;
+    identity.formed = true;
+    identity.left = CHORD_HAS_LEFT;
     identity.known_count = CHORD_REPLICAS_MAX;
     for (unsigned i = 0; i < CHORD_REPLICAS_MAX; i++) {
         memset(identity.known[i].address, 'a' + (int)i % 26, CHORD_ADDRESS_BYTES - 1);
@@ -119,6 +120,42 @@ static void test_identity_and_views_survive(void **state) {
         if (count == 0) {
             break;
         }
+    }
+}
+
+/* Another ring: the former one's rows and views go with the identity, for good. */
+static void test_another_ring_takes_everything(void **state) {
+    (void)state;
+    struct chord_identity identity;
+    struct chord_stored_view view;
+    memset(&identity, 0, sizeof identity);
+    memset(&view, 0, sizeof view);
+    identity.incarnation = 9;
+    identity.parameters.m = 6;
+    identity.left = CHORD_HAS_LEFT;
+    view.view.epoch = 3;
+    view.view.members_count = 1;
+    view.acceptor.accepted = true;
+    view.acceptor.next = view.view;
+    assert_true(write_keys(&fixture, 0, 100, 3, 7, 20));
+    struct store_job *job = store_job_new(STORE_JOB_VIEWS);
+    job->views = &view;
+    job->views_count = 1;
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    store_job_free(job);
+    job = store_job_new(STORE_JOB_OTHER_RING);
+    job->identity = &identity;
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    store_job_free(job);
+    for (int opened = 0; opened < 2; opened++) {
+        assert_int_equal(store_count(fixture.store).keys, 0);
+        assert_int_equal(store_count(fixture.store).bytes, 0);
+        assert_false(has_key(&fixture, 5, 3, 7));
+        fixture_reopen(&fixture);
+        assert_int_equal(fixture.views_count, 0);
+        assert_memory_equal(&fixture.identity, &identity, sizeof identity);
     }
 }
 
@@ -678,6 +715,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_create_and_reopen),
         TEST(test_identity_and_views_survive),
+        TEST(test_another_ring_takes_everything),
         TEST(test_newer_version_wins),
         TEST(test_tombstones),
         TEST(test_any_bytes),

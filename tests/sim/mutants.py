@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Takes the rules of the ring out of the core, one at a time, and sees that the simulator notices.
+
+    mutants.py BUILD_FOLDER [NAME...]      BUILD_FOLDER: the `sim` build, for example build/sim
+
+Each mutant changes one place of one file in node/chord/; that file is compiled again and linked
+before the core's archive. A mutant is killed when a scenario or one of the seeds fails with it. A
+text that is not found in its file is an error: the rule has moved, and so must its mutant.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SIM = Path(__file__).resolve().parent
+CORE = SIM.parents[1] / "node" / "chord"
+SEEDS = 60
+TIMEOUT_S = 240
+
+# name: (rule, file, text, replacement)
+MUTANTS = {
+    "adopt_unasked": (
+        "a pointer heard from a third party is adopted only after its target answered",
+        "stabilize.c", "        query_start(step, QUERY_CANDIDATE, between);\n",
+        "        struct chord_peer_list rest = response->ring.successors;\n"
+        "        memmove(&rest.items[1], &rest.items[0], sizeof rest.items[0] * "
+        "(CHORD_REPLICAS_MAX - 1));\n"
+        "        rest.items[0] = successor;\n"
+        "        rest.count = (uint16_t)(rest.count < CHORD_REPLICAS_MAX ? rest.count + 1 : "
+        "rest.count);\n"
+        "        successors_adopt(step, between, &rest);\n        notify_send(step);\n"),
+    "forming_believed": (
+        "genesis ends for all at once: a list from one still in it is not taken",
+        "stabilize.c", "(response->ring.forming && !chord->serial_admission)", "false"),
+    "query_survives_genesis": (
+        "genesis ends for all at once: an older answer does not replace its list",
+        "genesis.c", "    query_end(chord); /* what", "    /* what"),
+    "notify_adopts": (
+        "notify only records a candidate; rectify asks the old predecessor first",
+        "stabilize.c", "    if (chord->query.kind == QUERY_NONE) {\n        rectify_start(step);\n",
+        "    if (true) {\n        predecessor_set(step, sender);\n        chord->candidate = NONE;\n"),
+    "dead_predecessor_kept": (
+        "a predecessor that does not answer is cleared",
+        "peers.c", "        predecessor_set(step, NULL);\n", "        (void)predecessor_set;\n"),
+    "list_unordered": (
+        "lists are ordered, have no self and no duplicates, and never wrap",
+        "successors.c", "        id_in_open(last, &peer->id, &chord->self.id)) {",
+        "        last != NULL) {"),
+    "list_of_one": (
+        "a joiner takes its successor's whole list, not one entry",
+        "join.c", "successors_adopt(step, &chord->join.successor, &response->join.successors);",
+        "struct chord_peer_list none = {.count = 0};\n"
+        "        successors_adopt(step, &chord->join.successor, &none);"),
+    "list_not_read": (
+        "stabilize takes the successor's list",
+        "stabilize.c", "    successors_adopt(step, &successor, &response->ring.successors);\n",
+        ""),
+    "dead_successor_kept": (
+        "a successor that does not answer leaves the list",
+        "peers.c", "        if (chord->successors[i] != index) {",
+        "        if (chord->successors[i] != index || i == 0) {"),
+    "fingers_trusted": (
+        "fingers are hints: a lookup falls back to others",
+        "lookup.c", "    if (lookup->fallbacks_count > 0) {\n        struct chord_peer next",
+        "    if (lookup->restarts > RESTARTS_MAX) {\n        struct chord_peer next"),
+    "genesis_parallel": (
+        "until N+1 members one authority admits one joiner at a time",
+        "genesis.c", "    chord->serial_admission = true;\n    memcpy(chord->creator, "
+        "chord->self.address",
+        "    chord->serial_admission = false;\n    memcpy(chord->creator, chord->self.address"),
+    "genesis_short": (
+        "genesis ends at N+1 members, not before",
+        "genesis.c", "    return members->count >= chord->parameters.n + 1;",
+        "    (void)chord;\n    return members->count >= 2;"),
+    "no_new_authority": (
+        "when the creator dies before N+1 the lowest id takes over",
+        "genesis.c", "    if (peer_same(authority, &chord->self)) {", "    if (false) {"),
+    "all_recreate": (
+        "a whole ring is made again by the lowest id only",
+        "join.c", "    bool lowest = ", "    bool lowest = true || "),
+    "same_incarnation": (
+        "a returner is a new member",
+        "join.c", "    chord->self.incarnation++;\n    join_begin(",
+        "    chord->self.incarnation += chord->self.incarnation == 0;\n    join_begin("),
+    "any_life_answers": (
+        "a request for another life is not answered by this one",
+        "chord.c", "    return request->target_incarnation != 0 &&\n           (request",
+        "    return false && request->target_incarnation != 0 &&\n           (request"),
+    "twin_ids": (
+        "an id that is taken is refused to a joiner",
+        "admit.c", "    if (id_taken(chord, joiner)) {", "    if (false && id_taken(chord, joiner)) {"),
+    "race_for_one_id": (
+        "two joiners that race for one id: the second gets ID_IN_USE",
+        "admit.c", "    admitted_add(chord, joiner);\n", "    (void)admitted_add;\n"),
+    "never_full": (
+        "a full ring refuses",
+        "join.c", '        refuse(step, "the ring is full: every one of the 2^M ids is taken");\n',
+        "        join_later(chord, JOIN_PING, ROUND_MS);\n"),
+    "no_graveyard": (
+        "removed peers are asked again, and self is looked up through others: rings merge",
+        "merge.c", "    ping_removed(step);\n    const struct chord_peer *peer = random_peer(chord);",
+        "    (void)ping_removed;\n    (void)random_peer;\n    const struct chord_peer *peer = NULL;"),
+    "no_check_predecessor": (
+        "the predecessor is asked when it is quiet",
+        "stabilize.c", "    if (quiet || entry->disconnected || entry->strikes > 0) {",
+        "    if (false && quiet) {"),
+    "parameters_differ": (
+        "a joiner's differing M, N or REPLICAS is refused",
+        "join.c", "    if (!parameters_agree(&chord->wanted, parameters)) {",
+        "    if (false && !parameters_agree(&chord->wanted, parameters)) {"),
+}
+
+
+def compiled(build, folder, file, text):
+    """Links chord-sim with `text` in place of the core's `file`."""
+    source, target = folder / file, folder / "chord-sim"
+    source.write_text(text)
+    objects = build / "tests" / "sim" / "CMakeFiles" / "chord-sim.dir"
+    command = ["cc", "-std=c17", "-O2", "-g", "-D_GNU_SOURCE", f"-I{CORE}", str(source),
+               *map(str, sorted(objects.glob("*.o"))),
+               str(build / "tests" / "sim" / "libcore_host.a"),
+               str(build / "node" / "chord" / "libchord_core.a"), "-o", str(target)]
+    subprocess.run(command, check=True)
+    return target
+
+
+def failure(program, *arguments):
+    """What went wrong in a run; None: nothing."""
+    try:
+        done = subprocess.run([str(program), *arguments], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                              timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return "it does not end"
+    if done.returncode == 0:
+        return None
+    for line in done.stdout.splitlines():
+        if line.startswith("not ok"):
+            return line.split("scenarios/")[-1]
+        if line.startswith("VIOLATION"):
+            return "seed: " + line
+        if line.startswith("replay:"):
+            return line
+    return f"it died: {done.returncode}"
+
+
+def kill(build, name):
+    _, file, text, replacement = MUTANTS[name]
+    original = (CORE / file).read_text()
+    if original.count(text) != 1:
+        raise SystemExit(f"mutant {name}: its text stands {original.count(text)} times in {file}")
+    with tempfile.TemporaryDirectory(prefix="chord-mutant-") as folder:
+        program = compiled(build, Path(folder), file, original.replace(text, replacement))
+        scenarios = sorted(map(str, (SIM / "scenarios").glob("*.txt")))
+        return failure(program, "--seeds", f"1..{SEEDS}", "--stop", "--no-shrink") or \
+            failure(program, *scenarios)
+
+
+def main():
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    build, names = Path(sys.argv[1]).absolute(), sys.argv[2:] or list(MUTANTS)
+    killed = 0
+    for name in names:
+        how = kill(build, name)
+        killed += how is not None
+        print(f"{'killed' if how else 'ALIVE '} {name}: {MUTANTS[name][0]}: {how}", flush=True)
+    print(f"killed {killed}/{len(names)}")
+    return 0 if killed == len(names) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
