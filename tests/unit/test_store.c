@@ -485,6 +485,98 @@ static void test_list_keys(void **state) {
     }
 }
 
+/* ---- equal to another store ---- */
+
+/* Copies a range of one store to another, page by page, as a learner does. */
+static void pull(struct fixture *from, struct fixture *to, const struct chord_range *range,
+                 uint64_t epoch, size_t page_rows) {
+    uint8_t after[CHORD_ID_BYTES];
+    for (bool first = true, done = false; !done; first = false) {
+        struct store_job *page = store_job_new(STORE_JOB_READ_RANGE);
+        struct store_job *equal = store_job_new(STORE_JOB_EQUAL);
+        page->range = equal->range = *range;
+        page->page_values = true;
+        page->page_rows_max = page_rows;
+        page->has_after = equal->has_after = !first;
+        memcpy(page->after, after, first ? 0 : CHORD_ID_BYTES);
+        memcpy(equal->after, after, first ? 0 : CHORD_ID_BYTES);
+        fixture_run(from, page);
+        assert_true(page->ok);
+        equal->rows = page->rows;
+        equal->rows_count = page->rows_count;
+        equal->epoch = epoch;
+        equal->done = done = page->done;
+        memcpy(equal->last, page->last, CHORD_ID_BYTES);
+        memcpy(after, page->last, CHORD_ID_BYTES);
+        fixture_run(to, equal);
+        assert_true(equal->ok);
+        store_job_free(equal);
+        store_job_free(page);
+    }
+}
+
+/* Rows of earlier epochs that the other does not have go, those of this epoch stay, and nothing
+ * outside the range is touched. Ranges over 2^m too. */
+static void test_equal_to_another(void **state) {
+    (void)state;
+    enum { M = 6, EPOCH = 5, ROWS = 120 };
+    struct fixture leader;
+    fixture_new(&leader);
+    assert_int_equal(fixture_open(&leader), STORE_OK);
+    store_set_m(leader.store, M);
+    store_set_m(fixture.store, M);
+    for (unsigned round = 0; round < 24; round++) {
+        struct chord_range range = {small_id(round * 7 % 64), small_id(round * 29 % 64)};
+        struct chord_range whole = whole_ring(), rest = {range.hi, range.lo};
+        uint64_t all, counted, inside;
+        uint8_t outside[2][CHORD_DIGEST_BYTES], leaders[CHORD_DIGEST_BYTES],
+            ours[CHORD_DIGEST_BYTES];
+        uint64_t base = round * 1000;
+        for (uint64_t key = base; key < base + ROWS; key++) {
+            if (key % 3 != 0) {
+                assert_true(write_keys(&leader, key, 1, 1 + key % 4, key, 10));
+            }
+            if (key % 4 != 0) { /* behind, ahead, or of its own */
+                assert_true(write_keys(&fixture, key, 1, 1 + key % 5 % 4, key + key % 2, 12));
+            }
+            if (key % 11 == 0) { /* came by Apply: newer than any page */
+                assert_true(write_keys(&fixture, key, 1, EPOCH, key, 14));
+            }
+        }
+        digest_of(&fixture, &rest, &all, outside[0]);
+        pull(&leader, &fixture, &range, EPOCH, 1 + round % 9);
+        digest_of(&fixture, &rest, &counted, outside[1]);
+        if (round * 7 % 64 != round * 29 % 64) { /* else the rest is the whole ring as well */
+            assert_int_equal(all, counted);
+            assert_memory_equal(outside[0], outside[1], CHORD_DIGEST_BYTES);
+        }
+        for (uint64_t key = base; key < base + ROWS; key++) {
+            uint8_t hash[CHORD_ID_BYTES];
+            struct store_job *here = read_key(&fixture, key), *there = read_key(&leader, key);
+            memcpy(hash, here->rows[0].hash, CHORD_ID_BYTES);
+            struct chord_id id = id_from_hash(hash, M);
+            if (id_in_half_open(&range.lo, &id, &range.hi)) {
+                bool of_this = here->rows[0].kind != 0 && here->rows[0].epoch == EPOCH;
+                assert_int_equal(of_this, key % 11 == 0);
+                if (!of_this) {
+                    assert_int_equal(here->rows[0].kind, there->rows[0].kind);
+                    assert_int_equal(here->rows[0].counter, there->rows[0].counter);
+                    assert_int_equal(here->rows[0].epoch, there->rows[0].epoch);
+                }
+            }
+            store_job_free(here);
+            store_job_free(there);
+        }
+        assert_int_equal(count_job(&whole), store_count(fixture.store).keys);
+        pull(&fixture, &leader, &range, EPOCH + 1, 1000); /* and back: really equal */
+        digest_of(&leader, &range, &inside, leaders);
+        digest_of(&fixture, &range, &counted, ours);
+        assert_int_equal(inside, counted);
+        assert_memory_equal(leaders, ours, CHORD_DIGEST_BYTES);
+    }
+    fixture_free(&leader);
+}
+
 /* ---- digests, dropping, counting ---- */
 
 static void test_digest_knows_no_order(void **state) {
@@ -724,6 +816,7 @@ int main(void) {
         TEST(test_pages_of_big_values),
         TEST(test_a_page_never_splits_a_hash),
         TEST(test_list_keys),
+        TEST(test_equal_to_another),
         TEST(test_digest_knows_no_order),
         TEST(test_drop_range_is_exact),
         TEST(test_counts_through_every_change),
