@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VIEW_COLUMNS "lo, hi, epoch, leader, settled, members, merges, cut"
-enum { VIEW_COLUMNS_COUNT = 8 };
+#define VIEW_COLUMNS "lo, hi, epoch, leader, settled, members, merges, cut, recovered"
+enum { VIEW_COLUMNS_COUNT = 9 };
 
 int views_open(sqlite3 *db, int schema) {
     int rc = SQLITE_OK;
@@ -17,6 +17,7 @@ int views_open(sqlite3 *db, int schema) {
         rc = sqlite3_exec(db,
                           "ALTER TABLE views ADD COLUMN merges INTEGER NOT NULL DEFAULT 0;"
                           "ALTER TABLE views ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
+                          "ALTER TABLE views ADD COLUMN recovered INTEGER NOT NULL DEFAULT 0;"
                           "ALTER TABLE views ADD COLUMN learning INTEGER NOT NULL DEFAULT 0;"
                           "ALTER TABLE views ADD COLUMN promised INTEGER NOT NULL DEFAULT 0;",
                           NULL, NULL, NULL);
@@ -25,11 +26,12 @@ int views_open(sqlite3 *db, int schema) {
         rc = sqlite3_exec(
             db,
             "CREATE TABLE IF NOT EXISTS views (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
-            " settled INTEGER, members BLOB, merges INTEGER, cut INTEGER, learning INTEGER,"
-            " promised INTEGER) STRICT;"
+            " settled INTEGER, members BLOB, merges INTEGER, cut INTEGER, recovered INTEGER,"
+            " learning INTEGER, promised INTEGER) STRICT;"
             "CREATE TABLE IF NOT EXISTS accepted (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
-            " settled INTEGER, members BLOB, merges INTEGER, cut INTEGER, of_lo BLOB, of_hi BLOB,"
-            " ballot INTEGER, other_epoch INTEGER, other_merges INTEGER) STRICT;",
+            " settled INTEGER, members BLOB, merges INTEGER, cut INTEGER, recovered INTEGER,"
+            " of_lo BLOB, of_hi BLOB, ballot INTEGER, other_epoch INTEGER, other_merges INTEGER) "
+            "STRICT;",
             NULL, NULL, NULL);
     }
     return rc;
@@ -57,6 +59,7 @@ static void bind_view(sqlite3_stmt *statement, const struct chord_view *view) {
                         SQLITE_STATIC);
     sqlite3_bind_int64(statement, 7, view->merges);
     sqlite3_bind_int(statement, 8, view->cut);
+    sqlite3_bind_int(statement, 9, view->recovered);
 }
 
 static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
@@ -68,6 +71,7 @@ static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
     view->members_count = (uint16_t)(bytes / sizeof view->members[0]);
     view->merges = (uint32_t)sqlite3_column_int64(statement, 6);
     view->cut = sqlite3_column_int(statement, 7) != 0;
+    view->recovered = sqlite3_column_int(statement, 8) != 0;
     if (!read_id(statement, 0, &view->range.lo) || !read_id(statement, 1, &view->range.hi) ||
         bytes % sizeof view->members[0] != 0 || bytes > sizeof view->members ||
         view->leader >= view->members_count) {
@@ -98,14 +102,14 @@ int views_write(sqlite3 *db, const struct store_job *job) {
     if (rc == SQLITE_OK) {
         rc = sqlite3_prepare_v2(db,
                                 "INSERT INTO views (" VIEW_COLUMNS ", learning, promised)"
-                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                                 -1, &view, NULL);
     }
     if (rc == SQLITE_OK) {
         rc = sqlite3_prepare_v2(
             db,
             "INSERT INTO accepted (" VIEW_COLUMNS ", of_lo, of_hi, ballot, other_epoch,"
-            " other_merges) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            " other_merges) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             -1, &accepted, NULL);
     }
     for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {

@@ -108,13 +108,13 @@ static bool read_peers(Chord__V1__Peer **messages, size_t count, struct chord_pe
     return true;
 }
 
-static bool read_range(const Chord__V1__Range *message, struct chord_range *range) {
+bool wire_read_range(const Chord__V1__Range *message, struct chord_range *range) {
     return message != NULL && read_id(message->lo, &range->lo) && read_id(message->hi, &range->hi);
 }
 
 static bool read_view(const Chord__V1__View *message, struct chord_view *view) {
     memset(view, 0, offsetof(struct chord_view, members));
-    if (!read_range(message->range, &view->range) || message->epoch == 0 ||
+    if (!wire_read_range(message->range, &view->range) || message->epoch == 0 ||
         message->epoch > CHORD_EPOCH_MAX || message->n_members == 0 ||
         message->n_members > CHORD_REPLICAS_MAX || message->leader >= message->n_members) {
         return false;
@@ -123,6 +123,7 @@ static bool read_view(const Chord__V1__View *message, struct chord_view *view) {
     view->leader = (uint16_t)message->leader;
     view->settled = message->settled;
     view->cut = message->cut;
+    view->recovered = message->recovered;
     view->merges = message->merges;
     view->members_count = (uint16_t)message->n_members;
     for (size_t i = 0; i < message->n_members; i++) {
@@ -143,7 +144,7 @@ bool wire_read_hint(const Chord__V1__OwnerHint *message, struct chord_hint *hint
     hint->epoch = message->epoch;
     hint->counter = message->counter;
     bool ok = read_address(message->address, hint->address);
-    return ok && (message->range == NULL || read_range(message->range, &hint->range));
+    return ok && (message->range == NULL || wire_read_range(message->range, &hint->range));
 }
 
 bool wire_read_row(const Chord__V1__Row *message, struct store_row *row) {
@@ -213,7 +214,7 @@ static bool read_transfer(const Chord__V1__TransferKeysRequest *message,
     request->rows.epoch = message->epoch;
     request->rows.learner = false;
     request->rows.has_after = message->after != NULL && message->after->hash.len > 0;
-    return read_range(message->range, &request->rows.range) &&
+    return wire_read_range(message->range, &request->rows.range) &&
            (!request->rows.has_after ||
             read_fixed(message->after->hash, request->rows.after, CHORD_ID_BYTES));
 }
@@ -231,7 +232,7 @@ static bool read_rows_request(const Chord__V1__Range *range, uint64_t epoch, boo
     request->rows.epoch = epoch;
     request->rows.learner = learner;
     request->rows.has_after = false;
-    return read_range(range, &request->rows.range);
+    return wire_read_range(range, &request->rows.range);
 }
 
 /* The fields of one message; every request's first field is its header. */
@@ -267,7 +268,7 @@ static bool read_body(enum chord_message_kind kind, const ProtobufCMessage *mess
         request->sync.token = AS(SyncRequest, message)->token;
         return AS(SyncRequest, message)->view != NULL &&
                read_view(AS(SyncRequest, message)->view, &request->sync.view) &&
-               read_range(AS(SyncRequest, message)->range, &request->sync.range);
+               wire_read_range(AS(SyncRequest, message)->range, &request->sync.range);
     case CHORD_PREPARE:
         return read_decide(AS(PrepareRequest, message)->view, AS(PrepareRequest, message)->other,
                            AS(PrepareRequest, message)->ballot, request);

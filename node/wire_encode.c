@@ -58,6 +58,7 @@ Chord__V1__View *wire_view(struct wire_context *context, const struct chord_view
     message->leader = view->leader;
     message->settled = view->settled;
     message->cut = view->cut;
+    message->recovered = view->recovered;
     message->merges = view->merges;
     message->n_members = view->members_count;
     message->members =

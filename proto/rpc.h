@@ -59,6 +59,7 @@ enum {
     X(ADMIN_LEAVE, AdminService, Leave)                                                            \
     X(ADMIN_JOIN, AdminService, Join)                                                              \
     X(ADMIN_KILL, AdminService, Kill)                                                              \
+    X(ADMIN_RECOVER, AdminService, Recover)                                                        \
     X(ADMIN_LOGS, AdminService, Logs)                                                              \
     X(ADMIN_LIST_KEYS, AdminService, ListKeys)                                                     \
     X(META_GET_SERVER_INFO, MetaService, GetServerInfo)                                            \

@@ -47,13 +47,14 @@ bool decision_valid(const struct chord_view *view, const struct chord_view *othe
                     const struct chord_view *next) {
     if (other == NULL) {
         return !decision_joint(view, next) && next->epoch > view->epoch &&
-               next->merges == view->merges && !next->cut;
+               next->merges == view->merges && next->recovered == view->recovered && !next->cut;
     }
     struct chord_range rest = decision_other(view, next);
     return decision_joint(view, next) && members_same(view, other) &&
            id_equal(&rest.lo, &other->range.lo) && id_equal(&rest.hi, &other->range.hi) &&
            next->epoch > view->epoch && next->epoch > other->epoch && next->merges > view->merges &&
-           next->merges > other->merges && !next->cut;
+           next->merges > other->merges &&
+           next->recovered == (view->recovered || other->recovered) && !next->cut;
 }
 
 /* Every view that descends from a merge counts more merges than the views merged. So a newer view

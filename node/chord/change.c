@@ -358,7 +358,7 @@ static void keep_knowledge(struct chord *chord, const struct chord_view *next,
 }
 
 /* Everybody who was or is a member is told of the whole decision. */
-static void tell(struct step *step, const struct chord_view *old, const struct chord_view views[2],
+void change_tell(struct step *step, const struct chord_view *old, const struct chord_view *views,
                  uint16_t count) {
     struct chord *chord = step->chord;
     uint16_t index = range_exact(chord, &views[0].range, views[0].epoch);
@@ -403,7 +403,7 @@ void change_decided(struct step *step, uint16_t index, uint16_t other,
         }
     }
     views_save(step, STORE_VIEWS, 0);
-    tell(step, &old.view, views, count);
+    change_tell(step, &old.view, views, count);
 }
 
 static void decide(struct step *step, uint16_t index) {
@@ -431,6 +431,7 @@ static void decide_merge(struct step *step, uint16_t index, uint16_t other) {
     next.range.hi = second->view.range.hi;
     next.epoch = epochs[epochs[1] > epochs[0]];
     next.merges = merges[merges[1] > merges[0]] + 1;
+    next.recovered = next.recovered || second->view.recovered;
     next.settled = true;
     if (decide_start(step, index, other, &next)) {
         range->change.stage = second->change.stage = CHANGE_DECIDE;

@@ -416,6 +416,9 @@ void chord_step(struct chord *chord, const struct chord_event *event,
     case CHORD_EVENT_JOIN:
         join_start(&step);
         break;
+    case CHORD_EVENT_RECOVER:
+        recover_start(&step, &event->recover);
+        break;
     case CHORD_EVENT_LEAVE:
         leave_start(&step);
         break;

@@ -86,6 +86,7 @@ enum chord_event_kind {
     CHORD_EVENT_ID_DERIVED,
     CHORD_EVENT_JOIN,
     CHORD_EVENT_LEAVE,
+    CHORD_EVENT_RECOVER,
 };
 
 struct chord_address {
@@ -193,6 +194,7 @@ struct chord_event {
         } id_derived;
         struct chord_entrance join;
         struct chord_departure leave;
+        struct chord_id recover; /* the range of this id goes on with the copies that are left */
     };
 };
 
@@ -350,8 +352,9 @@ void chord_step(struct chord *chord, const struct chord_event *event,
 /* When the next TICK is due; UINT64_MAX = none. */
 uint64_t chord_deadline(const struct chord *chord);
 
-/* Why LEAVE or JOIN would be ignored now, one sentence; NULL: it would not. */
+/* Why LEAVE, RECOVER or JOIN would be ignored now, one sentence; NULL: it would not. */
 const char *chord_leave_obstacle(const struct chord *chord, const struct chord_departure *leave);
+const char *chord_recover_obstacle(const struct chord *chord, const struct chord_id *id);
 const char *chord_join_obstacle(const struct chord *chord, const struct chord_entrance *entrance);
 
 /* ---- reading the state, for dashboards, stores and checkers ---- */

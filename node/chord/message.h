@@ -86,7 +86,8 @@ struct chord_view {
     uint16_t leader;
     uint16_t members_count;
     bool settled; /* decided by the leader of a settled range, which leads on: nothing to settle */
-    bool cut;     /* a newer view has replaced a part of it: only its epoch is still a fact */
+    bool recovered;  /* in its history a majority was given up by hand: writes may be missing */
+    bool cut;        /* a newer view has replaced a part of it: only its epoch is still a fact */
     uint32_t merges; /* merges in its history: tells whether a joint decision was chosen */
     struct chord_member members[CHORD_REPLICAS_MAX];
 };

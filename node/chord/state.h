@@ -676,6 +676,13 @@ void on_prepare(struct step *step, const struct chord_request *request, uint64_t
 void on_accept(struct step *step, const struct chord_request *request, uint64_t request_id);
 void acceptor_stored(struct step *step, const struct store_op *store, bool ok);
 
+/* Everybody who was or is a member is told of the whole decision. */
+void change_tell(struct step *step, const struct chord_view *old, const struct chord_view *views,
+                 uint16_t count);
+
+/* recover.c: a view by hand */
+void recover_start(struct step *step, const struct chord_id *id);
+
 /* replica.c: what every member of a view answers */
 void replica_watch(struct step *step, uint16_t index);
 void reply_wrong_view(struct step *step, uint64_t request_id, enum chord_message_kind kind,

@@ -963,6 +963,60 @@ static void test_a_write_takes_effect_once(void **state) {
     }
 }
 
+static struct chord_id id_of(unsigned key) {
+    struct host_operation operation = make(CHORD_GET, key, 0);
+    uint8_t hash[CHORD_ID_BYTES];
+    core_hash(operation.key, hash);
+    return id_from_hash(hash, M);
+}
+
+/* Two of three copies are lost for good: nothing is served, except stale copies, until somebody
+ * says so; then what the last copy has, marked for ever. */
+static void test_recover(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(2, 3, 3);
+        put_all(host, 0);
+        check(host_run_until(host, whole, 20000));
+        int left = (int)(seed_now % 3);
+        struct chord_event recover = {.kind = CHORD_EVENT_RECOVER};
+        recover.recover = id_of(1);
+        host_event(host, left, &recover); /* not while there is a majority */
+        check(host_run_until(host, whole, 20000));
+        for (int i = 0; i < 3; i++) {
+            if (i != left) {
+                host_kill(host, i);
+                host_wipe(host, i);
+            }
+        }
+        host_run(host, 5000);
+        struct host_call *read = one(host, left, CHORD_GET, 1, 0, 2000);
+        wait_for(host, read);
+        check(read->operations[0].code == CHORD_UNAVAILABLE);
+        for (unsigned key = 0; key < KEYS; key++) { /* whichever range has the key */
+            recover.recover = id_of(key);
+            host_event(host, left, &recover);
+        }
+        check(host_run_until(host, host_settled, 20000));
+        check_reads(host, 0, true);
+        enum chord_range_state range_state;
+        unsigned copies;
+        const struct chord_view *view =
+            chord_view_at(host_node(host, left)->chord, 0, &range_state, &copies);
+        check(view->recovered);
+        for (int i = 0; i < 3; i++) {
+            if (i != left) {
+                host_start(host, i); /* new disks */
+            }
+        }
+        check(host_run_until(host, whole, 60000));
+        check_all(host, 0);
+        view = chord_view_at(host_node(host, left)->chord, 0, &range_state, &copies);
+        check(view->recovered && view->members_count == 3);
+        ring_free(host);
+    }
+}
+
 /* Members that are cut off and believed dead, leaders among them: what the others acknowledge
  * meanwhile is not contradicted by those, neither then nor when they are back. */
 static void test_partitions_under_load(void **state) {
@@ -1062,6 +1116,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_conditions, teardown),
         cmocka_unit_test_teardown(test_compare_and_swap_under_failures, teardown),
         cmocka_unit_test_teardown(test_a_write_takes_effect_once, teardown),
+        cmocka_unit_test_teardown(test_recover, teardown),
         cmocka_unit_test_teardown(test_partitions_under_load, teardown),
         cmocka_unit_test_teardown(test_doubled_messages_under_load, teardown),
         cmocka_unit_test_teardown(test_seeds_of_former_bugs, teardown),

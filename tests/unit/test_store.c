@@ -54,6 +54,7 @@ static void some_stored_view(struct chord_view *view, unsigned i) {
     view->leader = (uint16_t)(view->members_count - 1);
     view->settled = i % 2 == 0;
     view->cut = i % 3 == 0;
+    view->recovered = i == 2;
     view->merges = i == 1 ? UINT32_MAX : i;
     for (unsigned k = 0; k < view->members_count; k++) {
         memset(view->members[k].store_id, (int)(i * 40 + k), CHORD_STORE_ID_BYTES);

@@ -100,6 +100,7 @@ static void some_view(struct chord_view *view, unsigned m) {
     view->epoch = some_number() % CHORD_EPOCH_MAX + 1;
     view->settled = dice(2) == 0;
     view->cut = dice(2) == 0;
+    view->recovered = dice(2) == 0;
     view->merges = (uint32_t)some_number();
     view->members_count = some_count(1, CHORD_REPLICAS_MAX);
     view->leader = some_count(0, view->members_count - 1u);
