@@ -203,8 +203,37 @@ static void key_id_header(const struct app *app, const struct kv_request *kv, ch
     }
 }
 
+/* Members that do not answer, while too few do. */
+static size_t kv_missing(enum rpc_method method, const struct rpc_reply *reply, char ***missing) {
+    const void *response = reply->response;
+    if (reply->code != CHORD__V1__CODE__CODE_OK || response == NULL) {
+        return 0;
+    }
+    if (method == RPC_KV_GET) {
+        *missing = ((const Chord__V1__GetResponse *)response)->missing;
+        return ((const Chord__V1__GetResponse *)response)->n_missing;
+    }
+    if (method == RPC_KV_PUT) {
+        *missing = ((const Chord__V1__PutResponse *)response)->missing;
+        return ((const Chord__V1__PutResponse *)response)->n_missing;
+    }
+    *missing = ((const Chord__V1__DeleteResponse *)response)->missing;
+    return ((const Chord__V1__DeleteResponse *)response)->n_missing;
+}
+
 static void kv_problem(struct http_request *request, Chord__V1__Code code,
-                       const struct rpc_reply *reply) {
+                       const struct kv_request *kv, const struct rpc_reply *reply) {
+    char text[400];
+    char **missing = NULL;
+    size_t count = kv_missing(kv->method, reply, &missing);
+    if (code == CHORD__V1__CODE__CODE_UNAVAILABLE && count > 0) {
+        int used = snprintf(text, sizeof(text), "too few copies of the key answer; missing:");
+        for (size_t i = 0; i < count && used > 0 && (size_t)used < sizeof(text); i++) {
+            used += snprintf(text + used, sizeof(text) - (size_t)used, " %.63s", missing[i]);
+        }
+        problem_code(request, code, text, reply->retry_after_ms);
+        return;
+    }
     problem_code(request, code, reply->code == code ? reply->message : NULL, reply->retry_after_ms);
 }
 
@@ -244,7 +273,7 @@ void kv_get(struct app *app, struct http_request *request, const struct buf *arg
     } else if (code == CHORD__V1__CODE__CODE_NOT_FOUND) {
         http_problem(request, 404, "NOT_FOUND", "the ring has no value for this key");
     } else {
-        kv_problem(request, code, &reply);
+        kv_problem(request, code, &kv, &reply);
     }
     rpc_reply_free(&reply);
 out:
@@ -371,7 +400,7 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
         snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", tag, key_id);
         http_reply(request, result->existed ? 204 : 201, NULL, headers, NULL, 0);
     } else {
-        kv_problem(request, code, &reply);
+        kv_problem(request, code, &kv, &reply);
     }
     rpc_reply_free(&reply);
 out:
@@ -402,7 +431,7 @@ void kv_delete(struct app *app, struct http_request *request, const struct buf *
         } else if (code == CHORD__V1__CODE__CODE_OK || code == CHORD__V1__CODE__CODE_NOT_FOUND) {
             http_reply(request, 204, NULL, NULL, NULL, 0);
         } else {
-            kv_problem(request, code, &reply);
+            kv_problem(request, code, &kv, &reply);
         }
         rpc_reply_free(&reply);
     }

@@ -113,6 +113,7 @@ static bool read_reply(struct node *node, struct item *item, struct chord_respon
         }
         if (answered) {
             response->batch.finished = kv_forwarded(node, context, batch);
+            wire_read_missing(batch->missing, batch->n_missing, &response->batch.missing);
             if (!wire_read_hint(batch->hint, &response->batch.hint)) {
                 response->batch.hint.address[0] = '\0';
             }

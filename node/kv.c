@@ -522,6 +522,7 @@ static ProtobufCMessage *batch_response(struct node *node, struct request *reque
         }
     }
     message->hint = wire_hint(&wire, &response->batch.hint);
+    message->missing = wire_missing(&wire, &response->batch.missing, &message->n_missing);
     message->hops = response->batch.hops;
     message->stale = response->batch.stale;
     return &message->base;
@@ -533,6 +534,7 @@ static ProtobufCMessage *batch_response(struct node *node, struct request *reque
         chord__v1__##init##__init(message);                                                        \
         message->result = result_of(node, request, 0, response->batch.unfinished);                 \
         message->hint = wire_hint(&wire, &response->batch.hint);                                   \
+        message->missing = wire_missing(&wire, &response->batch.missing, &message->n_missing);     \
         return &message->base;                                                                     \
     } while (0)
 

@@ -147,6 +147,17 @@ bool wire_read_hint(const Chord__V1__OwnerHint *message, struct chord_hint *hint
     return ok && (message->range == NULL || wire_read_range(message->range, &hint->range));
 }
 
+bool wire_read_missing(char *const *addresses, size_t count, struct chord_missing *missing) {
+    missing->count = 0;
+    for (size_t i = 0; i < count && i < CHORD_MISSING_MAX; i++) {
+        if (!read_address(addresses[i], missing->addresses[i])) {
+            return false;
+        }
+        missing->count++;
+    }
+    return true;
+}
+
 bool wire_read_row(const Chord__V1__Row *message, struct store_row *row) {
     memset(row, 0, sizeof *row);
     if (message->key.len < 1 || message->key.len > 1024 || message->value.len > 1024 * 1024 ||

@@ -97,6 +97,16 @@ Chord__V1__OwnerHint *wire_hint(struct wire_context *context, const struct chord
     return message;
 }
 
+char **wire_missing(struct wire_context *context, const struct chord_missing *missing,
+                    size_t *count) {
+    char **texts = arena_alloc(context->arena, sizeof *texts * CHORD_MISSING_MAX);
+    for (uint16_t i = 0; i < missing->count; i++) {
+        texts[i] = text_of(missing->addresses[i]);
+    }
+    *count = missing->count;
+    return texts;
+}
+
 static Chord__V1__Row **rows_of(struct wire_context *context, const struct store_row *rows,
                                 size_t count) {
     Chord__V1__Row **messages = arena_alloc(context->arena, sizeof *messages * (count + 1));

@@ -22,6 +22,7 @@ enum {
     CHORD_DIGEST_BYTES = 16,
     CHORD_HOPS_MAX = 255,
     CHORD_HOPS_TRACED_MAX = 32,
+    CHORD_MISSING_MAX = 4,
 };
 
 /* The values are those of chord.v1.Code. */
@@ -98,6 +99,12 @@ struct chord_hint {
     uint64_t epoch;
     uint64_t counter; /* from its leader: the newest version so far is (epoch, counter) */
     char address[CHORD_ADDRESS_BYTES];
+};
+
+/* Members of a range that do not answer, while too few do. */
+struct chord_missing {
+    uint16_t count;
+    char addresses[CHORD_MISSING_MAX][CHORD_ADDRESS_BYTES];
 };
 
 enum chord_message_kind {
@@ -244,6 +251,7 @@ struct chord_response {
             /* Sent: what operations without a result get; a write that was forwarded or begun
              * gets UNKNOWN instead, because it may still take effect. */
             enum chord_code unfinished;
+            struct chord_missing missing; /* with UNAVAILABLE: as far as the answerer knows */
         } batch;
         struct {
             struct chord_peer owner;

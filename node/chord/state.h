@@ -337,6 +337,8 @@ struct batch {
     uint64_t resend_ms;
     uint32_t keys_head;
     struct chord_hint hint;
+    struct chord_id stuck;        /* the first operation without a result */
+    struct chord_missing missing; /* as another node has told */
 };
 
 /* Its writes may be on disks already: an Apply was sent, or begun. */

@@ -993,6 +993,11 @@ static void test_recover(void **state) {
         struct host_call *read = one(host, left, CHORD_GET, 1, 0, 2000);
         wait_for(host, read);
         check(read->operations[0].code == CHORD_UNAVAILABLE);
+        check(read->response.batch.missing.count == 2); /* and who they are */
+        for (uint16_t i = 0; i < 2; i++) {
+            int missing = host_by_address(host, read->response.batch.missing.addresses[i]);
+            check(missing != HOST_NOBODY && missing != left);
+        }
         for (unsigned key = 0; key < KEYS; key++) { /* whichever range has the key */
             recover.recover = id_of(key);
             host_event(host, left, &recover);
