@@ -821,6 +821,93 @@ static void test_kill_under_load(void **state) {
     }
 }
 
+/* ---- decisions ---- */
+
+/* A member dies; its leader decides who follows, and is killed before it hears that this was
+ * accepted, so that only the other member knows of it. */
+struct half_decided {
+    bool on;
+    int leader;
+    unsigned delivered;
+    struct chord_view next;
+    bool seen, other; /* that view, or another one of its epoch, was installed by somebody */
+};
+
+static bool half_decide(void *context, const struct host_message *message) {
+    struct half_decided *half = context;
+    if (!half->on || message->kind != CHORD_ACCEPT) {
+        return true;
+    }
+    if (message->request != NULL && message->from == half->leader &&
+        message->request->decide.ballot == 0 &&
+        (half->delivered == 0 || same_view(&half->next, &message->request->decide.next))) {
+        half->next = message->request->decide.next;
+        half->delivered++;
+        return true;
+    }
+    return message->response == NULL || message->to != half->leader;
+}
+
+static void watch_decision(void *context, struct host *host, int node) {
+    struct half_decided *half = context;
+    enum chord_range_state state;
+    unsigned copies;
+    const struct chord_view *view;
+    for (uint16_t at = 0;
+         half->delivered > 0 && host_node(host, node)->alive &&
+         (view = chord_view_at(host_node(host, node)->chord, at, &state, &copies)) != NULL;
+         at++) {
+        if (view->epoch == half->next.epoch && !view->cut &&
+            overlap(&view->range, &half->next.range)) {
+            bool same = same_view(view, &half->next);
+            half->seen = half->seen || same;
+            half->other = half->other || !same;
+        }
+    }
+    find_double_view(NULL, host, node);
+}
+
+static void test_what_was_accepted_is_decided(void **state) {
+    (void)state;
+    unsigned seen = 0;
+    FOR_SEEDS {
+        struct half_decided half = {.leader = HOST_NOBODY};
+        struct host *host = host_new(&(struct host_config){.seed = seed_now,
+                                                           .m = M,
+                                                           .n = 3,
+                                                           .replicas = 3,
+                                                           .on_message = half_decide,
+                                                           .on_step = watch_decision,
+                                                           .context = &half});
+        double_view[0] = '\0';
+        current = host;
+        for (int i = 0; i < 5; i++) {
+            host_start(host, host_add(host));
+        }
+        check(host_run_until(host, whole, 60000));
+        put_all(host, 0);
+        struct chord_view view = *view_of(host, 1, &half.leader);
+        int dead = host_by_address(host, view.members[1].address);
+        half.on = true;
+        host_kill(host, dead);
+        for (int i = 0; i < 20000 && half.delivered == 0; i++) {
+            host_run(host, 1);
+        }
+        host_run(host, 20); /* it is accepted, and on disk */
+        host_kill(host, half.leader);
+        half.on = false;
+        host_start(host, dead);
+        host_run(host, 8000);
+        check(!half.other);
+        seen += half.seen;
+        host_start(host, half.leader);
+        check(host_run_until(host, whole, 60000));
+        check_all(host, 0);
+        ring_free(host);
+    }
+    assert_true(seen > 0);
+}
+
 /* ---- conditions and duplicates ---- */
 
 static struct host_call *run_one(struct host *host, int node, struct host_operation operation) {
@@ -1118,6 +1205,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_wrong_epoch_is_refused, teardown),
         cmocka_unit_test_teardown(test_leave_and_join_under_load, teardown),
         cmocka_unit_test_teardown(test_kill_under_load, teardown),
+        cmocka_unit_test_teardown(test_what_was_accepted_is_decided, teardown),
         cmocka_unit_test_teardown(test_conditions, teardown),
         cmocka_unit_test_teardown(test_compare_and_swap_under_failures, teardown),
         cmocka_unit_test_teardown(test_a_write_takes_effect_once, teardown),
