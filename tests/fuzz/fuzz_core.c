@@ -138,7 +138,7 @@ static void take_decision(struct world *world, struct bytes *bytes, struct chord
     if (flags & 8) {
         request->decide.next = request->decide.view;
         request->decide.next.epoch += flags / 16 % 4;
-        request->decide.next.leader = flags / 64 % request->decide.next.members_count;
+        request->decide.next.leader = (uint16_t)(flags / 64 % request->decide.next.members_count);
         if (request->decide.joint) {
             request->decide.next.range.hi = request->decide.other.range.hi;
             request->decide.next.merges++;
