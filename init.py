@@ -63,6 +63,13 @@ def command_fuzz(options, settings, reporter):
     return fuzz.run(options.rest)
 
 
+def command_figures(options, settings, reporter):
+    from launcher import figures
+
+    del settings, reporter
+    return figures.run(options.rest)
+
+
 def command_coverage(options, settings, reporter):
     from launcher import coverage
 
@@ -108,11 +115,13 @@ COMMANDS = {
                                 "sim --help"),
     "soak": (command_soak, None, "soak sim [--seeds K]: many seeds; goes on where it stopped"),
     "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
+    "figures": (command_figures, "figures", "figures [MAX_NODES]: hops, load, maintenance and "
+                                            "failures of 8 to 131072 nodes, as tables and plots"),
     "coverage": (command_coverage, "coverage", "which lines of the core the tests reach"),
     "reset": (command_reset, None, "delete the ring's data on this host, after a typed 'reset'"),
 }
 # What follows these is theirs.
-PASSED_ON = ("sim", "soak", "fuzz")
+PASSED_ON = ("sim", "soak", "fuzz", "figures")
 
 
 def whole_number(text):
@@ -148,7 +157,8 @@ def parser_of(table):
     tests = parser.add_argument_group("for init.py test")
     tests.add_argument("--full", action="store_true",
                        help="adds the thread sanitizer and the slow tests")
-    tests.add_argument("--only", metavar="PART", help="one part: unit, launcher, system or web")
+    tests.add_argument("--only", metavar="PART",
+                       help="one part: unit, sim, model, launcher, system or web")
     group = parser.add_argument_group("settings")
     for setting in table:
         span = f" ({setting.low}..{setting.high})" if setting.kind == "number" else ""

@@ -6,16 +6,18 @@
 #   sh deploy/install-deps.sh --missing [SET]   print what is missing, one a line; changes nothing
 #   sh deploy/install-deps.sh --list [SET]      print the whole list
 #
-# SET is test, fuzz or coverage: it adds what only that command of init.py needs. Run again it finds nothing to do and calls no package manager.
+# SET is test, fuzz, coverage or figures: it adds what only that command of init.py needs. Run again
+# it finds nothing to do and calls no package manager.
 set -eu
 
 BUILD="gcc libc6-dev make cmake ninja-build pkg-config protobuf-compiler protobuf-c-compiler
 libprotobuf-c-dev libnng-dev libsqlite3-dev libcivetweb-dev libssl-dev libjansson-dev libcsv-dev
 libcmocka-dev"
 RUN="python3 python3-dotenv python3-psutil python3-protobuf nodejs npm"
-TEST="python3-pytest chromium"
+TEST="python3-pytest spin chromium"
 FUZZ="clang libclang-rt-dev"
 COVERAGE="gcovr"
+FIGURES="gnuplot-nox"
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -51,8 +53,9 @@ for argument in "$@"; do
     test) extras=$TEST ;;
     fuzz) extras=$FUZZ ;;
     coverage) extras=$COVERAGE ;;
+    figures) extras=$FIGURES ;;
     *)
-        echo "install-deps.sh: unknown argument '$argument'; use [--missing|--list] [test|fuzz|coverage]" >&2
+        echo "install-deps.sh: unknown argument '$argument'; use [--missing|--list] [test|fuzz|coverage|figures]" >&2
         exit 2
         ;;
     esac

@@ -20,7 +20,7 @@ has_switched = os.environ.pop(SWITCHED, None) is not None
 
 
 def extra_set(name):
-    """Arguments of the script: None, "test", "fuzz" or "coverage"."""
+    """Arguments of the script: None, "test", "fuzz", "coverage" or "figures"."""
     return [name] if name else []
 
 

@@ -240,7 +240,23 @@ def wait_for_ready(ring, log_path):
         time.sleep(0.1)
 
 
-PARTS = {"unit": part_unit, "sim": part_sim, "launcher": part_launcher, "system": part_system, "web": part_web}
+def part_model(full):
+    """The checked model of the ring in its small bound, each check and each mutant a test; and the
+    tests of its trace checker."""
+    del full
+    folder = ROOT / "tests" / "model"
+    ran_well, output = command([SYSTEM_PYTHON, str(folder / "run.py"), "--bound", "small"],
+                               "model.log")
+    count = Count(len(re.findall(r"^ok ", output, re.MULTILINE)),
+                  len(re.findall(r"^FAILED ", output, re.MULTILINE)))
+    if not ran_well and not count.failed:
+        count.failed = 1
+    count.add(run_pytest(folder, "model-trace"))
+    return count
+
+
+PARTS = {"unit": part_unit, "sim": part_sim, "model": part_model, "launcher": part_launcher,
+         "system": part_system, "web": part_web}
 
 
 def timed(name, work):

@@ -112,12 +112,12 @@ static void forget_ring(struct step *step) {
     neighbours_clear(chord);
     lookups_forget(chord);
     memset(peer_at(chord, 0), 0, sizeof(struct peer_entry) * chord->config.limits.peers_max);
-    memset(chord->graveyard, 0, sizeof chord->graveyard);
-    memset(chord->admitted, 0, sizeof chord->admitted);
-    memset(chord->leaving, 0, sizeof chord->leaving);
+    const struct chord_limits *limits = &chord->config.limits;
+    graveyard_clear(chord);
+    memset(admitted_at(chord, 0), 0, sizeof(struct admitted) * admitted_max(limits));
+    memset(leaving_at(chord, 0), 0, sizeof(struct leaving) * leaving_max(limits));
     chord->genesis.running = false;
     chord->serial_admission = false;
-    chord->checking_predecessor = false;
     chord->formed = false;
     chord->left_last = false;
 }
@@ -130,10 +130,10 @@ void another_ring_join(struct step *step, const struct chord_entrance *entrance)
     forget_ring(step);
     chord->parameters = entrance->ring;
     memset(&chord->next_ring, 0, sizeof chord->next_ring);
-    memset(chord->stored.known, 0, sizeof chord->stored.known);
-    chord->stored.known_count = 0;
-    for (uint16_t i = 0; i < entrance->seeds_count && i < CHORD_SEEDS_MAX; i++) {
-        struct chord_peer *known = &chord->stored.known[chord->stored.known_count++];
+    chord->known_count = 0;
+    for (uint16_t i = 0; i < entrance->seeds_count && i < chord->config.limits.known_max; i++) {
+        struct chord_peer *known = known_at(chord, chord->known_count++);
+        memset(known, 0, sizeof *known);
         memcpy(known->address, entrance->seeds[i].text, CHORD_ADDRESS_BYTES);
     }
     chord->self.incarnation++;
@@ -156,7 +156,7 @@ void last_leave(struct step *step) {
     neighbours_clear(chord);
     chord->serial_admission = false;
     chord->genesis.running = false;
-    memset(chord->graveyard, 0, sizeof chord->graveyard);
+    graveyard_clear(chord);
     trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO,
                "left as the last member; its rows stay here", &chord->self);
     identity_save(step, CHORD_STORE_IDENTITY);

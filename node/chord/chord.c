@@ -30,10 +30,39 @@ static uint32_t buckets_for(const struct chord_limits *limits) {
     return buckets;
 }
 
+static uint16_t at_most(uint16_t count, uint16_t most) {
+    return count < most ? count : most;
+}
+
+uint16_t admitted_max(const struct chord_limits *limits) {
+    return at_most(limits->known_max, ADMITTED_MAX);
+}
+
+uint16_t graves_max(const struct chord_limits *limits) {
+    return at_most(limits->known_max, GRAVEYARD_MAX);
+}
+
+uint16_t leaving_max(const struct chord_limits *limits) {
+    return at_most(limits->views_max, LEAVING_MAX);
+}
+
+static struct chord_limits limits_filled(const struct chord_limits *given) {
+    struct chord_limits limits = *given;
+    limits.known_max = limits.known_max > 0 ? limits.known_max : CHORD_REPLICAS_MAX;
+    limits.seeds_max = limits.seeds_max > 0 ? limits.seeds_max : JOIN_SEEDS_MAX;
+    return limits;
+}
+
 /* Fills the offsets and returns the block's size. */
 static size_t lay_out(struct chord *chord, const struct chord_limits *limits) {
     size_t end = sizeof(struct chord);
     chord->peers_at = place(&end, sizeof(struct peer_entry) * limits->peers_max);
+    chord->known_at = place(&end, sizeof(struct chord_peer) * limits->known_max);
+    chord->genesis_at = place(&end, sizeof(struct chord_peer) * limits->known_max);
+    chord->seeds_at = place(&end, sizeof(struct chord_address) * limits->seeds_max);
+    chord->admitted_at = place(&end, sizeof(struct admitted) * admitted_max(limits));
+    chord->graves_at = place(&end, sizeof(struct grave) * graves_max(limits));
+    chord->leaving_at = place(&end, sizeof(struct leaving) * leaving_max(limits));
     chord->calls_at = place(&end, sizeof(struct call) * limits->calls_max);
     chord->stores_at = place(&end, sizeof(struct store_op) * limits->calls_max);
     chord->lookups_at = place(&end, sizeof(struct lookup) * limits->lookups_max);
@@ -50,16 +79,19 @@ static size_t lay_out(struct chord *chord, const struct chord_limits *limits) {
 
 size_t chord_size(const struct chord_limits *limits) {
     struct chord scratch;
-    return lay_out(&scratch, limits);
+    struct chord_limits filled = limits_filled(limits);
+    return lay_out(&scratch, &filled);
 }
 
 struct chord *chord_init(void *memory, const struct chord_config *config) {
     struct chord *chord = memory;
-    const struct chord_limits *limits = &config->limits;
+    chord->config = *config;
+    chord->config.limits = limits_filled(&config->limits);
+    const struct chord_limits *limits = &chord->config.limits;
     CHORD_ASSERT(limits->peers_max >= 24);
+    CHORD_ASSERT(limits->known_max <= CHORD_REPLICAS_MAX && limits->seeds_max <= JOIN_SEEDS_MAX);
     CHORD_ASSERT(limits->peers_max < NONE && limits->calls_max < NONE && limits->views_max < NONE);
     CHORD_ASSERT(limits->batches_max < NONE && limits->lookups_max < NONE);
-    chord->config = *config;
     chord->random = config->seed;
     lay_out(chord, limits);
     memcpy(chord->self.address, config->address, CHORD_ADDRESS_BYTES);
@@ -131,13 +163,14 @@ uint64_t jitter(struct chord *chord, uint64_t period_ms) {
     return random_between(chord, period_ms - period_ms / 4, period_ms + period_ms / 4);
 }
 
-static void known_add(struct chord_identity *identity, const struct chord_peer *peer) {
+static void known_add(struct chord_identity *identity, uint16_t known_max,
+                      const struct chord_peer *peer) {
     for (uint16_t i = 0; i < identity->known_count; i++) {
         if (address_same(identity->known[i].address, peer->address)) {
             return;
         }
     }
-    if (identity->known_count < CHORD_REPLICAS_MAX) {
+    if (identity->known_count < known_max) {
         identity->known[identity->known_count++] = *peer;
     }
 }
@@ -159,22 +192,25 @@ void identity_save(struct step *step, enum chord_store_kind kind) {
     bool left = chord->state == CHORD_STATE_LEFT || chord->state == CHORD_STATE_LEAVING;
     identity->left = chord->left_last ? CHORD_LEFT_LAST : left ? CHORD_HAS_LEFT : CHORD_NOT_LEFT;
     const struct chord_peer *predecessor = predecessor_get(chord);
+    uint16_t known_max = chord->config.limits.known_max;
     if (predecessor != NULL) {
-        known_add(identity, predecessor);
+        known_add(identity, known_max, predecessor);
     }
     for (uint16_t i = 0; i < chord->successors_count; i++) {
-        known_add(identity, successor_at(chord, i));
+        known_add(identity, known_max, successor_at(chord, i));
     }
     for (unsigned i = 0; i < chord->parameters.m; i++) {
         if (chord->fingers[i] != NONE && chord->fingers[i] != FINGER_SELF) {
-            known_add(identity, &peer_at(chord, chord->fingers[i])->peer);
+            known_add(identity, known_max, &peer_at(chord, chord->fingers[i])->peer);
         }
     }
-    for (uint16_t i = 0; identity->known_count == 0 && i < chord->stored.known_count; i++) {
-        identity->known[identity->known_count++] = chord->stored.known[i];
+    if (identity->known_count == 0) {
+        identity->known_count = chord->known_count;
+        memcpy(identity->known, known_at(chord, 0), sizeof identity->known[0] * chord->known_count);
+    } else {
+        chord->known_count = identity->known_count;
+        memcpy(known_at(chord, 0), identity->known, sizeof identity->known[0] * chord->known_count);
     }
-    chord->stored.known_count = identity->known_count;
-    memcpy(chord->stored.known, identity->known, sizeof identity->known);
     chord->identity_ms = 0;
 }
 
@@ -306,12 +342,19 @@ static void on_request(struct step *step) {
         on_ping(step, request, request_id);
         return;
     }
-    if (chord->parameters.m == 0 || other_life(chord, request)) {
+    /* A ring that this node is about to make has no members and no views yet. */
+    bool making = chord->state == CHORD_STATE_JOINING && chord->join.creating;
+    if (chord->parameters.m == 0 || making || other_life(chord, request)) {
         reply_gone(step, request_id, request->kind);
         return;
     }
     if (request->has_sender && peer_valid(chord, &request->sender)) {
         sender_heard(step, &request->sender);
+    }
+    if (chord->config.limits.views_max == 0 && request->kind >= CHORD_TRANSFER_KEYS &&
+        request->kind <= CHORD_BATCH) {
+        reply_code(step, request_id, request->kind, CHORD_UNAVAILABLE, 0); /* routes only */
+        return;
     }
     switch (request->kind) {
     case CHORD_APPLY:

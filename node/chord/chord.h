@@ -43,6 +43,8 @@ enum {
 /* How much of each kind of thing one node holds. Sizes chord_size(). */
 struct chord_limits {
     uint16_t peers_max;          /* distinct peers known, >= 2 N + 16 */
+    uint16_t known_max;          /* members remembered for a restart, and of genesis, > N; 0: 33 */
+    uint16_t seeds_max;          /* whom a joiner asks, up to 40; 0: 40 */
     uint16_t views_max;          /* ranges held at once; 0: routes only, holds no data */
     uint16_t calls_max;          /* own requests in flight */
     uint16_t lookups_max;        /* lookups in flight */
@@ -259,14 +261,9 @@ struct chord_slice {
     X(FIX_FINGERS, fix_fingers)                                                                    \
     X(CHECK_PREDECESSOR, check_predecessor)                                                        \
     X(MERGE, merge)                                                                                \
-    X(LEAVE, leave)                                                                                \
-    X(LEFT, left)                                                                                  \
-    X(TRANSFER_KEYS, transfer_keys)                                                                \
-    X(SETTLE, settle)                                                                              \
-    X(OPEN, open)                                                                                  \
-    X(DECIDE, decide)                                                                              \
-    X(VIEW, view)                                                                                  \
-    X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
+    X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open)  \
+        X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)        \
+            X(RECREATE, recreate) X(LOOKUP, lookup)
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,

@@ -126,7 +126,7 @@ static bool call_indices_good(const struct chord *chord, const struct call *call
     case CALL_LOOKUP:
         return call->subject < limits->lookups_max;
     case CALL_GRAVEYARD:
-        return call->subject < GRAVEYARD_MAX;
+        return call->subject < graves_max(&chord->config.limits);
     case CALL_WATCH:
     case CALL_DECIDED:
     case CALL_SYNC:
@@ -310,7 +310,8 @@ static const char *join_broken(const struct chord *chord, const struct counts *c
     if (chord->state != CHORD_STATE_JOINING) {
         return "a join goes on in a node that is not joining";
     }
-    if (join->seeds_count > JOIN_SEEDS_MAX || (join->seed > 0 && join->seed >= join->seeds_count)) {
+    if (join->seeds_count > chord->config.limits.seeds_max ||
+        (join->seed > 0 && join->seed >= join->seeds_count)) {
         return "the join asks a seed that is not there";
     }
     if (!join->open) {
@@ -332,8 +333,8 @@ static const char *genesis_broken(const struct chord *chord) {
     if (!is_member(chord)) {
         return "a genesis round runs in a node that is no member";
     }
-    if (genesis->members.count < 2 || genesis->members.count > CHORD_REPLICAS_MAX ||
-        genesis->answered >> genesis->members.count != 0) {
+    if (genesis->count < 2 || genesis->count > chord->config.limits.known_max ||
+        genesis->answered >> genesis->count != 0) {
         return "a genesis round is beyond its list";
     }
     return NULL;

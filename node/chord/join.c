@@ -22,14 +22,16 @@ static void join_later(struct chord *chord, enum join_stage stage, uint64_t dela
     chord->join.retry_ms = chord->now_ms + (delay_ms > 0 ? jitter(chord, delay_ms) : 0);
 }
 
-static void seed_add(struct join *join, const char *address, const char *own) {
+static void seed_add(struct chord *chord, const char *address) {
+    struct join *join = &chord->join;
     for (uint16_t i = 0; i < join->seeds_count; i++) {
-        if (address_same(join->seeds[i].text, address)) {
+        if (address_same(seed_at(chord, i)->text, address)) {
             return;
         }
     }
-    if (join->seeds_count < JOIN_SEEDS_MAX && address[0] != '\0' && !address_same(address, own)) {
-        memcpy(join->seeds[join->seeds_count++].text, address, CHORD_ADDRESS_BYTES);
+    if (join->seeds_count < chord->config.limits.seeds_max && address[0] != '\0' &&
+        !address_same(address, chord->self.address)) {
+        memcpy(seed_at(chord, join->seeds_count++)->text, address, CHORD_ADDRESS_BYTES);
     }
 }
 
@@ -38,7 +40,7 @@ static void seed_members(struct chord *chord) {
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         const struct range *range = range_at(chord, i);
         for (uint16_t k = 0; range->used && !range->gone && k < range->view.members_count; k++) {
-            seed_add(&chord->join, range->view.members[k].address, chord->self.address);
+            seed_add(chord, range->view.members[k].address);
         }
     }
 }
@@ -65,15 +67,20 @@ static void refuse(struct step *step, const char *reason) {
 static void load(struct step *step) {
     struct chord *chord = step->chord;
     const struct chord_event *event = step->event;
-    chord->stored = event->start.stored;
+    const struct chord_identity *stored = &event->start.stored;
+    chord->left_before = stored->left;
+    chord->known_count = stored->known_count < chord->config.limits.known_max
+                             ? stored->known_count
+                             : chord->config.limits.known_max;
+    memcpy(known_at(chord, 0), stored->known, sizeof stored->known[0] * chord->known_count);
     chord->wanted = event->start.wanted;
     chord->create = event->start.create;
-    chord->self.incarnation = chord->stored.incarnation;
-    chord->parameters = chord->stored.parameters;
-    chord->salt = chord->stored.salt;
-    chord->self.id = chord->stored.id;
-    chord->formed = chord->stored.formed;
-    chord->left_last = chord->stored.left == CHORD_LEFT_LAST;
+    chord->self.incarnation = stored->incarnation;
+    chord->parameters = stored->parameters;
+    chord->salt = stored->salt;
+    chord->self.id = stored->id;
+    chord->formed = stored->formed;
+    chord->left_last = stored->left == CHORD_LEFT_LAST;
     chord->ranges_ms = chord->now_ms;
 }
 
@@ -83,12 +90,12 @@ void join_begin(struct step *step, const struct chord_address *seeds, uint16_t c
     struct join *join = &chord->join;
     bool known = chord->parameters.m != 0;
     memset(join, 0, sizeof *join);
-    for (uint16_t i = 0; known && i < chord->stored.known_count; i++) {
-        seed_add(join, chord->stored.known[i].address, chord->self.address);
+    for (uint16_t i = 0; known && i < chord->known_count; i++) {
+        seed_add(chord, known_at(chord, i)->address);
     }
     seed_members(chord);
     for (uint16_t i = 0; i < count && i < CHORD_SEEDS_MAX; i++) {
-        seed_add(join, seeds[i].text, chord->self.address);
+        seed_add(chord, seeds[i].text);
     }
     chord->state = CHORD_STATE_JOINING;
     join->started_ms = chord->now_ms;
@@ -111,7 +118,7 @@ static void start(struct step *step) {
     bool was_member = chord->parameters.m != 0;
     chord->self.incarnation++;
     join_begin(step, event->start.seeds, event->start.seeds_count);
-    chord->join.restarting = was_member && chord->stored.left == CHORD_NOT_LEFT;
+    chord->join.restarting = was_member && chord->left_before == CHORD_NOT_LEFT;
     if (was_member) {
         identity_save(step, CHORD_STORE_IDENTITY);
     } else if (chord->create && chord->join.seeds_count == 0) {
@@ -145,7 +152,7 @@ void join_start(struct step *step) {
 void join_again(struct step *step, const struct chord_peer *via) {
     struct chord *chord = step->chord;
     memset(&chord->join, 0, sizeof chord->join);
-    seed_add(&chord->join, via->address, chord->self.address);
+    seed_add(chord, via->address);
     seed_members(chord);
     trace_peer(step, CHORD_WORD_JOIN, CHORD_LEVEL_WARN,
                "another member has the same id; joining anew", via);
@@ -541,7 +548,7 @@ void join_tick(struct step *step) {
         if (join->seeds_count == 0) {
             round_end(step);
         } else {
-            ask(step, NULL, join->seeds[join->seed].text, CHORD_PING);
+            ask(step, NULL, seed_at(chord, join->seed)->text, CHORD_PING);
         }
         break;
     case JOIN_WALK:

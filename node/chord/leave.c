@@ -38,8 +38,11 @@ void leave_start(struct step *step) {
         return;
     }
     chord->next_ring = leave->next.ring;
-    chord->join.seeds_count = leave->next.seeds_count;
-    memcpy(chord->join.seeds, leave->next.seeds, sizeof leave->next.seeds);
+    uint16_t seeds_max = chord->config.limits.seeds_max;
+    chord->join.seeds_count =
+        leave->next.seeds_count < seeds_max ? leave->next.seeds_count : seeds_max;
+    memcpy(seed_at(chord, 0), leave->next.seeds,
+           sizeof leave->next.seeds[0] * chord->join.seeds_count);
     if (chord->successors_count == 0) {
         last_leave(step);
         return;
@@ -60,14 +63,14 @@ static void leave_done(struct step *step) {
     if (chord->next_ring.m != 0) {
         struct chord_entrance next = {.seeds_count = chord->join.seeds_count,
                                       .ring = chord->next_ring};
-        memcpy(next.seeds, chord->join.seeds, sizeof next.seeds);
+        memcpy(next.seeds, seed_at(chord, 0), sizeof next.seeds[0] * next.seeds_count);
         another_ring_join(step, &next);
         return;
     }
     identity_save(step, CHORD_STORE_IDENTITY);
     neighbours_clear(chord);
     chord->serial_admission = false;
-    memset(chord->graveyard, 0, sizeof chord->graveyard);
+    graveyard_clear(chord);
     action_add(step, CHORD_ACTION_LEFT);
 }
 

@@ -255,7 +255,8 @@ struct chord_response {
         } batch;
         struct {
             struct chord_peer owner;
-            uint16_t hops_count;
+            uint16_t asked;      /* nodes that were asked, silent ones too */
+            uint16_t hops_count; /* of these, those recorded */
             struct chord_hop hops[CHORD_HOPS_TRACED_MAX];
         } lookup;
     };

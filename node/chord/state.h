@@ -129,8 +129,7 @@ struct join {
     struct chord_peer via;               /* the member through which we look */
     struct chord_peer successor, before; /* between which we are to stand */
     uint16_t seed;                       /* next to try */
-    uint16_t seeds_count;
-    struct chord_address seeds[JOIN_SEEDS_MAX];
+    uint16_t seeds_count;                /* in seed_at */
     uint32_t salt;
     uint16_t collisions;
     bool has_target; /* id chosen by the walk */
@@ -167,7 +166,7 @@ struct genesis { /* one round of the admission authority */
     uint16_t failures;
     uint16_t joiner; /* index in members: it is told first */
     uint32_t serial;
-    struct chord_peer_list members;
+    uint16_t count;    /* in genesis_member_at: in id order */
     uint64_t answered; /* bit per member */
 };
 
@@ -200,6 +199,25 @@ struct path {
     bool used;
     uint16_t count;
     struct chord_hop hops[CHORD_HOPS_TRACED_MAX];
+};
+
+/* A joiner that was admitted: until it has notified us its id counts as taken. */
+struct admitted {
+    struct chord_peer peer;
+    uint64_t until_ms;
+};
+
+/* A peer that was removed, to be asked again now and then. */
+struct grave {
+    struct chord_peer peer; /* incarnation 0 = free */
+    bool open;              /* a ping is under way */
+};
+
+/* A member that has said that it leaves. */
+struct leaving {
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    uint64_t incarnation; /* a later life has come back */
+    uint64_t until_ms;
 };
 
 /* ---- ranges ---- */
@@ -365,7 +383,8 @@ struct chord {
     enum chord_node_state state;
     struct chord_parameters parameters;
     struct chord_parameters wanted;
-    struct chord_identity stored; /* as it was at the start; `known` for the restart */
+    enum chord_left left_before; /* as it was at the start */
+    uint16_t known_count;        /* in known_at: for the restart of the whole ring */
     uint32_t salt;
     bool formed;           /* the ring had N+1 members once */
     bool left_last;        /* out of the ring with its rows: CHORD_LEFT_LAST */
@@ -390,20 +409,7 @@ struct chord {
                                           none */
     struct query query;
     struct genesis genesis;
-    struct {
-        struct chord_peer peer;
-        uint64_t until_ms;
-    } admitted[ADMITTED_MAX];
-    struct {
-        struct chord_peer peer;
-        bool open;
-    } graveyard[GRAVEYARD_MAX];
     uint16_t graveyard_next;
-    struct {
-        uint8_t store_id[CHORD_STORE_ID_BYTES];
-        uint64_t incarnation; /* a later life has come back */
-        uint64_t until_ms;
-    } leaving[LEAVING_MAX];
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
         leave_told_ms;
@@ -416,8 +422,9 @@ struct chord {
     uint64_t views_retry_ms; /* when to save it again; 0 = no need */
     uint32_t keys_free, keys_used, keys_taken;
 
-    size_t peers_at, calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at,
-        decisions_at, batches_at, keys_at, buckets_at;
+    size_t peers_at, known_at, genesis_at, seeds_at, admitted_at, graves_at, leaving_at, calls_at,
+        stores_at, lookups_at, paths_at, ranges_at, transfers_at, decisions_at, batches_at, keys_at,
+        buckets_at;
     uint32_t buckets_count;
 };
 
@@ -426,6 +433,12 @@ struct chord {
         return (type *)(void *)((char *)chord + chord->offset) + index;                            \
     }
 TABLE(peer_at, struct peer_entry, peers_at, uint16_t)
+TABLE(known_at, struct chord_peer, known_at, uint16_t)
+TABLE(genesis_member_at, struct chord_peer, genesis_at, uint16_t)
+TABLE(seed_at, struct chord_address, seeds_at, uint16_t)
+TABLE(admitted_at, struct admitted, admitted_at, uint16_t)
+TABLE(grave_at, struct grave, graves_at, uint16_t)
+TABLE(leaving_at, struct leaving, leaving_at, uint16_t)
 TABLE(call_at, struct call, calls_at, uint16_t)
 TABLE(store_at, struct store_op, stores_at, uint16_t)
 TABLE(lookup_at, struct lookup, lookups_at, uint16_t)
@@ -446,6 +459,10 @@ struct step {
 };
 
 /* chord.c */
+/* How many of each are remembered under these limits. */
+uint16_t admitted_max(const struct chord_limits *limits);
+uint16_t graves_max(const struct chord_limits *limits);
+uint16_t leaving_max(const struct chord_limits *limits);
 struct chord_action *action_add(struct step *step, enum chord_action_kind kind);
 bool action_room(const struct step *step, unsigned count);
 uint32_t serial_new(struct chord *chord);
@@ -569,6 +586,7 @@ void merge_tell(struct step *step, const struct chord_peer *target, const struct
 /* Our own id was looked up through another member. */
 void merge_looked_up(struct step *step, const struct chord_peer *owner,
                      const struct chord_peer *before);
+void graveyard_clear(struct chord *chord);
 void graveyard_add(struct chord *chord, const struct chord_peer *peer);
 void graveyard_tick(struct step *step);
 void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response);

@@ -14,10 +14,11 @@ static const struct chord_limits small_limits = {.peers_max = 96,
                                                  .keys_in_flight_max = 4096};
 
 struct chord_limits host_limits_small(unsigned n) {
-    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 26),
-                                 .calls_max = 12,
+    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 20),
+                                 .known_max = (uint16_t)(n + 1),
+                                 .seeds_max = 8,
+                                 .calls_max = 8,
                                  .lookups_max = 3,
-                                 .paths_max = 1,
                                  .batches_max = 1,
                                  .transfers_max = 1,
                                  .keys_in_flight_max = 1};
@@ -40,6 +41,7 @@ struct host *host_new(const struct host_config *config) {
     host->random_test = config->seed * 7 + 3;
     host->random_store = config->seed * 11 + 4;
     host->now_us = 1000000;
+    host->wheel = memory(sizeof *host->wheel * WHEEL_MS);
     used->traces = used->traces || getenv("CHORD_TEST_TRACE") != NULL;
     host->asked = HOST_NOBODY;
     return host;
@@ -58,6 +60,14 @@ void host_free(struct host *host) {
     for (size_t i = 0; i < host->heap_count; i++) {
         event_free(&host->events[host->heap[i].event]);
     }
+    for (size_t k = 0; k < WHEEL_MS; k++) {
+        for (size_t i = 0; i < host->wheel[k].count; i++) {
+            event_free(&host->events[host->wheel[k].items[i].event]);
+        }
+        free(host->wheel[k].items);
+    }
+    free(host->wheel);
+    free(host->heap);
     for (uint32_t i = 0; i < host->slots_used; i++) {
         free(host->slots[i].indices);
     }
@@ -71,7 +81,6 @@ void host_free(struct host *host) {
         free(host->clients[i]);
     }
     free(host->clients);
-    free(host->heap);
     free(host);
 }
 
@@ -231,7 +240,7 @@ uint64_t host_now_us(const struct host *host) {
 
 void host_run(struct host *host, uint64_t ms) {
     uint64_t until_us = host->now_us + ms * 1000;
-    while (host->heap_count > 0 && host->heap[0].time_us <= until_us) {
+    while (next_us(host) <= until_us) {
         host_step(host);
     }
     host->now_us = until_us;

@@ -47,6 +47,20 @@ MUTANTS = {
         "lists are ordered, have no self and no duplicates, and never wrap",
         "successors.c", "        id_in_open(last, &peer->id, &chord->self.id)) {",
         "        last != NULL) {"),
+    "genesis_all_at_once": (
+        "genesis: the joiner is a member before anybody else hears of it",
+        "genesis.c", "    genesis->running = send_list(step, genesis->joiner);\n",
+        "    for (uint16_t i = 0; i < members.count; i++) {\n"
+        "        genesis->running = (genesis->answered & 1ull << i) != 0 || send_list(step, i);\n"
+        "    }\n"),
+    "genesis_lists_replaced": (
+        "genesis: the authority's list is the newest; an older one takes no member from it",
+        "stabilize.c", "        successors_unite(chord, &united);\n", "        (void)successors_unite;\n"),
+    "before_not_asked": (
+        "a joiner's predecessor to be goes on with its successor to be",
+        "join.c", "(list->count > 0 && peer_same(&list->items[0], &join->successor) &&\n"
+        "                id_in_open(&join->before.id, &chord->self.id, &join->successor.id))) {",
+        "list->count < CHORD_REPLICAS_MAX) {"),
     "list_of_one": (
         "a joiner takes its successor's whole list, not one entry",
         "join.c", "successors_adopt(step, &chord->join.successor, &response->join.successors);",
@@ -71,8 +85,8 @@ MUTANTS = {
         "    chord->serial_admission = false;\n    memcpy(chord->creator, chord->self.address"),
     "genesis_short": (
         "genesis ends at N+1 members, not before",
-        "genesis.c", "    return members->count >= chord->parameters.n + 1;",
-        "    (void)chord;\n    return members->count >= 2;"),
+        "genesis.c", "    return members >= chord->parameters.n + 1;",
+        "    (void)chord;\n    return members >= 2;"),
     "no_new_authority": (
         "when the creator dies before N+1 the lowest id takes over",
         "genesis.c", "    if (peer_same(authority, &chord->self)) {", "    if (false) {"),
@@ -81,8 +95,8 @@ MUTANTS = {
         "join.c", "    bool lowest = ", "    bool lowest = true || "),
     "same_incarnation": (
         "a returner is a new member",
-        "join.c", "    chord->self.incarnation++;\n    join_begin(",
-        "    chord->self.incarnation += chord->self.incarnation == 0;\n    join_begin("),
+        "join.c", "    chord->self.incarnation++;\n    join_begin(step, event",
+        "    chord->self.incarnation += chord->self.incarnation == 0;\n    join_begin(step, event"),
     "any_life_answers": (
         "a request for another life is not answered by this one",
         "chord.c", "    return request->target_incarnation != 0 &&\n           (request",

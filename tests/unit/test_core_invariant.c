@@ -229,7 +229,7 @@ SPOIL(genesis_outside) {
 }
 SPOIL(genesis_beyond) {
     chord->genesis.running = true;
-    chord->genesis.members.count = 2;
+    chord->genesis.count = 2;
     chord->genesis.answered = 4;
 }
 static struct batch *batch_put(struct chord *chord, enum batch_state state) {
