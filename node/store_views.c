@@ -15,7 +15,7 @@ int views_open(sqlite3 *db, int schema) {
     int rc = SQLITE_OK;
     if (schema == 1) {
         rc = sqlite3_exec(db,
-                          "ALTER TABLE views ADD COLUMN merges INTEGER NOT NULL DEFAULT 0;"
+                          "ALTER TABLE views ADD COLUMN merges BLOB;"
                           "ALTER TABLE views ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;"
                           "ALTER TABLE views ADD COLUMN recovered INTEGER NOT NULL DEFAULT 0;"
                           "ALTER TABLE views ADD COLUMN learning INTEGER NOT NULL DEFAULT 0;"
@@ -26,11 +26,11 @@ int views_open(sqlite3 *db, int schema) {
         rc = sqlite3_exec(
             db,
             "CREATE TABLE IF NOT EXISTS views (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
-            " settled INTEGER, members BLOB, merges INTEGER, cut INTEGER, recovered INTEGER,"
+            " settled INTEGER, members BLOB, merges BLOB, cut INTEGER, recovered INTEGER,"
             " learning INTEGER, promised INTEGER) STRICT;"
             "CREATE TABLE IF NOT EXISTS accepted (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
-            " settled INTEGER, members BLOB, merges INTEGER, cut INTEGER, recovered INTEGER,"
-            " of_lo BLOB, of_hi BLOB, ballot INTEGER, other_epoch INTEGER, other_merges INTEGER) "
+            " settled INTEGER, members BLOB, merges BLOB, cut INTEGER, recovered INTEGER,"
+            " of_lo BLOB, of_hi BLOB, ballot INTEGER, other_epoch INTEGER) "
             "STRICT;",
             NULL, NULL, NULL);
     }
@@ -57,7 +57,8 @@ static void bind_view(sqlite3_stmt *statement, const struct chord_view *view) {
     sqlite3_bind_int(statement, 5, view->settled);
     sqlite3_bind_blob64(statement, 6, view->members, sizeof view->members[0] * view->members_count,
                         SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 7, view->merges);
+    sqlite3_bind_blob64(statement, 7, view->merges.items,
+                        sizeof view->merges.items[0] * view->merges.count, SQLITE_STATIC);
     sqlite3_bind_int(statement, 8, view->cut);
     sqlite3_bind_int(statement, 9, view->recovered);
 }
@@ -69,15 +70,19 @@ static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
     view->leader = (uint16_t)sqlite3_column_int(statement, 3);
     view->settled = sqlite3_column_int(statement, 4) != 0;
     view->members_count = (uint16_t)(bytes / sizeof view->members[0]);
-    view->merges = (uint32_t)sqlite3_column_int64(statement, 6);
+    size_t merges_bytes = (size_t)sqlite3_column_bytes(statement, 6);
+    view->merges.count = (uint16_t)(merges_bytes / sizeof view->merges.items[0]);
     view->cut = sqlite3_column_int(statement, 7) != 0;
     view->recovered = sqlite3_column_int(statement, 8) != 0;
     if (!read_id(statement, 0, &view->range.lo) || !read_id(statement, 1, &view->range.hi) ||
-        bytes % sizeof view->members[0] != 0 || bytes > sizeof view->members ||
-        view->leader >= view->members_count) {
+        merges_bytes > sizeof view->merges.items || bytes % sizeof view->members[0] != 0 ||
+        bytes > sizeof view->members || view->leader >= view->members_count) {
         return false;
     }
     memcpy(view->members, sqlite3_column_blob(statement, 5), bytes);
+    if (merges_bytes > 0) {
+        memcpy(view->merges.items, sqlite3_column_blob(statement, 6), merges_bytes);
+    }
     return true;
 }
 
@@ -92,7 +97,6 @@ static int write_accepted(sqlite3_stmt *statement, const struct chord_stored_vie
     bind_id(statement, VIEW_COLUMNS_COUNT + 2, &stored->view.range.hi);
     sqlite3_bind_int64(statement, VIEW_COLUMNS_COUNT + 3, (int64_t)stored->acceptor.ballot);
     sqlite3_bind_int64(statement, VIEW_COLUMNS_COUNT + 4, (int64_t)stored->acceptor.other_epoch);
-    sqlite3_bind_int64(statement, VIEW_COLUMNS_COUNT + 5, stored->acceptor.other_merges);
     return run(statement);
 }
 
@@ -106,11 +110,11 @@ int views_write(sqlite3 *db, const struct store_job *job) {
                                 -1, &view, NULL);
     }
     if (rc == SQLITE_OK) {
-        rc = sqlite3_prepare_v2(
-            db,
-            "INSERT INTO accepted (" VIEW_COLUMNS ", of_lo, of_hi, ballot, other_epoch,"
-            " other_merges) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-            -1, &accepted, NULL);
+        rc = sqlite3_prepare_v2(db,
+                                "INSERT INTO accepted (" VIEW_COLUMNS
+                                ", of_lo, of_hi, ballot, other_epoch)"
+                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                                -1, &accepted, NULL);
     }
     for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {
         const struct chord_stored_view *stored = &job->views[i];
@@ -162,10 +166,9 @@ static struct chord_stored_view *find(struct chord_stored_view *views, size_t co
 
 static int read_accepted(sqlite3 *db, struct chord_stored_view *views, size_t count) {
     sqlite3_stmt *statement;
-    int rc = sqlite3_prepare_v2(db,
-                                "SELECT " VIEW_COLUMNS
-                                ", of_lo, of_hi, ballot, other_epoch, other_merges FROM accepted",
-                                -1, &statement, NULL);
+    int rc = sqlite3_prepare_v2(
+        db, "SELECT " VIEW_COLUMNS ", of_lo, of_hi, ballot, other_epoch FROM accepted", -1,
+        &statement, NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
         struct chord_range of;
         bool ok = read_id(statement, VIEW_COLUMNS_COUNT, &of.lo) &&
@@ -178,8 +181,6 @@ static int read_accepted(sqlite3 *db, struct chord_stored_view *views, size_t co
                 (uint64_t)sqlite3_column_int64(statement, VIEW_COLUMNS_COUNT + 2);
             stored->acceptor.other_epoch =
                 (uint64_t)sqlite3_column_int64(statement, VIEW_COLUMNS_COUNT + 3);
-            stored->acceptor.other_merges =
-                (uint32_t)sqlite3_column_int64(statement, VIEW_COLUMNS_COUNT + 4);
             rc = SQLITE_OK;
         }
     }

@@ -116,7 +116,8 @@ static bool read_view(const Chord__V1__View *message, struct chord_view *view) {
     memset(view, 0, offsetof(struct chord_view, members));
     if (!wire_read_range(message->range, &view->range) || message->epoch == 0 ||
         message->epoch > CHORD_EPOCH_MAX || message->n_members == 0 ||
-        message->n_members > CHORD_REPLICAS_MAX || message->leader >= message->n_members) {
+        message->n_members > CHORD_REPLICAS_MAX || message->leader >= message->n_members ||
+        message->n_merges > CHORD_MERGES_MAX) {
         return false;
     }
     view->epoch = message->epoch;
@@ -124,7 +125,13 @@ static bool read_view(const Chord__V1__View *message, struct chord_view *view) {
     view->settled = message->settled;
     view->cut = message->cut;
     view->recovered = message->recovered;
-    view->merges = message->merges;
+    view->merges.count = (uint16_t)message->n_merges;
+    for (size_t i = 0; i < message->n_merges; i++) {
+        view->merges.items[i].epoch = message->merges[i]->epoch;
+        if (!read_id(message->merges[i]->lo, &view->merges.items[i].lo)) {
+            return false;
+        }
+    }
     view->members_count = (uint16_t)message->n_members;
     for (size_t i = 0; i < message->n_members; i++) {
         struct chord_member *member = &view->members[i];
@@ -338,7 +345,6 @@ static bool read_prepared(const Chord__V1__PrepareResponse *message,
     response->decide.has_accepted = message->wrong_view == NULL && message->accepted != NULL;
     response->decide.accepted_ballot = message->accepted_ballot;
     response->decide.other_epoch = message->other_epoch;
-    response->decide.other_merges = message->other_merges;
     response->decide.other_accepted = message->other_accepted;
     response->decide.other_ballot = message->other_ballot;
     return view == NULL || read_view(view, &response->decide.view);

@@ -59,7 +59,15 @@ Chord__V1__View *wire_view(struct wire_context *context, const struct chord_view
     message->settled = view->settled;
     message->cut = view->cut;
     message->recovered = view->recovered;
-    message->merges = view->merges;
+    message->n_merges = view->merges.count;
+    message->merges =
+        arena_alloc(context->arena, sizeof *message->merges * (view->merges.count + 1u));
+    for (uint16_t i = 0; i < view->merges.count; i++) {
+        message->merges[i] = arena_alloc(context->arena, sizeof *message->merges[i]);
+        chord__v1__merged__init(message->merges[i]);
+        message->merges[i]->epoch = view->merges.items[i].epoch;
+        message->merges[i]->lo = wire_id(context, &view->merges.items[i].lo);
+    }
     message->n_members = view->members_count;
     message->members =
         arena_alloc(context->arena, sizeof *message->members * (view->members_count + 1u));
@@ -390,7 +398,6 @@ static ProtobufCMessage *encode_prepared(struct wire_context *context,
         message->accepted = wire_view(context, &response->decide.view);
         message->accepted_ballot = response->decide.accepted_ballot;
         message->other_epoch = response->decide.other_epoch;
-        message->other_merges = response->decide.other_merges;
     }
     message->other_accepted = response->decide.other_accepted;
     message->other_ballot = response->decide.other_ballot;

@@ -43,28 +43,84 @@ static bool members_same(const struct chord_view *a, const struct chord_view *b)
     return a->members_count == b->members_count;
 }
 
-bool decision_valid(const struct chord_view *view, const struct chord_view *other,
-                    const struct chord_view *next) {
-    if (other == NULL) {
-        return !decision_joint(view, next) && next->epoch > view->epoch &&
-               next->merges == view->merges && next->recovered == view->recovered && !next->cut;
+static bool merges_same(const struct chord_merges *a, const struct chord_merges *b) {
+    for (uint16_t i = 0; i < a->count && a->count == b->count; i++) {
+        if (a->items[i].epoch != b->items[i].epoch || !id_equal(&a->items[i].lo, &b->items[i].lo)) {
+            return false;
+        }
     }
-    struct chord_range rest = decision_other(view, next);
-    return decision_joint(view, next) && members_same(view, other) &&
-           id_equal(&rest.lo, &other->range.lo) && id_equal(&rest.hi, &other->range.hi) &&
-           next->epoch > view->epoch && next->epoch > other->epoch && next->merges > view->merges &&
-           next->merges > other->merges &&
-           next->recovered == (view->recovered || other->recovered) && !next->cut;
+    return a->count == b->count;
 }
 
-/* Every view that descends from a merge counts more merges than the views merged. So a newer view
- * of the other range with the count of before proves that something else was chosen there. */
+static void merges_add(struct chord_merges *merges, const struct chord_merge *merge) {
+    uint16_t at = 0;
+    while (at < merges->count && merges->items[at].epoch > merge->epoch) {
+        at++;
+    }
+    for (uint16_t i = at; i < merges->count && merges->items[i].epoch == merge->epoch; i++) {
+        if (id_equal(&merges->items[i].lo, &merge->lo)) {
+            return;
+        }
+    }
+    if (at == CHORD_MERGES_MAX) {
+        return;
+    }
+    merges->count = merges->count < CHORD_MERGES_MAX ? (uint16_t)(merges->count + 1)
+                                                     : (uint16_t)CHORD_MERGES_MAX;
+    memmove(&merges->items[at + 1], &merges->items[at],
+            sizeof *merge * (size_t)(merges->count - at - 1));
+    merges->items[at] = *merge;
+}
+
+void merges_join(const struct chord_view *a, const struct chord_view *b, struct chord_view *joint) {
+    struct chord_merge merge = {joint->epoch, joint->range.lo};
+    memset(&joint->merges, 0, sizeof joint->merges);
+    merges_add(&joint->merges, &merge);
+    for (uint16_t i = 0; i < a->merges.count; i++) {
+        merges_add(&joint->merges, &a->merges.items[i]);
+    }
+    for (uint16_t i = 0; i < b->merges.count; i++) {
+        merges_add(&joint->merges, &b->merges.items[i]);
+    }
+}
+
+bool decision_valid(const struct chord_view *view, const struct chord_view *other,
+                    const struct chord_view *next) {
+    if (next->cut || next->epoch <= view->epoch) {
+        return false;
+    }
+    if (other == NULL) {
+        return !decision_joint(view, next) && merges_same(&next->merges, &view->merges) &&
+               next->recovered == view->recovered;
+    }
+    struct chord_range rest = decision_other(view, next);
+    struct chord_view joint = *next;
+    merges_join(view, other, &joint);
+    return decision_joint(view, next) && members_same(view, other) &&
+           id_equal(&rest.lo, &other->range.lo) && id_equal(&rest.hi, &other->range.hi) &&
+           next->epoch > other->epoch && merges_same(&next->merges, &joint.merges) &&
+           next->recovered == (view->recovered || other->recovered);
+}
+
+/* Every view that descends from a merge has it in its history. So a newer view of the other range
+ * without it proves that something else was chosen there, if its history reaches back so far. */
 bool decision_lost(struct chord *chord, const struct chord_range *other, uint64_t other_epoch,
-                   uint32_t other_merges) {
+                   const struct chord_view *joint) {
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        struct range *range = range_at(chord, i);
-        if (range->used && !range->view.cut && range->view.epoch > other_epoch &&
-            range->view.merges == other_merges && ranges_overlap(&range->view.range, other)) {
+        const struct range *range = range_at(chord, i);
+        const struct chord_merges *merges = &range->view.merges;
+        if (!range->used || range->view.cut || range->view.epoch <= other_epoch ||
+            !ranges_overlap(&range->view.range, other)) {
+            continue;
+        }
+        bool whole = merges->count < CHORD_MERGES_MAX ||
+                     merges->items[CHORD_MERGES_MAX - 1].epoch <= other_epoch;
+        bool found = false;
+        for (uint16_t k = 0; k < merges->count; k++) {
+            found = found || (merges->items[k].epoch == joint->epoch &&
+                              id_equal(&merges->items[k].lo, &joint->range.lo));
+        }
+        if (whole && !found) {
             return true;
         }
     }
@@ -88,7 +144,6 @@ static void accept(struct range *range, const struct range *other, uint64_t ball
     range->acceptor.ballot = ballot;
     range->acceptor.next = *next;
     range->acceptor.other_epoch = other != NULL ? other->view.epoch : 0;
-    range->acceptor.other_merges = other != NULL ? other->view.merges : 0;
 }
 
 bool acceptor_accept(struct range *range, struct range *other, uint64_t ballot,
@@ -107,7 +162,7 @@ static bool accepted(struct chord *chord, struct range *range) {
     struct chord_acceptor *acceptor = &range->acceptor;
     if (acceptor->accepted && decision_joint(&range->view, &acceptor->next)) {
         struct chord_range other = decision_other(&range->view, &acceptor->next);
-        return !decision_lost(chord, &other, acceptor->other_epoch, acceptor->other_merges);
+        return !decision_lost(chord, &other, acceptor->other_epoch, &acceptor->next);
     }
     return acceptor->accepted;
 }
@@ -120,7 +175,6 @@ void acceptor_tell(struct chord *chord, struct range *range, struct range *other
         response->decide.accepted_ballot = range->acceptor.ballot;
         response->decide.view = range->acceptor.next;
         response->decide.other_epoch = range->acceptor.other_epoch;
-        response->decide.other_merges = range->acceptor.other_merges;
     }
     if (other != NULL && accepted(chord, other)) {
         response->decide.other_accepted = true;

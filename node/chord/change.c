@@ -427,10 +427,9 @@ static void decide_merge(struct step *step, uint16_t index, uint16_t other) {
     struct range *range = range_at(chord, index), *second = range_at(chord, other);
     struct chord_view next = range->view;
     uint64_t epochs[2] = {view_next_epoch(range), view_next_epoch(second)};
-    uint32_t merges[2] = {range->view.merges, second->view.merges};
     next.range.hi = second->view.range.hi;
     next.epoch = epochs[epochs[1] > epochs[0]];
-    next.merges = merges[merges[1] > merges[0]] + 1;
+    merges_join(&range->view, &second->view, &next);
     next.recovered = next.recovered || second->view.recovered;
     next.settled = true;
     if (decide_start(step, index, other, &next)) {

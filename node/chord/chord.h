@@ -102,7 +102,6 @@ struct chord_acceptor {
     uint64_t ballot;        /* at which it accepted */
     struct chord_view next; /* what; with a range beyond the own view's: a merge, and then: */
     uint64_t other_epoch;   /* of the view that is merged with ours */
-    uint32_t other_merges;
 };
 
 /* One entry of the table of views, as a store keeps it. */
@@ -261,7 +260,8 @@ struct chord_slice {
     X(FIX_FINGERS, fix_fingers)                                                                    \
     X(CHECK_PREDECESSOR, check_predecessor)                                                        \
     X(MERGE, merge)                                                                                \
-    X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open)  \
+    X(LEAVE, leave)                                                                                \
+    X(LEFT, left) X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open)                  \
         X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused)        \
             X(RECREATE, recreate) X(LOOKUP, lookup)
 

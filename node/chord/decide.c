@@ -171,7 +171,6 @@ static void found(struct decision *decision, const struct chord_response *respon
         decision->found_ballot = response->decide.accepted_ballot;
         decision->next = response->decide.view;
         decision->found_epoch = response->decide.other_epoch;
-        decision->found_merges = response->decide.other_merges;
     }
     if (response->decide.other_accepted &&
         (!decision->other_found || response->decide.other_ballot > decision->other_ballot)) {
@@ -208,7 +207,7 @@ static void prepared(struct step *step, uint16_t index) {
     bool merge = decision->found && decision_joint(&range->view, &decision->next);
     if (merge) {
         struct chord_range rest = decision_other(&range->view, &decision->next);
-        if (decision_lost(chord, &rest, decision->found_epoch, decision->found_merges)) {
+        if (decision_lost(chord, &rest, decision->found_epoch, &decision->next)) {
             decision->found = merge = false;
         }
     }

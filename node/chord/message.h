@@ -23,6 +23,7 @@ enum {
     CHORD_HOPS_MAX = 255,
     CHORD_HOPS_TRACED_MAX = 32,
     CHORD_MISSING_MAX = 4,
+    CHORD_MERGES_MAX = 4,
 };
 
 /* The values are those of chord.v1.Code. */
@@ -80,6 +81,15 @@ struct chord_member {
  * 63 bits that a store has. */
 #define CHORD_EPOCH_MAX ((uint64_t)1 << 62)
 
+/* The last merges that led to a view, the newest first. */
+struct chord_merges {
+    uint16_t count;
+    struct chord_merge {
+        uint64_t epoch; /* of the view that it made, and where that began */
+        struct chord_id lo;
+    } items[CHORD_MERGES_MAX];
+};
+
 /* Who holds a range (the data protocol): one view per range and epoch. */
 struct chord_view {
     struct chord_range range;
@@ -87,9 +97,9 @@ struct chord_view {
     uint16_t leader;
     uint16_t members_count;
     bool settled; /* decided by the leader of a settled range, which leads on: nothing to settle */
-    bool recovered;  /* in its history a majority was given up by hand: writes may be missing */
-    bool cut;        /* a newer view has replaced a part of it: only its epoch is still a fact */
-    uint32_t merges; /* merges in its history: tells whether a joint decision was chosen */
+    bool recovered; /* in its history a majority was given up by hand: writes may be missing */
+    bool cut;       /* a newer view has replaced a part of it: only its epoch is still a fact */
+    struct chord_merges merges; /* in its history: tells whether a joint decision was chosen */
     struct chord_member members[CHORD_REPLICAS_MAX];
 };
 
@@ -240,7 +250,6 @@ struct chord_response {
             uint64_t promised;   /* the highest ballot */
             uint64_t accepted_ballot, other_ballot;
             uint64_t other_epoch; /* `view` is a merge: of the view that is merged */
-            uint32_t other_merges;
             struct chord_view view;
         } decide;
         struct {

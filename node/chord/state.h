@@ -287,7 +287,6 @@ struct decision {
     bool found, other_found;  /* while preparing: somebody accepted `next`; something in `other` */
     uint64_t found_ballot, other_ballot;
     uint64_t found_epoch; /* `next` is a merge: of the view that is merged */
-    uint32_t found_merges;
     uint16_t tries;
     uint64_t retry_ms; /* a new ballot then; 0 = none */
     uint64_t resend_ms;
@@ -685,7 +684,9 @@ uint16_t decision_views(const struct chord_view *view, const struct chord_view *
                         struct chord_view views[2]);
 /* A merge with that other view cannot have been chosen. */
 bool decision_lost(struct chord *chord, const struct chord_range *other, uint64_t other_epoch,
-                   uint32_t other_merges);
+                   const struct chord_view *joint);
+/* The history of a view that merges two. */
+void merges_join(const struct chord_view *a, const struct chord_view *b, struct chord_view *joint);
 bool acceptor_promise(struct range *range, struct range *other, uint64_t ballot);
 bool acceptor_accept(struct range *range, struct range *other, uint64_t ballot,
                      const struct chord_view *next);

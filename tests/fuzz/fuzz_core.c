@@ -76,7 +76,8 @@ static void take_view(struct world *world, struct bytes *bytes, struct chord_vie
     view->leader = (uint16_t)(shape / 4 % view->members_count);
     view->settled = shape / 16 % 2 == 0;
     view->cut = shape / 32 % 4 == 3;
-    view->merges = shape / 64 % 2;
+    view->merges.count = (uint16_t)(shape / 64 % 2);
+    view->merges.items[0].epoch = view->epoch;
     for (uint16_t i = 0; i < view->members_count; i++) {
         struct chord_peer peer = take_peer(world, bytes);
         memcpy(view->members[i].store_id, peer.store_id, CHORD_STORE_ID_BYTES);
@@ -141,7 +142,9 @@ static void take_decision(struct world *world, struct bytes *bytes, struct chord
         request->decide.next.leader = (uint16_t)(flags / 64 % request->decide.next.members_count);
         if (request->decide.joint) {
             request->decide.next.range.hi = request->decide.other.range.hi;
-            request->decide.next.merges++;
+            request->decide.next.merges.count = 1;
+            request->decide.next.merges.items[0].epoch = request->decide.next.epoch;
+            request->decide.next.merges.items[0].lo = request->decide.next.range.lo;
         } else if (flags & 64) {
             request->decide.next.range.hi = take_id(world, bytes);
         }

@@ -59,7 +59,7 @@ static const struct chord_view *serving(struct host *host, int node, uint16_t *a
 static bool same_view(const struct chord_view *a, const struct chord_view *b) {
     bool same = id_equal(&a->range.lo, &b->range.lo) && id_equal(&a->range.hi, &b->range.hi) &&
                 a->leader == b->leader && a->members_count == b->members_count &&
-                a->settled == b->settled && a->merges == b->merges;
+                a->settled == b->settled && a->merges.count == b->merges.count;
     for (uint16_t i = 0; same && i < a->members_count; i++) {
         same = memcmp(a->members[i].store_id, b->members[i].store_id, CHORD_STORE_ID_BYTES) == 0;
     }

@@ -135,7 +135,11 @@ static void some_view(struct hostile *hostile, struct chord_view *view) {
             (uint16_t)(1 + dice(hostile, dice(hostile, 4) == 0 ? CHORD_REPLICAS_MAX : 4));
         view->leader = (uint16_t)dice(hostile, view->members_count);
         view->settled = dice(hostile, 2) == 0;
-        view->merges = (uint32_t)dice(hostile, 3);
+        view->merges.count = (uint16_t)dice(hostile, CHORD_MERGES_MAX + 1);
+        for (uint16_t i = 0; i < view->merges.count; i++) {
+            view->merges.items[i].epoch = dice(hostile, 30);
+            view->merges.items[i].lo = some_id(hostile);
+        }
         view->cut = dice(hostile, 5) == 0;
         for (uint16_t i = 0; i < view->members_count; i++) {
             some_store(hostile, view->members[i].store_id);
@@ -158,7 +162,14 @@ static void some_decision(struct hostile *hostile, struct chord_request *request
         request->decide.next.epoch += dice(hostile, 3);
         if (request->decide.joint) {
             request->decide.next.range.hi = request->decide.other.range.hi;
-            request->decide.next.merges++;
+            struct chord_view *next = &request->decide.next;
+            memmove(&next->merges.items[1], &next->merges.items[0],
+                    sizeof next->merges.items[0] * (CHORD_MERGES_MAX - 1));
+            next->merges.items[0].epoch = next->epoch;
+            next->merges.items[0].lo = next->range.lo;
+            next->merges.count =
+                (uint16_t)(next->merges.count < CHORD_MERGES_MAX ? next->merges.count + 1
+                                                                 : CHORD_MERGES_MAX);
         } else if (dice(hostile, 3) == 0) {
             request->decide.next.range.hi = some_id(hostile);
         }

@@ -55,7 +55,11 @@ static void some_stored_view(struct chord_view *view, unsigned i) {
     view->settled = i % 2 == 0;
     view->cut = i % 3 == 0;
     view->recovered = i == 2;
-    view->merges = i == 1 ? UINT32_MAX : i;
+    view->merges.count = (uint16_t)(i % (CHORD_MERGES_MAX + 1));
+    for (uint16_t k = 0; k < view->merges.count; k++) {
+        view->merges.items[k].epoch = CHORD_EPOCH_MAX - k;
+        view->merges.items[k].lo = small_id(i + k);
+    }
     for (unsigned k = 0; k < view->members_count; k++) {
         memset(view->members[k].store_id, (int)(i * 40 + k), CHORD_STORE_ID_BYTES);
         memset(view->members[k].address, 'x', CHORD_ADDRESS_BYTES - 1);
@@ -96,7 +100,6 @@ static void test_identity_and_views_survive(void **state) {
             some_stored_view(&views[i].acceptor.next, i + 10);
             views[i].acceptor.ballot = i * 64 - 1;
             views[i].acceptor.other_epoch = i == 3 ? CHORD_EPOCH_MAX : 0;
-            views[i].acceptor.other_merges = i == 3 ? UINT32_MAX : 0;
         }
     }
     for (size_t count = 5;; count--) {

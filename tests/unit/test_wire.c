@@ -101,7 +101,11 @@ static void some_view(struct chord_view *view, unsigned m) {
     view->settled = dice(2) == 0;
     view->cut = dice(2) == 0;
     view->recovered = dice(2) == 0;
-    view->merges = (uint32_t)some_number();
+    view->merges.count = some_count(0, CHORD_MERGES_MAX);
+    for (uint16_t i = 0; i < view->merges.count; i++) {
+        view->merges.items[i].epoch = some_number();
+        view->merges.items[i].lo = some_id(m);
+    }
     view->members_count = some_count(1, CHORD_REPLICAS_MAX);
     view->leader = some_count(0, view->members_count - 1u);
     for (uint16_t i = 0; i < view->members_count; i++) {
@@ -265,7 +269,6 @@ static void some_response(struct chord_response *response, enum chord_message_ki
         if (response->decide.has_accepted) {
             response->decide.accepted_ballot = some_number();
             response->decide.other_epoch = some_number();
-            response->decide.other_merges = (uint32_t)some_number();
         }
         if (response->decide.has_view || response->decide.has_accepted) {
             some_view(&response->decide.view, m);
@@ -540,6 +543,14 @@ static void check_views(Chord__V1__View *view, enum chord_message_kind kind,
     assert_false(decodes(kind, message, request));
     *view = saved;
     view->epoch = 0;
+    assert_false(decodes(kind, message, request));
+    *view = saved;
+    Chord__V1__Merged merged = CHORD__V1__MERGED__INIT;
+    Chord__V1__Merged *merges[CHORD_MERGES_MAX + 1] = {&merged, &merged, &merged, &merged, &merged};
+    view->merges = merges;
+    view->n_merges = CHORD_MERGES_MAX;
+    assert_true(decodes(kind, message, request));
+    view->n_merges = CHORD_MERGES_MAX + 1;
     assert_false(decodes(kind, message, request));
     *view = saved;
     view->range = NULL;
