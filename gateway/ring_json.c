@@ -267,6 +267,9 @@ static json_t *ranges_json(const struct ring_view *view, const Chord__V1__Status
         }
         json_put(range, "members", members);
         json_put(range, "copies", json_integer(status->ranges[i]->copies));
+        json_put(range, "recovered",
+                 json_boolean(status->ranges[i]->view != NULL &&
+                              status->ranges[i]->view->recovered));
         json_put(range, "state", json_string(range_state_text(status->ranges[i]->state)));
         (void)json_array_append_new(array, range);
     }

@@ -77,7 +77,7 @@ static void count_keys(struct node *node) {
         const struct chord_view *view = chord_view_at(node->chord, i, &state, &copies);
         if (state == CHORD_RANGE_OPEN || state == CHORD_RANGE_CHANGING ||
             state == CHORD_RANGE_SETTLING) {
-            job->views[job->views_count++] = *view;
+            job->views[job->views_count++].view = *view;
         }
     }
     node->counting = true;
@@ -390,6 +390,46 @@ static void on_kill(struct node *node, struct request *request) {
     node->kill_at_ms = node_now_ms() + KILL_DELAY_MS;
 }
 
+/* ---- recover ---- */
+
+static const struct chord_view *view_over(struct node *node, const struct chord_id *id) {
+    enum chord_range_state state;
+    unsigned copies;
+    for (uint16_t i = 0; i < chord_views_count(node->chord); i++) {
+        const struct chord_view *view = chord_view_at(node->chord, i, &state, &copies);
+        if (id_in_half_open(&view->range.lo, id, &view->range.hi)) {
+            return view;
+        }
+    }
+    return NULL;
+}
+
+static void on_recover(struct node *node, struct request *request) {
+    const Chord__V1__RecoverRequest *recover = (const void *)request->message;
+    struct wire_context wire = {&node->scratch, node->m};
+    struct chord_event event = {.kind = CHORD_EVENT_RECOVER};
+    struct chord_range range;
+    if (!wire_read_range(recover->range, &range)) {
+        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, "which range?");
+        return;
+    }
+    event.recover = range.hi;
+    const char *error = chord_recover_obstacle(node->chord, &range.hi);
+    const struct chord_view *view = view_over(node, &range.hi);
+    if (error == NULL && (view->epoch != recover->epoch || !id_equal(&view->range.lo, &range.lo) ||
+                          !id_equal(&view->range.hi, &range.hi))) {
+        error = "this node's view of that range is another one";
+    }
+    if (error != NULL) {
+        refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION, error);
+        return;
+    }
+    node_event(node, &event);
+    Chord__V1__RecoverResponse message = CHORD__V1__RECOVER_RESPONSE__INIT;
+    message.view = wire_view(&wire, view_over(node, &range.hi));
+    answer(node, request, &message.base);
+}
+
 /* ---- meta ---- */
 
 static void on_info(struct node *node, struct request *request) {
@@ -433,6 +473,9 @@ void admin_request(struct node *node, struct request *request) {
         break;
     case RPC_ADMIN_KILL:
         on_kill(node, request);
+        break;
+    case RPC_ADMIN_RECOVER:
+        on_recover(node, request);
         break;
     case RPC_ADMIN_LOGS:
         on_logs(node, request);

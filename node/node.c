@@ -353,11 +353,13 @@ static struct chord_limits limits_for(const struct settings *settings) {
         .paths_max = 64,
         .batches_max = (uint16_t)(settings->channel_size + 64),
         .transfers_max = 64,
+        .decisions_max = 64,
         .keys_in_flight_max = 65536,
     };
 }
 
-static bool make_core(struct node *node, const struct chord_view *views, size_t views_count) {
+static bool make_core(struct node *node, const struct chord_stored_view *views,
+                      size_t views_count) {
     struct chord_config config = {.limits = limits_for(&node->settings),
                                   .timing = chord_timing_default};
     memcpy(config.address, node->settings.listen, sizeof config.address);
@@ -450,7 +452,7 @@ static enum node_exit open_network(struct node *node) {
 enum node_exit node_run(const struct settings *settings) {
     static struct node node;
     struct chord_identity identity;
-    struct chord_view *views = NULL;
+    struct chord_stored_view *views = NULL;
     size_t views_count = 0;
     char reason[4400];
     pthread_t signals;

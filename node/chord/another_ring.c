@@ -117,7 +117,6 @@ static void forget_ring(struct step *step) {
     graveyard_clear(chord);
     memset(admitted_at(chord, 0), 0, sizeof(struct admitted) * admitted_max(limits));
     memset(leaving_at(chord, 0), 0, sizeof(struct leaving) * leaving_max(limits));
-    memset(learned_at(chord, 0), 0, sizeof(struct learned) * learned_max(limits));
     chord->genesis.running = false;
     chord->serial_admission = false;
     chord->formed = false;

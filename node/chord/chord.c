@@ -12,7 +12,6 @@ const struct chord_timing chord_timing_default = {
     .range_period_ms = 200,
     .graveyard_period_ms = 5000,
     .data_timeout_ms = 4000,
-    .sync_timeout_ms = 600000,
 };
 
 /* ---- the block ---- */
@@ -47,10 +46,6 @@ uint16_t leaving_max(const struct chord_limits *limits) {
     return at_most(limits->views_max, LEAVING_MAX);
 }
 
-uint16_t learned_max(const struct chord_limits *limits) {
-    return at_most(limits->views_max, LEARNED_MAX);
-}
-
 static struct chord_limits limits_filled(const struct chord_limits *given) {
     struct chord_limits limits = *given;
     limits.known_max = limits.known_max > 0 ? limits.known_max : CHORD_REPLICAS_MAX;
@@ -69,13 +64,13 @@ static size_t lay_out(struct chord *chord, const struct chord_limits *limits) {
     chord->admitted_at = place(&end, sizeof(struct admitted) * admitted_max(limits));
     chord->graves_at = place(&end, sizeof(struct grave) * graves_max(limits));
     chord->leaving_at = place(&end, sizeof(struct leaving) * leaving_max(limits));
-    chord->learned_at = place(&end, sizeof(struct learned) * learned_max(limits));
     chord->calls_at = place(&end, sizeof(struct call) * limits->calls_max);
     chord->stores_at = place(&end, sizeof(struct store_op) * limits->calls_max);
     chord->lookups_at = place(&end, sizeof(struct lookup) * limits->lookups_max);
     chord->paths_at = place(&end, sizeof(struct path) * limits->paths_max);
     chord->ranges_at = place(&end, sizeof(struct range) * limits->views_max);
     chord->transfers_at = place(&end, sizeof(struct transfer) * limits->transfers_max);
+    chord->decisions_at = place(&end, sizeof(struct decision) * limits->decisions_max);
     chord->batches_at = place(&end, sizeof(struct batch) * limits->batches_max);
     chord->keys_at = place(&end, sizeof(struct key_entry) * limits->keys_in_flight_max);
     chord->buckets_count = buckets_for(limits);
@@ -107,20 +102,27 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
         chord->fingers[i] = NONE;
     }
-    chord->batches_ms = chord->transfers_ms = UINT64_MAX;
+    chord->batches_ms = chord->decisions_ms = chord->transfers_ms = UINT64_MAX;
     keys_init(chord);
     return chord;
 }
 
-bool chord_restore_view(struct chord *chord, const struct chord_view *view) {
+bool chord_restore_view(struct chord *chord, const struct chord_stored_view *stored) {
     uint16_t index;
     CHORD_ASSERT(chord->state == CHORD_STATE_NONE);
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        if (ranges_overlap(&range_at(chord, i)->view.range, &view->range)) {
+        if (ranges_overlap(&range_at(chord, i)->view.range, &stored->view.range)) {
             return false;
         }
     }
-    return view_formed(view) && range_add(chord, view, &index);
+    if (!view_formed(&stored->view) || !range_add(chord, &stored->view, &index)) {
+        return false;
+    }
+    struct range *range = range_at(chord, index);
+    range->learning = stored->learning;
+    range->acceptor = stored->acceptor;
+    range->lived = false;
+    return true;
 }
 
 /* ---- small services ---- */
@@ -223,10 +225,10 @@ static void reply_gone(struct step *step, uint64_t request_id, enum chord_messag
 /* The request is for another life of this node, or for another disk at its address. */
 static bool other_life(const struct chord *chord, const struct chord_request *request) {
     static const uint8_t any[CHORD_STORE_ID_BYTES];
-    return request->target_incarnation != 0 &&
-           (request->target_incarnation != chord->self.incarnation ||
-            (memcmp(request->target_store_id, any, sizeof any) != 0 &&
-             memcmp(request->target_store_id, chord->self.store_id, sizeof any) != 0));
+    bool other_store = memcmp(request->target_store_id, any, sizeof any) != 0 &&
+                       memcmp(request->target_store_id, chord->self.store_id, sizeof any) != 0;
+    return other_store || (request->target_incarnation != 0 &&
+                           request->target_incarnation != chord->self.incarnation);
 }
 
 static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
@@ -359,11 +361,20 @@ static void on_request(struct step *step) {
     case CHORD_APPLY:
         on_apply(step, request, request_id);
         break;
+    case CHORD_CHECK:
+        on_check(step, request, request_id);
+        break;
     case CHORD_SYNC:
         on_sync(step, request, request_id);
         break;
     case CHORD_DIGEST:
         on_digest(step, request, request_id);
+        break;
+    case CHORD_PREPARE:
+        on_prepare(step, request, request_id);
+        break;
+    case CHORD_ACCEPT:
+        on_accept(step, request, request_id);
         break;
     case CHORD_DECIDED:
         on_decided(step, request, request_id);
@@ -402,6 +413,7 @@ static void tick(struct step *step) {
     fix_fingers_tick(step);
     leave_tick(step);
     batches_tick(step);
+    decisions_tick(step);
     ranges_tick(step);
     transfers_tick(step);
     graveyard_tick(step);
@@ -448,6 +460,9 @@ void chord_step(struct chord *chord, const struct chord_event *event,
     case CHORD_EVENT_JOIN:
         join_start(&step);
         break;
+    case CHORD_EVENT_RECOVER:
+        recover_start(&step, &event->recover);
+        break;
     case CHORD_EVENT_LEAVE:
         leave_start(&step);
         break;
@@ -477,6 +492,7 @@ uint64_t chord_deadline(const struct chord *chord) {
         sooner(&deadline, chord->leave_ms);
     }
     sooner(&deadline, chord->ranges_ms);
+    sooner(&deadline, chord->decisions_ms);
     sooner(&deadline, chord->batches_ms);
     sooner(&deadline, chord->transfers_ms);
     sooner(&deadline, chord->identity_ms);
@@ -542,7 +558,7 @@ static enum chord_range_state range_state(struct chord *chord, struct range *ran
     if (range->gone) {
         return CHORD_RANGE_GONE;
     }
-    if (view_member(&range->view, chord->self.store_id) == NONE) {
+    if (range->view.cut || view_member(&range->view, chord->self.store_id) == NONE) {
         return CHORD_RANGE_RETIRED;
     }
     if (!view_leads(chord, &range->view)) {
@@ -568,6 +584,21 @@ const struct chord_view *chord_view_at(const struct chord *constant, uint16_t in
         }
     }
     return NULL;
+}
+
+bool chord_stored_view(const struct chord *constant, uint16_t index,
+                       struct chord_stored_view *stored) {
+    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && index-- == 0) {
+            stored->view = range->view;
+            stored->learning = range->learning;
+            stored->acceptor = range->acceptor;
+            return true;
+        }
+    }
+    return false;
 }
 
 bool chord_operation_in(const struct chord_operation *operation, const struct chord_range *range,

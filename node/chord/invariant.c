@@ -12,7 +12,7 @@
 
 /* What is under way, counted over the tables in one pass each. */
 struct counts {
-    unsigned join_calls, query_calls, lookup_calls, watch_calls, forward_calls;
+    unsigned join_calls, query_calls, lookup_calls, watch_calls, forward_calls, apply_calls;
     unsigned predecessor_calls, views_stores;
     unsigned transfer_waits; /* calls and store operations whose end a transfer awaits */
     unsigned finger_lookups, join_lookups, batch_lookups, lookups, lookup_paths;
@@ -130,7 +130,11 @@ static bool call_indices_good(const struct chord *chord, const struct call *call
     case CALL_WATCH:
     case CALL_DECIDED:
     case CALL_SYNC:
+    case CALL_CHECK:
         return call->subject < limits->views_max;
+    case CALL_PREPARE:
+    case CALL_ACCEPT:
+        return call->subject < limits->decisions_max;
     case CALL_DIGEST:
     case CALL_TRANSFER:
         return call->subject < limits->transfers_max;
@@ -178,6 +182,9 @@ static void call_count(struct chord *chord, const struct call *call, struct coun
     case CALL_TRANSFER:
         counts->transfer_waits += transfer_live(chord, call->subject, call->serial);
         break;
+    case CALL_APPLY:
+        counts->apply_calls += range_live(chord, call->range, call->range_serial);
+        break;
     case CALL_FORWARD:
         counts->forward_calls += batch_live(chord, call->subject, call->serial);
         break;
@@ -209,14 +216,23 @@ static const char *stores_broken(struct chord *chord, struct counts *counts) {
         case STORE_VIEWS_DECIDED:
             counts->views_stores++;
             break;
+        case STORE_VIEWS_PREPARE:
+        case STORE_VIEWS_ACCEPT:
+        case STORE_VIEWS_OWN:
+            counts->views_stores++;
+            if (store->subject >=
+                (store->purpose == STORE_VIEWS_OWN ? limits->decisions_max : limits->views_max)) {
+                return "a store operation is about something outside its table";
+            }
+            break;
         case STORE_BATCH_READ:
+        case STORE_BATCH_EXAMINE:
         case STORE_BATCH_WRITE:
             if (store->subject >= limits->batches_max) {
                 return "a store operation is about something outside its table";
             }
             break;
         case STORE_DIGEST_OWN:
-        case STORE_DROP:
         case STORE_PULLED:
             if (store->subject >= limits->transfers_max) {
                 return "a store operation is about something outside its table";
@@ -356,7 +372,7 @@ static const char *leading_broken(struct chord *chord, const struct range *range
     if (range->gone && view_member(&range->view, chord->self.store_id) != NONE) {
         return "a range is only remembered, but its view has a seat here";
     }
-    if (range->open && !(leads && range->settled)) {
+    if (range->open && !(leads && range->settled && range->lived && !range->view.cut)) {
         return "a range is open without a leader here or before it is settled";
     }
     if (!leads && (range->writing > 0 || range->change.stage != CHANGE_NONE)) {
@@ -367,7 +383,7 @@ static const char *leading_broken(struct chord *chord, const struct range *range
 
 static const char *ranges_broken(struct chord *chord, const struct counts *counts) {
     uint16_t views_max = chord->config.limits.views_max;
-    unsigned writing = 0, watching = 0;
+    unsigned writing = 0, watching = 0, applying = 0;
     uint16_t end = 0;
     for (uint16_t i = 0; i < views_max; i++) {
         end = range_at(chord, i)->used ? (uint16_t)(i + 1) : end;
@@ -392,10 +408,17 @@ static const char *ranges_broken(struct chord *chord, const struct counts *count
             }
         }
         writing += range->writing;
+        applying += range->learner_calls;
+        for (uint16_t k = 0; k < CHORD_REPLICAS_MAX; k++) {
+            applying += range->member_calls[k];
+        }
         watching += range->watching;
     }
     if (writing != counts->writing_batches) {
         return "a range counts other writes than those in flight";
+    }
+    if (applying != counts->apply_calls) {
+        return "a range counts other Apply messages than those in flight";
     }
     return watching != counts->watch_calls ? "a range waits for no answer of its leader, or for two"
                                            : NULL;
@@ -417,6 +440,24 @@ static const char *transfers_broken(struct chord *chord, const struct counts *co
         }
     }
     return waiting != counts->transfer_waits ? "a transfer waits for nothing, or for two" : NULL;
+}
+
+static const char *decisions_broken(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.decisions_max; i++) {
+        const struct decision *decision = decision_at(chord, i);
+        if (decision->stage == DECISION_FREE) {
+            continue;
+        }
+        if (decision->range >= chord->config.limits.views_max ||
+            (decision->other != NONE && decision->other >= chord->config.limits.views_max)) {
+            return "a decision is about a range outside the table";
+        }
+        uint64_t due_ms = decision->retry_ms != 0 ? decision->retry_ms : decision->resend_ms;
+        if (chord->decisions_ms > due_ms && chord->decisions_ms > chord->now_ms) {
+            return "a decision is due, but no tick will come";
+        }
+    }
+    return NULL;
 }
 
 /* ---- client requests ---- */
@@ -484,5 +525,6 @@ const char *chord_invariant(const struct chord *constant) {
     broken = broken != NULL ? broken : batches_broken(chord, &counts);
     broken = broken != NULL ? broken : ranges_broken(chord, &counts);
     broken = broken != NULL ? broken : transfers_broken(chord, &counts);
+    broken = broken != NULL ? broken : decisions_broken(chord);
     return broken != NULL ? broken : counters_broken(chord, &counts);
 }

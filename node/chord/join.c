@@ -81,9 +81,7 @@ static void load(struct step *step) {
     chord->self.id = stored->id;
     chord->formed = stored->formed;
     chord->left_last = stored->left == CHORD_LEFT_LAST;
-    if (!chord->left_last) {
-        ranges_lead_again(step);
-    }
+    chord->ranges_ms = chord->now_ms;
 }
 
 /* Begins to ask: the members known from before, then `seeds`. */

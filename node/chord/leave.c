@@ -92,7 +92,8 @@ void leave_tick(struct step *step) {
     tell_neighbours(step, false);
     for (uint16_t i = 0; i < chord->ranges_end && action_room(step, 16); i++) {
         struct range *range = range_at(chord, i);
-        if (range->used && view_member(&range->view, chord->self.store_id) != NONE) {
+        if (range->used &&
+            (range->learning || view_member(&range->view, chord->self.store_id) != NONE)) {
             tell(step, range->view.members[range->view.leader].address, false);
         }
     }

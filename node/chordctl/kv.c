@@ -142,11 +142,12 @@ static int operation_run(struct ctl *ctl, Chord__V1__Operation *operation, bool 
     request.n_operations = 1;
     request.consistency = stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
                                 : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
-    for (operation->attempt = 1;; operation->attempt++, at++) {
+    operation->attempt = 1; /* what is sent again was certainly not done */
+    for (unsigned tries = 1;; tries++, at++) {
         if (!operation_send(ctl, &request, read, end_ms, &at, answer)) {
             return CTL_NO_NODE;
         }
-        uint64_t wait_ms = operation_pause_ms(answer, operation->attempt);
+        uint64_t wait_ms = operation_pause_ms(answer, tries);
         if (!operation_again(answer, read, wait_ms, end_ms, &exit_code)) {
             break;
         }
@@ -177,6 +178,34 @@ static void answer_print(const char *what, const struct key *key) {
     char *text = text_escape(key->bytes.data, key->bytes.size);
     printf("%s %s\n", what, text);
     free(text);
+}
+
+/* --if-match VERSION, --if-absent. */
+static int precondition_read(const struct arguments *arguments, Chord__V1__Operation *operation,
+                             Chord__V1__Precondition *precondition, Chord__V1__Version *version) {
+    const char *match = arguments_option(arguments, "if-match");
+    unsigned long long epoch, counter;
+    int used = 0;
+    chord__v1__precondition__init(precondition);
+    chord__v1__version__init(version);
+    precondition->absent = arguments_option(arguments, "if-absent") != NULL;
+    if (match != NULL && precondition->absent) {
+        ctl_error("--if-match and --if-absent cannot go together");
+        return CTL_USAGE;
+    }
+    if (match != NULL) {
+        if (sscanf(match, "%llu.%llu%n", &epoch, &counter, &used) != 2 || match[used] != '\0') {
+            ctl_error("--if-match takes the version that a get shows, such as 3.17");
+            return CTL_USAGE;
+        }
+        version->epoch = epoch;
+        version->counter = counter;
+        precondition->version = version;
+    }
+    if (match != NULL || precondition->absent) {
+        operation->precondition = precondition;
+    }
+    return CTL_OK;
 }
 
 /* ---- get ---- */
@@ -269,6 +298,8 @@ static int put_run(struct ctl *ctl, const struct arguments *arguments) {
     struct bytes value = {0};
     struct operation_answer answer = {0};
     Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
+    Chord__V1__Precondition precondition;
+    Chord__V1__Version version;
     int exit_code = key_read(arguments, &key);
     if (exit_code == CTL_OK) {
         exit_code = value_read(arguments, key.base64, &value);
@@ -277,6 +308,9 @@ static int put_run(struct ctl *ctl, const struct arguments *arguments) {
         operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_PUT;
         operation.key = (ProtobufCBinaryData){key.bytes.size, key.bytes.data};
         operation.value = (ProtobufCBinaryData){value.size, value.data};
+        exit_code = precondition_read(arguments, &operation, &precondition, &version);
+    }
+    if (exit_code == CTL_OK) {
         exit_code = operation_run(ctl, &operation, false, &answer);
     }
     if (exit_code == CTL_OK && answer.result == NULL) {
@@ -303,13 +337,18 @@ static int del_run(struct ctl *ctl, const struct arguments *arguments) {
     struct key key = {0};
     struct operation_answer answer = {0};
     Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
+    Chord__V1__Precondition precondition;
+    Chord__V1__Version version;
     int exit_code = key_read(arguments, &key);
     if (exit_code != CTL_OK) {
         return exit_code;
     }
     operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
     operation.key = (ProtobufCBinaryData){key.bytes.size, key.bytes.data};
-    exit_code = operation_run(ctl, &operation, false, &answer);
+    exit_code = precondition_read(arguments, &operation, &precondition, &version);
+    if (exit_code == CTL_OK) {
+        exit_code = operation_run(ctl, &operation, false, &answer);
+    }
     if (exit_code == CTL_OK) {
         if (ctl->json) {
             json_print(answer_json(&key, &answer));
@@ -346,6 +385,8 @@ const struct command get_command = {
 
 static const struct option put_options[] = {
     {0, "base64", NULL, "KEY and VALUE are base64 (stdin is always taken as it is)"},
+    {0, "if-match", "VERSION", "only if the key has this version (get -o json shows it)"},
+    {0, "if-absent", NULL, "only if the key has no value"},
     {0, NULL, NULL, NULL},
 };
 const struct command put_command = {
@@ -361,6 +402,7 @@ const struct command put_command = {
 
 static const struct option del_options[] = {
     {0, "base64", NULL, "KEY is base64"},
+    {0, "if-match", "VERSION", "only if the key has this version (get -o json shows it)"},
     {0, NULL, NULL, NULL},
 };
 const struct command del_command = {

@@ -121,7 +121,7 @@ static void store_views(struct world *world) {
         unsigned copies;
         const struct chord_view *view = chord_view_at(world->chord, i, &state, &copies);
         must(view != NULL && copies <= view->members_count, "a view with copies that it has not");
-        world->views[world->views_count++] = *view;
+        chord_stored_view(world->chord, i, &world->views[world->views_count++]);
     }
 }
 
@@ -141,6 +141,7 @@ static void on_store(struct world *world, const struct chord_action *action) {
     store->kind = action->store.kind;
     store->slice = *slice;
     switch (store->kind) {
+    case CHORD_STORE_EXAMINE_OPERATIONS:
     case CHORD_STORE_WRITE_OPERATIONS:
     case CHORD_STORE_READ_OPERATIONS:
         must(request != NULL && request->request.kind == CHORD_BATCH,
@@ -417,6 +418,9 @@ void world_honest(const struct world *world, const struct world_call *call,
         break;
     case CHORD_TRANSFER_KEYS:
         response->transfer.done = true;
+        break;
+    case CHORD_SYNC:
+        response->view.confirmed = true;
         break;
     default:
         break;

@@ -67,7 +67,7 @@ struct world {
     unsigned resumes_count;
     uint64_t replying; /* the call whose reply is being given: WRITE_PULLED may name it */
     struct chord_identity identity; /* what is on the disk, if the core dies now */
-    struct chord_view views[VIEWS_MAX];
+    struct chord_stored_view views[VIEWS_MAX];
     unsigned views_count;
     struct chord_actions actions;
 };

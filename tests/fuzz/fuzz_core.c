@@ -75,6 +75,9 @@ static void take_view(struct world *world, struct bytes *bytes, struct chord_vie
     view->members_count = (uint16_t)(shape >= 250 ? CHORD_REPLICAS_MAX : 1 + shape % 4);
     view->leader = (uint16_t)(shape / 4 % view->members_count);
     view->settled = shape / 16 % 2 == 0;
+    view->cut = shape / 32 % 4 == 3;
+    view->merges.count = (uint16_t)(shape / 64 % 2);
+    view->merges.items[0].epoch = view->epoch;
     for (uint16_t i = 0; i < view->members_count; i++) {
         struct chord_peer peer = take_peer(world, bytes);
         memcpy(view->members[i].store_id, peer.store_id, CHORD_STORE_ID_BYTES);
@@ -109,10 +112,45 @@ static uint32_t take_operations(struct bytes *bytes, struct chord_operation *ope
         uint8_t byte = take(bytes);
         memset(&operations[i], 0, sizeof operations[i]);
         operations[i].kind = (enum chord_operation_kind)(1 + byte % 3);
+        operations[i].examine = operations[i].kind != CHORD_GET && byte / 3 % 3 == 0;
         operations[i].hash[0] = take(bytes);
         operations[i].hash[CHORD_ID_BYTES - 1] = byte;
     }
     return count;
+}
+
+/* Often of a view that the node has, and then of a value that it can accept. */
+static void take_decision(struct world *world, struct bytes *bytes, struct chord_request *request) {
+    uint8_t flags = take(bytes);
+    uint16_t count = chord_views_count(world->chord);
+    enum chord_range_state state;
+    unsigned copies;
+    request->decide.ballot = flags & 1 ? take(bytes) : take_number(bytes);
+    request->decide.joint = flags % 4 == 2;
+    if (flags & 4 && count > 0) {
+        request->decide.view =
+            *chord_view_at(world->chord, (uint16_t)take_below(bytes, count), &state, &copies);
+        request->decide.other =
+            *chord_view_at(world->chord, (uint16_t)take_below(bytes, count), &state, &copies);
+    } else {
+        take_view(world, bytes, &request->decide.view);
+        take_view(world, bytes, &request->decide.other);
+    }
+    if (flags & 8) {
+        request->decide.next = request->decide.view;
+        request->decide.next.epoch += flags / 16 % 4;
+        request->decide.next.leader = (uint16_t)(flags / 64 % request->decide.next.members_count);
+        if (request->decide.joint) {
+            request->decide.next.range.hi = request->decide.other.range.hi;
+            request->decide.next.merges.count = 1;
+            request->decide.next.merges.items[0].epoch = request->decide.next.epoch;
+            request->decide.next.merges.items[0].lo = request->decide.next.range.lo;
+        } else if (flags & 64) {
+            request->decide.next.range.hi = take_id(world, bytes);
+        }
+    } else {
+        take_view(world, bytes, &request->decide.next);
+    }
 }
 
 static void take_request(struct world *world, struct bytes *bytes) {
@@ -120,7 +158,7 @@ static void take_request(struct world *world, struct bytes *bytes) {
     struct chord_request request;
     uint32_t count = 0;
     memset(&request, 0, sizeof request);
-    request.kind = (enum chord_message_kind)(CHORD_PING + take_below(bytes, CHORD_MERGE));
+    request.kind = (enum chord_message_kind)(CHORD_PING + take_below(bytes, CHORD_CHECK));
     take_header(world, bytes, &request);
     switch (request.kind) {
     case CHORD_FIND_SUCCESSOR:
@@ -140,11 +178,22 @@ static void take_request(struct world *world, struct bytes *bytes) {
         break;
     case CHORD_TRANSFER_KEYS:
     case CHORD_APPLY:
-    case CHORD_SYNC:
+    case CHORD_CHECK:
     case CHORD_DIGEST:
         request.rows.range = take_range(world, bytes);
         request.rows.epoch = take_number(bytes);
-        request.rows.replace = take(bytes) % 2 == 1;
+        request.rows.learner = take(bytes) % 2 == 1;
+        break;
+    case CHORD_SYNC:
+        take_view(world, bytes, &request.sync.view);
+        request.sync.token = take(bytes) % 4;
+        request.sync.learner = take(bytes) % 2 == 1;
+        request.sync.range =
+            take(bytes) % 2 == 1 ? request.sync.view.range : take_range(world, bytes);
+        break;
+    case CHORD_PREPARE:
+    case CHORD_ACCEPT:
+        take_decision(world, bytes, &request);
         break;
     case CHORD_DECIDED:
         request.decided.count = (uint16_t)(1 + take_below(bytes, 2));
@@ -220,9 +269,22 @@ static void take_response(struct world *world, struct bytes *bytes,
     case CHORD_DIGEST:
         response->digest.rows = flags % 4;
         break;
+    case CHORD_PREPARE:
+    case CHORD_ACCEPT:
+        response->decide.has_view = flags % 8 == 1;
+        response->decide.refused = flags % 8 == 2;
+        response->decide.has_accepted = flags % 8 == 3 || flags % 8 == 4;
+        response->decide.other_accepted = flags & 8;
+        response->decide.promised = take_number(bytes);
+        response->decide.accepted_ballot = take(bytes);
+        response->decide.other_ballot = take(bytes);
+        response->decide.other_epoch = take(bytes);
+        take_view(world, bytes, &response->decide.view);
+        break;
     case CHORD_APPLY:
     case CHORD_SYNC:
     case CHORD_DECIDED:
+    case CHORD_CHECK:
     case CHORD_GET_VIEW:
         response->view.has_view = flags & 1;
         response->view.confirmed = flags & 2;
@@ -428,6 +490,7 @@ static void begin(struct world *world, struct bytes *bytes) {
                                                  .paths_max = 2,
                                                  .batches_max = large ? 240 : 6,
                                                  .transfers_max = 3,
+                                                 .decisions_max = 3,
                                                  .keys_in_flight_max = large ? 240 : 8};
     memset(&world->self, 0, sizeof world->self);
     memcpy(world->self.address, world->config.address, CHORD_ADDRESS_BYTES);
@@ -457,10 +520,10 @@ static void begin(struct world *world, struct bytes *bytes) {
         }
         world->views_count = take_below(bytes, 4);
         for (unsigned i = 0; i < world->views_count; i++) {
-            struct chord_range *range = &world->views[i].range;
-            take_view(world, bytes, &world->views[i]);
+            struct chord_range *range = &world->views[i].view.range;
+            take_view(world, bytes, &world->views[i].view);
             /* A disk holds no ids of another ring, and no epoch that nobody could decide. */
-            world->views[i].epoch = (uint32_t)world->views[i].epoch;
+            world->views[i].view.epoch = (uint32_t)world->views[i].view.epoch;
             range->lo = id_valid(&range->lo, world->parameters.m) ? range->lo : world_id(world, 0);
             range->hi = id_valid(&range->hi, world->parameters.m) ? range->hi : world_id(world, 0);
         }

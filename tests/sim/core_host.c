@@ -211,7 +211,11 @@ void deliver_request(struct host *host, struct event *event) {
         open->operations = memory(sizeof *open->operations * parcel->operations_count);
     }
     for (uint32_t i = 0; i < parcel->operations_count; i++) {
-        open->operations[i].kind = parcel->operations[i].kind;
+        const struct host_operation *operation = &parcel->operations[i];
+        open->operations[i].kind = operation->kind;
+        open->operations[i].examine =
+            operation->kind != CHORD_GET &&
+            (operation->if_match || operation->if_absent || operation->op_id != 0);
         core_hash(parcel->operations[i].key, open->operations[i].hash);
     }
     open->next = node->open;

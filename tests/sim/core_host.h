@@ -26,8 +26,14 @@ struct host_operation {
     enum chord_operation_kind kind;
     char key[CORE_TEXT_BYTES];
     char value[CORE_TEXT_BYTES];
+    bool if_match, if_absent; /* a precondition: the version below; no value */
+    uint64_t match_epoch, match_counter;
+    uint64_t op_id; /* 0 = none */
+    unsigned attempt;
+    uint64_t seen_epoch, seen_counter;
     enum chord_code code; /* GET and DELETE of nothing: CHORD_NOT_FOUND */
     uint64_t epoch, counter;
+    bool held;       /* the host's: examined, and not written */
     bool has, maybe; /* the host's: a result is recorded; it may have been executed */
 };
 

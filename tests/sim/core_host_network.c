@@ -35,7 +35,6 @@ static size_t request_bytes(const struct chord_request *request) {
         return REQUEST_WITH(left);
     case CHORD_TRANSFER_KEYS:
     case CHORD_APPLY:
-    case CHORD_SYNC:
     case CHORD_DIGEST:
         return REQUEST_WITH(rows);
     case CHORD_BATCH:

@@ -10,6 +10,7 @@ static const struct chord_limits small_limits = {.peers_max = 96,
                                                  .paths_max = 8,
                                                  .batches_max = 128,
                                                  .transfers_max = 32,
+                                                 .decisions_max = 16,
                                                  .keys_in_flight_max = 4096};
 
 struct chord_limits host_limits_small(unsigned n) {

@@ -49,14 +49,15 @@ struct job {
     enum chord_store_kind kind;
     uint64_t store_op, request_id;
     struct chord_identity identity;
-    struct chord_view *views;
+    struct chord_stored_view *views;
     uint16_t views_count;
     struct core_row *rows;
     uint32_t *indices; /* of the operations that the rows belong to */
     size_t rows_count;
     struct chord_range range;
-    bool has_after;
-    uint8_t after[CHORD_ID_BYTES];
+    uint64_t epoch;
+    bool equal, has_after, done;
+    uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
 };
 
 struct derived {

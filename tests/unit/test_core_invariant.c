@@ -36,7 +36,7 @@ static void peer_put(struct chord *chord, uint16_t index, unsigned id) {
 
 static struct range *range_put(struct chord *chord, uint16_t index, unsigned lo, unsigned hi) {
     struct range *range = range_at(chord, index);
-    range->used = range->settled = range->open = true;
+    range->used = range->settled = range->open = range->lived = true;
     range->serial = index + 1u;
     range->view.range = (struct chord_range){id_of(lo), id_of(hi)};
     range->view.epoch = 1;
@@ -56,6 +56,7 @@ static struct chord *good_new(void) {
                                              .paths_max = 2,
                                              .batches_max = 4,
                                              .transfers_max = 2,
+                                             .decisions_max = 2,
                                              .keys_in_flight_max = 8},
                                   .timing = chord_timing_default,
                                   .seed = 1,
@@ -290,6 +291,21 @@ SPOIL(gone_with_seat) {
 SPOIL(open_unsettled) {
     range_at(chord, 0)->settled = false;
 }
+SPOIL(open_in_another_life) {
+    range_at(chord, 0)->lived = false;
+}
+SPOIL(lost_apply) {
+    range_at(chord, 0)->member_calls[1] = 1;
+}
+SPOIL(decision_beyond) {
+    decision_at(chord, 1)->stage = DECISION_PREPARE;
+    decision_at(chord, 1)->range = 99;
+}
+SPOIL(forgotten_decision) {
+    decision_at(chord, 1)->stage = DECISION_ACCEPT;
+    decision_at(chord, 1)->other = NONE;
+    decision_at(chord, 1)->resend_ms = 2000;
+}
 SPOIL(changed_by_another) {
     range_at(chord, 0)->open = false;
     range_at(chord, 0)->view.leader = 1;
@@ -370,6 +386,10 @@ static const struct {
     {foreign_bits, "a view counts members that it does not have"},
     {gone_with_seat, "a range is only remembered, but its view has a seat here"},
     {open_unsettled, "a range is open without a leader here or before it is settled"},
+    {open_in_another_life, "a range is open without a leader here or before it is settled"},
+    {lost_apply, "a range counts other Apply messages than those in flight"},
+    {decision_beyond, "a decision is about a range outside the table"},
+    {forgotten_decision, "a decision is due, but no tick will come"},
     {changed_by_another, "a range is written or changed by one who does not lead it"},
     {overlap, "two views overlap"},
     {silent_watch, "a range waits for no answer of its leader, or for two"},

@@ -208,16 +208,18 @@ static void join_other(struct host *host, bool drop_rows) {
     check((status_of(host, LAST).state == CHORD_STATE_JOINING) == drop_rows);
 }
 
-static struct host_call *sync_from_nowhere(struct host *host, int node, bool replace) {
+static struct host_call *sync_from_nowhere(struct host *host, int node, bool learner) {
     struct chord_request request = {.kind = CHORD_SYNC, .has_sender = true};
     enum chord_range_state state;
     unsigned copies;
     const struct chord_view *view = chord_view_at(host_node(host, node)->chord, 0, &state, &copies);
     request.sender = status_of(host, LAST).self;
     snprintf(request.sender.address, sizeof request.sender.address, "nowhere:1");
-    request.rows.range = view->range;
-    request.rows.epoch = view->epoch;
-    request.rows.replace = replace;
+    memcpy(request.sender.store_id, view->members[view->leader].store_id, CHORD_STORE_ID_BYTES);
+    request.sync.view = *view;
+    request.sync.range = view->range;
+    request.sync.token = 1;
+    request.sync.learner = learner;
     return host_request(host, node, &request, 60000);
 }
 
@@ -309,7 +311,7 @@ static void test_the_last_member_returns(void **state) {
         move_all_but_last(host);
         leave_last(host);
         host_run(host, 1000);
-        uint64_t epoch = host_node(host, LAST)->store.views[0].epoch;
+        uint64_t epoch = host_node(host, LAST)->store.views[0].view.epoch;
         if (seed_now % 2 == 0) {
             host_kill(host, LAST);
             host_run(host, 1000);
@@ -318,7 +320,7 @@ static void test_the_last_member_returns(void **state) {
             check(status_of(host, LAST).state == CHORD_STATE_LEFT);
             check(status_of(host, LAST).left_last);
             check(serves_nothing(host, LAST));
-            check(host_node(host, LAST)->store.views[0].epoch == epoch);
+            check(host_node(host, LAST)->store.views[0].view.epoch == epoch);
         }
         host_join(host, LAST);
         host_run(host, 3000);
@@ -426,8 +428,8 @@ static bool disk_is_of_one_ring(struct host *host, int node) {
     int ring = store->identity.parameters.ring_id[0] - 0x11;
     for (uint16_t i = 0; i < store->views_count; i++) {
         bool other = false;
-        for (uint16_t k = 0; k < store->views[i].members_count; k++) {
-            int member = host_by_address(host, store->views[i].members[k].address);
+        for (uint16_t k = 0; k < store->views[i].view.members_count; k++) {
+            int member = host_by_address(host, store->views[i].view.members[k].address);
             other = other || (ring == 0 ? member == LAST : member < SIZE);
         }
         if (other) {
