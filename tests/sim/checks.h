@@ -28,8 +28,8 @@ const char *check_one_ring(const struct picture *picture, int *node);
 /* Every list and predecessor is exactly what the members' ids say; `fingers` too when asked. */
 const char *check_ideal(const struct picture *picture, struct host *host, bool fingers, int *node);
 
-/* Lookups of `count` random keys from random members: right owner, bounded hops. Takes virtual
- * time. The ring must be ideal and stay so. */
-const char *check_lookups(struct host *host, unsigned count, int *node);
+/* Lookups of `count` random keys from random members are all answered. `owners`: with the true
+ * owner; the ring must be ideal and stay so. Takes virtual time. */
+const char *check_lookups(struct host *host, unsigned count, bool owners, int *node);
 
 #endif

@@ -14,8 +14,8 @@ enum { ERROR_BYTES = 200, LINE_BYTES = 1024, WORDS_MAX = 64 };
 static const char *const order_names[ORDER_KINDS] = {
     "start", "crash", "restart", "wipe",  "leave", "join", "pause", "cut",  "partition",
     "slow",  "lose",  "double",  "delay", "drift", "jump", "disk",  "heal", "expect"};
-static const char *const expect_names[EXPECT_KINDS] = {"ideal", "lookups", "one_ring", "settled",
-                                                       "refused"};
+static const char *const expect_names[EXPECT_KINDS] = {"ideal",    "lookups", "answers",
+                                                       "one_ring", "settled", "refused"};
 static const char *const disk_names[] = {"well", "slow", "stalled", "full", "failing"};
 static const char *const delay_names[] = {"uniform", "exponential", "tail"};
 
@@ -252,7 +252,7 @@ static void expect_of(struct words *words, struct order *order) {
     int expectation = index_of(expect_names, EXPECT_KINDS, word(words, 2));
     order->expectation = (enum expectation)(expectation < 0 ? 0 : expectation);
     if (expectation < 0) {
-        words->error = "expected can be: ideal, lookups, one_ring, settled, refused";
+        words->error = "expected can be: ideal, lookups, answers, one_ring, settled, refused";
     } else if (order->expectation == EXPECT_REFUSED) {
         char *end;
         order->a = node_of(words, word(words, 3), &end);

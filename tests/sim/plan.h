@@ -46,6 +46,7 @@ enum order_kind {
 enum expectation {
     EXPECT_IDEAL,    /* lists, predecessors and fingers, within `amount` */
     EXPECT_LOOKUPS,  /* all right */
+    EXPECT_ANSWERS,  /* all answered, by whatever owner the askers believe in */
     EXPECT_ONE_RING, /* now */
     EXPECT_SETTLED,  /* every range open with all its copies, within `amount` */
     EXPECT_REFUSED,  /* the node was refused */

@@ -280,7 +280,8 @@ static void expect(struct run *run, const struct order *order) {
         why = check_one_ring(&run->picture, &node);
         break;
     case EXPECT_LOOKUPS:
-        why = check_lookups(run->host, LOOKUPS, &node);
+    case EXPECT_ANSWERS:
+        why = check_lookups(run->host, LOOKUPS, order->expectation == EXPECT_LOOKUPS, &node);
         run->result->lookups += LOOKUPS;
         break;
     case EXPECT_REFUSED:
@@ -471,7 +472,7 @@ static void end_phase(struct run *run) {
         return;
     }
     run->result->healed = true;
-    why = check_lookups(run->host, LOOKUPS, &node);
+    why = check_lookups(run->host, LOOKUPS, true, &node);
     run->result->lookups += LOOKUPS;
     if (why == NULL && run->changed) {
         why = "an ideal ring that changed in quiet time";
