@@ -32,7 +32,8 @@ static const char *fingers_right(const struct picture *picture, struct host *hos
         before = start;
         if (!chord_finger_at(host_node(host, node)->chord, i, &finger) ||
             host_by_address(host, finger.address) != owner ||
-            !id_equal(&finger.id, &picture->nodes[owner].id)) {
+            picture_life_of(picture, owner, finger.store_id, finger.incarnation) !=
+                picture->nodes[owner].life) {
             return "a finger that is not the owner of its start";
         }
     }

@@ -99,10 +99,6 @@ MUTANTS = {
         "a returner is a new member",
         "join.c", "    chord->self.incarnation++;\n    join_begin(step, event",
         "    chord->self.incarnation += chord->self.incarnation == 0;\n    join_begin(step, event"),
-    "any_life_answers": (
-        "a request for another life is not answered by this one",
-        "chord.c", "    return request->target_incarnation != 0 &&\n           (request",
-        "    return false && request->target_incarnation != 0 &&\n           (request"),
     "twin_ids": (
         "an id that is taken is refused to a joiner",
         "admit.c", "    if (id_taken(chord, joiner)) {", "    if (false && id_taken(chord, joiner)) {"),
