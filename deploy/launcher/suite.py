@@ -29,6 +29,8 @@ PART_TIMEOUT_S = 720
 CLEAN_UP_S = 20
 JOBS = 2
 SIM_SEEDS = 300
+# Rings that have just been formed, with lists as long as they can be.
+GENESIS = ("--n", "8", "--nodes", "9..14", "--minutes", "0.02", "--churn", "0", "--faults", "none")
 TRACE_SEEDS = (1, 2, 4, 6)
 HOPS_NODES = 1000
 RING_START_TIMEOUT_S = 120
@@ -166,6 +168,11 @@ def part_sim(full):
                   f"the proof's assumptions", flush=True)
             if not well:
                 print(output)
+    summary, output = sim.run_seeds(path, 1, 400, *GENESIS)
+    well = summary["violations"] == 0 and summary["runs"] == 400
+    count.add(Count(passed=int(well), failed=int(not well)))
+    print(f"{'ok' if well else 'not ok'} seeds 1..400 of genesis{'' if well else ': ' + output}",
+          flush=True)
     for seed in TRACE_SEEDS:
         count.add(check_ring_trace(path, seed))
     count.add(check_hops(path))

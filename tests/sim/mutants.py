@@ -18,6 +18,9 @@ SIM = Path(__file__).resolve().parent
 CORE = SIM.parents[1] / "node" / "chord"
 CHECK_TRACE = SIM.parent / "model" / "check_trace.py"
 SEEDS = 150
+# Rings that have just been formed, with lists as long as they can be: quick, and hard on genesis.
+GENESIS = ("--seeds", "1..400", "--n", "8", "--nodes", "9..14", "--minutes", "0.02", "--churn", "0",
+           "--faults", "none")
 TRACE_SEEDS = range(1, 9)
 TIMEOUT_S = 240
 
@@ -178,7 +181,8 @@ def kill(build, name):
     with tempfile.TemporaryDirectory(prefix="chord-mutant-") as folder:
         program = compiled(build, Path(folder), file, original.replace(text, replacement))
         scenarios = sorted(map(str, (SIM / "scenarios").glob("*.txt")))
-        return failure(program, "--seeds", f"1..{SEEDS}", "--stop", "--no-shrink") or \
+        return failure(program, *GENESIS, "--stop", "--no-shrink") or \
+            failure(program, "--seeds", f"1..{SEEDS}", "--stop", "--no-shrink") or \
             trace_failure(program) or failure(program, *scenarios)
 
 
