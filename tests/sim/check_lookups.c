@@ -8,12 +8,14 @@
 enum { LOOKUP_TIMEOUT_MS = 30000, AT_ONCE = 32 };
 
 static int random_member(struct host *host) {
-    for (;;) {
-        int node = (int)(host_random(host) % (uint64_t)host_count(host));
+    int first = (int)(host_random(host) % (uint64_t)host_count(host));
+    for (int i = 0; i < host_count(host); i++) {
+        int node = (first + i) % host_count(host);
         if (host_member(host, node)) {
             return node;
         }
     }
+    return HOST_NOBODY;
 }
 
 const char *check_lookups(struct host *host, unsigned count, bool owners, int *node) {
@@ -30,7 +32,10 @@ const char *check_lookups(struct host *host, unsigned count, bool owners, int *n
             char text[32];
             snprintf(text, sizeof text, "%llx", (unsigned long long)host_random(host));
             core_hash(text, hash);
-            asked[now].node = random_member(host);
+            asked[now].node = *node = random_member(host);
+            if (*node == HOST_NOBODY) {
+                return "no member is left to ask";
+            }
             asked[now].id = request.id = id_from_hash(hash, host_config_of(host)->m);
             asked[now].call = host_request(host, asked[now].node, &request, LOOKUP_TIMEOUT_MS);
         }

@@ -31,7 +31,8 @@ static const char usage[] =
     "  --data               keep ranges too, not only the ring\n"
     "  --measure            one ring of exactly --nodes (M 64, N 3): hops, load, maintenance; "
     "with\n"
-    "                       --lookups L (10000), --fail PERCENT at once, --quiet SECONDS (10)\n"
+    "                       --lookups L (10000), --fail PERCENT at once, --quiet SECONDS (10),\n"
+    "                       --slower K: maintenance K times as seldom (1)\n"
     "  --plan               print the plan and do not run it\n"
     "  --trace              print the core's trace words\n"
     "  --ring-trace FILE    write each change of the ring, for the model's rules\n"
@@ -265,6 +266,9 @@ static bool option(struct settings *settings, int key, const char *value) {
     case 'F':
         settings->experiment.fail_percent = (unsigned)(whole(value, &low, &high) ? low : 100);
         return within(low, high, 0, 90);
+    case 'w':
+        settings->experiment.slower = (unsigned)(whole(value, &low, &high) ? low : 0);
+        return within(low, high, 1, 1000);
     case 'q':
         settings->experiment.quiet_s = (unsigned)(whole(value, &low, &high) ? low : 0);
         return within(low, high, 0, 100000);
@@ -292,18 +296,29 @@ static bool option(struct settings *settings, int key, const char *value) {
 }
 
 int main(int count, char **words) {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 's'},
-        {"nodes", required_argument, NULL, 'k'},  {"m", required_argument, NULL, 'm'},
-        {"n", required_argument, NULL, 'n'},      {"minutes", required_argument, NULL, 't'},
-        {"churn", required_argument, NULL, 'c'},  {"rate", required_argument, NULL, 'r'},
-        {"faults", required_argument, NULL, 'f'}, {"ring-trace", required_argument, NULL, 'R'},
-        {"data", no_argument, NULL, 'd'},         {"plan", no_argument, NULL, 'p'},
-        {"trace", no_argument, NULL, 'T'},        {"no-shrink", no_argument, NULL, 'S'},
-        {"measure", no_argument, NULL, 'M'},      {"lookups", required_argument, NULL, 'l'},
-        {"fail", required_argument, NULL, 'F'},   {"quiet", required_argument, NULL, 'q'},
-        {"json", no_argument, NULL, 'j'},         {"stop", no_argument, NULL, 'X'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"seeds", required_argument, NULL, 's'},
+                                            {"nodes", required_argument, NULL, 'k'},
+                                            {"m", required_argument, NULL, 'm'},
+                                            {"n", required_argument, NULL, 'n'},
+                                            {"minutes", required_argument, NULL, 't'},
+                                            {"churn", required_argument, NULL, 'c'},
+                                            {"rate", required_argument, NULL, 'r'},
+                                            {"faults", required_argument, NULL, 'f'},
+                                            {"ring-trace", required_argument, NULL, 'R'},
+                                            {"data", no_argument, NULL, 'd'},
+                                            {"plan", no_argument, NULL, 'p'},
+                                            {"trace", no_argument, NULL, 'T'},
+                                            {"no-shrink", no_argument, NULL, 'S'},
+                                            {"measure", no_argument, NULL, 'M'},
+                                            {"lookups", required_argument, NULL, 'l'},
+                                            {"fail", required_argument, NULL, 'F'},
+                                            {"quiet", required_argument, NULL, 'q'},
+                                            {"slower", required_argument, NULL, 'w'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"stop", no_argument, NULL, 'X'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     struct settings settings = {.seed_first = 1,
                                 .seed_last = 1,
                                 .all = true,

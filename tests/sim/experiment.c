@@ -12,7 +12,7 @@
 enum {
     GROWTH_STEP_MS = 100, /* the ring may grow by a twelfth in so long */
     IDEAL_LIMIT_S = 900,  /* virtual */
-    LOOK_EVERY_MS = 250,
+    LOOK_EVERY_MS = 250, /* and where there are many, as many milliseconds as a hundredth of them */
     KEYS_PER_NODE = 100,
     LOOKUP_TIMEOUT_MS = 20000,
 };
@@ -52,7 +52,8 @@ static bool until_ideal(struct scene *scene, bool fingers) {
             tell(scene, now);
             why = now;
         }
-        host_run(scene->host, LOOK_EVERY_MS);
+        uint64_t hundredth = (uint64_t)host_count(scene->host) / 100;
+        host_run(scene->host, hundredth > LOOK_EVERY_MS ? hundredth : LOOK_EVERY_MS);
     }
     scene->result->violation = why;
     return false;
@@ -242,12 +243,24 @@ static uint64_t steps_of(struct host *host) {
     return steps;
 }
 
+/* The paper's own rings stabilize every 30 s; a node of ours does every 300 ms. */
+static struct chord_timing timing_of(const struct experiment *experiment) {
+    struct chord_timing timing = chord_timing_default;
+    unsigned times = experiment->slower > 0 ? experiment->slower : 1;
+    timing.stabilize_period_ms *= times;
+    timing.fix_fingers_period_ms *= times;
+    timing.check_predecessor_period_ms *= times;
+    timing.graveyard_period_ms *= times;
+    return timing;
+}
+
 void experiment_run(const struct experiment *experiment, struct experiment_result *result) {
     struct scene scene = {.experiment = experiment, .result = result};
     struct host_config config = {.seed = experiment->seed,
                                  .m = experiment->m,
                                  .n = experiment->n,
                                  .replicas = 1,
+                                 .timing = timing_of(experiment),
                                  .ring_only = true,
                                  .unchecked = true,
                                  .limits = host_limits_small(experiment->n)};

@@ -14,8 +14,9 @@ struct experiment {
     unsigned nodes, m, n;
     unsigned lookups;      /* from random members to random ids, each checked; 0 = none */
     unsigned fail_percent; /* so many members fail at once after that; 0 = none */
-    unsigned quiet_s;      /* of virtual time, to count maintenance messages; 0 = not counted */
-    bool verbose;          /* progress to stderr */
+    unsigned slower;  /* every period of maintenance so many times as long; 0 and 1: as in a node */
+    unsigned quiet_s; /* of virtual time, to count maintenance messages; 0 = not counted */
+    bool verbose;     /* progress to stderr */
 };
 
 enum { EXPERIMENT_HOPS_MAX = 64 };

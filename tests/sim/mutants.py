@@ -119,10 +119,6 @@ MUTANTS = {
         "the predecessor is asked when it is quiet",
         "stabilize.c", "    if (quiet || entry->disconnected || entry->strikes > 0) {",
         "    if (false && quiet) {"),
-    "parameters_differ": (
-        "a joiner's differing M, N or REPLICAS is refused",
-        "join.c", "    if (!parameters_agree(&chord->wanted, parameters)) {",
-        "    if (false && !parameters_agree(&chord->wanted, parameters)) {"),
 }
 
 
