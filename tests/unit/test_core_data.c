@@ -1134,6 +1134,27 @@ static void test_doubled_messages_under_load(void **state) {
 
 /* Each was a lost copy: a store that had just learned a range as its next member dropped the rows,
  * because the view before, without it, was confirmed in that moment. */
+/* A node that no ring has let in yet does nothing, and says so: it never says OK. */
+static void test_before_the_first_join(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 3);
+        int node = host_add(host);
+        for (int i = 0; i < node; i++) {
+            host_cut(host, node, i, true);
+        }
+        host_start(host, node);
+        host_run(host, 100);
+        const struct host_call *put = one(host, node, CHORD_PUT, 1, 1, 1000);
+        wait_for(host, put);
+        check(put->operations[0].code == CHORD_UNAVAILABLE);
+        const struct host_call *get = one(host, node, CHORD_GET, 1, 0, 1000);
+        wait_for(host, get);
+        check(get->operations[0].code == CHORD_UNAVAILABLE);
+        ring_free(host);
+    }
+}
+
 static void test_seeds_of_former_bugs(void **state) {
     static const struct {
         void (*test)(void **state);
@@ -1179,6 +1200,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_recover, teardown),
         cmocka_unit_test_teardown(test_partitions_under_load, teardown),
         cmocka_unit_test_teardown(test_doubled_messages_under_load, teardown),
+        cmocka_unit_test_teardown(test_before_the_first_join, teardown),
         cmocka_unit_test_teardown(test_seeds_of_former_bugs, teardown),
     };
     cmocka_set_test_filter(getenv("CHORD_TEST_NAME")); /* NULL: all */
