@@ -57,6 +57,10 @@ static void violation_of(struct run *run, const char *text, const char *what, in
             snprintf(run->result->violation + used, sizeof run->result->violation - used, ": %s %d",
                      what, node);
         }
+        if (run->options->trace) {
+            fflush(stdout);
+            host_print(run->host);
+        }
     }
 }
 
