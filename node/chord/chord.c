@@ -3,6 +3,8 @@
  */
 #include "state.h"
 
+enum { GONE_RETRY_MS = 200 };
+
 const struct chord_timing chord_timing_default = {
     .stabilize_period_ms = 300,
     .fix_fingers_period_ms = 500,
@@ -217,7 +219,12 @@ void identity_save(struct step *step, enum chord_store_kind kind) {
 
 /* ---- requests ---- */
 
+/* What a client asks has no such answer: a BATCH without a code would be taken for done. */
 static void reply_gone(struct step *step, uint64_t request_id, enum chord_message_kind kind) {
+    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {
+        reply_code(step, request_id, kind, CHORD_UNAVAILABLE, GONE_RETRY_MS);
+        return;
+    }
     struct chord_response response = {.kind = kind, .gone = true};
     reply_send(step, request_id, &response);
 }
@@ -391,7 +398,7 @@ static void on_request(struct step *step) {
     case CHORD_LOOKUP: {
         bool member = chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
         if (!member) {
-            reply_code(step, request_id, CHORD_LOOKUP, CHORD_UNAVAILABLE, 200);
+            reply_code(step, request_id, CHORD_LOOKUP, CHORD_UNAVAILABLE, GONE_RETRY_MS);
         } else if (!lookup_start(step, LOOKUP_CLIENT, &request->id, NULL, NONE, 0, request_id,
                                  chord->now_ms + step->event->request.timeout_ms)) {
             reply_code(step, request_id, CHORD_LOOKUP, CHORD_RESOURCE_EXHAUSTED, 50);

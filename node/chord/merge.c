@@ -2,7 +2,8 @@
  * False suspicion happens, and so do two rings of the same members. Three things bring them
  * together again (after Shafaat, Ghodsi, Haridi: ring unification, 2009; the self-check is the
  * strong stabilization of Liben-Nowell, Balakrishnan, Karger, PODC 2002):
- *  - removed peers stay in a graveyard and are pinged slowly;
+ *  - removed peers stay in a graveyard and are pinged slowly, and so is who was found in a ring
+ *    that misses us;
  *  - now and then a node looks its own id up through another member: whoever is found there instead
  *    of it belongs to a ring that misses it;
  *  - a node that takes a new first successor tells it of the former one, which may belong between
@@ -116,6 +117,7 @@ void merge_looked_up(struct step *step, const struct chord_peer *owner,
     }
     trace_peer(step, CHORD_WORD_MERGE, CHORD_LEVEL_INFO, "a ring without this node; its owner here",
                owner);
+    graveyard_add(chord, owner); /* what follows can be lost; asked again until it finds us */
     if (successor == NULL || id_in_open(&chord->self.id, &owner->id, &successor->id)) {
         query_candidate(step, owner);
     }

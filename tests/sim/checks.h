@@ -28,6 +28,14 @@ const char *check_one_ring(const struct picture *picture, int *node);
 /* Every list and predecessor is exactly what the members' ids say; `fingers` too when asked. */
 const char *check_ideal(const struct picture *picture, struct host *host, bool fingers, int *node);
 
+/* Whoever knows a view of one key and epoch knows the same one; so no two lead a key in one epoch.
+ * `node` and `other` do not. */
+const char *check_views(struct host *host, int node, int *other);
+bool views_same(const struct chord_view *a, const struct chord_view *b);
+bool views_overlap(const struct chord_view *a, const struct chord_view *b);
+/* Another number when the node's views have changed. */
+uint64_t views_mark(struct host *host, int node);
+
 /* Lookups of `count` random keys from random members are all answered. `owners`: with the true
  * owner; the ring must be ideal and stay so. Takes virtual time. */
 const char *check_lookups(struct host *host, unsigned count, bool owners, int *node);

@@ -29,6 +29,10 @@ static const char usage[] =
     "                       checked for whole runs too (all)\n"
     "  --rate R             faults per minute (12)\n"
     "  --data               keep ranges too, not only the ring\n"
+    "  --clients C          as many clients read and write --keys K (24) all the time, on rings "
+    "of\n"
+    "                       4..12 nodes whose disks are never lost; their histories are checked\n"
+    "  --history FILE       what the clients were told of a key that is wrong\n"
     "  --measure            one ring of exactly --nodes (M 64, N 3): hops, load, maintenance; "
     "with\n"
     "                       --lookups L (10000), --fail PERCENT at once, --quiet SECONDS (10),\n"
@@ -44,6 +48,7 @@ static const char usage[] =
 struct settings {
     uint64_t seed_first, seed_last;
     struct plan_profile profile;
+    unsigned clients, keys;
     bool mild, all, data, plan_only, shrink, json, measure, stop;
     struct experiment experiment;
     struct run_options run;
@@ -52,6 +57,7 @@ struct settings {
 struct totals {
     uint64_t runs, violations, steps, proof_steps, messages, orders, suspicions, lookups;
     uint64_t simulated_us, heal_us_max, heal_us_sum, digest, healed;
+    struct workload_counts clients;
 };
 
 static double seconds_now(void) {
@@ -69,6 +75,13 @@ static void add(struct totals *totals, const struct run_result *result) {
     totals->orders += result->orders;
     totals->suspicions += result->suspicions;
     totals->lookups += result->lookups;
+    totals->clients.reads += result->clients.reads;
+    totals->clients.acknowledged += result->clients.acknowledged;
+    totals->clients.refused += result->clients.refused;
+    totals->clients.unknown += result->clients.unknown;
+    totals->clients.failed += result->clients.failed;
+    totals->clients.retries += result->clients.retries;
+    totals->clients.given_up += result->clients.given_up;
     totals->simulated_us += result->simulated_us;
     totals->digest = (totals->digest ^ result->digest) * 0x9e3779b97f4a7c15u;
     if (result->healed) {
@@ -86,16 +99,22 @@ static void print_totals(const struct totals *totals, bool json, double seconds)
                   ", \"proof_steps\": %" PRIu64 ", \"messages\": %" PRIu64 ", \"orders\": %" PRIu64
                   ", \"suspicions\": %" PRIu64 ", \"lookups\": %" PRIu64
                   ", \"simulated_hours\": %.2f, \"heal_periods_mean\": %.1f, "
-                  "\"heal_periods_max\": %.1f, \"digest\": \"%016" PRIx64 "\", \"seconds\": %.1f}\n"
+                  "\"heal_periods_max\": %.1f, \"reads\": %" PRIu64 ", \"acknowledged\": %" PRIu64
+                  ", \"unknown\": %" PRIu64 ", \"histories_given_up\": %" PRIu64
+                  ", \"digest\": \"%016" PRIx64 "\", \"seconds\": %.1f}\n"
                 : "%" PRIu64 " runs, %" PRIu64 " violations; %" PRIu64 " steps, %" PRIu64
                   " of them under the proof's assumptions; %" PRIu64 " messages, %" PRIu64
                   " orders, %" PRIu64 " false suspicions, %" PRIu64
                   " lookups; %.2f simulated hours;\nideal again after %.1f stabilize periods "
-                  "(mean), %.1f (most); digest %016" PRIx64 "; %.1f s\n",
+                  "(mean), %.1f (most); %" PRIu64 " reads and %" PRIu64
+                  " writes acknowledged, %" PRIu64 " writes unknown, %" PRIu64
+                  " histories too long to check; digest %016" PRIx64 "; %.1f s\n",
            totals->runs, totals->violations, totals->steps, totals->proof_steps, totals->messages,
            totals->orders, totals->suspicions, totals->lookups,
            (double)totals->simulated_us / 3600e6, mean / periods,
-           (double)totals->heal_us_max / periods, totals->digest, seconds);
+           (double)totals->heal_us_max / periods, totals->clients.reads,
+           totals->clients.acknowledged, totals->clients.unknown, totals->clients.given_up,
+           totals->digest, seconds);
 }
 
 static void report(struct plan *plan, struct run_result *result, bool shrink, const char *how) {
@@ -112,21 +131,29 @@ static void report(struct plan *plan, struct run_result *result, bool shrink, co
 
 static void plan_of_seed(const struct settings *settings, uint64_t seed, struct plan *plan) {
     struct plan_profile profile = settings->profile;
+    profile.keeps_disks = settings->clients > 0;
     profile.suspicion = settings->all && seed % 4 != 0;
     if (!settings->mild && !settings->all) {
         profile.faults_per_minute = 0;
     }
     plan_random(plan, seed, &profile);
     plan->data = settings->data;
+    plan->clients = settings->clients;
+    plan->keys = settings->keys;
 }
 
 static void how_to_replay(const struct settings *settings, uint64_t seed, char *text,
                           size_t bytes) {
     const struct plan_profile *profile = &settings->profile;
+    char clients[64] = "";
+    if (settings->clients > 0) {
+        snprintf(clients, sizeof clients, " --clients %u --keys %u", settings->clients,
+                 settings->keys);
+    }
     snprintf(text, bytes,
-             "--seed %" PRIu64 " --nodes %u..%u%s --minutes %g --churn %g --rate %g "
+             "--seed %" PRIu64 " --nodes %u..%u%s%s --minutes %g --churn %g --rate %g "
              "--faults %s --m %u --n %u",
-             seed, profile->nodes_min, profile->nodes_max, settings->data ? " --data" : "",
+             seed, profile->nodes_min, profile->nodes_max, settings->data ? " --data" : "", clients,
              profile->minutes, profile->churn_per_minute, profile->faults_per_minute,
              settings->all    ? "all"
              : settings->mild ? "mild"
@@ -275,6 +302,16 @@ static bool option(struct settings *settings, int key, const char *value) {
     case 'd':
         settings->data = true;
         return true;
+    case 'C':
+        settings->data = true;
+        settings->clients = (unsigned)(whole(value, &low, &high) ? low : 0);
+        return within(low, high, 1, WORKLOAD_CLIENTS_MAX);
+    case 'K':
+        settings->keys = (unsigned)(whole(value, &low, &high) ? low : 0);
+        return within(low, high, 1, WORKLOAD_KEYS_MAX);
+    case 'H':
+        settings->run.history = fopen(value, "w");
+        return settings->run.history != NULL;
     case 'p':
         settings->plan_only = true;
         return true;
@@ -306,6 +343,9 @@ int main(int count, char **words) {
                                             {"rate", required_argument, NULL, 'r'},
                                             {"faults", required_argument, NULL, 'f'},
                                             {"ring-trace", required_argument, NULL, 'R'},
+                                            {"clients", required_argument, NULL, 'C'},
+                                            {"keys", required_argument, NULL, 'K'},
+                                            {"history", required_argument, NULL, 'H'},
                                             {"data", no_argument, NULL, 'd'},
                                             {"plan", no_argument, NULL, 'p'},
                                             {"trace", no_argument, NULL, 'T'},
@@ -319,16 +359,14 @@ int main(int count, char **words) {
                                             {"stop", no_argument, NULL, 'X'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    struct settings settings = {.seed_first = 1,
-                                .seed_last = 1,
-                                .all = true,
-                                .shrink = true,
-                                .experiment = {.lookups = 10000, .quiet_s = 10},
-                                .profile = {.nodes_min = 5,
-                                            .nodes_max = 64,
-                                            .minutes = 1,
-                                            .churn_per_minute = 1,
-                                            .faults_per_minute = 12}};
+    struct settings settings = {
+        .seed_first = 1,
+        .seed_last = 1,
+        .all = true,
+        .shrink = true,
+        .experiment = {.lookups = 10000, .quiet_s = 10},
+        .keys = 24,
+        .profile = {.minutes = 1, .churn_per_minute = 1, .faults_per_minute = 12}};
     struct totals totals = {0};
     double began = seconds_now();
     for (int key; (key = getopt_long(count, words, "", options, NULL)) != -1;) {
@@ -343,6 +381,10 @@ int main(int count, char **words) {
             fputs("chord-sim: see chord-sim --help\n", stderr);
             return EXIT_USAGE;
         }
+    }
+    if (settings.profile.nodes_max == 0) {
+        settings.profile.nodes_min = settings.clients > 0 ? 4 : 5;
+        settings.profile.nodes_max = settings.clients > 0 ? 12 : 64;
     }
     if (settings.measure) {
         return measure(&settings);
@@ -361,6 +403,9 @@ int main(int count, char **words) {
     }
     if (!settings.plan_only) {
         print_totals(&totals, settings.json, seconds_now() - began);
+    }
+    if (settings.run.history != NULL) {
+        fclose(settings.run.history);
     }
     if (settings.run.ring_trace != NULL) {
         fclose(settings.run.ring_trace);

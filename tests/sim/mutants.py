@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Takes the rules of the ring out of the core, one at a time, and sees that the simulator notices.
+"""Takes the rules of the ring and of the data protocol out of the core, one at a time, and sees that
+the simulator notices.
 
     mutants.py BUILD_FOLDER [NAME...]      BUILD_FOLDER: the `sim` build, for example build/sim
 
@@ -25,6 +26,8 @@ SEEDS = 150
 # Rings that have just been formed, with lists as long as they can be: quick, and hard on genesis.
 GENESIS = ("--seeds", "1..400", "--n", "8", "--nodes", "9..14", "--minutes", "0.02", "--churn", "0",
            "--faults", "none")
+# Clients under dense faults: for the rules of the data protocol.
+CLIENTS = ("--clients", "32", "--rate", "40", "--seeds", "1..60")
 TRACE_SEEDS = range(1, 9)
 TIMEOUT_S = 240
 
@@ -121,6 +124,33 @@ MUTANTS = {
         "    if (false && quiet) {"),
 }
 
+# The same of the data protocol.
+DATA_MUTANTS = {
+    "ack_before_majority": (
+        "a write is acknowledged when a majority has it on disk",
+        "execute.c", "bits_count(batch->acked) >= view_majority(&range->view)",
+        "bits_count(batch->acked) >= 1"),
+    "read_unconfirmed": (
+        "a read is answered when a majority said after it began that it is still at the epoch",
+        "execute.c", "batch->confirm = confirm_read(step, range_index);", "batch->confirm = 0;"),
+    "keys_not_taken": (
+        "one write is in flight per key, and a read waits for it",
+        "execute.c", "        if (keys_in_flight(chord, operations[i].hash)) {",
+        "        if (operations[i].kind == CHORD_GET && false) {"),
+    "check_at_any_epoch": (
+        "a member that has gone on does not confirm a read",
+        "replica.c", "    } else if (range_exact(step->chord, range, request->rows.epoch) == NONE) {",
+        "    } else if (false) {"),
+    "unsettled": (
+        "a new leader takes the newest rows of a majority before it serves",
+        "leader.c", "    if (!range->settled) {\n        settle(step, range, index);\n",
+        "    range->settled = true;\n    if (!range->settled) {\n        settle(step, range, index);\n"),
+    "gone_is_ok": (
+        "a node that is in no ring yet says that it did nothing",
+        "chord.c", "    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {",
+        "    if (kind == CHORD_LOOKUP) {"),
+}
+
 
 def compiled(build, folder, file, text):
     """Links chord-sim with `text` in place of the core's `file`."""
@@ -129,6 +159,7 @@ def compiled(build, folder, file, text):
     objects = build / "tests" / "sim" / "CMakeFiles" / "chord-sim.dir"
     command = ["cc", "-std=c17", "-O2", "-g", "-D_GNU_SOURCE", f"-I{CORE}", str(source),
                *map(str, sorted(objects.glob("*.o"))),
+               str(build / "tests" / "sim" / "libsim_workload.a"),
                str(build / "tests" / "sim" / "libcore_host.a"),
                str(build / "node" / "chord" / "libchord_core.a"), "-o", str(target)]
     subprocess.run(command, check=True)
@@ -169,12 +200,14 @@ def trace_failure(program):
 
 
 def kill(build, name):
-    _, file, text, replacement = MUTANTS[name]
+    _, file, text, replacement = {**MUTANTS, **DATA_MUTANTS}[name]
     original = (CORE / file).read_text()
     if original.count(text) != 1:
         raise SystemExit(f"mutant {name}: its text stands {original.count(text)} times in {file}")
     with tempfile.TemporaryDirectory(prefix="chord-mutant-") as folder:
         program = compiled(build, Path(folder), file, original.replace(text, replacement))
+        if name in DATA_MUTANTS:
+            return failure(program, *CLIENTS, "--stop", "--no-shrink")
         scenarios = sorted(map(str, (SIM / "scenarios").glob("*.txt")))
         return failure(program, *GENESIS, "--stop", "--no-shrink") or \
             failure(program, "--seeds", f"1..{SEEDS}", "--stop", "--no-shrink") or \
@@ -184,12 +217,13 @@ def kill(build, name):
 def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
-    build, names = Path(sys.argv[1]).absolute(), sys.argv[2:] or list(MUTANTS)
+    build, names = Path(sys.argv[1]).absolute(), sys.argv[2:] or [*MUTANTS, *DATA_MUTANTS]
     killed = 0
     for name in names:
         how = kill(build, name)
         killed += how is not None
-        print(f"{'killed' if how else 'ALIVE '} {name}: {MUTANTS[name][0]}: {how}", flush=True)
+        rule = {**MUTANTS, **DATA_MUTANTS}[name][0]
+        print(f"{'killed' if how else 'ALIVE '} {name}: {rule}: {how}", flush=True)
     print(f"killed {killed}/{len(names)}")
     return 0 if killed == len(names) else 1
 

@@ -4,6 +4,7 @@
 #include "plan.h"
 
 #include "assert.h"
+#include "workload.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ void plan_init(struct plan *plan) {
     plan->m = 16;
     plan->n = 3;
     plan->replicas = 3;
+    plan->keys = 24;
     plan->delay_us_min = 200;
     plan->delay_us_max = 2000;
     plan->store_us_min = 100;
@@ -141,6 +143,9 @@ static void print_order(const struct order *order, FILE *out) {
 void plan_print(const struct plan *plan, FILE *out) {
     fprintf(out, "m %u\nn %u\nreplicas %u\nseed %" PRIu64 "\nguard %s\ndata %s\n", plan->m, plan->n,
             plan->replicas, plan->seed, plan->guard ? "on" : "off", plan->data ? "on" : "off");
+    if (plan->clients > 0) {
+        fprintf(out, "clients %u\nkeys %u\n", plan->clients, plan->keys);
+    }
     fprintf(out, "delay %s %uus %uus\nstore %uus %uus\n", delay_names[plan->delay],
             plan->delay_us_min, plan->delay_us_max, plan->store_us_min, plan->store_us_max);
     if (plan->end_us > 0) {
@@ -370,6 +375,11 @@ static bool read_setting(struct plan *plan, struct words *words) {
         plan->guard = strcmp(value, "on") == 0;
     } else if (strcmp(name, "data") == 0) {
         plan->data = strcmp(value, "on") == 0;
+    } else if (strcmp(name, "clients") == 0) {
+        plan->clients = (unsigned)number(words, value, &end);
+        plan->data = plan->data || plan->clients > 0;
+    } else if (strcmp(name, "keys") == 0) {
+        plan->keys = (unsigned)number(words, value, &end);
     } else if (strcmp(name, "end") == 0) {
         plan->end_us = time_of(words, value);
     } else if (strcmp(name, "delay") == 0) {
@@ -398,6 +408,9 @@ static const char *settings_wrong(const struct plan *plan) {
     }
     if (plan->replicas < 1 || plan->replicas > plan->n + 1) {
         return "replicas is 1..n+1";
+    }
+    if (plan->clients > WORKLOAD_CLIENTS_MAX || plan->keys < 1 || plan->keys > WORKLOAD_KEYS_MAX) {
+        return "clients is 0..64, keys is 1..256";
     }
     if (plan->delay_us_max < plan->delay_us_min || plan->store_us_max < plan->store_us_min ||
         plan->delay_us_max == 0 || plan->store_us_max == 0) {

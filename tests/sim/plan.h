@@ -5,6 +5,7 @@
  *
  *   m 16                    settings first, one a line: m, n, replicas, seed, guard on|off,
  *   delay tail 1ms 40ms     delay uniform|exponential|tail LEAST MOST, store LEAST MOST, ...
+ *   clients 4               who read and write `keys 24` from the beginning
  *   0s start 0..4           then orders: WHEN WHAT WHO [more]
  *   5s crash 2              lasting ones end `for` a while
  *   6s cut 1>3 for 2s
@@ -79,8 +80,9 @@ struct plan {
     char name[64];
     uint64_t seed;
     unsigned m, n, replicas;
-    bool guard; /* crashes that the proof does not allow are left out */
-    bool data;  /* ranges are kept; off: ring only */
+    bool guard;             /* crashes that the proof does not allow are left out */
+    bool data;              /* ranges are kept; off: ring only */
+    unsigned clients, keys; /* who use them; with clients all disks are back in the end */
     enum host_delay delay;
     uint32_t delay_us_min, delay_us_max, store_us_min, store_us_max;
     uint64_t end_us; /* when the faults end and the ring must become ideal; 0 = it need not */
@@ -97,6 +99,7 @@ struct plan_profile {
     double minutes;
     double churn_per_minute;  /* joins, leaves, crashes and returns, per node */
     double faults_per_minute; /* of the other kinds, for the whole ring */
+    bool keeps_disks;         /* no disk is wiped: whatever was acknowledged can be found again */
     bool suspicion;           /* with faults that the proof excludes: pauses, cuts, losses, ... */
 };
 

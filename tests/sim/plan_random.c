@@ -85,7 +85,8 @@ static void churn(struct maker *maker, uint64_t at_us) {
     int node = moves[pick].from == LIFE_NONE ? maker->count : any(maker, moves[pick].from);
     int least = maker->count / 2 > LEAST_ALIVE ? maker->count / 2 : LEAST_ALIVE;
     bool full = maker->plan->m < 16 && maker->count >= (3 << maker->plan->m) / 4;
-    if (node < 0 || (moves[pick].from == LIFE_UP && maker->up <= least) ||
+    if (node < 0 || (moves[pick].kind == ORDER_WIPE && maker->profile->keeps_disks) ||
+        (moves[pick].from == LIFE_UP && maker->up <= least) ||
         (moves[pick].from == LIFE_NONE && (full || maker->count >= PLAN_NODES_MAX))) {
         return;
     }

@@ -35,6 +35,8 @@ struct run {
     const struct run_options *options;
     struct run_result *result;
     struct host *host;
+    struct workload *workload; /* NULL: no clients */
+    uint64_t views[PLAN_NODES_MAX];
     struct picture picture;
     bool proof, changed;
     bool disturbed; /* a failure or false suspicion before the first proof: genesis promises nothing
@@ -46,16 +48,24 @@ struct run {
     jmp_buf failed;
 };
 
-static void violation(struct run *run, const char *text, int node) {
+static void violation_of(struct run *run, const char *text, const char *what, int node) {
     if (run->result->violation[0] == '\0') {
         snprintf(run->result->violation, sizeof run->result->violation, "%s", text);
         run->result->violation_us = host_now_us(run->host);
         if (node != HOST_NOBODY) {
             size_t used = strlen(run->result->violation);
-            snprintf(run->result->violation + used, sizeof run->result->violation - used,
-                     ": node %d", node);
+            snprintf(run->result->violation + used, sizeof run->result->violation - used, ": %s %d",
+                     what, node);
+        }
+        if (run->options->trace) {
+            fflush(stdout);
+            host_print(run->host);
         }
     }
+}
+
+static void violation(struct run *run, const char *text, int node) {
+    violation_of(run, text, "node", node);
 }
 
 static bool violated(const struct run *run) {
@@ -202,8 +212,23 @@ static void check_ring(struct run *run, bool failure) {
     }
 }
 
+static void check_node_views(struct run *run, int node) {
+    int other;
+    uint64_t mark = views_mark(run->host, node);
+    if (mark != run->views[node]) {
+        run->views[node] = mark;
+        const char *broken = check_views(run->host, node, &other);
+        if (broken != NULL) {
+            violation(run, broken, node);
+        }
+    }
+}
+
 static void on_step(void *context, struct host *host, int node) {
     struct run *run = context;
+    if (run->plan->data) {
+        check_node_views(run, node);
+    }
     bool member = node < run->picture.count && run->picture.nodes[node].member;
     bool changed = picture_update(&run->picture, host, node);
     run->result->steps++;
@@ -247,6 +272,17 @@ static void on_assert(void *context, const char *text) {
 
 /* ---- waiting for the ideal ring ---- */
 
+/* Time passes, and the clients go on. */
+static void pass(struct run *run, uint64_t ms) {
+    for (uint64_t i = 0; run->workload != NULL && i < ms && !violated(run); i++) {
+        host_run(run->host, 1);
+        workload_turn(run->workload);
+    }
+    if (run->workload == NULL) {
+        host_run(run->host, ms);
+    }
+}
+
 static bool settled(struct run *run) {
     return !run->plan->data || host_settled(run->host);
 }
@@ -262,7 +298,7 @@ static bool until_ideal(struct run *run, uint64_t within_us, const char **why, i
         if (*why == NULL || host_now_us(run->host) >= until_us || violated(run)) {
             return *why == NULL;
         }
-        host_run(run->host, CHECK_EVERY_US / 1000);
+        pass(run, CHECK_EVERY_US / 1000);
     }
 }
 
@@ -441,7 +477,7 @@ static void lay_out(struct run *run) {
 static void run_until_us(struct run *run, uint64_t began_us, uint64_t at_us) {
     while (!violated(run) && host_now_us(run->host) < began_us + at_us) {
         uint64_t left_us = began_us + at_us - host_now_us(run->host);
-        host_run(run->host, left_us > CHECK_EVERY_US ? CHECK_EVERY_US / 1000 : left_us / 1000 + 1);
+        pass(run, left_us > CHECK_EVERY_US ? CHECK_EVERY_US / 1000 : left_us / 1000 + 1);
     }
 }
 
@@ -456,7 +492,7 @@ static bool until_stays_ideal(struct run *run, const char **why, int *node) {
         run->result->heal_us = host_now_us(run->host) - ended_us;
         run->changed = false;
         for (uint64_t us = 0; us < STABLE_US && !run->changed; us += CHECK_EVERY_US) {
-            host_run(run->host, CHECK_EVERY_US / 1000);
+            pass(run, CHECK_EVERY_US / 1000);
         }
     } while (run->changed && !violated(run) && host_now_us(run->host) < ended_us + HEAL_LIMIT_US);
     *why = run->changed ? "a ring that does not stay ideal" : NULL;
@@ -467,6 +503,12 @@ static void end_phase(struct run *run) {
     const char *why;
     int node = HOST_NOBODY;
     heal(run);
+    for (int i = 0; i < host_count(run->host) && run->workload != NULL; i++) {
+        struct host_node *public = host_node(run->host, i);
+        if (!public->alive && public->lives > 0) {
+            host_start(run->host, i);
+        }
+    }
     if (!until_stays_ideal(run, &why, &node)) {
         violation(run, why, node);
         return;
@@ -479,6 +521,11 @@ static void end_phase(struct run *run) {
     }
     if (why != NULL) {
         violation(run, why, node);
+    } else if (run->workload != NULL && !violated(run)) {
+        why = workload_check(run->workload, run->options->history, &node);
+        if (why != NULL) {
+            violation_of(run, why, "key", node);
+        }
     }
 }
 
@@ -539,6 +586,9 @@ void run_plan(const struct plan *plan, const struct run_options *options,
                                                .on_end = on_end,
                                                .on_assert = on_assert,
                                                .context = run});
+    if (plan->clients > 0) {
+        run->workload = workload_new(run->host, plan->seed, plan->clients, plan->keys);
+    }
     if (options->ring_trace != NULL) {
         fprintf(options->ring_trace, "ring-trace m=%u n=%u\n", plan->m, plan->n);
     }
@@ -549,6 +599,10 @@ void run_plan(const struct plan *plan, const struct run_options *options,
     result->members = (uint64_t)run->picture.ring_count;
     result->messages = host_messages(run->host);
     result->digest = host_digest(run->host);
+    if (run->workload != NULL) {
+        result->clients = *workload_count(run->workload);
+    }
+    workload_free(run->workload);
     host_free(run->host);
     picture_free(&run->picture);
     free(run->moments);

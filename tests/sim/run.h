@@ -6,9 +6,11 @@
 #define SIM_RUN_H
 
 #include "plan.h"
+#include "workload.h"
 
 struct run_options {
     bool trace;       /* the core's trace words to stdout */
+    FILE *history;    /* what clients were told of a key that is wrong; NULL: none */
     FILE *ring_trace; /* each change of the ring, for the model's rules; NULL: none */
 };
 
@@ -26,6 +28,7 @@ struct run_result {
     bool healed;
     uint64_t heal_us; /* from the end of the faults to the ideal ring */
     uint64_t members; /* at the end */
+    struct workload_counts clients;
 };
 
 void run_plan(const struct plan *plan, const struct run_options *options,

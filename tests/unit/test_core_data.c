@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core_host.h"
+#include "checks.h"
 
 enum { M = 16, KEYS = 60, CLIENTS = 16 };
 
@@ -38,11 +38,6 @@ static struct host *current;  /* freed also when a test fails */
 
 /* ---- the checker ---- */
 
-static bool overlap(const struct chord_range *a, const struct chord_range *b) {
-    return id_equal(&a->lo, &a->hi) || id_equal(&b->lo, &b->hi) ||
-           id_in_half_open(&a->lo, &b->hi, &a->hi) || id_in_half_open(&b->lo, &a->hi, &b->hi);
-}
-
 static const struct chord_view *serving(struct host *host, int node, uint16_t *at) {
     enum chord_range_state state;
     unsigned copies;
@@ -56,40 +51,13 @@ static const struct chord_view *serving(struct host *host, int node, uint16_t *a
     return NULL;
 }
 
-static bool same_view(const struct chord_view *a, const struct chord_view *b) {
-    bool same = id_equal(&a->range.lo, &b->range.lo) && id_equal(&a->range.hi, &b->range.hi) &&
-                a->leader == b->leader && a->members_count == b->members_count &&
-                a->settled == b->settled && a->merges.count == b->merges.count;
-    for (uint16_t i = 0; same && i < a->members_count; i++) {
-        same = memcmp(a->members[i].store_id, b->members[i].store_id, CHORD_STORE_ID_BYTES) == 0;
-    }
-    return same;
-}
-
-/* One decision per key and epoch: whoever knows a view of that epoch knows the same one. */
 static void find_double_view(void *context, struct host *host, int node) {
-    enum chord_range_state state;
-    unsigned copies;
-    const struct chord_view *mine, *theirs;
+    int other;
     (void)context;
-    for (uint16_t at = 0;
-         host_node(host, node)->alive &&
-         (mine = chord_view_at(host_node(host, node)->chord, at, &state, &copies)) != NULL;
-         at++) {
-        for (int i = 0; i < host_count(host) && double_view[0] == '\0'; i++) {
-            for (uint16_t k = 0;
-                 i != node && host_node(host, i)->alive &&
-                 (theirs = chord_view_at(host_node(host, i)->chord, k, &state, &copies)) != NULL;
-                 k++) {
-                if (theirs->epoch == mine->epoch && !theirs->cut && !mine->cut &&
-                    overlap(&mine->range, &theirs->range) && !same_view(mine, theirs)) {
-                    snprintf(double_view, sizeof double_view,
-                             "nodes %d and %d know two views of epoch %llu at %llu us", node, i,
-                             (unsigned long long)mine->epoch,
-                             (unsigned long long)host_now_us(host));
-                }
-            }
-        }
+    const char *wrong = double_view[0] == '\0' ? check_views(host, node, &other) : NULL;
+    if (wrong != NULL) {
+        snprintf(double_view, sizeof double_view, "%s: nodes %d and %d at %llu us", wrong, node,
+                 other, (unsigned long long)host_now_us(host));
     }
 }
 
@@ -840,7 +808,7 @@ static bool half_decide(void *context, const struct host_message *message) {
     }
     if (message->request != NULL && message->from == half->leader &&
         message->request->decide.ballot == 0 &&
-        (half->delivered == 0 || same_view(&half->next, &message->request->decide.next))) {
+        (half->delivered == 0 || views_same(&half->next, &message->request->decide.next))) {
         half->next = message->request->decide.next;
         half->delivered++;
         return true;
@@ -857,9 +825,8 @@ static void watch_decision(void *context, struct host *host, int node) {
          half->delivered > 0 && host_node(host, node)->alive &&
          (view = chord_view_at(host_node(host, node)->chord, at, &state, &copies)) != NULL;
          at++) {
-        if (view->epoch == half->next.epoch && !view->cut &&
-            overlap(&view->range, &half->next.range)) {
-            bool same = same_view(view, &half->next);
+        if (view->epoch == half->next.epoch && !view->cut && views_overlap(view, &half->next)) {
+            bool same = views_same(view, &half->next);
             half->seen = half->seen || same;
             half->other = half->other || !same;
         }
@@ -1167,6 +1134,27 @@ static void test_doubled_messages_under_load(void **state) {
 
 /* Each was a lost copy: a store that had just learned a range as its next member dropped the rows,
  * because the view before, without it, was confirmed in that moment. */
+/* A node that no ring has let in yet does nothing, and says so: it never says OK. */
+static void test_before_the_first_join(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 3);
+        int node = host_add(host);
+        for (int i = 0; i < node; i++) {
+            host_cut(host, node, i, true);
+        }
+        host_start(host, node);
+        host_run(host, 100);
+        const struct host_call *put = one(host, node, CHORD_PUT, 1, 1, 1000);
+        wait_for(host, put);
+        check(put->operations[0].code == CHORD_UNAVAILABLE);
+        const struct host_call *get = one(host, node, CHORD_GET, 1, 0, 1000);
+        wait_for(host, get);
+        check(get->operations[0].code == CHORD_UNAVAILABLE);
+        ring_free(host);
+    }
+}
+
 static void test_seeds_of_former_bugs(void **state) {
     static const struct {
         void (*test)(void **state);
@@ -1212,6 +1200,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_recover, teardown),
         cmocka_unit_test_teardown(test_partitions_under_load, teardown),
         cmocka_unit_test_teardown(test_doubled_messages_under_load, teardown),
+        cmocka_unit_test_teardown(test_before_the_first_join, teardown),
         cmocka_unit_test_teardown(test_seeds_of_former_bugs, teardown),
     };
     cmocka_set_test_filter(getenv("CHORD_TEST_NAME")); /* NULL: all */
