@@ -8,7 +8,7 @@
 enum { LOOKUP_TIMEOUT_MS = 30000, AT_ONCE = 32 };
 
 static int random_member(struct host *host) {
-    int first = (int)(host_random(host) % (uint64_t)host_count(host));
+    int first = host_count(host) == 0 ? 0 : (int)(host_random(host) % (uint64_t)host_count(host));
     for (int i = 0; i < host_count(host); i++) {
         int node = (first + i) % host_count(host);
         if (host_member(host, node)) {
