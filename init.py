@@ -56,6 +56,27 @@ def command_test(options, settings, reporter):
     return suite.run(options.full, options.only)
 
 
+def command_fuzz(options, settings, reporter):
+    from launcher import fuzz
+
+    del settings, reporter
+    return fuzz.run(options.rest)
+
+
+def command_figures(options, settings, reporter):
+    from launcher import figures
+
+    del settings, reporter
+    return figures.run(options.rest)
+
+
+def command_coverage(options, settings, reporter):
+    from launcher import coverage
+
+    del options, settings, reporter
+    return coverage.run()
+
+
 def command_sim(options, settings, reporter):
     from launcher import sim
 
@@ -84,18 +105,23 @@ def command_reset(options, settings, reporter):
     return 0
 
 
-# name: (function, needs the test packages, help). New sub-commands are new lines here.
+# name: (function, set of packages that it needs beside those of a start, help). New sub-commands are
+# new lines here.
 COMMANDS = {
-    "run": (command_run, False, "start with a debug build; the same as no command at all"),
-    "release": (command_run, False, "start with an optimised build"),
-    "test": (command_test, True, "run all tests; ends with the line 'N passed, N failed'"),
-    "sim": (command_sim, False, "the simulator: rings in one process, virtual time, every fault; "
+    "run": (command_run, None, "start with a debug build; the same as no command at all"),
+    "release": (command_run, None, "start with an optimised build"),
+    "test": (command_test, "test", "run all tests; ends with the line 'N passed, N failed'"),
+    "sim": (command_sim, None, "the simulator: rings in one process, virtual time, every fault; "
                                 "sim --help"),
-    "soak": (command_soak, False, "soak sim [--seeds K]: many seeds; goes on where it stopped"),
-    "reset": (command_reset, False, "delete the ring's data on this host, after a typed 'reset'"),
+    "soak": (command_soak, None, "soak sim [--seeds K]: many seeds; goes on where it stopped"),
+    "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
+    "figures": (command_figures, "figures", "figures [MAX_NODES]: hops, load, maintenance and "
+                                            "failures of 8 to 131072 nodes, as tables and plots"),
+    "coverage": (command_coverage, "coverage", "which lines of the core the tests reach"),
+    "reset": (command_reset, None, "delete the ring's data on this host, after a typed 'reset'"),
 }
 # What follows these is theirs.
-PASSED_ON = ("sim", "soak")
+PASSED_ON = ("sim", "soak", "fuzz", "figures")
 
 
 def whole_number(text):
@@ -160,13 +186,13 @@ def main():
     passed_on = next((at + 1 for at, word in enumerate(words) if word in PASSED_ON), len(words))
     options = parser_of(settings_module.TABLE).parse_args(words[:passed_on])
     options.rest = words[passed_on:]
-    function, needs_tests, _ = COMMANDS[options.command]
+    function, package_set, _ = COMMANDS[options.command]
     reporter = report.choose(options.json)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop_by_interrupt)
     try:
         if options.command != "reset" and options.start is None and options.add is None:
-            packages.ensure_packages(needs_tests, options.yes, reporter.say)
+            packages.ensure_packages(package_set, options.yes, reporter.say)
         packages.carry_on_under_system_python()
         flags = {setting.name: getattr(options, f"setting_{setting.name}")
                  for setting in settings_module.TABLE}

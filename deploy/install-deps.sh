@@ -2,11 +2,12 @@
 # The one list of distribution packages that this project needs, and the only place that installs
 # them. Debian 12 and Ubuntu 24.04. init.py calls it; people may call it by hand:
 #
-#   sh deploy/install-deps.sh [test]             install what is missing (needs root)
-#   sh deploy/install-deps.sh --missing [test]   print what is missing, one a line; changes nothing
-#   sh deploy/install-deps.sh --list [test]      print the whole list
+#   sh deploy/install-deps.sh [SET]             install what is missing (needs root)
+#   sh deploy/install-deps.sh --missing [SET]   print what is missing, one a line; changes nothing
+#   sh deploy/install-deps.sh --list [SET]      print the whole list
 #
-# `test` adds what only the tests need. Run again it finds nothing to do and calls no package manager.
+# SET is test, fuzz, coverage or figures: it adds what only that command of init.py needs. Run again
+# it finds nothing to do and calls no package manager.
 set -eu
 
 BUILD="gcc libc6-dev make cmake ninja-build pkg-config protobuf-compiler protobuf-c-compiler
@@ -14,6 +15,9 @@ libprotobuf-c-dev libnng-dev libsqlite3-dev libcivetweb-dev libssl-dev libjansso
 libcmocka-dev"
 RUN="python3 python3-dotenv python3-psutil python3-protobuf nodejs npm"
 TEST="python3-pytest spin chromium"
+FUZZ="clang libclang-rt-dev"
+COVERAGE="gcovr"
+FIGURES="gnuplot-nox"
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
@@ -47,8 +51,11 @@ for argument in "$@"; do
     --missing) action=missing ;;
     --list) action=list ;;
     test) extras=$TEST ;;
+    fuzz) extras=$FUZZ ;;
+    coverage) extras=$COVERAGE ;;
+    figures) extras=$FIGURES ;;
     *)
-        echo "install-deps.sh: unknown argument '$argument'; use [--missing|--list] [test]" >&2
+        echo "install-deps.sh: unknown argument '$argument'; use [--missing|--list] [test|fuzz|coverage|figures]" >&2
         exit 2
         ;;
     esac

@@ -27,6 +27,8 @@ struct window_row {
     uint32_t value_size;
     uint64_t line;
     uint32_t attempt;
+    uint64_t seen_epoch; /* before the first attempt; 0 = nothing */
+    uint64_t seen_counter;
     enum row_state state;
 };
 
@@ -209,11 +211,15 @@ static void batch_add(struct import_window *window, struct window_batch *batch,
     operation->value.len = row->value_size;
     operation->op_id.data = row->op_id;
     operation->op_id.len = sizeof(row->op_id);
-    operation->attempt = ++row->attempt;
-    if (hint->seen_epoch > 0) {
+    if (row->attempt++ == 0 && row->seen_epoch == 0) {
+        row->seen_epoch = hint->seen_epoch;
+        row->seen_counter = hint->seen_counter;
+    }
+    operation->attempt = row->attempt;
+    if (row->seen_epoch > 0) {
         chord__v1__version__init(&message->seen[at]);
-        message->seen[at].epoch = hint->seen_epoch;
-        message->seen[at].counter = hint->seen_counter;
+        message->seen[at].epoch = row->seen_epoch;
+        message->seen[at].counter = row->seen_counter;
         operation->seen = &message->seen[at];
     }
     message->pointers[at] = operation;
@@ -335,6 +341,16 @@ static void batch_take(struct import_window *window, struct window_batch *batch)
         } else {
             const Chord__V1__OperationResult *result = response->results[i];
             row_answered(window, row, result->code, "");
+            bool done = result->code != CHORD__V1__CODE__CODE_UNAVAILABLE &&
+                        result->code != CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED &&
+                        result->code != CHORD__V1__CODE__CODE_ABORTED;
+            if (!done && row->attempt == 1) {
+                row->attempt = 0;              /* it was certainly not written */
+                if (result->version != NULL) { /* the key is newer than we knew */
+                    row->seen_epoch = result->version->epoch;
+                    row->seen_counter = result->version->counter;
+                }
+            }
             window->timed_out |= result->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED;
             if (result->version != NULL && ring.known) {
                 struct ring_id id;

@@ -51,6 +51,9 @@ void kv_hint_keep(struct app *app, const Chord__V1__OwnerHint *hint) {
         id_from_wire(&lo, hint->range->lo.data, hint->range->lo.len) &&
         id_from_wire(&hi, hint->range->hi.data, hint->range->hi.len)) {
         hints_put(app->hints, &lo, &hi, hint->epoch, hint->address);
+        if (hint->counter > 0) {
+            hints_seen(app->hints, &hi, hint->epoch, hint->counter);
+        }
         ring_view_learn(app->view, hint->address);
     }
 }
@@ -106,6 +109,7 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
                                const Chord__V1__OperationResult **result) {
     uint64_t end = clock_now_ms() + KV_BUDGET_MS;
     unsigned wait = 50;
+    unsigned sent = 0; /* attempts that may have taken effect */
     for (unsigned attempt = 1;; attempt++) {
         char address[SETTINGS_ADDRESS_SIZE];
         kv_target_find(app, kv->id_known ? &kv->id : NULL, attempt, address);
@@ -118,7 +122,7 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
             snprintf(reply->message, sizeof(reply->message), "no node of the ring answers");
         } else {
             if (kv->operation != NULL) {
-                kv->operation->attempt = attempt;
+                kv->operation->attempt = sent + 1;
             }
             rpc_client_call_wait(app->client, address, kv->method, kv->message,
                                  (uint32_t)(left < KV_ATTEMPT_MS ? left : KV_ATTEMPT_MS), reply);
@@ -142,6 +146,13 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
         /* Refused outright is known not to have happened; anything else may have. */
         kv->unknown = kv->unknown || code == CHORD__V1__CODE__CODE_UNKNOWN ||
                       code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED || reply->disconnected;
+        sent += kv->unknown;
+        if (code == CHORD__V1__CODE__CODE_ABORTED && *result != NULL && !kv->unknown &&
+            (*result)->version != NULL && kv->operation->seen != NULL) {
+            /* Not done: the key is newer than we knew. */
+            kv->operation->seen->epoch = (*result)->version->epoch;
+            kv->operation->seen->counter = (*result)->version->counter;
+        }
         rpc_reply_free(reply);
         pause_ms(wait);
         wait = wait < 400 ? wait * 2 : 400;
@@ -192,8 +203,37 @@ static void key_id_header(const struct app *app, const struct kv_request *kv, ch
     }
 }
 
+/* Members that do not answer, while too few do. */
+static size_t kv_missing(enum rpc_method method, const struct rpc_reply *reply, char ***missing) {
+    const void *response = reply->response;
+    if (reply->code != CHORD__V1__CODE__CODE_OK || response == NULL) {
+        return 0;
+    }
+    if (method == RPC_KV_GET) {
+        *missing = ((const Chord__V1__GetResponse *)response)->missing;
+        return ((const Chord__V1__GetResponse *)response)->n_missing;
+    }
+    if (method == RPC_KV_PUT) {
+        *missing = ((const Chord__V1__PutResponse *)response)->missing;
+        return ((const Chord__V1__PutResponse *)response)->n_missing;
+    }
+    *missing = ((const Chord__V1__DeleteResponse *)response)->missing;
+    return ((const Chord__V1__DeleteResponse *)response)->n_missing;
+}
+
 static void kv_problem(struct http_request *request, Chord__V1__Code code,
-                       const struct rpc_reply *reply) {
+                       const struct kv_request *kv, const struct rpc_reply *reply) {
+    char text[400];
+    char **missing = NULL;
+    size_t count = kv_missing(kv->method, reply, &missing);
+    if (code == CHORD__V1__CODE__CODE_UNAVAILABLE && count > 0) {
+        int used = snprintf(text, sizeof(text), "too few copies of the key answer; missing:");
+        for (size_t i = 0; i < count && used > 0 && (size_t)used < sizeof(text); i++) {
+            used += snprintf(text + used, sizeof(text) - (size_t)used, " %.63s", missing[i]);
+        }
+        problem_code(request, code, text, reply->retry_after_ms);
+        return;
+    }
     problem_code(request, code, reply->code == code ? reply->message : NULL, reply->retry_after_ms);
 }
 
@@ -233,7 +273,7 @@ void kv_get(struct app *app, struct http_request *request, const struct buf *arg
     } else if (code == CHORD__V1__CODE__CODE_NOT_FOUND) {
         http_problem(request, 404, "NOT_FOUND", "the ring has no value for this key");
     } else {
-        kv_problem(request, code, &reply);
+        kv_problem(request, code, &kv, &reply);
     }
     rpc_reply_free(&reply);
 out:
@@ -360,7 +400,7 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
         snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", tag, key_id);
         http_reply(request, result->existed ? 204 : 201, NULL, headers, NULL, 0);
     } else {
-        kv_problem(request, code, &reply);
+        kv_problem(request, code, &kv, &reply);
     }
     rpc_reply_free(&reply);
 out:
@@ -391,7 +431,7 @@ void kv_delete(struct app *app, struct http_request *request, const struct buf *
         } else if (code == CHORD__V1__CODE__CODE_OK || code == CHORD__V1__CODE__CODE_NOT_FOUND) {
             http_reply(request, 204, NULL, NULL, NULL, 0);
         } else {
-            kv_problem(request, code, &reply);
+            kv_problem(request, code, &kv, &reply);
         }
         rpc_reply_free(&reply);
     }

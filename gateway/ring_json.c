@@ -88,6 +88,7 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
     json_put(json, "copies_short",
              json_integer(member ? (json_int_t)view_copies_short(view, node) : 0));
     json_put(json, "range", member ? range_json(view, status) : json_null());
+    json_put(json, "invariant", json_text_z(status == NULL ? "" : status->invariant));
     json_put(json, "disputed",
              json_boolean(member && node->reports < 2 && view->health.members > 1));
     return json;
@@ -200,6 +201,7 @@ uint64_t view_ring_hash(struct ring_view *view) {
         }
         hash = hash_text(hash, node->address);
         hash = hash_text(hash, node->id);
+        hash = hash_text(hash, status == NULL ? "" : status->invariant);
         snprintf(numbers, sizeof(numbers), "%d %d %llu %llu %d", node->state,
                  view_slot(view, node->address),
                  status == NULL ? 0ULL : (unsigned long long)status->keys_led,
@@ -265,6 +267,9 @@ static json_t *ranges_json(const struct ring_view *view, const Chord__V1__Status
         }
         json_put(range, "members", members);
         json_put(range, "copies", json_integer(status->ranges[i]->copies));
+        json_put(range, "recovered",
+                 json_boolean(status->ranges[i]->view != NULL &&
+                              status->ranges[i]->view->recovered));
         json_put(range, "state", json_string(range_state_text(status->ranges[i]->state)));
         (void)json_array_append_new(array, range);
     }

@@ -113,6 +113,7 @@ static bool read_reply(struct node *node, struct item *item, struct chord_respon
         }
         if (answered) {
             response->batch.finished = kv_forwarded(node, context, batch);
+            wire_read_missing(batch->missing, batch->n_missing, &response->batch.missing);
             if (!wire_read_hint(batch->hint, &response->batch.hint)) {
                 response->batch.hint.address[0] = '\0';
             }
@@ -206,18 +207,17 @@ static void rows_of_apply(struct store_job *job, Chord__V1__Row *const *messages
 
 static void copy_views(struct node *node, struct store_job *job) {
     uint16_t count = chord_views_count(node->chord);
-    enum chord_range_state state;
-    unsigned copies;
     job->views = arena_alloc(&job->arena, sizeof *job->views * (count + 1u));
     job->views_count = count;
     for (uint16_t i = 0; i < count; i++) {
-        job->views[i] = *chord_view_at(node->chord, i, &state, &copies);
+        chord_stored_view(node->chord, i, &job->views[i]);
     }
 }
 
 static const enum store_job_kind job_kinds[] = {
     [CHORD_STORE_IDENTITY] = STORE_JOB_IDENTITY,
     [CHORD_STORE_VIEWS] = STORE_JOB_VIEWS,
+    [CHORD_STORE_EXAMINE_OPERATIONS] = STORE_JOB_EXAMINE,
     [CHORD_STORE_WRITE_OPERATIONS] = STORE_JOB_WRITE,
     [CHORD_STORE_READ_OPERATIONS] = STORE_JOB_READ,
     [CHORD_STORE_WRITE_ROWS] = STORE_JOB_WRITE,
@@ -225,6 +225,7 @@ static const enum store_job_kind job_kinds[] = {
     [CHORD_STORE_READ_RANGE] = STORE_JOB_READ_RANGE,
     [CHORD_STORE_DIGEST] = STORE_JOB_DIGEST,
     [CHORD_STORE_DROP_RANGE] = STORE_JOB_DROP_RANGE,
+    [CHORD_STORE_OTHER_RING] = STORE_JOB_OTHER_RING,
 };
 
 static void store(struct node *node, const struct chord_action *action) {
@@ -235,6 +236,7 @@ static void store(struct node *node, const struct chord_action *action) {
     job->range = slice->range;
     switch (action->store.kind) {
     case CHORD_STORE_IDENTITY:
+    case CHORD_STORE_OTHER_RING:
         job->identity = arena_copy(&job->arena, &action->store.identity, sizeof *job->identity);
         break;
     case CHORD_STORE_VIEWS:
@@ -247,6 +249,10 @@ static void store(struct node *node, const struct chord_action *action) {
             kv_rows(node, request, slice, action->store.kind == CHORD_STORE_WRITE_OPERATIONS,
                     &job->arena, &job->rows_count);
         break;
+    case CHORD_STORE_EXAMINE_OPERATIONS:
+        request = request_find(node, slice->request_id);
+        job->rows = kv_examine_rows(node, request, slice, &job->arena, &job->rows_count);
+        break;
     case CHORD_STORE_WRITE_ROWS: {
         request = request_find(node, slice->request_id);
         const Chord__V1__ApplyRequest *apply = (const void *)request->message;
@@ -256,6 +262,12 @@ static void store(struct node *node, const struct chord_action *action) {
     case CHORD_STORE_WRITE_PULLED: {
         const Chord__V1__TransferKeysResponse *pulled = (const void *)node->reply_message;
         rows_of_apply(job, pulled->rows, pulled->n_rows, true);
+        job->kind = action->store.equal ? STORE_JOB_EQUAL : STORE_JOB_WRITE;
+        job->epoch = slice->epoch;
+        job->has_after = action->store.has_after;
+        job->done = action->store.done;
+        memcpy(job->after, action->store.after, CHORD_ID_BYTES);
+        memcpy(job->last, action->store.last, CHORD_ID_BYTES);
         break;
     }
     case CHORD_STORE_READ_RANGE:
@@ -279,13 +291,16 @@ void action_stored(struct node *node, struct store_job *job) {
         admin_stored(node, request, job);
     } else if (job->kind == STORE_JOB_COUNT) {
         admin_counted(node, job);
+    } else if (job->kind == STORE_JOB_EXAMINE && job->ok) {
+        job->digest_rows = kv_examined(node, request, job);
     } else if (request != NULL && request->operations != NULL && job->ok) {
         kv_stored(node, request, job, job->kind == STORE_JOB_WRITE);
     }
     struct chord_event event = {.kind = CHORD_EVENT_STORED};
     event.stored.store_op = job->store_op;
     event.stored.ok = job->ok;
-    event.stored.rows = job->kind == STORE_JOB_DIGEST ? job->digest_rows : job->rows_count;
+    bool counted = job->kind == STORE_JOB_DIGEST || job->kind == STORE_JOB_EXAMINE;
+    event.stored.rows = counted ? job->digest_rows : job->rows_count;
     event.stored.done = job->done;
     memcpy(event.stored.last, job->last, CHORD_ID_BYTES);
     memcpy(event.stored.digest, job->digest, CHORD_DIGEST_BYTES);

@@ -77,7 +77,7 @@ static void count_keys(struct node *node) {
         const struct chord_view *view = chord_view_at(node->chord, i, &state, &copies);
         if (state == CHORD_RANGE_OPEN || state == CHORD_RANGE_CHANGING ||
             state == CHORD_RANGE_SETTLING) {
-            job->views[job->views_count++] = *view;
+            job->views[job->views_count++].view = *view;
         }
     }
     node->counting = true;
@@ -161,6 +161,7 @@ static void on_status(struct node *node, struct request *request) {
     message->uptime_ms = node_now_ms() - node->started_ms;
     message->salt = status->salt;
     message->survives_failures = status->survives_failures;
+    message->left_last = status->left_last;
     message->warning = (char *)(uintptr_t)(store_read_only(node->store)
                                                ? "the disk is full: this node takes no writes"
                                                : status->warning);
@@ -170,6 +171,8 @@ static void on_status(struct node *node, struct request *request) {
     message->refused_total = rpc_server_refused_total(node->server);
     message->log_sequence = log_sequence();
     message->maintenance_messages_total = status->maintenance_messages_total;
+    const char *broken = chord_invariant(node->chord);
+    message->invariant = (char *)(uintptr_t)(broken != NULL ? broken : "");
     answer(node, request, &message->base);
 }
 
@@ -263,6 +266,7 @@ static void add_key(struct node *node, Chord__V1__ListKeysResponse *message,
     if (row->value != NULL) {
         info->value = (ProtobufCBinaryData){row->value_bytes, (uint8_t *)(uintptr_t)row->value};
     }
+    info->expires_at_ms = row->expires_at_ms;
     info->led = led;
     message->keys[message->n_keys++] = info;
 }
@@ -297,52 +301,71 @@ void admin_stored(struct node *node, struct request *request, struct store_job *
 
 /* ---- leave, join, kill ---- */
 
+/* NULL: it is one. */
+static const char *read_entrance(char *const *seeds, size_t seeds_count,
+                                 const Chord__V1__RingParameters *ring,
+                                 struct chord_entrance *entrance) {
+    if (seeds_count > CHORD_SEEDS_MAX) {
+        return "at most 16 seeds";
+    }
+    for (size_t i = 0; i < seeds_count; i++) {
+        if (strlen(seeds[i]) >= CHORD_ADDRESS_BYTES) {
+            return "a seed is host:port of at most 63 bytes";
+        }
+        strcpy(entrance->seeds[entrance->seeds_count++].text, seeds[i]);
+    }
+    if (ring != NULL) {
+        if (ring->ring_id.len != CHORD_RING_ID_BYTES || ring->m == 0) {
+            return "a ring has an id of 16 bytes and M, N and REPLICAS";
+        }
+        memcpy(entrance->ring.ring_id, ring->ring_id.data, CHORD_RING_ID_BYTES);
+        entrance->ring.m = ring->m;
+        entrance->ring.n = ring->n;
+        entrance->ring.replicas = ring->replicas;
+    }
+    return NULL;
+}
+
 static void on_leave(struct node *node, struct request *request) {
+    const Chord__V1__AdminLeaveRequest *leave = (const void *)request->message;
+    struct chord_event event = {.kind = CHORD_EVENT_LEAVE};
+    const char *error =
+        read_entrance(leave->next_seeds, leave->n_next_seeds, leave->next_ring, &event.leave.next);
+    if (error != NULL) {
+        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error);
+        return;
+    }
+    event.leave.last = leave->last;
+    error = chord_leave_obstacle(node->chord, &event.leave);
+    if (error != NULL) {
+        refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION, error);
+        return;
+    }
     struct chord_status *status = arena_alloc(&node->scratch, sizeof *status);
     chord_read_status(node->chord, status);
-    if (status->state == CHORD_STATE_LEAVING || status->state == CHORD_STATE_LEFT) {
-        refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION,
-               "this node has left or is leaving already");
-    } else if (status->state != CHORD_STATE_MEMBER) {
-        refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION,
-               "this node is not a member yet");
-    } else if (status->successors.count == 0) {
-        refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION,
-               "this is the last member: there is nobody to hand the data to; stop it instead");
-    } else {
-        Chord__V1__AdminLeaveResponse *message = arena_alloc(&node->scratch, sizeof *message);
-        chord__v1__admin_leave_response__init(message);
-        message->warning = (char *)(uintptr_t)(status->survives_failures == 0
-                                                   ? "the ring survives no failure now; after "
-                                                     "this leave it will not either"
-                                                   : status->warning);
-        answer(node, request, &message->base);
-        struct chord_event event = {.kind = CHORD_EVENT_LEAVE};
-        node_event(node, &event);
-    }
+    Chord__V1__AdminLeaveResponse *message = arena_alloc(&node->scratch, sizeof *message);
+    chord__v1__admin_leave_response__init(message);
+    message->warning = (char *)(uintptr_t)(status->survives_failures == 0
+                                               ? "the ring survives no failure now; after "
+                                                 "this leave it will not either"
+                                               : status->warning);
+    answer(node, request, &message->base);
+    node_event(node, &event);
 }
 
 static void on_join(struct node *node, struct request *request) {
     const Chord__V1__AdminJoinRequest *join = (const void *)request->message;
     struct chord_event event = {.kind = CHORD_EVENT_JOIN};
-    struct chord_status *status = arena_alloc(&node->scratch, sizeof *status);
-    chord_read_status(node->chord, status);
-    if (status->state != CHORD_STATE_LEFT) {
-        refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION,
-               "only a node that has left can join again");
+    const char *error = read_entrance(join->seeds, join->n_seeds, join->ring, &event.join);
+    if (error != NULL) {
+        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error);
         return;
     }
-    if (join->n_seeds > CHORD_SEEDS_MAX) {
-        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, "at most 16 seeds");
+    event.join.drop_rows = join->drop_rows;
+    error = chord_join_obstacle(node->chord, &event.join);
+    if (error != NULL) {
+        refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION, error);
         return;
-    }
-    for (size_t i = 0; i < join->n_seeds; i++) {
-        if (strlen(join->seeds[i]) >= CHORD_ADDRESS_BYTES) {
-            refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
-                   "a seed is host:port of at most 63 bytes");
-            return;
-        }
-        strcpy(event.join.seeds[event.join.seeds_count++].text, join->seeds[i]);
     }
     Chord__V1__AdminJoinResponse message = CHORD__V1__ADMIN_JOIN_RESPONSE__INIT;
     answer(node, request, &message.base);
@@ -365,6 +388,46 @@ static void on_kill(struct node *node, struct request *request) {
     answer(node, request, &message.base);
     log_write(LOG_WARN, "kill", "killed on request; nothing is handed over");
     node->kill_at_ms = node_now_ms() + KILL_DELAY_MS;
+}
+
+/* ---- recover ---- */
+
+static const struct chord_view *view_over(struct node *node, const struct chord_id *id) {
+    enum chord_range_state state;
+    unsigned copies;
+    for (uint16_t i = 0; i < chord_views_count(node->chord); i++) {
+        const struct chord_view *view = chord_view_at(node->chord, i, &state, &copies);
+        if (id_in_half_open(&view->range.lo, id, &view->range.hi)) {
+            return view;
+        }
+    }
+    return NULL;
+}
+
+static void on_recover(struct node *node, struct request *request) {
+    const Chord__V1__RecoverRequest *recover = (const void *)request->message;
+    struct wire_context wire = {&node->scratch, node->m};
+    struct chord_event event = {.kind = CHORD_EVENT_RECOVER};
+    struct chord_range range;
+    if (!wire_read_range(recover->range, &range)) {
+        refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, "which range?");
+        return;
+    }
+    event.recover = range.hi;
+    const char *error = chord_recover_obstacle(node->chord, &range.hi);
+    const struct chord_view *view = view_over(node, &range.hi);
+    if (error == NULL && (view->epoch != recover->epoch || !id_equal(&view->range.lo, &range.lo) ||
+                          !id_equal(&view->range.hi, &range.hi))) {
+        error = "this node's view of that range is another one";
+    }
+    if (error != NULL) {
+        refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION, error);
+        return;
+    }
+    node_event(node, &event);
+    Chord__V1__RecoverResponse message = CHORD__V1__RECOVER_RESPONSE__INIT;
+    message.view = wire_view(&wire, view_over(node, &range.hi));
+    answer(node, request, &message.base);
 }
 
 /* ---- meta ---- */
@@ -410,6 +473,9 @@ void admin_request(struct node *node, struct request *request) {
         break;
     case RPC_ADMIN_KILL:
         on_kill(node, request);
+        break;
+    case RPC_ADMIN_RECOVER:
+        on_recover(node, request);
         break;
     case RPC_ADMIN_LOGS:
         on_logs(node, request);

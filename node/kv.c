@@ -116,6 +116,34 @@ static bool kind_fits(const struct request *request, const Chord__V1__Operation 
            operation->kind == CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
 }
 
+static int compare_hashes(const void *a, const void *b) {
+    return memcmp(*(const uint8_t *const *)a, *(const uint8_t *const *)b, CHORD_ID_BYTES);
+}
+
+/* The writes of a batch run at once, so a key that is examined must not be written by another. */
+static bool examined_once(struct request *request) {
+    const uint8_t **hashes =
+        arena_alloc(&request->arena, sizeof *hashes * request->operations_count);
+    size_t count = 0;
+    bool examined = false;
+    for (uint32_t i = 0; i < request->operations_count; i++) {
+        examined = examined || request->operations[i].examine;
+        if (request->operations[i].kind != CHORD_GET) {
+            hashes[count++] = request->operations[i].hash;
+        }
+    }
+    if (!examined) {
+        return true;
+    }
+    qsort(hashes, count, sizeof *hashes, compare_hashes);
+    for (size_t i = 1; i < count; i++) {
+        if (memcmp(hashes[i - 1], hashes[i], CHORD_ID_BYTES) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool kv_request(struct node *node, struct request *request) {
     if (request->method == RPC_KV_LOOKUP) {
         return lookup_request(node, request);
@@ -150,10 +178,14 @@ bool kv_request(struct node *node, struct request *request) {
         request->messages[i] = operations[i];
         request->operations[i].kind = (enum chord_operation_kind)operations[i]->kind;
         hash_key(operations[i]->key.data, operations[i]->key.len, request->operations[i].hash);
-        if (operations[i]->precondition != NULL) {
-            request->operations[i].finished = true;
-            request->states[i].code = CHORD__V1__CODE__CODE_UNIMPLEMENTED;
-        }
+        request->operations[i].examine =
+            request->operations[i].kind != CHORD_GET &&
+            (operations[i]->precondition != NULL || operations[i]->op_id.len > 0);
+    }
+    if (!examined_once(request)) {
+        request->operations = NULL;
+        return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
+                      "a key with a precondition or an op_id stands once in a batch");
     }
     /* Writes go on, and are sent again, after the client has been told that it is unknown. */
     request->kept = rpc_call_keep(request->call);
@@ -176,7 +208,7 @@ struct store_row *kv_rows(struct node *node, struct request *request,
     struct store_row *rows = arena_alloc(arena, sizeof *rows * request->operations_count);
     *count = 0;
     for (uint32_t i = 0; i < request->operations_count; i++) {
-        if (!in_slice(node, request, i, slice, writes)) {
+        if (!in_slice(node, request, i, slice, writes) || (writes && request->states[i].held)) {
             continue;
         }
         struct store_row *row = &rows[(*count)++];
@@ -202,6 +234,94 @@ struct store_row *kv_rows(struct node *node, struct request *request,
     }
     return rows;
 }
+
+/* ---- before a write ---- */
+
+struct store_row *kv_examine_rows(struct node *node, struct request *request,
+                                  const struct chord_slice *slice, struct arena *arena,
+                                  size_t *count) {
+    struct store_row *rows = arena_alloc(arena, sizeof *rows * request->operations_count);
+    *count = 0;
+    for (uint32_t i = 0; i < request->operations_count; i++) {
+        request->states[i].held = false;
+        if (in_slice(node, request, i, slice, true) && request->operations[i].examine) {
+            struct store_row *row = &rows[(*count)++];
+            memcpy(row->hash, request->operations[i].hash, CHORD_ID_BYTES);
+            row->key = request->messages[i]->key.data;
+            row->key_bytes = request->messages[i]->key.len;
+        }
+    }
+    return rows;
+}
+
+static bool version_is(const struct store_row *row, const Chord__V1__Version *version) {
+    return row->epoch == version->epoch && row->counter == version->counter;
+}
+
+static bool newer(const struct store_row *row, const Chord__V1__Version *seen) {
+    return row->kind != 0 && (seen == NULL || row->epoch > seen->epoch ||
+                              (row->epoch == seen->epoch && row->counter > seen->counter));
+}
+
+/* What a write gets instead of being written (kv.proto has the rules); OK with `held` unset: it is
+ * written. */
+static Chord__V1__Code examine(const Chord__V1__Operation *operation, const struct store_row *row,
+                               bool *held) {
+    *held = true;
+    if (row->bad) {
+        return CHORD__V1__CODE__CODE_DATA_LOSS;
+    }
+    if (operation->op_id.len > 0) {
+        const Chord__V1__Version *seen = operation->seen;
+        if (row->kind != 0 && row->op_id_bytes == operation->op_id.len &&
+            memcmp(row->op_id, operation->op_id.data, operation->op_id.len) == 0) {
+            return CHORD__V1__CODE__CODE_OK;
+        }
+        if (operation->attempt > 1 && newer(row, seen)) {
+            return CHORD__V1__CODE__CODE_UNKNOWN;
+        }
+        if (operation->attempt <= 1 && seen != NULL && newer(row, seen)) {
+            return CHORD__V1__CODE__CODE_ABORTED;
+        }
+    }
+    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= unix_ms();
+    bool exists = row->kind == STORE_VALUE && !expired;
+    const Chord__V1__Precondition *wanted = operation->precondition;
+    if (wanted != NULL &&
+        ((wanted->absent && exists) ||
+         (wanted->version != NULL && !(exists && version_is(row, wanted->version))))) {
+        return CHORD__V1__CODE__CODE_FAILED_PRECONDITION;
+    }
+    *held = false;
+    return CHORD__V1__CODE__CODE_OK;
+}
+
+uint64_t kv_examined(struct node *node, struct request *request, const struct store_job *job) {
+    struct chord_slice slice = {.range = job->range};
+    uint64_t left = 0;
+    uint32_t i = 0;
+    for (size_t r = 0; r < job->rows_count; r++) {
+        const struct store_row *row = &job->rows[r];
+        while (request->messages[i]->key.data != row->key) {
+            i++;
+        }
+        struct operation_state *state = &request->states[i];
+        Chord__V1__Code code = examine(request->messages[i], row, &state->held);
+        if (state->held) {
+            state->has = true;
+            state->code = code;
+            state->existed = row->kind == STORE_VALUE;
+            state->epoch = code == CHORD__V1__CODE__CODE_UNKNOWN ? 0 : row->epoch;
+            state->counter = row->counter;
+        }
+    }
+    for (i = 0; i < request->operations_count; i++) {
+        left += in_slice(node, request, i, &slice, true) && !request->states[i].held;
+    }
+    return left;
+}
+
+/* ---- after ---- */
 
 static void record_read(struct request *request, struct operation_state *state,
                         const struct store_row *row) {
@@ -402,6 +522,7 @@ static ProtobufCMessage *batch_response(struct node *node, struct request *reque
         }
     }
     message->hint = wire_hint(&wire, &response->batch.hint);
+    message->missing = wire_missing(&wire, &response->batch.missing, &message->n_missing);
     message->hops = response->batch.hops;
     message->stale = response->batch.stale;
     return &message->base;
@@ -413,6 +534,7 @@ static ProtobufCMessage *batch_response(struct node *node, struct request *reque
         chord__v1__##init##__init(message);                                                        \
         message->result = result_of(node, request, 0, response->batch.unfinished);                 \
         message->hint = wire_hint(&wire, &response->batch.hint);                                   \
+        message->missing = wire_missing(&wire, &response->batch.missing, &message->n_missing);     \
         return &message->base;                                                                     \
     } while (0)
 

@@ -157,9 +157,23 @@ static void learn_m(struct node *node) {
     }
 }
 
+/* Debug builds stop at the first broken rule; the others tell whoever asks for the status. */
+static void check_invariant(const struct node *node) {
+#ifndef NDEBUG
+    const char *broken = chord_invariant(node->chord);
+    if (broken != NULL) {
+        log_write(LOG_ERROR, "invariant", "%s", broken);
+        abort();
+    }
+#else
+    (void)node;
+#endif
+}
+
 void node_event(struct node *node, struct chord_event *event) {
     event->now_ms = node_now_ms();
     chord_step(node->chord, event, node->actions);
+    check_invariant(node);
     learn_m(node);
     actions_run(node);
 }
@@ -339,11 +353,13 @@ static struct chord_limits limits_for(const struct settings *settings) {
         .paths_max = 64,
         .batches_max = (uint16_t)(settings->channel_size + 64),
         .transfers_max = 64,
+        .decisions_max = 64,
         .keys_in_flight_max = 65536,
     };
 }
 
-static bool make_core(struct node *node, const struct chord_view *views, size_t views_count) {
+static bool make_core(struct node *node, const struct chord_stored_view *views,
+                      size_t views_count) {
     struct chord_config config = {.limits = limits_for(&node->settings),
                                   .timing = chord_timing_default};
     memcpy(config.address, node->settings.listen, sizeof config.address);
@@ -436,7 +452,7 @@ static enum node_exit open_network(struct node *node) {
 enum node_exit node_run(const struct settings *settings) {
     static struct node node;
     struct chord_identity identity;
-    struct chord_view *views = NULL;
+    struct chord_stored_view *views = NULL;
     size_t views_count = 0;
     char reason[4400];
     pthread_t signals;

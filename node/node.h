@@ -45,6 +45,7 @@ struct settings {
 struct operation_state {
     bool has;   /* recorded; final when the operation is finished */
     bool maybe; /* a write that was sent or begun: it may take effect */
+    bool held;  /* examined: it is not written, the result says why */
     Chord__V1__Code code;
     uint64_t epoch, counter;
     bool existed;
@@ -174,6 +175,11 @@ void kv_reply(struct node *node, struct request *request, const struct chord_res
 struct store_row *kv_rows(struct node *node, struct request *request,
                           const struct chord_slice *slice, bool writes, struct arena *arena,
                           size_t *count);
+/* The keys that must be read before the slice's writes; then how many writes are left. */
+struct store_row *kv_examine_rows(struct node *node, struct request *request,
+                                  const struct chord_slice *slice, struct arena *arena,
+                                  size_t *count);
+uint64_t kv_examined(struct node *node, struct request *request, const struct store_job *job);
 void kv_stored(struct node *node, struct request *request, const struct store_job *job,
                bool writes);
 void kv_finished(struct node *node, struct request *request, const struct chord_slice *slice);

@@ -6,6 +6,7 @@
 
 #include "log.h"
 #include "store_rows.h"
+#include "store_views.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@ enum {
     CHECKPOINT_PAGES = 1000,       /* idle: checkpoint from here on */
     CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
     CACHE_KIB = 2048,
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
 };
 
 struct store {
@@ -94,64 +95,13 @@ static bool meta_get(sqlite3 *db, const char *name, void *bytes, size_t count) {
     return found;
 }
 
-static int write_views(struct store *store, const struct store_job *job) {
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_exec(store->db, "DELETE FROM views", NULL, NULL, NULL);
+static int write_other_ring(struct store *store, const struct store_job *job) {
+    int rc = sqlite3_exec(store->db, "DELETE FROM views; DELETE FROM accepted; DELETE FROM rows",
+                          NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
-        rc = sqlite3_prepare_v2(store->db, "INSERT INTO views VALUES (?1, ?2, ?3, ?4, ?5, ?6)", -1,
-                                &statement, NULL);
+        rc = meta_put(store->db, "identity", job->identity, sizeof *job->identity);
     }
-    for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {
-        const struct chord_view *view = &job->views[i];
-        sqlite3_bind_blob(statement, 1, view->range.lo.bytes, CHORD_ID_BYTES, SQLITE_STATIC);
-        sqlite3_bind_blob(statement, 2, view->range.hi.bytes, CHORD_ID_BYTES, SQLITE_STATIC);
-        sqlite3_bind_int64(statement, 3, (int64_t)view->epoch);
-        sqlite3_bind_int(statement, 4, view->leader);
-        sqlite3_bind_int(statement, 5, view->settled);
-        sqlite3_bind_blob64(statement, 6, view->members,
-                            sizeof view->members[0] * view->members_count, SQLITE_STATIC);
-        rc = sqlite3_step(statement);
-        rc = rc == SQLITE_DONE ? sqlite3_reset(statement) : rc;
-    }
-    sqlite3_finalize(statement);
-    return rc;
-}
-
-static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
-    size_t bytes = (size_t)sqlite3_column_bytes(statement, 5);
-    memset(view, 0, sizeof *view);
-    view->epoch = (uint64_t)sqlite3_column_int64(statement, 2);
-    view->leader = (uint16_t)sqlite3_column_int(statement, 3);
-    view->settled = sqlite3_column_int(statement, 4) != 0;
-    view->members_count = (uint16_t)(bytes / sizeof view->members[0]);
-    if (sqlite3_column_bytes(statement, 0) != CHORD_ID_BYTES ||
-        sqlite3_column_bytes(statement, 1) != CHORD_ID_BYTES ||
-        bytes % sizeof view->members[0] != 0 || bytes > sizeof view->members ||
-        view->leader >= view->members_count) {
-        return false;
-    }
-    memcpy(view->range.lo.bytes, sqlite3_column_blob(statement, 0), CHORD_ID_BYTES);
-    memcpy(view->range.hi.bytes, sqlite3_column_blob(statement, 1), CHORD_ID_BYTES);
-    memcpy(view->members, sqlite3_column_blob(statement, 5), bytes);
-    return true;
-}
-
-static int read_views(sqlite3 *db, struct chord_view **views, size_t *count) {
-    sqlite3_stmt *statement;
-    *views = NULL;
-    *count = 0;
-    int rc = sqlite3_prepare_v2(db, "SELECT * FROM views", -1, &statement, NULL);
-    while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        struct chord_view *grown = realloc(*views, sizeof **views * (*count + 1));
-        rc = SQLITE_NOMEM;
-        if (grown != NULL) {
-            *views = grown;
-            rc = read_view(statement, &grown[*count]) ? SQLITE_OK : SQLITE_CORRUPT;
-            *count += rc == SQLITE_OK;
-        }
-    }
-    sqlite3_finalize(statement);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return rc == SQLITE_OK ? tables_recount(&store->tables) : rc;
 }
 
 /* ---- the thread ---- */
@@ -161,6 +111,9 @@ static int run_job(struct store *store, struct store_job *job) {
     switch (job->kind) {
     case STORE_JOB_WRITE:
         return tables_write(&store->tables, job);
+    case STORE_JOB_EQUAL:
+        return tables_equal(&store->tables, job);
+    case STORE_JOB_EXAMINE:
     case STORE_JOB_READ:
         return tables_read(&store->tables, job);
     case STORE_JOB_READ_RANGE:
@@ -173,7 +126,9 @@ static int run_job(struct store *store, struct store_job *job) {
     case STORE_JOB_IDENTITY:
         return meta_put(store->db, "identity", job->identity, sizeof *job->identity);
     case STORE_JOB_VIEWS:
-        return write_views(store, job);
+        return views_write(store->db, job);
+    case STORE_JOB_OTHER_RING:
+        return write_other_ring(store, job);
     case STORE_JOB_COUNT:
         return tables_count(&store->tables, job);
     }
@@ -181,8 +136,9 @@ static int run_job(struct store *store, struct store_job *job) {
 }
 
 static bool job_writes(const struct store_job *job) {
-    return job->kind == STORE_JOB_WRITE || job->kind == STORE_JOB_DROP_RANGE ||
-           job->kind == STORE_JOB_IDENTITY || job->kind == STORE_JOB_VIEWS;
+    return job->kind == STORE_JOB_WRITE || job->kind == STORE_JOB_EQUAL ||
+           job->kind == STORE_JOB_DROP_RANGE || job->kind == STORE_JOB_IDENTITY ||
+           job->kind == STORE_JOB_VIEWS || job->kind == STORE_JOB_OTHER_RING;
 }
 
 /* A failed sync must not be tried again: what the kernel dropped would count as written. */
@@ -314,6 +270,26 @@ void store_submit(struct store *store, struct store_job *job) {
 
 /* ---- open and close ---- */
 
+/* All tables in this version's form, from whichever the file has: at once or not at all. */
+static int upgrade(sqlite3 *db) {
+    sqlite3_stmt *statement;
+    int schema = 0;
+    char version[40];
+    int rc = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &statement, NULL);
+    if (rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW) {
+        schema = sqlite3_column_int(statement, 0);
+    }
+    sqlite3_finalize(statement);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc = views_open(db, schema);
+    }
+    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", SCHEMA_VERSION);
+    return rc == SQLITE_OK ? sqlite3_exec(db, version, NULL, NULL, NULL) : rc;
+}
+
 static int open_database(struct store *store) {
     int rc = sqlite3_open_v2(store->path, &store->db,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
@@ -322,13 +298,14 @@ static int open_database(struct store *store) {
     char pragmas[400];
     snprintf(pragmas, sizeof pragmas,
              "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-             "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-%d; PRAGMA user_version=%d;"
-             "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;"
-             "CREATE TABLE IF NOT EXISTS views (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
-             " settled INTEGER, members BLOB) STRICT;",
-             CACHE_KIB, SCHEMA_VERSION);
+             "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-%d;"
+             "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;",
+             CACHE_KIB);
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(store->db, pragmas, NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc = upgrade(store->db);
     }
     if (rc == SQLITE_OK) {
         sqlite3_wal_hook(store->db, on_wal, store);
@@ -378,7 +355,8 @@ static enum store_error lock_directory(struct store *store, const char *director
 }
 
 static int load(struct store *store, uint8_t store_id[CHORD_STORE_ID_BYTES],
-                struct chord_identity *identity, struct chord_view **views, size_t *views_count) {
+                struct chord_identity *identity, struct chord_stored_view **views,
+                size_t *views_count) {
     memset(identity, 0, sizeof *identity);
     int rc = SQLITE_OK;
     if (!meta_get(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES)) {
@@ -388,12 +366,12 @@ static int load(struct store *store, uint8_t store_id[CHORD_STORE_ID_BYTES],
         rc = meta_put(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES);
     }
     meta_get(store->db, "identity", identity, sizeof *identity);
-    return rc == SQLITE_OK ? read_views(store->db, views, views_count) : rc;
+    return rc == SQLITE_OK ? views_read(store->db, views, views_count) : rc;
 }
 
 enum store_error store_open(struct store **opened, const struct store_options *options,
                             uint8_t store_id[CHORD_STORE_ID_BYTES], struct chord_identity *identity,
-                            struct chord_view **views, size_t *views_count, char *reason,
+                            struct chord_stored_view **views, size_t *views_count, char *reason,
                             size_t reason_bytes) {
     struct store *store = calloc(1, sizeof *store);
     if (store == NULL) {
@@ -415,6 +393,8 @@ enum store_error store_open(struct store **opened, const struct store_options *o
     }
     if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB) {
         close_database(store);
+        free(*views);
+        *views = NULL;
         quarantine(store);
         rc = open_database(store);
         rc = rc == SQLITE_OK ? load(store, store_id, identity, views, views_count) : rc;

@@ -35,6 +35,9 @@ struct store_row {
 
 enum store_job_kind {
     STORE_JOB_WRITE = 1,  /* rows: keep each where it is newer */
+    STORE_JOB_EQUAL,      /* the same; rows of the range older than `epoch`, with a hash in (after,
+                             last] or to the end when `done`, go first */
+    STORE_JOB_EXAMINE,    /* as READ, before a write */
     STORE_JOB_READ,       /* rows: fill in what is stored under each key */
     STORE_JOB_READ_RANGE, /* page_*: the next page of a range */
     STORE_JOB_LIST_KEYS,  /* the same, over every row, with a prefix filter */
@@ -42,7 +45,8 @@ enum store_job_kind {
     STORE_JOB_DROP_RANGE,
     STORE_JOB_IDENTITY,
     STORE_JOB_VIEWS,
-    STORE_JOB_COUNT, /* digest_rows = values in the ranges of `views` */
+    STORE_JOB_OTHER_RING, /* identity; all rows and views go */
+    STORE_JOB_COUNT,      /* digest_rows = values in the ranges of `views` */
 };
 
 struct store_job {
@@ -55,6 +59,7 @@ struct store_job {
     struct store_row *rows;
     size_t rows_count;
     struct chord_range range;
+    uint64_t epoch;
     bool has_after;
     uint8_t after[CHORD_ID_BYTES];
     const uint8_t *after_key; /* LIST_KEYS: with `after`, exactly where to go on */
@@ -64,7 +69,7 @@ struct store_job {
     size_t page_rows_max;
     bool page_values; /* LIST_KEYS: with values */
     struct chord_identity *identity;
-    struct chord_view *views;
+    struct chord_stored_view *views;
     size_t views_count;
 
     bool ok;
@@ -100,7 +105,7 @@ struct store_options {
  * store id, identity (incarnation 0 = new) and views. `reason` gets a sentence on failure. */
 enum store_error store_open(struct store **store, const struct store_options *options,
                             uint8_t store_id[CHORD_STORE_ID_BYTES], struct chord_identity *identity,
-                            struct chord_view **views, size_t *views_count, char *reason,
+                            struct chord_stored_view **views, size_t *views_count, char *reason,
                             size_t reason_bytes);
 /* The ring's identifier bits, once known: needed for ranges. */
 void store_set_m(struct store *store, unsigned m);

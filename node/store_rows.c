@@ -87,12 +87,13 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
                      &tables->digest);
     }
     if (rc == SQLITE_OK) {
-        rc = prepare(db, "DELETE FROM rows WHERE hash > ?1 AND hash <= ?2", &tables->drop);
+        rc = prepare(db, "DELETE FROM rows WHERE hash > ?1 AND hash <= ?2 AND epoch < ?3",
+                     &tables->drop);
     }
     if (rc == SQLITE_OK) {
         rc = prepare(db,
                      "SELECT hash, length(key) + length(value) FROM rows WHERE kind = 1"
-                     " AND hash > ?1 AND hash <= ?2",
+                     " AND hash > ?1 AND hash <= ?2 AND epoch < ?3",
                      &tables->scan);
     }
     return rc == SQLITE_OK ? tables_recount(tables) : rc;
@@ -144,6 +145,13 @@ static unsigned intervals(const struct chord_range *range, unsigned m, struct in
 /* Binds "hash > ?1"; a zero-length blob sorts before every hash. */
 static void bind_after(sqlite3_stmt *statement, const struct interval *interval) {
     bind_blob(statement, 1, interval->after, interval->from_start ? 0 : CHORD_ID_BYTES);
+}
+
+/* The same, "hash <= ?2" and "epoch < ?3". */
+static void bind_part(sqlite3_stmt *statement, const struct interval *part, int64_t epoch) {
+    bind_after(statement, part);
+    bind_blob(statement, 2, part->last, CHORD_ID_BYTES);
+    sqlite3_bind_int64(statement, 3, epoch);
 }
 
 /* ---- write, read ---- */
@@ -357,31 +365,63 @@ int tables_digest(struct store_tables *tables, struct store_job *job) {
     return rc;
 }
 
+/* Rows of an interval that are older than the epoch. */
+static int drop_interval(struct store_tables *tables, const struct interval *part, int64_t epoch) {
+    bind_part(tables->scan, part, epoch);
+    int rc;
+    while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
+        count_change(tables, sqlite3_column_blob(tables->scan, 0), -1,
+                     -sqlite3_column_int64(tables->scan, 1));
+    }
+    rc = finish(tables->scan, rc);
+    if (rc == SQLITE_OK) {
+        bind_part(tables->drop, part, epoch);
+        rc = finish(tables->drop, sqlite3_step(tables->drop));
+    }
+    return rc;
+}
+
 int tables_drop(struct store_tables *tables, struct store_job *job) {
     struct interval parts[2];
     unsigned count = intervals(&job->range, tables->m, parts);
     int rc = SQLITE_OK;
     for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
-        bind_after(tables->scan, &parts[i]);
-        bind_blob(tables->scan, 2, parts[i].last, CHORD_ID_BYTES);
-        while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
-            count_change(tables, sqlite3_column_blob(tables->scan, 0), -1,
-                         -sqlite3_column_int64(tables->scan, 1));
-        }
-        rc = finish(tables->scan, rc);
-        if (rc == SQLITE_OK) {
-            bind_after(tables->drop, &parts[i]);
-            bind_blob(tables->drop, 2, parts[i].last, CHORD_ID_BYTES);
-            rc = finish(tables->drop, sqlite3_step(tables->drop));
-        }
+        rc = drop_interval(tables, &parts[i], INT64_MAX);
     }
     return rc;
 }
 
+/* The hashes that a page speaks for: from where the last one ended to its own last row. */
+static unsigned page_intervals(const struct store_job *job, unsigned m, struct interval out[2]) {
+    unsigned count = intervals(&job->range, m, out);
+    unsigned first = 0;
+    if (job->has_after) {
+        first = count == 2 && memcmp(job->after, out[0].after, CHORD_ID_BYTES) <= 0 ? 1 : 0;
+        out[first].from_start = false;
+        memcpy(out[first].after, job->after, CHORD_ID_BYTES);
+    }
+    if (!job->done) {
+        unsigned end = count == 2 && memcmp(job->last, out[0].after, CHORD_ID_BYTES) <= 0 ? 1 : 0;
+        memcpy(out[end].last, job->last, CHORD_ID_BYTES);
+        count = end + 1;
+    }
+    out[0] = out[first];
+    return count > first ? count - first : 0;
+}
+
+int tables_equal(struct store_tables *tables, struct store_job *job) {
+    struct interval parts[2];
+    unsigned count = page_intervals(job, tables->m, parts);
+    int rc = SQLITE_OK;
+    for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
+        rc = drop_interval(tables, &parts[i], (int64_t)job->epoch);
+    }
+    return rc == SQLITE_OK ? tables_write(tables, job) : rc;
+}
+
 /* Values with a hash in (after, last], by reading the rows. */
 static int count_rows(struct store_tables *tables, const struct interval *part, uint64_t *count) {
-    bind_after(tables->scan, part);
-    bind_blob(tables->scan, 2, part->last, CHORD_ID_BYTES);
+    bind_part(tables->scan, part, INT64_MAX);
     int rc;
     while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
         *count += 1;
@@ -436,7 +476,7 @@ int tables_count(struct store_tables *tables, struct store_job *job) {
     job->digest_rows = 0;
     for (size_t v = 0; v < job->views_count && rc == SQLITE_OK; v++) {
         struct interval parts[2];
-        unsigned count = intervals(&job->views[v].range, tables->m, parts);
+        unsigned count = intervals(&job->views[v].view.range, tables->m, parts);
         for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
             rc = count_interval(tables, &parts[i], &job->digest_rows);
         }
@@ -451,8 +491,7 @@ int tables_recount(struct store_tables *tables) {
         atomic_store_explicit(&tables->keys[i], 0, memory_order_relaxed);
         atomic_store_explicit(&tables->bytes[i], 0, memory_order_relaxed);
     }
-    bind_after(tables->scan, &all);
-    bind_blob(tables->scan, 2, all.last, CHORD_ID_BYTES);
+    bind_part(tables->scan, &all, INT64_MAX);
     int rc;
     while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
         count_change(tables, sqlite3_column_blob(tables->scan, 0), 1,

@@ -25,6 +25,8 @@ int tables_write(struct store_tables *tables, struct store_job *job);
 int tables_read(struct store_tables *tables, struct store_job *job);
 int tables_page(struct store_tables *tables, struct store_job *job);
 int tables_digest(struct store_tables *tables, struct store_job *job);
+/* Replaces the older rows of a page's hashes by the page. */
+int tables_equal(struct store_tables *tables, struct store_job *job);
 int tables_drop(struct store_tables *tables, struct store_job *job);
 int tables_count(struct store_tables *tables, struct store_job *job);
 /* Recounts from the rows; after a rollback the counts are no longer those of the file. */

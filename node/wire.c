@@ -31,6 +31,9 @@ static const struct {
     {CHORD_BATCH, RPC_KV_BATCH},
     {CHORD_LOOKUP, RPC_KV_LOOKUP},
     {CHORD_MERGE, RPC_RING_MERGE},
+    {CHORD_PREPARE, RPC_REPLICA_PREPARE},
+    {CHORD_ACCEPT, RPC_REPLICA_ACCEPT},
+    {CHORD_CHECK, RPC_REPLICA_CHECK},
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
@@ -105,20 +108,30 @@ static bool read_peers(Chord__V1__Peer **messages, size_t count, struct chord_pe
     return true;
 }
 
-static bool read_range(const Chord__V1__Range *message, struct chord_range *range) {
+bool wire_read_range(const Chord__V1__Range *message, struct chord_range *range) {
     return message != NULL && read_id(message->lo, &range->lo) && read_id(message->hi, &range->hi);
 }
 
 static bool read_view(const Chord__V1__View *message, struct chord_view *view) {
     memset(view, 0, offsetof(struct chord_view, members));
-    if (!read_range(message->range, &view->range) || message->epoch == 0 ||
-        message->n_members == 0 || message->n_members > CHORD_REPLICAS_MAX ||
-        message->leader >= message->n_members) {
+    if (!wire_read_range(message->range, &view->range) || message->epoch == 0 ||
+        message->epoch > CHORD_EPOCH_MAX || message->n_members == 0 ||
+        message->n_members > CHORD_REPLICAS_MAX || message->leader >= message->n_members ||
+        message->n_merges > CHORD_MERGES_MAX) {
         return false;
     }
     view->epoch = message->epoch;
     view->leader = (uint16_t)message->leader;
     view->settled = message->settled;
+    view->cut = message->cut;
+    view->recovered = message->recovered;
+    view->merges.count = (uint16_t)message->n_merges;
+    for (size_t i = 0; i < message->n_merges; i++) {
+        view->merges.items[i].epoch = message->merges[i]->epoch;
+        if (!read_id(message->merges[i]->lo, &view->merges.items[i].lo)) {
+            return false;
+        }
+    }
     view->members_count = (uint16_t)message->n_members;
     for (size_t i = 0; i < message->n_members; i++) {
         struct chord_member *member = &view->members[i];
@@ -136,8 +149,20 @@ bool wire_read_hint(const Chord__V1__OwnerHint *message, struct chord_hint *hint
         return true;
     }
     hint->epoch = message->epoch;
+    hint->counter = message->counter;
     bool ok = read_address(message->address, hint->address);
-    return ok && (message->range == NULL || read_range(message->range, &hint->range));
+    return ok && (message->range == NULL || wire_read_range(message->range, &hint->range));
+}
+
+bool wire_read_missing(char *const *addresses, size_t count, struct chord_missing *missing) {
+    missing->count = 0;
+    for (size_t i = 0; i < count && i < CHORD_MISSING_MAX; i++) {
+        if (!read_address(addresses[i], missing->addresses[i])) {
+            return false;
+        }
+        missing->count++;
+    }
+    return true;
 }
 
 bool wire_read_row(const Chord__V1__Row *message, struct store_row *row) {
@@ -204,20 +229,28 @@ static bool read_decided(const Chord__V1__DecidedRequest *message, struct chord_
 
 static bool read_transfer(const Chord__V1__TransferKeysRequest *message,
                           struct chord_request *request) {
-    request->rows.epoch = 0;
-    request->rows.replace = false;
+    request->rows.epoch = message->epoch;
+    request->rows.learner = false;
     request->rows.has_after = message->after != NULL && message->after->hash.len > 0;
-    return read_range(message->range, &request->rows.range) &&
+    return wire_read_range(message->range, &request->rows.range) &&
            (!request->rows.has_after ||
             read_fixed(message->after->hash, request->rows.after, CHORD_ID_BYTES));
 }
 
-static bool read_rows_request(const Chord__V1__Range *range, uint64_t epoch, bool replace,
+static bool read_decide(const Chord__V1__View *view, const Chord__V1__View *other, uint64_t ballot,
+                        struct chord_request *request) {
+    request->decide.ballot = ballot;
+    request->decide.joint = other != NULL;
+    return view != NULL && read_view(view, &request->decide.view) &&
+           (other == NULL || read_view(other, &request->decide.other));
+}
+
+static bool read_rows_request(const Chord__V1__Range *range, uint64_t epoch, bool learner,
                               struct chord_request *request) {
     request->rows.epoch = epoch;
-    request->rows.replace = replace;
+    request->rows.learner = learner;
     request->rows.has_after = false;
-    return read_range(range, &request->rows.range);
+    return wire_read_range(range, &request->rows.range);
 }
 
 /* The fields of one message; every request's first field is its header. */
@@ -244,12 +277,27 @@ static bool read_body(enum chord_message_kind kind, const ProtobufCMessage *mess
         return read_transfer(AS(TransferKeysRequest, message), request);
     case CHORD_APPLY:
         return read_rows_request(AS(ApplyRequest, message)->range, AS(ApplyRequest, message)->epoch,
+                                 AS(ApplyRequest, message)->learner, request);
+    case CHORD_CHECK:
+        return read_rows_request(AS(CheckRequest, message)->range, AS(CheckRequest, message)->epoch,
                                  false, request);
     case CHORD_SYNC:
-        return read_rows_request(AS(SyncRequest, message)->range, AS(SyncRequest, message)->epoch,
-                                 AS(SyncRequest, message)->replace, request);
+        request->sync.learner = AS(SyncRequest, message)->learner;
+        request->sync.token = AS(SyncRequest, message)->token;
+        return AS(SyncRequest, message)->view != NULL &&
+               read_view(AS(SyncRequest, message)->view, &request->sync.view) &&
+               wire_read_range(AS(SyncRequest, message)->range, &request->sync.range);
+    case CHORD_PREPARE:
+        return read_decide(AS(PrepareRequest, message)->view, AS(PrepareRequest, message)->other,
+                           AS(PrepareRequest, message)->ballot, request);
+    case CHORD_ACCEPT:
+        return read_decide(AS(AcceptRequest, message)->view, AS(AcceptRequest, message)->other,
+                           AS(AcceptRequest, message)->ballot, request) &&
+               AS(AcceptRequest, message)->next != NULL &&
+               read_view(AS(AcceptRequest, message)->next, &request->decide.next);
     case CHORD_DIGEST:
-        return read_rows_request(AS(DigestRequest, message)->range, 0, false, request);
+        return read_rows_request(AS(DigestRequest, message)->range,
+                                 AS(DigestRequest, message)->epoch, false, request);
     case CHORD_DECIDED:
         return read_decided(AS(DecidedRequest, message), request);
     default:
@@ -284,6 +332,31 @@ static bool read_wrong_view(const Chord__V1__View *view, struct chord_response *
     response->view.has_view = view != NULL;
     response->view.confirmed = false;
     return view == NULL || read_view(view, &response->view.view);
+}
+
+/* One view in the core's form: the one that is wrong, or the one accepted. */
+static bool read_prepared(const Chord__V1__PrepareResponse *message,
+                          struct chord_response *response) {
+    const Chord__V1__View *view =
+        message->wrong_view != NULL ? message->wrong_view : message->accepted;
+    response->decide.has_view = message->wrong_view != NULL;
+    response->decide.refused = message->refused;
+    response->decide.promised = message->promised;
+    response->decide.has_accepted = message->wrong_view == NULL && message->accepted != NULL;
+    response->decide.accepted_ballot = message->accepted_ballot;
+    response->decide.other_epoch = message->other_epoch;
+    response->decide.other_accepted = message->other_accepted;
+    response->decide.other_ballot = message->other_ballot;
+    return view == NULL || read_view(view, &response->decide.view);
+}
+
+static bool read_accepted(const Chord__V1__AcceptResponse *message,
+                          struct chord_response *response) {
+    response->decide.has_view = message->wrong_view != NULL;
+    response->decide.has_accepted = response->decide.other_accepted = false;
+    response->decide.refused = message->refused;
+    response->decide.promised = message->promised;
+    return message->wrong_view == NULL || read_view(message->wrong_view, &response->decide.view);
 }
 
 static bool read_ping(const Chord__V1__PingResponse *message, struct chord_response *response) {
@@ -356,9 +429,19 @@ static bool read_response(enum chord_message_kind kind, const ProtobufCMessage *
     case CHORD_APPLY:
         return read_wrong_view(AS(ApplyResponse, message)->wrong_view, response);
     case CHORD_SYNC:
-        return read_wrong_view(AS(SyncResponse, message)->wrong_view, response);
+        if (!read_wrong_view(AS(SyncResponse, message)->wrong_view, response)) {
+            return false;
+        }
+        response->view.confirmed = AS(SyncResponse, message)->done;
+        return true;
     case CHORD_DECIDED:
         return read_wrong_view(AS(DecidedResponse, message)->wrong_view, response);
+    case CHORD_CHECK:
+        return read_wrong_view(AS(CheckResponse, message)->wrong_view, response);
+    case CHORD_PREPARE:
+        return read_prepared(AS(PrepareResponse, message), response);
+    case CHORD_ACCEPT:
+        return read_accepted(AS(AcceptResponse, message), response);
     case CHORD_GET_VIEW:
         if (!read_wrong_view(AS(GetViewResponse, message)->view, response)) {
             return false;

@@ -47,6 +47,10 @@ Chord__V1__RingParameters *wire_parameters(struct wire_context *context,
                                            const struct chord_parameters *parameters);
 ProtobufCBinaryData wire_id(struct wire_context *context, const struct chord_id *id);
 Chord__V1__OwnerHint *wire_hint(struct wire_context *context, const struct chord_hint *hint);
+bool wire_read_range(const Chord__V1__Range *message, struct chord_range *range);
+char **wire_missing(struct wire_context *context, const struct chord_missing *missing,
+                    size_t *count);
+bool wire_read_missing(char *const *addresses, size_t count, struct chord_missing *missing);
 bool wire_read_hint(const Chord__V1__OwnerHint *message, struct chord_hint *hint);
 bool wire_read_row(const Chord__V1__Row *message, struct store_row *row);
 

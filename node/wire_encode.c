@@ -57,6 +57,17 @@ Chord__V1__View *wire_view(struct wire_context *context, const struct chord_view
     message->epoch = view->epoch;
     message->leader = view->leader;
     message->settled = view->settled;
+    message->cut = view->cut;
+    message->recovered = view->recovered;
+    message->n_merges = view->merges.count;
+    message->merges =
+        arena_alloc(context->arena, sizeof *message->merges * (view->merges.count + 1u));
+    for (uint16_t i = 0; i < view->merges.count; i++) {
+        message->merges[i] = arena_alloc(context->arena, sizeof *message->merges[i]);
+        chord__v1__merged__init(message->merges[i]);
+        message->merges[i]->epoch = view->merges.items[i].epoch;
+        message->merges[i]->lo = wire_id(context, &view->merges.items[i].lo);
+    }
     message->n_members = view->members_count;
     message->members =
         arena_alloc(context->arena, sizeof *message->members * (view->members_count + 1u));
@@ -89,8 +100,19 @@ Chord__V1__OwnerHint *wire_hint(struct wire_context *context, const struct chord
     chord__v1__owner_hint__init(message);
     message->address = text_of(hint->address);
     message->epoch = hint->epoch;
+    message->counter = hint->counter;
     message->range = hint->epoch != 0 ? range_of(context, &hint->range) : NULL;
     return message;
+}
+
+char **wire_missing(struct wire_context *context, const struct chord_missing *missing,
+                    size_t *count) {
+    char **texts = arena_alloc(context->arena, sizeof *texts * CHORD_MISSING_MAX);
+    for (uint16_t i = 0; i < missing->count; i++) {
+        texts[i] = text_of(missing->addresses[i]);
+    }
+    *count = missing->count;
+    return texts;
 }
 
 static Chord__V1__Row **rows_of(struct wire_context *context, const struct store_row *rows,
@@ -124,7 +146,8 @@ static Chord__V1__RingHeader *header(struct wire_context *context,
     chord__v1__ring_header__init(message);
     message->sender = request->has_sender ? wire_peer(context, &request->sender) : NULL;
     message->target_incarnation = request->target_incarnation;
-    if (request->target_incarnation != 0) {
+    static const uint8_t any[CHORD_STORE_ID_BYTES];
+    if (memcmp(request->target_store_id, any, sizeof any) != 0) {
         message->target_store_id = bytes_of(request->target_store_id, CHORD_STORE_ID_BYTES);
     }
     if (request->has_ring_id) {
@@ -149,6 +172,7 @@ static ProtobufCMessage *encode_transfer(struct wire_context *context,
                                          const struct chord_request *request) {
     REQUEST(TransferKeysRequest, transfer_keys_request);
     message->range = range_of(context, &request->rows.range);
+    message->epoch = request->rows.epoch;
     if (request->rows.has_after) {
         message->after = arena_alloc(context->arena, sizeof *message->after);
         chord__v1__cursor__init(message->after);
@@ -163,6 +187,7 @@ static ProtobufCMessage *encode_apply(struct wire_context *context,
     REQUEST(ApplyRequest, apply_request);
     message->range = range_of(context, &request->rows.range);
     message->epoch = request->rows.epoch;
+    message->learner = request->rows.learner;
     message->rows = rows_of(context, rows, rows_count);
     message->n_rows = rows_count;
     return &message->base;
@@ -171,9 +196,29 @@ static ProtobufCMessage *encode_apply(struct wire_context *context,
 static ProtobufCMessage *encode_sync(struct wire_context *context,
                                      const struct chord_request *request) {
     REQUEST(SyncRequest, sync_request);
-    message->range = range_of(context, &request->rows.range);
-    message->epoch = request->rows.epoch;
-    message->replace = request->rows.replace;
+    message->view = wire_view(context, &request->sync.view);
+    message->range = range_of(context, &request->sync.range);
+    message->learner = request->sync.learner;
+    message->token = request->sync.token;
+    return &message->base;
+}
+
+static ProtobufCMessage *encode_prepare(struct wire_context *context,
+                                        const struct chord_request *request) {
+    REQUEST(PrepareRequest, prepare_request);
+    message->ballot = request->decide.ballot;
+    message->view = wire_view(context, &request->decide.view);
+    message->other = request->decide.joint ? wire_view(context, &request->decide.other) : NULL;
+    return &message->base;
+}
+
+static ProtobufCMessage *encode_accept(struct wire_context *context,
+                                       const struct chord_request *request) {
+    REQUEST(AcceptRequest, accept_request);
+    message->ballot = request->decide.ballot;
+    message->view = wire_view(context, &request->decide.view);
+    message->other = request->decide.joint ? wire_view(context, &request->decide.other) : NULL;
+    message->next = wire_view(context, &request->decide.next);
     return &message->base;
 }
 
@@ -226,8 +271,19 @@ ProtobufCMessage *wire_encode_request(struct wire_context *context,
     case CHORD_DIGEST: {
         REQUEST(DigestRequest, digest_request);
         message->range = range_of(context, &request->rows.range);
+        message->epoch = request->rows.epoch;
         return &message->base;
     }
+    case CHORD_CHECK: {
+        REQUEST(CheckRequest, check_request);
+        message->range = range_of(context, &request->rows.range);
+        message->epoch = request->rows.epoch;
+        return &message->base;
+    }
+    case CHORD_PREPARE:
+        return encode_prepare(context, request);
+    case CHORD_ACCEPT:
+        return encode_accept(context, request);
     case CHORD_TRANSFER_KEYS:
         return encode_transfer(context, request);
     case CHORD_APPLY:
@@ -331,6 +387,23 @@ static ProtobufCMessage *encode_transferred(struct wire_context *context,
     return &message->base;
 }
 
+static ProtobufCMessage *encode_prepared(struct wire_context *context,
+                                         const struct chord_response *response) {
+    RESPONSE(PrepareResponse, prepare_response);
+    message->refused = response->decide.refused;
+    message->promised = response->decide.promised;
+    if (response->decide.has_view) {
+        message->wrong_view = wire_view(context, &response->decide.view);
+    } else if (response->decide.has_accepted) {
+        message->accepted = wire_view(context, &response->decide.view);
+        message->accepted_ballot = response->decide.accepted_ballot;
+        message->other_epoch = response->decide.other_epoch;
+    }
+    message->other_accepted = response->decide.other_accepted;
+    message->other_ballot = response->decide.other_ballot;
+    return &message->base;
+}
+
 static ProtobufCMessage *encode_digest(struct wire_context *context,
                                        const struct chord_response *response) {
     RESPONSE(DigestResponse, digest_response);
@@ -348,8 +421,25 @@ ProtobufCMessage *wire_encode_response(struct wire_context *context,
         PLAIN_RESPONSE(CHORD_LEAVE, LeaveResponse, leave_response)
         PLAIN_RESPONSE(CHORD_MERGE, MergeResponse, merge_response)
         WRONG_VIEW_RESPONSE(CHORD_APPLY, ApplyResponse, apply_response)
-        WRONG_VIEW_RESPONSE(CHORD_SYNC, SyncResponse, sync_response)
+    case CHORD_SYNC: {
+        RESPONSE(SyncResponse, sync_response);
+        message->wrong_view =
+            response->view.has_view ? wire_view(context, &response->view.view) : NULL;
+        message->done = response->view.confirmed;
+        return &message->base;
+    }
         WRONG_VIEW_RESPONSE(CHORD_DECIDED, DecidedResponse, decided_response)
+        WRONG_VIEW_RESPONSE(CHORD_CHECK, CheckResponse, check_response)
+    case CHORD_PREPARE:
+        return encode_prepared(context, response);
+    case CHORD_ACCEPT: {
+        RESPONSE(AcceptResponse, accept_response);
+        message->wrong_view =
+            response->decide.has_view ? wire_view(context, &response->decide.view) : NULL;
+        message->refused = response->decide.refused;
+        message->promised = response->decide.promised;
+        return &message->base;
+    }
     case CHORD_GET_VIEW: {
         RESPONSE(GetViewResponse, get_view_response);
         message->view = response->view.has_view ? wire_view(context, &response->view.view) : NULL;

@@ -47,6 +47,9 @@ enum {
     X(REPLICA_DIGEST, ReplicaService, Digest)                                                      \
     X(REPLICA_DECIDED, ReplicaService, Decided)                                                    \
     X(REPLICA_GET_VIEW, ReplicaService, GetView)                                                   \
+    X(REPLICA_CHECK, ReplicaService, Check)                                                        \
+    X(REPLICA_PREPARE, ReplicaService, Prepare)                                                    \
+    X(REPLICA_ACCEPT, ReplicaService, Accept)                                                      \
     X(KV_BATCH, KvService, Batch)                                                                  \
     X(KV_GET, KvService, Get)                                                                      \
     X(KV_PUT, KvService, Put)                                                                      \
@@ -56,6 +59,7 @@ enum {
     X(ADMIN_LEAVE, AdminService, Leave)                                                            \
     X(ADMIN_JOIN, AdminService, Join)                                                              \
     X(ADMIN_KILL, AdminService, Kill)                                                              \
+    X(ADMIN_RECOVER, AdminService, Recover)                                                        \
     X(ADMIN_LOGS, AdminService, Logs)                                                              \
     X(ADMIN_LIST_KEYS, AdminService, ListKeys)                                                     \
     X(META_GET_SERVER_INFO, MetaService, GetServerInfo)                                            \

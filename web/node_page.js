@@ -68,6 +68,7 @@ function Identity({ shown }) {
     <h2 id="node-title">Node <span class="id wrap" data-testid="node-id">${shown.id}</span></h2>
     <p><${StateBadge} node=${shown} />${down && Number.isFinite(shown.since_ms) && html` <span data-testid="down-since">down since ${format_clock(Date.now() - shown.since_ms)}; what follows is the last that was known</span>`}</p>
     <p><${NodeActions} node=${shown} /></p>
+    ${shown.invariant && html`<p class="warn-text" role="alert" data-testid="invariant">⚠ A rule of Chord is broken in this node: ${shown.invariant}</p>`}
     <dl class="facts">
       <${Fact} name="Address" testid="node-address">${shown.address}<//>
       <${Fact} name="Range it owns">${shown.range ? html`<span class="id wrap">(${shown.range.lo}, ${shown.range.hi}]</span>` : "none"}<//>

@@ -19,9 +19,14 @@ SWITCHED = "CHORD_INIT_SWITCHED"
 has_switched = os.environ.pop(SWITCHED, None) is not None
 
 
-def missing_packages(for_tests):
+def extra_set(name):
+    """Arguments of the script: None, "test", "fuzz", "coverage" or "figures"."""
+    return [name] if name else []
+
+
+def missing_packages(package_set):
     """Names of packages to install; calls no package manager."""
-    arguments = ["sh", str(INSTALL_SCRIPT), "--missing"] + (["test"] if for_tests else [])
+    arguments = ["sh", str(INSTALL_SCRIPT), "--missing", *extra_set(package_set)]
     try:
         answer = subprocess.run(arguments, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -29,8 +34,8 @@ def missing_packages(for_tests):
     return answer.stdout.split()
 
 
-def install_command(for_tests):
-    return "sh deploy/install-deps.sh" + (" test" if for_tests else "")
+def install_command(package_set):
+    return " ".join(["sh deploy/install-deps.sh", *extra_set(package_set)])
 
 
 def ask(question):
@@ -40,28 +45,28 @@ def ask(question):
         return False
 
 
-def ensure_packages(for_tests, assume_yes, say):
+def ensure_packages(package_set, assume_yes, say):
     """Returns when every package is there; raises Refused when that cannot be."""
-    missing = [] if has_switched else missing_packages(for_tests)
+    missing = [] if has_switched else missing_packages(package_set)
     if not missing:
         return
     say(f"Missing packages: {' '.join(missing)}")
     if os.geteuid() != 0:
         raise Refused(
             f"{len(missing)} packages are missing and installing them needs root; run: "
-            f"sudo {install_command(for_tests)}"
+            f"sudo {install_command(package_set)}"
         )
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and not assume_yes and not ask("Install them with apt-get now? [Y/n] "):
-        raise Refused(f"nothing was installed; to do it by hand: {install_command(for_tests)}")
+        raise Refused(f"nothing was installed; to do it by hand: {install_command(package_set)}")
     say("Installing ...")
-    arguments = ["sh", str(INSTALL_SCRIPT)] + (["test"] if for_tests else [])
+    arguments = ["sh", str(INSTALL_SCRIPT), *extra_set(package_set)]
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
-    still_missing = missing_packages(for_tests)
+    still_missing = missing_packages(package_set)
     if done.returncode != 0 or still_missing:
         raise Refused(
             f"the packages could not be installed (still missing: {' '.join(still_missing)}); "
-            f"see the output above, then run: {install_command(for_tests)}"
+            f"see the output above, then run: {install_command(package_set)}"
         )
     importlib.invalidate_caches()
 

@@ -6,6 +6,8 @@ Each part prints what failed and how long it took.
 """
 
 import contextlib
+import json
+import math
 import os
 import re
 import shutil
@@ -27,6 +29,10 @@ PART_TIMEOUT_S = 720
 CLEAN_UP_S = 20
 JOBS = 2
 SIM_SEEDS = 300
+# Rings that have just been formed, with lists as long as they can be.
+GENESIS = ("--n", "8", "--nodes", "9..14", "--minutes", "0.02", "--churn", "0", "--faults", "none")
+TRACE_SEEDS = (1, 2, 4, 6)
+HOPS_NODES = 1000
 RING_START_TIMEOUT_S = 120
 HEAL_LIMIT_MS = "3000"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -162,7 +168,50 @@ def part_sim(full):
                   f"the proof's assumptions", flush=True)
             if not well:
                 print(output)
+    summary, output = sim.run_seeds(path, 1, 400, *GENESIS)
+    well = summary["violations"] == 0 and summary["runs"] == 400
+    count.add(Count(passed=int(well), failed=int(not well)))
+    print(f"{'ok' if well else 'not ok'} seeds 1..400 of genesis{'' if well else ': ' + output}",
+          flush=True)
+    for seed in TRACE_SEEDS:
+        count.add(check_ring_trace(path, seed))
+    count.add(check_hops(path))
+    if full:
+        count.add(run_mutants(path))
     return count
+
+
+def check_ring_trace(path, seed):
+    """Each change of the ring in a run is one that a step of the model makes."""
+    trace = RESULTS / f"ring-{seed}.trace"
+    ran_well, _ = command([str(path), "--seed", str(seed), "--ring-trace", str(trace)],
+                          f"sim-{seed}.log", show=False)
+    well, output = command([SYSTEM_PYTHON, str(ROOT / "tests" / "model" / "check_trace.py"),
+                            str(trace)], f"trace-{seed}.log", show=False)
+    print(f"{'ok' if ran_well and well else 'not ok'} the trace of seed {seed} in the model's rules: "
+          f"{output.strip()}", flush=True)
+    return Count(passed=int(ran_well and well), failed=int(not (ran_well and well)))
+
+
+def check_hops(path):
+    """A lookup takes about half of log2 n hops (Stoica et al. 2001, figure 10)."""
+    done = subprocess.run([str(path), "--json", "--measure", "--nodes", str(HOPS_NODES)],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    result = json.loads(done.stdout) if done.returncode == 0 else {"hops_mean": 0.0}
+    wanted = math.log2(HOPS_NODES) / 2
+    well = abs(result["hops_mean"] - wanted) <= wanted / 10
+    print(f"{'ok' if well else 'not ok'} {HOPS_NODES} nodes: {result['hops_mean']:.2f} hops, half of "
+          f"log2 n is {wanted:.2f}", flush=True)
+    return Count(passed=int(well), failed=int(not well))
+
+
+def run_mutants(path):
+    """The rules of the ring taken out one at a time: the simulator must notice each."""
+    ran_well, output = command([SYSTEM_PYTHON, str(ROOT / "tests" / "sim" / "mutants.py"),
+                                str(path.parents[2])], "mutants.log")
+    killed = output.count("\nkilled ") + output.startswith("killed ")
+    alive = output.count("ALIVE ")
+    return Count(passed=killed - 1 if ran_well else killed, failed=alive or int(not ran_well))
 
 
 def part_launcher(full):

@@ -15,10 +15,10 @@ static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
             return true;
         }
     }
-    for (unsigned i = 0; i < ADMITTED_MAX; i++) {
-        if (chord->admitted[i].until_ms > chord->now_ms &&
-            id_equal(&chord->admitted[i].peer.id, &joiner->id) &&
-            !address_same(chord->admitted[i].peer.address, joiner->address)) {
+    for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
+        if (admitted_at(chord, i)->until_ms > chord->now_ms &&
+            id_equal(&admitted_at(chord, i)->peer.id, &joiner->id) &&
+            !address_same(admitted_at(chord, i)->peer.address, joiner->address)) {
             return true;
         }
     }
@@ -27,14 +27,14 @@ static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
 
 /* Until the joiner has notified us its id counts as taken: of two racers the second is refused. */
 static void admitted_add(struct chord *chord, const struct chord_peer *joiner) {
-    unsigned slot = 0;
-    for (unsigned i = 1; i < ADMITTED_MAX; i++) {
-        if (chord->admitted[i].until_ms < chord->admitted[slot].until_ms) {
+    uint16_t slot = 0;
+    for (uint16_t i = 1; i < admitted_max(&chord->config.limits); i++) {
+        if (admitted_at(chord, i)->until_ms < admitted_at(chord, slot)->until_ms) {
             slot = i;
         }
     }
-    chord->admitted[slot].peer = *joiner;
-    chord->admitted[slot].until_ms = chord->now_ms + 3000;
+    admitted_at(chord, slot)->peer = *joiner;
+    admitted_at(chord, slot)->until_ms = chord->now_ms + 3000;
 }
 
 static enum chord_join_result admit(struct step *step, const struct chord_peer *joiner) {

@@ -27,10 +27,36 @@ struct range *batch_range(struct chord *chord, struct batch *batch) {
 void batch_hint(struct batch *batch, const struct chord_view *view) {
     batch->hint.range = view->range;
     batch->hint.epoch = view->epoch;
+    batch->hint.counter = 0;
     memcpy(batch->hint.address, view->members[view->leader].address, CHORD_ADDRESS_BYTES);
 }
 
 /* ---- the end ---- */
+
+/* Who holds the range up: members that have not switched, as its leader knows; else members that
+ * the ring does not know as living. */
+static void find_missing(struct chord *chord, struct batch *batch) {
+    uint16_t index = range_find(chord, &batch->stuck);
+    struct range *range = index != NONE ? range_at(chord, index) : NULL;
+    if (range == NULL || range->view.cut ||
+        view_member(&range->view, chord->self.store_id) == NONE) {
+        return;
+    }
+    bool leads = view_leads(chord, &range->view) && range->lived;
+    batch->missing.count = 0;
+    for (uint16_t i = 0; i < range->view.members_count; i++) {
+        const char *address = range->view.members[i].address;
+        bool there = leads ? range->switched >> i & 1 : peer_find_address(chord, address) != NONE;
+        if (!there && !address_same(address, chord->self.address) &&
+            batch->missing.count < CHORD_MISSING_MAX) {
+            memcpy(batch->missing.addresses[batch->missing.count++], address, CHORD_ADDRESS_BYTES);
+        }
+    }
+    unsigned there = (unsigned)range->view.members_count - batch->missing.count;
+    if (there >= view_majority(&range->view)) {
+        batch->missing.count = 0; /* enough are there: it only takes a while */
+    }
+}
 
 static void reply(struct step *step, struct batch *batch, enum chord_code unfinished, bool hold) {
     struct chord_response response;
@@ -40,6 +66,10 @@ static void reply(struct step *step, struct batch *batch, enum chord_code unfini
     response.batch.hops = batch->hops;
     response.batch.stale = batch->stale;
     response.batch.unfinished = unfinished;
+    if (unfinished == CHORD_UNAVAILABLE) {
+        find_missing(step->chord, batch);
+        response.batch.missing = batch->missing;
+    }
     response.retry_after_ms = unfinished == CHORD_UNAVAILABLE ? RETRY_MS_MAX : 0;
     reply_send(step, batch->request_id, &response);
     step->actions->items[step->actions->count - 1].send_reply.hold = hold;
@@ -75,7 +105,7 @@ static void forward(struct step *step, uint16_t index, const char *address,
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct chord_request *request;
-    uint64_t left_ms = batch->deadline_ms - chord->now_ms;
+    uint64_t left_ms = batch->deadline_ms > chord->now_ms ? batch->deadline_ms - chord->now_ms : 0;
     uint16_t slot = NONE;
     if (!address_same(address, chord->self.address)) {
         slot = call_start(step, CALL_FORWARD, index, batch->serial, NONE, address,
@@ -146,6 +176,7 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
     }
     struct chord_id id = id_from_hash(operations[first].hash, chord->parameters.m);
     uint16_t range_index = range_find(chord, &id);
+    batch->stuck = id;
     if (range_index != NONE && range_at(chord, range_index)->gone &&
         (!batch->no_forward || owns(chord, &id))) {
         range_index = NONE; /* its leader may be long another */
@@ -154,6 +185,8 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
     bool member = range != NULL && view_member(&range->view, chord->self.store_id) != NONE;
     if (batch->stale && member && operations[first].kind == CHORD_GET) {
         execute_stale(step, index, range_index);
+    } else if (chord->left_last) {
+        batch_end(step, index, CHORD_UNAVAILABLE);
     } else if (range != NULL && view_leads(chord, &range->view)) {
         execute_run(step, index, range_index, operations, count);
     } else if (batch->no_forward) {
@@ -203,6 +236,7 @@ void batch_forward_reply(struct step *step, uint16_t index, const struct chord_r
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct chord_hint hint = response->batch.hint;
+    batch->missing = response->batch.missing;
     if (response->batch.finished > 0) {
         batch->tries = 0;
         batch->hint = hint;
@@ -246,28 +280,34 @@ static uint16_t batch_new(struct chord *chord) {
     return NONE;
 }
 
+bool batch_resume(struct step *step, uint64_t request_id) {
+    uint16_t index = batch_find(step->chord, request_id);
+    if (index != NONE) {
+        batch_run(step, index, step->event->request.operations,
+                  step->event->request.operations_count);
+    }
+    return index != NONE;
+}
+
 void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     const struct chord_event *event = step->event;
-    uint16_t index = batch_find(chord, request_id);
+    uint16_t index = batch_new(chord);
     if (index == NONE) {
-        index = batch_new(chord);
-        if (index == NONE) {
-            reply_code(step, request_id, CHORD_BATCH, CHORD_RESOURCE_EXHAUSTED, RETRY_MS);
-            return;
-        }
-        struct batch *batch = batch_at(chord, index);
-        memset(batch, 0, sizeof *batch);
-        batch->serial = serial_new(chord);
-        batch->request_id = request_id;
-        uint32_t timeout_ms = event->request.timeout_ms;
-        batch->deadline_ms = chord->now_ms + timeout_ms - timeout_ms / 10;
-        batch->no_forward = request->batch.no_forward;
-        batch->stale = request->batch.stale;
-        batch->keys_head = KEYS_NONE;
-        batch->state = BATCH_RESUMED;
-        batch_due(chord, batch->deadline_ms);
+        reply_code(step, request_id, CHORD_BATCH, CHORD_RESOURCE_EXHAUSTED, RETRY_MS);
+        return;
     }
+    struct batch *batch = batch_at(chord, index);
+    memset(batch, 0, sizeof *batch);
+    batch->serial = serial_new(chord);
+    batch->request_id = request_id;
+    uint32_t timeout_ms = event->request.timeout_ms;
+    batch->deadline_ms = chord->now_ms + timeout_ms - timeout_ms / 10;
+    batch->no_forward = request->batch.no_forward;
+    batch->stale = request->batch.stale;
+    batch->keys_head = KEYS_NONE;
+    batch->state = BATCH_RESUMED;
+    batch_due(chord, batch->deadline_ms);
     batch_run(step, index, event->request.operations, event->request.operations_count);
 }
 
@@ -283,7 +323,7 @@ void batches_wake(struct step *step) {
 
 static void batch_deadline(struct step *step, uint16_t index) {
     struct batch *batch = batch_at(step->chord, index);
-    if (batch->state == BATCH_RUNNING && batch->writing) {
+    if (batch->state == BATCH_RUNNING && batch_sent(batch)) {
         /* Its outcome is unknown to the client; it stays in flight until it is decided here. */
         reply(step, batch, CHORD_UNAVAILABLE, true);
         batch->deadline_ms = UINT64_MAX;
@@ -313,9 +353,14 @@ void batches_tick(struct step *step) {
             batch->state = BATCH_RESUMED;
             action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
         }
-        if (batch->state == BATCH_RUNNING && batch->writing && batch->resend_ms <= chord->now_ms &&
-            batch_range(chord, batch) != NULL) {
+        if (batch->state == BATCH_RUNNING && batch_sent(batch) &&
+            batch->resend_ms <= chord->now_ms && batch_range(chord, batch) != NULL) {
             execute_send(step, i, batch_range(chord, batch));
+        }
+        struct range *range = batch->state == BATCH_RUNNING ? batch_range(chord, batch) : NULL;
+        if (range != NULL && batch->confirm != 0) {
+            confirm_again(step, batch->range);
+            batch_due(chord, range->check.resend_ms);
         }
         if (batch->state == BATCH_FREE) {
             continue;
@@ -323,7 +368,7 @@ void batches_tick(struct step *step) {
         batch_due(chord, batch->deadline_ms);
         if (batch->state == BATCH_WAITING) {
             batch_due(chord, batch->retry_ms);
-        } else if (batch->state == BATCH_RUNNING && batch->writing) {
+        } else if (batch->state == BATCH_RUNNING && batch_sent(batch)) {
             batch_due(chord, batch->resend_ms);
         }
     }

@@ -83,6 +83,17 @@ uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct ch
     return slot;
 }
 
+uint16_t call_member(struct step *step, enum call_purpose purpose, uint16_t subject,
+                     uint32_t serial, uint16_t seat, const struct chord_member *member,
+                     uint32_t timeout_ms, struct chord_request **request) {
+    uint16_t slot =
+        call_start(step, purpose, subject, serial, seat, member->address, timeout_ms, request);
+    if (slot != NONE) {
+        memcpy((*request)->target_store_id, member->store_id, CHORD_STORE_ID_BYTES);
+    }
+    return slot;
+}
+
 static bool call_take(struct step *step, uint64_t call_id, struct call *taken) {
     struct chord *chord = step->chord;
     uint16_t slot = id_slot(call_id, chord->config.limits.calls_max);
@@ -131,6 +142,13 @@ static bool call_live(struct chord *chord, const struct call *call) {
     case CALL_DECIDED:
     case CALL_SYNC:
         return live_range(chord, call->subject, call->serial);
+    case CALL_CHECK:
+        return range_at(chord, call->subject)->used && range_at(chord, call->subject)->check.open &&
+               range_at(chord, call->subject)->check.serial == call->serial;
+    case CALL_PREPARE:
+    case CALL_ACCEPT:
+        return decision_at(chord, call->subject)->stage != DECISION_FREE &&
+               decision_at(chord, call->subject)->serial == call->serial;
     case CALL_DIGEST:
     case CALL_TRANSFER:
         return live_transfer(chord, call->subject, call->serial);
@@ -170,8 +188,15 @@ static void call_failed(struct step *step, const struct call *call) {
     case CALL_DECIDED:
         leader_decided_reply(step, call->subject, call->member, NULL);
         break;
+    case CALL_CHECK:
+        confirm_reply(step, call, NULL);
+        break;
+    case CALL_PREPARE:
+    case CALL_ACCEPT:
+        decide_reply(step, call, NULL);
+        break;
     case CALL_SYNC:
-        leader_sync_reply(step, call->subject, call->member, false);
+        leader_sync_reply(step, call, NULL);
         break;
     case CALL_DIGEST:
     case CALL_TRANSFER:
@@ -216,12 +241,15 @@ static void call_answered(struct step *step, const struct call *call,
     case CALL_DECIDED:
         leader_decided_reply(step, call->subject, call->member, response);
         break;
+    case CALL_CHECK:
+        confirm_reply(step, call, response);
+        break;
+    case CALL_PREPARE:
+    case CALL_ACCEPT:
+        decide_reply(step, call, response);
+        break;
     case CALL_SYNC:
-        if (response->view.has_view) {
-            leader_wrong_view(step, call->subject, &response->view.view);
-        } else {
-            leader_sync_reply(step, call->subject, call->member, true);
-        }
+        leader_sync_reply(step, call, response);
         break;
     case CALL_DIGEST:
     case CALL_TRANSFER:
@@ -255,6 +283,8 @@ void calls_reply(struct step *step) {
     uint16_t peer = call_health_peer(chord, &call);
     if (response->gone && peer != NONE) {
         peer_failed(step, &peer_at(chord, peer)->peer, "that life of it is over");
+    } else if (response->code == CHORD_FAILED_PRECONDITION && peer != NONE) {
+        peer_failed(step, &peer_at(chord, peer)->peer, "is in another ring now");
     } else if (peer != NONE) {
         peer_heard(chord, peer, step->event->reply.microseconds);
     }
@@ -288,6 +318,10 @@ void calls_failure(struct step *step) {
 }
 
 /* ---- store operations ---- */
+
+uint16_t store_slot(uint64_t id) {
+    return (uint16_t)((id & 0xffff) - 1);
+}
 
 /* 0: no slot or action free. */
 uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
@@ -356,16 +390,25 @@ void stores_done(struct step *step) {
     store_at(chord, slot)->purpose = STORE_FREE;
     switch (store.purpose) {
     case STORE_VIEWS:
-        leader_views_saved(step);
+        leader_views_saved(step, step->event->stored.ok);
+        break;
+    case STORE_VIEWS_PREPARE:
+    case STORE_VIEWS_ACCEPT:
+        leader_views_saved(step, step->event->stored.ok);
+        acceptor_stored(step, &store, step->event->stored.ok);
+        break;
+    case STORE_VIEWS_OWN:
+        leader_views_saved(step, step->event->stored.ok);
+        decide_stored(step, store.subject, store.serial, store.ballot, step->event->stored.ok);
         break;
     case STORE_BATCH_READ:
+    case STORE_BATCH_EXAMINE:
     case STORE_BATCH_WRITE:
         if (live_batch(chord, store.subject, store.serial)) {
             execute_stored(step, store.subject, store.purpose, step->event->stored.ok);
         }
         break;
     case STORE_DIGEST_OWN:
-    case STORE_DROP:
     case STORE_PULLED:
         if (live_transfer(chord, store.subject, store.serial)) {
             transfer_stored(step, store.subject);
@@ -374,7 +417,7 @@ void stores_done(struct step *step) {
     case STORE_RETIRED:
         break;
     case STORE_VIEWS_DECIDED:
-        leader_views_saved(step);
+        leader_views_saved(step, step->event->stored.ok);
         reply_stored(step, &store);
         break;
     default:

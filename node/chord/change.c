@@ -16,8 +16,8 @@ enum {
 void change_abort(struct step *step, uint16_t index, const char *note) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
-    if (range->change.stage == CHANGE_NONE) {
-        return;
+    if (range->change.stage == CHANGE_NONE || range->change.stage == CHANGE_DECIDE) {
+        return; /* what is proposed cannot be taken back */
     }
     trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, note, &range->view);
     memset(&range->change, 0, sizeof range->change);
@@ -141,9 +141,9 @@ static bool plan_give(struct chord *chord, struct range *range, struct change *c
     }
     member_of_peer(predecessor, &change->leader);
     uint16_t seat = view_member(&range->view, predecessor->store_id);
-    change->has_newcomer = seat == NONE || !(range->synced & 1ull << seat);
+    change->has_newcomer = seat == NONE;
     change->newcomer = change->leader;
-    return true;
+    return seat == NONE || range->synced & 1ull << seat; /* else it catches up first */
 }
 
 /* Self leaves: the successor leads, and where there is one a further successor takes the seat. The
@@ -190,6 +190,15 @@ static bool plan_members(struct chord *chord, struct range *range, struct change
     return change->has_newcomer || change->has_leaver;
 }
 
+/* A new epoch with everything as it is: a learner that did not become a member may drop its rows
+ * then, and a member that remembers a later epoch takes part again. */
+static bool plan_renew(struct chord *chord, struct range *range, struct change *change) {
+    memset(change, 0, sizeof *change);
+    change->cut = range->view.range.hi;
+    member_of_peer(&chord->self, &change->leader);
+    return range->taught || range->epoch_floor > range->view.epoch;
+}
+
 static void plan_merge(struct step *step, struct range *range) {
     struct chord *chord = step->chord;
     struct range *next = merge_partner(chord, range);
@@ -200,76 +209,10 @@ static void plan_merge(struct step *step, struct range *range) {
     range->change.merge = true;
     range->change.deadline_ms = chord->now_ms + DRAIN_MS;
     next->change = range->change;
-    next->change.merge = false; /* waits for the lower one */
+    next->change.merge = false;
+    next->change.follows = true;
     chord->ranges_ms = chord->now_ms;
 }
-
-static void learn(struct step *step, uint16_t index) {
-    struct chord *chord = step->chord;
-    struct range *range = range_at(chord, index);
-    struct chord_request *request;
-    if (call_start(step, CALL_SYNC, index, range->serial, NONE, range->change.newcomer.address,
-                   chord->config.timing.sync_timeout_ms, &request) == NONE) {
-        memset(&range->change, 0, sizeof range->change);
-        range->change_retry_ms = chord->now_ms + RETRY_MS;
-        return;
-    }
-    request->kind = CHORD_SYNC;
-    request->rows.range = (struct chord_range){range->view.range.lo, range->change.cut};
-    request->rows.epoch = range->view.epoch;
-    request->rows.replace = true;
-    trace_view(step, CHORD_WORD_SYNC, CHORD_LEVEL_DEBUG, "a newcomer learns", &range->view);
-}
-
-void change_plan(struct step *step, uint16_t index) {
-    struct chord *chord = step->chord;
-    struct range *range = range_at(chord, index);
-    struct change change;
-    if (range->change_retry_ms > chord->now_ms) {
-        return;
-    }
-    memset(&change, 0, sizeof change);
-    bool planned = false;
-    if (chord->state == CHORD_STATE_LEAVING) {
-        planned = plan_hand_over(chord, range, &change);
-    } else if (chord->state == CHORD_STATE_MEMBER) {
-        planned = plan_give(chord, range, &change) || plan_members(chord, range, &change);
-        if (!planned) {
-            plan_merge(step, range);
-            return;
-        }
-    }
-    if (!planned) {
-        return;
-    }
-    range->change = change;
-    if (change.has_newcomer) {
-        range->change.stage = CHANGE_LEARN;
-        range->change.deadline_ms = chord->now_ms + LEARN_MS;
-        learn(step, index);
-    } else {
-        range->change.stage = CHANGE_DRAIN;
-        range->change.deadline_ms = chord->now_ms + DRAIN_MS;
-        change_advance(step, index);
-    }
-}
-
-void change_learned(struct step *step, uint16_t index, bool ok) {
-    struct chord *chord = step->chord;
-    struct range *range = range_at(chord, index);
-    if (range->change.stage != CHANGE_LEARN) {
-        return;
-    }
-    if (!ok) {
-        change_abort(step, index, "the newcomer could not learn");
-        return;
-    }
-    range->change.stage = CHANGE_DRAIN;
-    range->change.deadline_ms = chord->now_ms + DRAIN_MS;
-    change_advance(step, index);
-}
-
-/* ---- the decision ---- */
 
 static void seat_remove(struct chord_view *view, uint16_t seat) {
     view->members_count--;
@@ -302,89 +245,196 @@ static void next_members(struct chord *chord, const struct change *change,
     view->leader = 0;
 }
 
-/* What the leader knows of its members' copies stays true in the next epoch; the newcomer has
- * learned everything. */
-static void install(struct step *step, const struct chord_view *next, const struct range *old,
-                    const struct change *change) {
+/* A majority of the next view must hold everything already, or else an acknowledged write could
+ * thin out: with three members and one behind, dropping one and then another would lose it. */
+static bool held(struct chord *chord, const struct range *range, const struct change *change,
+                 bool answered) {
+    struct chord_view next = range->view;
+    unsigned holders = 0;
+    next_members(chord, change, &next);
+    for (uint16_t i = 0; i < next.members_count; i++) {
+        uint16_t seat = view_member(&range->view, next.members[i].store_id);
+        holders += seat == NONE ||
+                   ((range->synced >> seat & 1) && (!answered || range->member_calls[seat] == 0));
+    }
+    return holders >= view_majority(&next);
+}
+
+void change_learn(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
-    uint16_t index;
-    CHORD_ASSERT(range_install(step, next, &index));
-    if (!view_leads(chord, next)) {
+    struct range *range = range_at(chord, index);
+    struct chord_request *request;
+    uint16_t slot =
+        call_member(step, CALL_SYNC, index, range->serial, NONE, &range->change.newcomer,
+                    chord->config.timing.data_timeout_ms, &request);
+    if (slot == NONE) {
+        change_abort(step, index, "no room for another call");
+        return;
+    }
+    call_at(chord, slot)->range_serial = (uint32_t)range->change.token;
+    request->kind = CHORD_SYNC;
+    request->sync.view = range->view;
+    request->sync.range = (struct chord_range){range->view.range.lo, range->change.cut};
+    request->sync.token = range->change.token;
+    request->sync.learner = true;
+    range->taught = true;
+}
+
+void change_plan(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    struct change change;
+    if (range->change_retry_ms > chord->now_ms) {
+        return;
+    }
+    memset(&change, 0, sizeof change);
+    bool planned = false;
+    if (chord->state == CHORD_STATE_LEAVING) {
+        planned = plan_hand_over(chord, range, &change);
+    } else if (chord->state == CHORD_STATE_MEMBER) {
+        planned = plan_give(chord, range, &change);
+        if (!planned) {
+            change.has_newcomer = false;
+            planned = plan_members(chord, range, &change) || plan_renew(chord, range, &change);
+        }
+        if (!planned) {
+            plan_merge(step, range);
+            return;
+        }
+    }
+    if (!planned || !held(chord, range, &change, false)) {
+        return;
+    }
+    range->change = change;
+    if (change.has_newcomer) {
+        range->change.stage = CHANGE_LEARN;
+        range->change.deadline_ms = chord->now_ms + LEARN_MS;
+        range->change.token = serial_new(chord);
+        trace_view(step, CHORD_WORD_SYNC, CHORD_LEVEL_DEBUG, "a newcomer learns", &range->view);
+        change_learn(step, index);
+    } else {
+        range->change.stage = CHANGE_DRAIN;
+        range->change.deadline_ms = chord->now_ms + DRAIN_MS;
+        change_advance(step, index);
+    }
+}
+
+void change_learned(struct step *step, uint16_t index, bool ok) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    if (range->change.stage != CHANGE_LEARN) {
+        return;
+    }
+    if (!ok) {
+        change_abort(step, index, "the newcomer could not learn");
+        return;
+    }
+    range->change.stage = CHANGE_DRAIN;
+    range->change.deadline_ms = chord->now_ms + DRAIN_MS;
+    change_advance(step, index);
+}
+
+/* ---- the decision ---- */
+
+/* What the leader of the old view knows of its members' copies stays true in the next epoch; the
+ * newcomer has learned everything. */
+static void keep_knowledge(struct chord *chord, const struct chord_view *next,
+                           const struct range *old) {
+    uint16_t index = range_exact(chord, &next->range, next->epoch);
+    if (index == NONE || !view_leads(chord, next) || !next->settled) {
         return;
     }
     struct range *range = range_at(chord, index);
     for (uint16_t i = 0; i < next->members_count; i++) {
         uint16_t seat = view_member(&old->view, next->members[i].store_id);
-        bool learned =
-            change->has_newcomer &&
-            memcmp(change->newcomer.store_id, next->members[i].store_id, CHORD_STORE_ID_BYTES) == 0;
-        if (learned || (seat != NONE && old->synced & 1ull << seat)) {
+        bool learned = old->change.stage == CHANGE_DECIDE && old->change.has_newcomer &&
+                       member_same(&old->change.newcomer, &next->members[i]);
+        /* An Apply in flight may still fail, and then nobody would notice. */
+        bool equal = seat != NONE && old->synced >> seat & 1 && old->member_calls[seat] == 0;
+        if (learned || equal) {
             range->synced |= 1ull << i;
         }
     }
 }
 
 /* Everybody who was or is a member is told of the whole decision. */
-static void tell(struct step *step, const struct chord_view *old, const struct chord_view *next,
-                 const struct chord_view *other) {
+void change_tell(struct step *step, const struct chord_view *old, const struct chord_view *views,
+                 uint16_t count) {
     struct chord *chord = step->chord;
-    uint16_t index = range_find(chord, &next->range.hi);
-    if (index == NONE) {
-        return;
-    }
-    for (uint16_t i = 0; i < old->members_count; i++) {
+    uint16_t index = range_exact(chord, &views[0].range, views[0].epoch);
+    const struct chord_view *rest = count == 2 ? &views[1] : NULL;
+    for (uint16_t i = 0; i < old->members_count && index != NONE; i++) {
         if (!address_same(old->members[i].address, chord->self.address)) {
-            leader_send_decided(step, index, NONE, old->members[i].address, other);
+            leader_send_decided(step, index, NONE, &old->members[i], rest);
         }
     }
-    for (uint16_t i = 0; i < next->members_count; i++) {
-        if (view_member(old, next->members[i].store_id) == NONE) {
-            leader_send_decided(step, index, NONE, next->members[i].address, other);
+    for (uint16_t i = 0; i < views[0].members_count && index != NONE; i++) {
+        if (view_member(old, views[0].members[i].store_id) == NONE) {
+            leader_send_decided(step, index, NONE, &views[0].members[i], rest);
         }
     }
+}
+
+void change_decided(struct step *step, uint16_t index, uint16_t other,
+                    const struct chord_view *next) {
+    struct chord *chord = step->chord;
+    struct range old = *range_at(chord, index);
+    struct chord_view views[2];
+    uint16_t count = decision_views(&old.view, next, views);
+    if (other != NONE) {
+        /* A copy is complete in the joint range only if it was in both. */
+        struct range *second = range_at(chord, other);
+        for (uint16_t i = 0; i < old.view.members_count; i++) {
+            uint16_t seat = view_member(&second->view, old.view.members[i].store_id);
+            if (seat == NONE || !(second->synced & 1ull << seat)) {
+                old.synced &= ~(1ull << i);
+            }
+        }
+    }
+    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO,
+               other != NONE ? "merged two ranges; led by"
+               : count == 2  ? "split; led by"
+                             : "next view; led by",
+               next);
+    for (uint16_t i = 0; i < count; i++) {
+        uint16_t installed;
+        if (range_install(step, &views[i], &installed)) {
+            keep_knowledge(chord, &views[i], &old);
+        }
+    }
+    views_save(step, STORE_VIEWS, 0);
+    change_tell(step, &old.view, views, count);
 }
 
 static void decide(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
-    struct range old = *range_at(chord, index);
-    struct chord_view lower = old.view;
-    struct chord_view upper = old.view;
-    bool split = !id_equal(&old.change.cut, &old.view.range.hi);
-    lower.epoch = upper.epoch = old.view.epoch + 1;
-    lower.settled = upper.settled = true;
-    lower.range.hi = old.change.cut;
-    upper.range.lo = old.change.cut;
-    next_members(chord, &old.change, &lower);
-    install(step, &lower, &old, &old.change);
-    if (split) {
-        struct change none = {0};
-        install(step, &upper, &old, &none);
+    struct range *range = range_at(chord, index);
+    struct chord_view next = range->view;
+    next.epoch = view_next_epoch(range);
+    next.range.hi = range->change.cut;
+    next_members(chord, &range->change, &next);
+    if (!held(chord, range, &range->change, true)) {
+        return; /* until the last answers are there, or the change is given up */
     }
-    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO,
-               split ? "split; led by" : "next view; led by", &lower);
-    views_save(step, STORE_VIEWS, 0);
-    tell(step, &old.view, &lower, split ? &upper : NULL);
+    next.settled = view_leads(chord, &next); /* another leader settles first */
+    if (decide_start(step, index, NONE, &next)) {
+        range->change.stage = CHANGE_DECIDE;
+    }
 }
 
-static void decide_merge(struct step *step, uint16_t index, struct range *next) {
+static void decide_merge(struct step *step, uint16_t index, uint16_t other) {
     struct chord *chord = step->chord;
-    struct range old = *range_at(chord, index);
-    struct change none = {0};
-    struct chord_view joint = old.view;
-    joint.range.hi = next->view.range.hi;
-    joint.epoch = (old.view.epoch > next->view.epoch ? old.view.epoch : next->view.epoch) + 1;
-    joint.settled = true;
-    /* A copy is complete in the joint range only if it was in both. */
-    for (uint16_t i = 0; i < old.view.members_count; i++) {
-        uint16_t seat = view_member(&next->view, old.view.members[i].store_id);
-        if (seat == NONE || !(next->synced & 1ull << seat)) {
-            old.synced &= ~(1ull << i);
-        }
+    struct range *range = range_at(chord, index), *second = range_at(chord, other);
+    struct chord_view next = range->view;
+    uint64_t epochs[2] = {view_next_epoch(range), view_next_epoch(second)};
+    next.range.hi = second->view.range.hi;
+    next.epoch = epochs[epochs[1] > epochs[0]];
+    merges_join(&range->view, &second->view, &next);
+    next.recovered = next.recovered || second->view.recovered;
+    next.settled = true;
+    if (decide_start(step, index, other, &next)) {
+        range->change.stage = second->change.stage = CHANGE_DECIDE;
     }
-    install(step, &joint, &old, &none);
-    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, "merged two ranges; led by", &joint);
-    views_save(step, STORE_VIEWS, 0);
-    tell(step, &old.view, &joint, NULL);
 }
 
 static void advance_merge(struct step *step, uint16_t index) {
@@ -393,9 +443,9 @@ static void advance_merge(struct step *step, uint16_t index) {
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *next = range_at(chord, i);
         if (next->used && next != range && next->change.stage == CHANGE_DRAIN &&
-            id_equal(&range->view.range.hi, &next->view.range.lo)) {
+            next->change.follows && id_equal(&range->view.range.hi, &next->view.range.lo)) {
             if (range->writing == 0 && next->writing == 0) {
-                decide_merge(step, index, next);
+                decide_merge(step, index, i);
             }
             return;
         }
@@ -406,12 +456,14 @@ static void advance_merge(struct step *step, uint16_t index) {
 void change_advance(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
+    if (range->change.stage == CHANGE_DECIDE) {
+        return; /* decide.c goes on until something is decided */
+    }
     if (chord->now_ms > range->change.deadline_ms) {
         change_abort(step, index, "the change took too long");
         return;
     }
-    bool waits_for_lower = !range->change.merge && range->change.leader.address[0] == '\0';
-    if (range->change.stage != CHANGE_DRAIN || waits_for_lower || !action_room(step, 80)) {
+    if (range->change.stage != CHANGE_DRAIN || range->change.follows || !action_room(step, 90)) {
         return;
     }
     if (!range_room(step)) {
@@ -420,7 +472,7 @@ void change_advance(struct step *step, uint16_t index) {
     }
     if (range->change.merge) {
         advance_merge(step, index);
-    } else if (range->writing == 0) {
+    } else if (range->writing == 0 && range->learner_calls == 0) {
         decide(step, index);
     }
 }

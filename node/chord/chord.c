@@ -12,7 +12,6 @@ const struct chord_timing chord_timing_default = {
     .range_period_ms = 200,
     .graveyard_period_ms = 5000,
     .data_timeout_ms = 4000,
-    .sync_timeout_ms = 600000,
 };
 
 /* ---- the block ---- */
@@ -31,16 +30,47 @@ static uint32_t buckets_for(const struct chord_limits *limits) {
     return buckets;
 }
 
+static uint16_t at_most(uint16_t count, uint16_t most) {
+    return count < most ? count : most;
+}
+
+uint16_t admitted_max(const struct chord_limits *limits) {
+    return at_most(limits->known_max, ADMITTED_MAX);
+}
+
+uint16_t graves_max(const struct chord_limits *limits) {
+    return at_most(limits->known_max, GRAVEYARD_MAX);
+}
+
+uint16_t leaving_max(const struct chord_limits *limits) {
+    return at_most(limits->views_max, LEAVING_MAX);
+}
+
+static struct chord_limits limits_filled(const struct chord_limits *given) {
+    struct chord_limits limits = *given;
+    limits.known_max = limits.known_max > 0 ? limits.known_max : CHORD_REPLICAS_MAX;
+    limits.seeds_max = limits.seeds_max > 0 ? limits.seeds_max : JOIN_SEEDS_MAX;
+    return limits;
+}
+
 /* Fills the offsets and returns the block's size. */
 static size_t lay_out(struct chord *chord, const struct chord_limits *limits) {
     size_t end = sizeof(struct chord);
     chord->peers_at = place(&end, sizeof(struct peer_entry) * limits->peers_max);
+    chord->tags_at = place(&end, sizeof(uint32_t) * limits->peers_max);
+    chord->known_at = place(&end, sizeof(struct chord_peer) * limits->known_max);
+    chord->genesis_at = place(&end, sizeof(struct chord_peer) * limits->known_max);
+    chord->seeds_at = place(&end, sizeof(struct chord_address) * limits->seeds_max);
+    chord->admitted_at = place(&end, sizeof(struct admitted) * admitted_max(limits));
+    chord->graves_at = place(&end, sizeof(struct grave) * graves_max(limits));
+    chord->leaving_at = place(&end, sizeof(struct leaving) * leaving_max(limits));
     chord->calls_at = place(&end, sizeof(struct call) * limits->calls_max);
     chord->stores_at = place(&end, sizeof(struct store_op) * limits->calls_max);
     chord->lookups_at = place(&end, sizeof(struct lookup) * limits->lookups_max);
     chord->paths_at = place(&end, sizeof(struct path) * limits->paths_max);
     chord->ranges_at = place(&end, sizeof(struct range) * limits->views_max);
     chord->transfers_at = place(&end, sizeof(struct transfer) * limits->transfers_max);
+    chord->decisions_at = place(&end, sizeof(struct decision) * limits->decisions_max);
     chord->batches_at = place(&end, sizeof(struct batch) * limits->batches_max);
     chord->keys_at = place(&end, sizeof(struct key_entry) * limits->keys_in_flight_max);
     chord->buckets_count = buckets_for(limits);
@@ -50,16 +80,19 @@ static size_t lay_out(struct chord *chord, const struct chord_limits *limits) {
 
 size_t chord_size(const struct chord_limits *limits) {
     struct chord scratch;
-    return lay_out(&scratch, limits);
+    struct chord_limits filled = limits_filled(limits);
+    return lay_out(&scratch, &filled);
 }
 
 struct chord *chord_init(void *memory, const struct chord_config *config) {
     struct chord *chord = memory;
-    const struct chord_limits *limits = &config->limits;
+    chord->config = *config;
+    chord->config.limits = limits_filled(&config->limits);
+    const struct chord_limits *limits = &chord->config.limits;
     CHORD_ASSERT(limits->peers_max >= 24);
+    CHORD_ASSERT(limits->known_max <= CHORD_REPLICAS_MAX && limits->seeds_max <= JOIN_SEEDS_MAX);
     CHORD_ASSERT(limits->peers_max < NONE && limits->calls_max < NONE && limits->views_max < NONE);
     CHORD_ASSERT(limits->batches_max < NONE && limits->lookups_max < NONE);
-    chord->config = *config;
     chord->random = config->seed;
     lay_out(chord, limits);
     memcpy(chord->self.address, config->address, CHORD_ADDRESS_BYTES);
@@ -69,15 +102,27 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
         chord->fingers[i] = NONE;
     }
-    chord->batches_ms = UINT64_MAX;
+    chord->batches_ms = chord->decisions_ms = chord->transfers_ms = UINT64_MAX;
     keys_init(chord);
     return chord;
 }
 
-bool chord_restore_view(struct chord *chord, const struct chord_view *view) {
+bool chord_restore_view(struct chord *chord, const struct chord_stored_view *stored) {
     uint16_t index;
     CHORD_ASSERT(chord->state == CHORD_STATE_NONE);
-    return view->epoch > 0 && view->members_count > 0 && range_add(chord, view, &index);
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        if (ranges_overlap(&range_at(chord, i)->view.range, &stored->view.range)) {
+            return false;
+        }
+    }
+    if (!view_formed(&stored->view) || !range_add(chord, &stored->view, &index)) {
+        return false;
+    }
+    struct range *range = range_at(chord, index);
+    range->learning = stored->learning;
+    range->acceptor = stored->acceptor;
+    range->lived = false;
+    return true;
 }
 
 /* ---- small services ---- */
@@ -119,24 +164,25 @@ uint64_t jitter(struct chord *chord, uint64_t period_ms) {
     return random_between(chord, period_ms - period_ms / 4, period_ms + period_ms / 4);
 }
 
-static void known_add(struct chord_identity *identity, const struct chord_peer *peer) {
+static void known_add(struct chord_identity *identity, uint16_t known_max,
+                      const struct chord_peer *peer) {
     for (uint16_t i = 0; i < identity->known_count; i++) {
         if (address_same(identity->known[i].address, peer->address)) {
             return;
         }
     }
-    if (identity->known_count < CHORD_REPLICAS_MAX) {
+    if (identity->known_count < known_max) {
         identity->known[identity->known_count++] = *peer;
     }
 }
 
 /* What the store keeps for the next start. The known members are only replaced by a list that has
  * some: a node that ends alone must still find the ring it was in. */
-void identity_save(struct step *step) {
+void identity_save(struct step *step, enum chord_store_kind kind) {
     struct chord *chord = step->chord;
     struct chord_action *action = action_add(step, CHORD_ACTION_STORE);
     action->store.store_op = 0;
-    action->store.kind = CHORD_STORE_IDENTITY;
+    action->store.kind = kind;
     struct chord_identity *identity = &action->store.identity;
     memset(identity, 0, sizeof *identity);
     identity->incarnation = chord->self.incarnation;
@@ -144,24 +190,28 @@ void identity_save(struct step *step) {
     identity->id = chord->self.id;
     identity->parameters = chord->parameters;
     identity->formed = chord->formed;
-    identity->left = chord->state == CHORD_STATE_LEFT || chord->state == CHORD_STATE_LEAVING;
+    bool left = chord->state == CHORD_STATE_LEFT || chord->state == CHORD_STATE_LEAVING;
+    identity->left = chord->left_last ? CHORD_LEFT_LAST : left ? CHORD_HAS_LEFT : CHORD_NOT_LEFT;
     const struct chord_peer *predecessor = predecessor_get(chord);
+    uint16_t known_max = chord->config.limits.known_max;
     if (predecessor != NULL) {
-        known_add(identity, predecessor);
+        known_add(identity, known_max, predecessor);
     }
     for (uint16_t i = 0; i < chord->successors_count; i++) {
-        known_add(identity, successor_at(chord, i));
+        known_add(identity, known_max, successor_at(chord, i));
     }
     for (unsigned i = 0; i < chord->parameters.m; i++) {
         if (chord->fingers[i] != NONE && chord->fingers[i] != FINGER_SELF) {
-            known_add(identity, &peer_at(chord, chord->fingers[i])->peer);
+            known_add(identity, known_max, &peer_at(chord, chord->fingers[i])->peer);
         }
     }
-    for (uint16_t i = 0; identity->known_count == 0 && i < chord->stored.known_count; i++) {
-        identity->known[identity->known_count++] = chord->stored.known[i];
+    if (identity->known_count == 0) {
+        identity->known_count = chord->known_count;
+        memcpy(identity->known, known_at(chord, 0), sizeof identity->known[0] * chord->known_count);
+    } else {
+        chord->known_count = identity->known_count;
+        memcpy(known_at(chord, 0), identity->known, sizeof identity->known[0] * chord->known_count);
     }
-    chord->stored.known_count = identity->known_count;
-    memcpy(chord->stored.known, identity->known, sizeof identity->known);
     chord->identity_ms = 0;
 }
 
@@ -175,10 +225,10 @@ static void reply_gone(struct step *step, uint64_t request_id, enum chord_messag
 /* The request is for another life of this node, or for another disk at its address. */
 static bool other_life(const struct chord *chord, const struct chord_request *request) {
     static const uint8_t any[CHORD_STORE_ID_BYTES];
-    return request->target_incarnation != 0 &&
-           (request->target_incarnation != chord->self.incarnation ||
-            (memcmp(request->target_store_id, any, sizeof any) != 0 &&
-             memcmp(request->target_store_id, chord->self.store_id, sizeof any) != 0));
+    bool other_store = memcmp(request->target_store_id, any, sizeof any) != 0 &&
+                       memcmp(request->target_store_id, chord->self.store_id, sizeof any) != 0;
+    return other_store || (request->target_incarnation != 0 &&
+                           request->target_incarnation != chord->self.incarnation);
 }
 
 static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
@@ -277,6 +327,9 @@ static void on_request(struct step *step) {
     const struct chord_request *request = step->event->request.request;
     uint64_t request_id = step->event->request.request_id;
     CHORD_ASSERT(request_id != 0);
+    if (request->kind == CHORD_BATCH && batch_resume(step, request_id)) {
+        return; /* it was let in before, whatever this node has become since */
+    }
     if (request->has_ring_id && chord->parameters.m != 0 &&
         memcmp(request->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES) != 0) {
         reply_code(step, request_id, request->kind, CHORD_FAILED_PRECONDITION, 0);
@@ -290,22 +343,38 @@ static void on_request(struct step *step) {
         on_ping(step, request, request_id);
         return;
     }
-    if (chord->parameters.m == 0 || other_life(chord, request)) {
+    /* A ring that this node is about to make has no members and no views yet. */
+    bool making = chord->state == CHORD_STATE_JOINING && chord->join.creating;
+    if (chord->parameters.m == 0 || making || other_life(chord, request)) {
         reply_gone(step, request_id, request->kind);
         return;
     }
     if (request->has_sender && peer_valid(chord, &request->sender)) {
         sender_heard(step, &request->sender);
     }
+    if (chord->config.limits.views_max == 0 && request->kind >= CHORD_TRANSFER_KEYS &&
+        request->kind <= CHORD_BATCH) {
+        reply_code(step, request_id, request->kind, CHORD_UNAVAILABLE, 0); /* routes only */
+        return;
+    }
     switch (request->kind) {
     case CHORD_APPLY:
         on_apply(step, request, request_id);
+        break;
+    case CHORD_CHECK:
+        on_check(step, request, request_id);
         break;
     case CHORD_SYNC:
         on_sync(step, request, request_id);
         break;
     case CHORD_DIGEST:
         on_digest(step, request, request_id);
+        break;
+    case CHORD_PREPARE:
+        on_prepare(step, request, request_id);
+        break;
+    case CHORD_ACCEPT:
+        on_accept(step, request, request_id);
         break;
     case CHORD_DECIDED:
         on_decided(step, request, request_id);
@@ -344,12 +413,13 @@ static void tick(struct step *step) {
     fix_fingers_tick(step);
     leave_tick(step);
     batches_tick(step);
+    decisions_tick(step);
     ranges_tick(step);
     transfers_tick(step);
     graveyard_tick(step);
     struct chord *chord = step->chord;
     if (chord->identity_ms != 0 && chord->identity_ms <= chord->now_ms && action_room(step, 8)) {
-        identity_save(step);
+        identity_save(step, CHORD_STORE_IDENTITY);
     }
 }
 
@@ -390,6 +460,9 @@ void chord_step(struct chord *chord, const struct chord_event *event,
     case CHORD_EVENT_JOIN:
         join_start(&step);
         break;
+    case CHORD_EVENT_RECOVER:
+        recover_start(&step, &event->recover);
+        break;
     case CHORD_EVENT_LEAVE:
         leave_start(&step);
         break;
@@ -419,7 +492,9 @@ uint64_t chord_deadline(const struct chord *chord) {
         sooner(&deadline, chord->leave_ms);
     }
     sooner(&deadline, chord->ranges_ms);
+    sooner(&deadline, chord->decisions_ms);
     sooner(&deadline, chord->batches_ms);
+    sooner(&deadline, chord->transfers_ms);
     sooner(&deadline, chord->identity_ms);
     return deadline;
 }
@@ -442,7 +517,10 @@ void chord_read_status(const struct chord *constant, struct chord_status *status
         status->predecessor = *predecessor;
     }
     successors_list(chord, &status->successors);
-    status->warning = "";
+    status->left_last = chord->left_last;
+    status->warning = chord->left_last ? "this node left as the last of its ring: its rows are "
+                                         "here and nobody serves them; join brings it back"
+                                       : "";
     uint32_t members = members_estimate(chord);
     status->survives_failures = members > 0 ? (members - 1) / 2 : 0;
     if (chord->parameters.m != 0) {
@@ -480,7 +558,7 @@ static enum chord_range_state range_state(struct chord *chord, struct range *ran
     if (range->gone) {
         return CHORD_RANGE_GONE;
     }
-    if (view_member(&range->view, chord->self.store_id) == NONE) {
+    if (range->view.cut || view_member(&range->view, chord->self.store_id) == NONE) {
         return CHORD_RANGE_RETIRED;
     }
     if (!view_leads(chord, &range->view)) {
@@ -506,6 +584,21 @@ const struct chord_view *chord_view_at(const struct chord *constant, uint16_t in
         }
     }
     return NULL;
+}
+
+bool chord_stored_view(const struct chord *constant, uint16_t index,
+                       struct chord_stored_view *stored) {
+    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && index-- == 0) {
+            stored->view = range->view;
+            stored->learning = range->learning;
+            stored->acceptor = range->acceptor;
+            return true;
+        }
+    }
+    return false;
 }
 
 bool chord_operation_in(const struct chord_operation *operation, const struct chord_range *range,

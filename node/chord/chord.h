@@ -37,15 +37,21 @@ enum {
     CHORD_BATCH_OPERATIONS_MAX = 65536,
 };
 
+/* A greater ballot is not believed. */
+#define CHORD_BALLOT_MAX (1ull << 62)
+
 /* How much of each kind of thing one node holds. Sizes chord_size(). */
 struct chord_limits {
     uint16_t peers_max;          /* distinct peers known, >= 2 N + 16 */
+    uint16_t known_max;          /* members remembered for a restart, and of genesis, > N; 0: 33 */
+    uint16_t seeds_max;          /* whom a joiner asks, up to 40; 0: 40 */
     uint16_t views_max;          /* ranges held at once; 0: routes only, holds no data */
     uint16_t calls_max;          /* own requests in flight */
     uint16_t lookups_max;        /* lookups in flight */
     uint16_t paths_max;          /* of these, how many may record their path */
     uint16_t batches_max;        /* client requests in flight */
     uint16_t transfers_max;      /* pulls in flight */
+    uint16_t decisions_max;      /* own proposals in flight */
     uint32_t keys_in_flight_max; /* keys being written by this leader */
 };
 
@@ -57,8 +63,7 @@ struct chord_timing {
     uint32_t silence_ms_min, silence_ms_max; /* bounds of one measured request timeout */
     uint32_t range_period_ms;
     uint32_t graveyard_period_ms;
-    uint32_t data_timeout_ms; /* Apply, Digest, TransferKeys */
-    uint32_t sync_timeout_ms; /* a whole range to a newcomer */
+    uint32_t data_timeout_ms; /* Apply, Sync, Digest, TransferKeys */
 };
 extern const struct chord_timing chord_timing_default;
 
@@ -83,10 +88,33 @@ enum chord_event_kind {
     CHORD_EVENT_ID_DERIVED,
     CHORD_EVENT_JOIN,
     CHORD_EVENT_LEAVE,
+    CHORD_EVENT_RECOVER,
 };
 
 struct chord_address {
     char text[CHORD_ADDRESS_BYTES];
+};
+
+/* What an acceptor knows of the instance that decides the view after one of its own. */
+struct chord_acceptor {
+    uint64_t promised;
+    bool accepted;
+    uint64_t ballot;        /* at which it accepted */
+    struct chord_view next; /* what; with a range beyond the own view's: a merge, and then: */
+    uint64_t other_epoch;   /* of the view that is merged with ours */
+};
+
+/* One entry of the table of views, as a store keeps it. */
+struct chord_stored_view {
+    struct chord_view view;
+    bool learning; /* we told its leader that our rows are equal: they stay */
+    struct chord_acceptor acceptor;
+};
+
+enum chord_left {
+    CHORD_NOT_LEFT,
+    CHORD_HAS_LEFT,  /* on purpose; what it held was handed over */
+    CHORD_LEFT_LAST, /* the last of its ring: rows and views stayed with it, nobody serves them */
 };
 
 /* What a node must know of itself to come back; CHORD_STORE_IDENTITY writes it. */
@@ -96,9 +124,22 @@ struct chord_identity {
     struct chord_id id;
     struct chord_parameters parameters; /* m 0 = never in a ring */
     bool formed;
-    bool left; /* has left the ring on purpose */
+    uint8_t left; /* enum chord_left */
     uint16_t known_count;
     struct chord_peer known[CHORD_REPLICAS_MAX]; /* last known members */
+};
+
+/* Where a node that has left joins. */
+struct chord_entrance {
+    uint16_t seeds_count; /* 0: the members known from before */
+    struct chord_address seeds[CHORD_SEEDS_MAX];
+    struct chord_parameters ring; /* m 0: the ring it was in; else that one, which may be another */
+    bool drop_rows;               /* going to another ring: rows that are still here may go */
+};
+
+struct chord_departure {
+    bool last;                  /* also as the last member, keeping its rows (CHORD_LEFT_LAST) */
+    struct chord_entrance next; /* next.ring.m not 0: and join another ring at once */
 };
 
 enum chord_operation_kind { CHORD_GET = 1, CHORD_PUT, CHORD_DELETE };
@@ -107,6 +148,7 @@ enum chord_operation_kind { CHORD_GET = 1, CHORD_PUT, CHORD_DELETE };
 struct chord_operation {
     enum chord_operation_kind kind;
     bool finished; /* has its final result */
+    bool examine;  /* a write that depends on what is stored: a precondition, an op_id */
     uint8_t hash[CHORD_ID_BYTES];
 };
 
@@ -141,7 +183,7 @@ struct chord_event {
         struct {
             uint64_t store_op;
             bool ok;
-            uint64_t rows;                /* READ_RANGE, DIGEST */
+            uint64_t rows;                /* READ_RANGE, DIGEST, EXAMINE_OPERATIONS */
             bool done;                    /* READ_RANGE: nothing lies beyond */
             uint8_t last[CHORD_ID_BYTES]; /* READ_RANGE: hash of the last row */
             uint8_t digest[CHORD_DIGEST_BYTES];
@@ -151,10 +193,9 @@ struct chord_event {
             uint32_t salt;
             struct chord_id id;
         } id_derived;
-        struct {
-            uint16_t seeds_count; /* 0: the members known from before */
-            struct chord_address seeds[CHORD_SEEDS_MAX];
-        } join;
+        struct chord_entrance join;
+        struct chord_departure leave;
+        struct chord_id recover; /* the range of this id goes on with the copies that are left */
     };
 };
 
@@ -173,16 +214,26 @@ enum chord_action_kind {
 };
 
 enum chord_store_kind {
-    CHORD_STORE_IDENTITY = 1,     /* `identity`; no STORED is awaited */
-    CHORD_STORE_VIEWS,            /* the whole table, as chord_view_at gives it now */
-    CHORD_STORE_WRITE_OPERATIONS, /* of `request_id` in `range`, unfinished puts and deletes: row i
-                                     of the batch gets version (epoch, counter + i) */
-    CHORD_STORE_READ_OPERATIONS,  /* of `request_id` in `range`, unfinished gets */
-    CHORD_STORE_WRITE_ROWS,       /* those that request `request_id` (APPLY) carries */
-    CHORD_STORE_WRITE_PULLED,     /* those that the reply to call `request_id` carries */
-    CHORD_STORE_READ_RANGE,       /* for the reply to `request_id` (TRANSFER_KEYS) */
-    CHORD_STORE_DIGEST,           /* of `range` */
+    CHORD_STORE_IDENTITY = 1,       /* `identity`; no STORED is awaited */
+    CHORD_STORE_VIEWS,              /* the whole table, as chord_stored_view gives it now */
+    CHORD_STORE_EXAMINE_OPERATIONS, /* of `request_id` in `range`, unfinished writes with `examine`:
+                                       the host finds those that must not be written and keeps what
+                                       they get instead; `rows` = writes of the slice that are left
+                                     */
+    CHORD_STORE_WRITE_OPERATIONS,   /* of `request_id` in `range`, unfinished puts and deletes that
+                                       were not examined away: row i
+                                       of the batch gets version (epoch, counter + i) */
+    CHORD_STORE_READ_OPERATIONS,    /* of `request_id` in `range`, unfinished gets */
+    CHORD_STORE_WRITE_ROWS,         /* those that request `request_id` (APPLY) carries */
+    CHORD_STORE_WRITE_PULLED, /* those that the reply to call `request_id` carries; with `equal`
+                                 rows of `range` older than `epoch`, with a hash in (after, last]
+                                 (without has_after: from the range's start; with done: to its
+                                 end), give way to them */
+    CHORD_STORE_READ_RANGE,   /* for the reply to `request_id` (TRANSFER_KEYS) */
+    CHORD_STORE_DIGEST,       /* of `range` */
     CHORD_STORE_DROP_RANGE,
+    CHORD_STORE_OTHER_RING, /* `identity` of another ring; all rows and views of the former one go
+                               in the same commit; no STORED is awaited */
 };
 
 /* Which operations of a batch an action is about: unfinished, with ids in the range. */
@@ -194,21 +245,16 @@ struct chord_slice {
 };
 
 /* The core's trace words, the same in log, dashboard, simulator and model. */
-#define CHORD_WORDS(X)                                                                             \
-    X(START, start)                                                                                \
-    X(CREATE, create)                                                                              \
-    X(JOIN, join)                                                                                  \
-    X(ADMIT, admit)                                                                                \
-    X(GENESIS, genesis)                                                                            \
-    X(MEMBER, member)                                                                              \
-    X(STABILIZE, stabilize)                                                                        \
-    X(NOTIFY, notify)                                                                              \
-    X(RECTIFY, rectify)                                                                            \
-    X(SUSPECT, suspect)                                                                            \
-    X(FAILURE, failure) X(FIX_FINGERS, fix_fingers) X(CHECK_PREDECESSOR, check_predecessor)        \
-        X(MERGE, merge) X(LEAVE, leave) X(LEFT, left) X(TRANSFER_KEYS, transfer_keys)              \
-            X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide) X(VIEW, view) X(RETIRE, retire)      \
-                X(SYNC, sync) X(REFUSED, refused) X(RECREATE, recreate) X(LOOKUP, lookup)
+/* clang-format off */
+#define CHORD_WORDS(X) \
+    X(START, start) X(CREATE, create) X(JOIN, join) X(ADMIT, admit) \
+    X(GENESIS, genesis) X(MEMBER, member) X(STABILIZE, stabilize) X(NOTIFY, notify) \
+    X(RECTIFY, rectify) X(SUSPECT, suspect) X(FAILURE, failure) X(FIX_FINGERS, fix_fingers) \
+    X(CHECK_PREDECESSOR, check_predecessor) X(MERGE, merge) X(LEAVE, leave) X(LEFT, left) \
+    X(TRANSFER_KEYS, transfer_keys) X(SETTLE, settle) X(OPEN, open) X(DECIDE, decide) \
+    X(VIEW, view) X(RETIRE, retire) X(SYNC, sync) X(REFUSED, refused) \
+    X(RECREATE, recreate) X(LOOKUP, lookup)
+/* clang-format on */
 
 enum chord_word {
 #define X(upper, lower) CHORD_WORD_##upper,
@@ -256,6 +302,8 @@ struct chord_action {
             enum chord_store_kind kind;
             struct chord_slice slice;
             struct chord_identity identity;
+            bool equal, has_after, done; /* WRITE_PULLED */
+            uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
         } store;
         struct {
             uint32_t salt_first;
@@ -283,13 +331,19 @@ struct chord;
 size_t chord_size(const struct chord_limits *limits);
 /* `memory` is zeroed, 16-byte aligned, chord_size() long. Returns it as the state. */
 struct chord *chord_init(void *memory, const struct chord_config *config);
-/* A view that this store held when it stopped; before START. False: no room. */
-bool chord_restore_view(struct chord *chord, const struct chord_view *view);
+/* A view that this store held when it stopped; before START. False: no room, or the view is none
+ * (its fields make no sense, or it overlaps another). */
+bool chord_restore_view(struct chord *chord, const struct chord_stored_view *stored);
 /* One step. Clears and fills `actions`. */
 void chord_step(struct chord *chord, const struct chord_event *event,
                 struct chord_actions *actions);
 /* When the next TICK is due; UINT64_MAX = none. */
 uint64_t chord_deadline(const struct chord *chord);
+
+/* Why LEAVE, RECOVER or JOIN would be ignored now, one sentence; NULL: it would not. */
+const char *chord_leave_obstacle(const struct chord *chord, const struct chord_departure *leave);
+const char *chord_recover_obstacle(const struct chord *chord, const struct chord_id *id);
+const char *chord_join_obstacle(const struct chord *chord, const struct chord_entrance *entrance);
 
 /* ---- reading the state, for dashboards, stores and checkers ---- */
 
@@ -298,6 +352,7 @@ struct chord_status {
     enum chord_node_state state;
     struct chord_parameters parameters;
     bool formed, has_predecessor;
+    bool left_last; /* CHORD_LEFT_LAST */
     uint32_t salt;
     uint32_t survives_failures;
     struct chord_peer predecessor;
@@ -308,6 +363,9 @@ struct chord_status {
 void chord_read_status(const struct chord *chord, struct chord_status *status);
 /* False: finger `index` is not known yet. */
 bool chord_finger_at(const struct chord *chord, unsigned index, struct chord_peer *peer);
+/* NULL, or a constant text: the first rule of the local invariant that this state breaks. It holds
+ * after chord_init and after every step; broken, it is a bug of ours. O(tables). */
+const char *chord_invariant(const struct chord *chord);
 
 /* The values are those of chord.v1.RangeState. */
 enum chord_range_state {
@@ -323,6 +381,8 @@ uint16_t chord_views_count(const struct chord *chord);
 /* View `index` with its state and, at the leader, the copies known to be complete (else 0). */
 const struct chord_view *chord_view_at(const struct chord *chord, uint16_t index,
                                        enum chord_range_state *state, unsigned *copies);
+/* What a store keeps of view `index`; false: there is none. */
+bool chord_stored_view(const struct chord *chord, uint16_t index, struct chord_stored_view *stored);
 
 /* Whether operation `operation` belongs to a slice of that range. Pure; for hosts. */
 bool chord_operation_in(const struct chord_operation *operation, const struct chord_range *range,

@@ -7,17 +7,18 @@
 
 enum { RETRY_MS = 25, WAIT_MS_MAX = 200, RESEND_MS = 300 };
 
-static void send_apply(struct step *step, uint16_t index, uint16_t member, const char *address) {
+static void send_apply(struct step *step, uint16_t index, uint16_t seat,
+                       const struct chord_member *member) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct chord_request *request;
-    uint16_t slot = call_start(step, CALL_APPLY, index, batch->serial, member, address,
-                               chord->config.timing.data_timeout_ms, &request);
+    uint16_t slot = call_member(step, CALL_APPLY, index, batch->serial, seat, member,
+                                chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
-        if (member == NONE) {
+        if (seat == NONE) {
             change_abort(step, batch->range, "no room for another call");
         } else {
-            leader_member_down(step, batch->range, member);
+            leader_member_down(step, batch->range, seat);
         }
         return;
     }
@@ -26,9 +27,13 @@ static void send_apply(struct step *step, uint16_t index, uint16_t member, const
     request->kind = CHORD_APPLY;
     request->rows.range = batch->slice.range;
     request->rows.epoch = batch->slice.epoch;
+    request->rows.learner = seat == NONE;
     step->actions->items[step->actions->count - 1].send_request.slice = batch->slice;
-    if (member != NONE) {
-        batch->sent |= 1ull << member;
+    if (seat != NONE) {
+        batch->sent |= 1ull << seat;
+        range_at(chord, batch->range)->member_calls[seat]++;
+    } else {
+        range_at(chord, batch->range)->learner_calls++;
     }
 }
 
@@ -39,18 +44,22 @@ void execute_send(struct step *step, uint16_t index, struct range *range) {
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         uint64_t me = 1ull << i;
         if (i != self && (range->switched & me) && !((batch->acked | batch->sent) & me)) {
-            send_apply(step, index, i, range->view.members[i].address);
+            send_apply(step, index, i, &range->view.members[i]);
         }
     }
     batch->resend_ms = chord->now_ms + RESEND_MS;
     batch_due(chord, batch->resend_ms);
 }
 
+struct slice_counts {
+    uint32_t reads, writes, examines;
+};
+
 /* Whether all operations of the slice can be taken now. */
 static bool keys_free_now(struct chord *chord, const struct chord_range *range,
                           const struct chord_operation *operations, uint32_t count,
-                          uint32_t *writes, uint32_t *reads) {
-    *writes = *reads = 0;
+                          struct slice_counts *counts) {
+    memset(counts, 0, sizeof *counts);
     for (uint32_t i = 0; i < count; i++) {
         if (!chord_operation_in(&operations[i], range, chord->parameters.m)) {
             continue;
@@ -58,20 +67,23 @@ static bool keys_free_now(struct chord *chord, const struct chord_range *range,
         if (keys_in_flight(chord, operations[i].hash)) {
             return false;
         }
-        *(operations[i].kind == CHORD_GET ? reads : writes) += 1;
+        bool read = operations[i].kind == CHORD_GET;
+        counts->reads += read;
+        counts->writes += !read;
+        counts->examines += !read && operations[i].examine;
     }
     return true;
 }
 
-static void store_slice(struct step *step, uint16_t index, enum chord_store_kind kind,
+static bool store_slice(struct step *step, uint16_t index, enum chord_store_kind kind,
                         enum store_purpose purpose) {
     struct batch *batch = batch_at(step->chord, index);
     struct chord_action *action;
     if (store_start(step, kind, purpose, index, batch->serial, batch->request_id, &action) == 0) {
-        return;
+        return false;
     }
     action->store.slice = batch->slice;
-    *(kind == CHORD_STORE_READ_OPERATIONS ? &batch->reading : &batch->writing) = true;
+    return true;
 }
 
 static void take_keys(struct chord *chord, uint16_t index, const struct chord_operation *operations,
@@ -90,53 +102,90 @@ static bool keys_room(const struct chord *chord, uint32_t writes) {
     return chord->keys_taken + writes <= chord->config.limits.keys_in_flight_max;
 }
 
-void execute_run(struct step *step, uint16_t index, uint16_t range_index,
-                 const struct chord_operation *operations, uint32_t count) {
+/* The writes go to our own store, to every member, and to a learner. */
+static bool send_writes(struct step *step, uint16_t index) {
+    struct batch *batch = batch_at(step->chord, index);
+    struct range *range = batch_range(step->chord, batch);
+    if (!store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE)) {
+        return false;
+    }
+    execute_send(step, index, range);
+    if (range->change.stage != CHANGE_NONE && range->change.has_newcomer) {
+        send_apply(step, index, NONE, &range->change.newcomer);
+    }
+    return true;
+}
+
+/* What was begun is begun again later: no Apply has been sent. */
+static void put_back(struct step *step, uint16_t index) {
+    struct batch *batch = batch_at(step->chord, index);
+    struct range *range = batch_range(step->chord, batch);
+    if (batch->writing && range != NULL) {
+        range->writing--;
+    }
+    if (batch->keys_head != KEYS_NONE) {
+        keys_release(step->chord, index);
+        batches_wake(step);
+    }
+    batch->writing = batch->reading = batch->examining = false;
+    batch_wait(step->chord, batch, RETRY_MS);
+}
+
+static void begin(struct step *step, uint16_t index, uint16_t range_index,
+                  const struct chord_operation *operations, uint32_t count,
+                  const struct slice_counts *counts) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct range *range = range_at(chord, range_index);
-    uint32_t writes, reads;
-    batch_hint(batch, &range->view);
-    if (!range->open || range->change.stage == CHANGE_DRAIN ||
-        !keys_free_now(chord, &range->view.range, operations, count, &writes, &reads)) {
-        batch_wait(chord, batch, WAIT_MS_MAX);
-        return;
-    }
-    if (writes > chord->config.limits.keys_in_flight_max) {
-        batch_end(step, index, CHORD_RESOURCE_EXHAUSTED);
-        return;
-    }
-    if (!keys_room(chord, writes) || !action_room(step, 8u + range->view.members_count)) {
-        batch_wait(chord, batch, RETRY_MS);
-        return;
-    }
     batch->state = BATCH_RUNNING;
+    batch->serial = serial_new(chord); /* what an earlier attempt awaits is none of this one's */
     batch->range = range_index;
     batch->range_serial = range->serial;
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
                                         range->counter + 1};
     batch->acked = batch->sent = 0;
-    batch->reading = batch->writing = batch->stored = false;
-    if (reads > 0) {
-        store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
-    }
-    if (writes > 0) {
-        store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE);
-    }
-    if ((reads > 0 && !batch->reading) || (writes > 0 && !batch->writing)) {
-        /* No room in the table of store operations: what was begun is done again. */
-        batch->writing = false;
-        batch_wait(chord, batch, RETRY_MS);
-        return;
-    }
-    if (writes > 0) {
+    batch->confirm = 0;
+    batch->reading = counts->reads > 0;
+    batch->examining = counts->examines > 0;
+    batch->writing = counts->writes > 0;
+    batch->stored = batch->nothing = false;
+    if (batch->writing) {
         range->counter += count;
         range->writing++;
         take_keys(chord, index, operations, count);
-        execute_send(step, index, range);
-        if (range->change.stage == CHANGE_LEARN && range->change.has_newcomer) {
-            send_apply(step, index, NONE, range->change.newcomer.address);
-        }
+    }
+    bool ok =
+        !batch->reading || store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
+    if (ok && batch->examining) {
+        ok = store_slice(step, index, CHORD_STORE_EXAMINE_OPERATIONS, STORE_BATCH_EXAMINE);
+    } else if (ok && batch->writing) {
+        ok = send_writes(step, index);
+    }
+    if (!ok) {
+        put_back(step, index);
+    } else if (batch->reading || batch->examining) { /* to refuse a write is to read */
+        batch->confirm = confirm_read(step, range_index);
+        batch_due(chord, range->check.resend_ms);
+    }
+}
+
+void execute_run(struct step *step, uint16_t index, uint16_t range_index,
+                 const struct chord_operation *operations, uint32_t count) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    struct range *range = range_at(chord, range_index);
+    struct slice_counts counts;
+    batch_hint(batch, &range->view);
+    if (!range->open || range->closed || range->change.stage >= CHANGE_DRAIN ||
+        !keys_free_now(chord, &range->view.range, operations, count, &counts)) {
+        batch_wait(chord, batch, WAIT_MS_MAX);
+    } else if (counts.writes > chord->config.limits.keys_in_flight_max) {
+        batch_end(step, index, CHORD_RESOURCE_EXHAUSTED);
+    } else if (!keys_room(chord, counts.writes) ||
+               !action_room(step, 8u + 2u * range->view.members_count)) {
+        batch_wait(chord, batch, RETRY_MS);
+    } else {
+        begin(step, index, range_index, operations, count, &counts);
     }
 }
 
@@ -148,8 +197,18 @@ static void slice_done(struct step *step, uint16_t index) {
     if (batch->writing && range != NULL) {
         CHORD_ASSERT(range->writing > 0);
         range->writing--;
-        if (range->change.stage == CHANGE_DRAIN) {
+        if (range->change.stage != CHANGE_NONE) {
             chord->ranges_ms = chord->now_ms;
+        }
+    }
+    bool wrote = batch_sent(batch);
+    if (range != NULL) {
+        batch->hint.counter = range->counter;
+    }
+    for (uint16_t i = 0; wrote && range != NULL && i < range->view.members_count; i++) {
+        if (!((batch->acked | batch->sent) & 1ull << i)) {
+            range->synced &= ~(1ull << i); /* it had not switched yet, and was not told */
+            range->sync_tokens[i] = 0;
         }
     }
     batch->writing = false;
@@ -170,10 +229,11 @@ static void check_done(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct range *range = batch_range(chord, batch);
-    if (batch->state != BATCH_RUNNING || batch->reading || range == NULL) {
+    if (batch->state != BATCH_RUNNING || batch->reading || batch->examining ||
+        batch->confirm != 0 || range == NULL) {
         return;
     }
-    if (!batch->writing ||
+    if (!batch->writing || batch->nothing ||
         (batch->stored && bits_count(batch->acked) >= view_majority(&range->view))) {
         slice_done(step, index);
     }
@@ -192,6 +252,13 @@ void execute_stored(struct step *step, uint16_t index, enum store_purpose purpos
     }
     if (purpose == STORE_BATCH_READ) {
         batch->reading = false;
+    } else if (purpose == STORE_BATCH_EXAMINE) {
+        batch->examining = false;
+        batch->nothing = step->event->stored.rows == 0;
+        if (!batch->nothing && !send_writes(step, index)) {
+            put_back(step, index);
+            return;
+        }
     } else {
         batch->stored = true;
         batch->acked |= 1ull << view_member(&range->view, chord->self.store_id);
@@ -206,18 +273,25 @@ void execute_applied(struct step *step, const struct call *call,
     if (!range->used || range->serial != call->range_serial) {
         return;
     }
-    if (response != NULL && response->view.has_view) {
-        const struct chord_view *view = &response->view.view;
-        if (call->member != NONE) {
-            leader_member_down(step, call->range, call->member);
-        }
-        leader_wrong_view(step, call->range, view);
-        return;
-    }
+    bool refused = response != NULL && response->view.has_view;
     if (call->member == NONE) {
-        if (response == NULL && range->change.stage != CHANGE_NONE) {
+        CHORD_ASSERT(range->learner_calls > 0);
+        range->learner_calls--;
+        chord->ranges_ms = chord->now_ms;
+        if (response == NULL || refused) {
             change_abort(step, call->range, "the newcomer missed a write");
         }
+    } else {
+        CHORD_ASSERT(range->member_calls[call->member] > 0);
+        range->member_calls[call->member]--;
+    }
+    if (refused && call->member != NONE) {
+        leader_member_down(step, call->range, call->member);
+    }
+    if (refused) {
+        leader_learn(step, &response->view.view);
+    }
+    if (refused || call->member == NONE) {
         return;
     }
     if (response == NULL) {
@@ -235,7 +309,29 @@ void execute_applied(struct step *step, const struct call *call,
     }
 }
 
-/* The epoch is over for these: reads run again elsewhere, writes are unknown. */
+bool execute_confirmed(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    uint64_t done = range->check.done;
+    bool others = false;
+    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
+        struct batch *batch = batch_at(chord, i);
+        if (batch->state != BATCH_RUNNING || batch->range != index || batch->confirm == 0 ||
+            batch->range_serial != range->serial) {
+            continue;
+        }
+        if (batch->confirm > done || !action_room(step, 16)) {
+            others = true; /* without room: with the next round */
+            continue;
+        }
+        batch->confirm = 0;
+        check_done(step, i);
+    }
+    return others;
+}
+
+/* The epoch is over for these: reads run again elsewhere, writes are unknown. Those end with the
+ * next tick, which has room for as many answers as there are. */
 void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
@@ -244,10 +340,12 @@ void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
             batch->range_serial != serial) {
             continue;
         }
-        if (batch->writing || batch->replied) {
-            batch_end(step, i, CHORD_UNAVAILABLE);
+        if (batch_sent(batch) || batch->replied) {
+            batch->writing = false;
+            batch->deadline_ms = chord->now_ms;
+            batch_due(chord, chord->now_ms);
         } else {
-            batch_wait(chord, batch, RETRY_MS);
+            put_back(step, i);
         }
     }
 }
@@ -257,12 +355,15 @@ void execute_stale(struct step *step, uint16_t index, uint16_t range_index) {
     struct batch *batch = batch_at(chord, index);
     struct range *range = range_at(chord, range_index);
     batch->state = BATCH_RUNNING;
+    batch->serial = serial_new(chord);
     batch->range = range_index;
     batch->range_serial = range->serial;
     batch->writing = false;
+    batch->confirm = 0;
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch, 0};
     batch_hint(batch, &range->view);
-    store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
+    batch->examining = batch->nothing = false;
+    batch->reading = store_slice(step, index, CHORD_STORE_READ_OPERATIONS, STORE_BATCH_READ);
     if (!batch->reading) {
         batch_wait(chord, batch, RETRY_MS);
     }

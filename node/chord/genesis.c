@@ -37,8 +37,8 @@ void genesis_create(struct step *step, bool fresh) {
         trace_peer(step, CHORD_WORD_RECREATE, CHORD_LEVEL_INFO,
                    "no member is left running; making the ring again", &chord->self);
         /* Should somebody else do the same, the two rings must find each other. */
-        for (uint16_t i = 0; i < chord->stored.known_count; i++) {
-            graveyard_add(chord, &chord->stored.known[i]);
+        for (uint16_t i = 0; i < chord->known_count; i++) {
+            graveyard_add(chord, known_at(chord, i));
         }
     }
     join_done(step, "first member");
@@ -101,20 +101,27 @@ static void adopt(struct step *step, const struct chord_peer_list *members) {
     predecessor_set(step, &members->items[(self + members->count - 1) % members->count]);
 }
 
-static bool complete(struct chord *chord, const struct chord_peer_list *members) {
-    return members->count >= chord->parameters.n + 1;
+static bool complete(const struct chord *chord, uint16_t members) {
+    return members >= chord->parameters.n + 1;
 }
 
 static void finish(struct step *step, const struct chord_peer_list *members, bool formed) {
     struct chord *chord = step->chord;
     adopt(step, members);
+    trace_add(step, CHORD_WORD_GENESIS, CHORD_LEVEL_DEBUG, "took the authority's list")->count =
+        members->count;
     if (formed) {
         chord->formed = true;
         chord->serial_admission = false;
         trace_add(step, CHORD_WORD_GENESIS, CHORD_LEVEL_INFO, "the ring is formed")->count =
             members->count;
-        identity_save(step);
+        identity_save(step, CHORD_STORE_IDENTITY);
     }
+}
+
+static void round_list(struct chord *chord, struct chord_peer_list *members) {
+    members->count = chord->genesis.count;
+    memcpy(members->items, genesis_member_at(chord, 0), sizeof members->items[0] * members->count);
 }
 
 static bool send_list(struct step *step, uint16_t member) {
@@ -122,15 +129,15 @@ static bool send_list(struct step *step, uint16_t member) {
     struct genesis *genesis = &chord->genesis;
     struct chord_request *request;
     uint16_t slot = call_start(step, CALL_GENESIS, member, genesis->serial, NONE,
-                               genesis->members.items[member].address,
+                               genesis_member_at(chord, member)->address,
                                chord->config.timing.silence_ms_max, &request);
     if (slot == NONE) {
         return false;
     }
     request->kind = CHORD_GENESIS;
-    call_target(request, &genesis->members.items[member]);
-    request->genesis.members = genesis->members;
-    request->genesis.formed = complete(chord, &genesis->members);
+    call_target(request, genesis_member_at(chord, member));
+    round_list(chord, &request->genesis.members);
+    request->genesis.formed = complete(chord, genesis->count);
     return true;
 }
 
@@ -138,7 +145,7 @@ enum chord_join_result genesis_admit(struct step *step, const struct chord_peer 
     struct chord *chord = step->chord;
     struct genesis *genesis = &chord->genesis;
     if (genesis->running || chord->state != CHORD_STATE_MEMBER ||
-        chord->successors_count + 2u > CHORD_REPLICAS_MAX) {
+        chord->successors_count + 2u > chord->config.limits.known_max) {
         return CHORD_JOIN_WAIT;
     }
     struct chord_peer_list members;
@@ -158,43 +165,82 @@ enum chord_join_result genesis_admit(struct step *step, const struct chord_peer 
     genesis->running = true;
     genesis->failures = 0;
     genesis->answered = 0;
-    genesis->members = members;
+    genesis->count = members.count;
+    memcpy(genesis_member_at(chord, 0), members.items, sizeof members.items[0] * members.count);
     genesis->serial = serial_new(chord);
     trace_peer(step, CHORD_WORD_GENESIS, CHORD_LEVEL_INFO, "admitting", joiner);
     for (uint16_t i = 0; i < members.count; i++) {
         if (peer_same(&members.items[i], &chord->self)) {
             genesis->answered |= 1ull << i;
-        } else if (!send_list(step, i)) {
+        } else if (peer_same(&members.items[i], joiner)) {
+            genesis->joiner = i;
+        }
+    }
+    genesis->running = send_list(step, genesis->joiner);
+    return CHORD_JOIN_WAIT;
+}
+
+/* The joiner is a member before anybody else hears of it: asked earlier it would have to say that
+ * it is none, and be given up. */
+static void tell_others(struct step *step) {
+    struct genesis *genesis = &step->chord->genesis;
+    for (uint16_t i = 0; i < genesis->count; i++) {
+        if ((genesis->answered & 1ull << i) == 0 && !send_list(step, i)) {
             genesis->running = false;
         }
     }
-    return CHORD_JOIN_WAIT;
 }
 
 void genesis_reply(struct step *step, uint16_t member) {
     struct genesis *genesis = &step->chord->genesis;
     genesis->answered |= 1ull << member;
-    if (bits_count(genesis->answered) == genesis->members.count) {
+    if (member == genesis->joiner) {
+        tell_others(step);
+    }
+    if (bits_count(genesis->answered) == genesis->count) {
+        struct chord_peer_list members;
         genesis->running = false;
-        finish(step, &genesis->members, complete(step->chord, &genesis->members));
+        round_list(step->chord, &members);
+        finish(step, &members, complete(step->chord, members.count));
     }
 }
 
-/* Those that took the list and miss somebody repair it as after any failure. */
+/* The round ends without `lost`. The joiner, once it has its list, is in: the next round tells
+ * those who have not heard; before that nobody else knows of it. */
+static void round_end(struct step *step, const struct chord_peer *lost) {
+    struct chord *chord = step->chord;
+    struct genesis *genesis = &chord->genesis;
+    struct chord_peer_list members;
+    genesis->running = false;
+    members.count = 0;
+    for (uint16_t i = 0; i < genesis->count; i++) {
+        if (!peer_same(genesis_member_at(chord, i), lost)) {
+            members.items[members.count++] = *genesis_member_at(chord, i);
+        }
+    }
+    if ((genesis->answered & 1ull << genesis->joiner) != 0 &&
+        !peer_same(lost, genesis_member_at(chord, genesis->joiner))) {
+        finish(step, &members, complete(chord, members.count));
+    }
+}
+
 void genesis_failure(struct step *step, uint16_t member) {
     struct genesis *genesis = &step->chord->genesis;
-    if (++genesis->failures >= FAILURES_MAX || !send_list(step, member)) {
-        genesis->running = false;
-        trace_peer(step, CHORD_WORD_GENESIS, CHORD_LEVEL_WARN, "gave up the round: no answer from",
-                   &genesis->members.items[member]);
+    if (++genesis->failures < FAILURES_MAX && send_list(step, member)) {
+        return;
     }
+    struct chord_peer silent = *genesis_member_at(step->chord, member);
+    trace_peer(step, CHORD_WORD_GENESIS, CHORD_LEVEL_WARN, "gave up the round: no answer from",
+               &silent);
+    round_end(step, &silent);
+    peer_failed(step, &silent, "no answer from");
 }
 
 void genesis_forget(struct step *step, const struct chord_peer *peer) {
     struct genesis *genesis = &step->chord->genesis;
-    for (uint16_t i = 0; genesis->running && i < genesis->members.count; i++) {
-        if (peer_same(&genesis->members.items[i], peer)) {
-            genesis->running = false;
+    for (uint16_t i = 0; genesis->running && i < genesis->count; i++) {
+        if (peer_same(genesis_member_at(step->chord, i), peer)) {
+            round_end(step, peer);
         }
     }
 }

@@ -8,9 +8,11 @@
 enum {
     ROUND_MS = 250, /* between two rounds over all seeds */
     RETRY_MS = 150, /* after a step that failed */
+    BUSY_RETRY_MS = 4,
     ROUNDS_BEFORE_RECREATE = 2,
     SILENCE_MS = 3000,   /* so long a silent member that was known is waited for */
     PATIENCE_MS = 20000, /* so long one with a lower id that answers, but does not act */
+    WAIT_MS_MAX = 5000,  /* longer than that nobody can make a joiner wait */
     WALKED_MAX = 1 << 16,
 };
 
@@ -20,14 +22,16 @@ static void join_later(struct chord *chord, enum join_stage stage, uint64_t dela
     chord->join.retry_ms = chord->now_ms + (delay_ms > 0 ? jitter(chord, delay_ms) : 0);
 }
 
-static void seed_add(struct join *join, const char *address, const char *own) {
+static void seed_add(struct chord *chord, const char *address) {
+    struct join *join = &chord->join;
     for (uint16_t i = 0; i < join->seeds_count; i++) {
-        if (address_same(join->seeds[i].text, address)) {
+        if (address_same(seed_at(chord, i)->text, address)) {
             return;
         }
     }
-    if (join->seeds_count < JOIN_SEEDS_MAX && address[0] != '\0' && !address_same(address, own)) {
-        memcpy(join->seeds[join->seeds_count++].text, address, CHORD_ADDRESS_BYTES);
+    if (join->seeds_count < chord->config.limits.seeds_max && address[0] != '\0' &&
+        !address_same(address, chord->self.address)) {
+        memcpy(seed_at(chord, join->seeds_count++)->text, address, CHORD_ADDRESS_BYTES);
     }
 }
 
@@ -36,7 +40,7 @@ static void seed_members(struct chord *chord) {
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         const struct range *range = range_at(chord, i);
         for (uint16_t k = 0; range->used && !range->gone && k < range->view.members_count; k++) {
-            seed_add(&chord->join, range->view.members[k].address, chord->self.address);
+            seed_add(chord, range->view.members[k].address);
         }
     }
 }
@@ -63,60 +67,83 @@ static void refuse(struct step *step, const char *reason) {
 static void load(struct step *step) {
     struct chord *chord = step->chord;
     const struct chord_event *event = step->event;
-    chord->stored = event->start.stored;
+    const struct chord_identity *stored = &event->start.stored;
+    chord->left_before = stored->left;
+    chord->known_count = stored->known_count < chord->config.limits.known_max
+                             ? stored->known_count
+                             : chord->config.limits.known_max;
+    memcpy(known_at(chord, 0), stored->known, sizeof stored->known[0] * chord->known_count);
     chord->wanted = event->start.wanted;
     chord->create = event->start.create;
-    chord->self.incarnation = chord->stored.incarnation;
-    chord->parameters = chord->stored.parameters;
-    chord->salt = chord->stored.salt;
-    chord->self.id = chord->stored.id;
-    chord->formed = chord->stored.formed;
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        struct range *range = range_at(chord, i);
-        if (range->used && view_leads(chord, &range->view)) {
-            leader_lead(step, i, "restarted; leads again");
-        }
-    }
+    chord->self.incarnation = stored->incarnation;
+    chord->parameters = stored->parameters;
+    chord->salt = stored->salt;
+    chord->self.id = stored->id;
+    chord->formed = stored->formed;
+    chord->left_last = stored->left == CHORD_LEFT_LAST;
     chord->ranges_ms = chord->now_ms;
+}
+
+/* Begins to ask: the members known from before, then `seeds`. */
+void join_begin(struct step *step, const struct chord_address *seeds, uint16_t count) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    bool known = chord->parameters.m != 0;
+    memset(join, 0, sizeof *join);
+    for (uint16_t i = 0; known && i < chord->known_count; i++) {
+        seed_add(chord, known_at(chord, i)->address);
+    }
+    seed_members(chord);
+    for (uint16_t i = 0; i < count && i < CHORD_SEEDS_MAX; i++) {
+        seed_add(chord, seeds[i].text);
+    }
+    chord->state = CHORD_STATE_JOINING;
+    join->started_ms = chord->now_ms;
+    join_later(chord, JOIN_PING, 0);
+    trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_INFO, known ? "returning to the ring" : "joining")
+        ->count = join->seeds_count;
+}
+
+static void start(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_event *event = step->event;
+    load(step);
+    if (chord->left_last) {
+        chord->state = CHORD_STATE_LEFT;
+        trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO,
+                   "left before as the last member; join brings it back", &chord->self);
+        action_add(step, CHORD_ACTION_LEFT);
+        return;
+    }
+    bool was_member = chord->parameters.m != 0;
+    chord->self.incarnation++;
+    join_begin(step, event->start.seeds, event->start.seeds_count);
+    chord->join.restarting = was_member && chord->left_before == CHORD_NOT_LEFT;
+    if (was_member) {
+        identity_save(step, CHORD_STORE_IDENTITY);
+    } else if (chord->create && chord->join.seeds_count == 0) {
+        chord->join.creating = true;
+        chord->parameters = chord->wanted;
+        derive(step);
+    }
 }
 
 /* START, or JOIN of a node that has left. */
 void join_start(struct step *step) {
     struct chord *chord = step->chord;
-    const struct chord_event *event = step->event;
-    struct join *join = &chord->join;
-    bool start = event->kind == CHORD_EVENT_START;
-    if (!start && chord->state != CHORD_STATE_LEFT) {
+    const struct chord_entrance *entrance = &step->event->join;
+    if (step->event->kind == CHORD_EVENT_START) {
+        start(step);
+    } else if (chord_join_obstacle(chord, entrance) != NULL) {
         return;
-    }
-    memset(join, 0, sizeof *join);
-    if (start) {
-        load(step);
-    }
-    uint16_t count = start ? event->start.seeds_count : event->join.seeds_count;
-    const struct chord_address *seeds = start ? event->start.seeds : event->join.seeds;
-    bool was_member = chord->parameters.m != 0;
-    for (uint16_t i = 0; was_member && i < chord->stored.known_count; i++) {
-        seed_add(join, chord->stored.known[i].address, chord->self.address);
-    }
-    seed_members(chord);
-    for (uint16_t i = 0; i < count && i < CHORD_SEEDS_MAX; i++) {
-        seed_add(join, seeds[i].text, chord->self.address);
-    }
-    chord->self.incarnation++;
-    chord->state = CHORD_STATE_JOINING;
-    join->restarting = start && was_member && !chord->stored.left;
-    join->started_ms = chord->now_ms;
-    join_later(chord, JOIN_PING, 0);
-    struct chord_trace *trace = trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_INFO,
-                                          was_member ? "returning to the ring" : "joining");
-    trace->count = join->seeds_count;
-    if (was_member) {
-        identity_save(step);
-    } else if (start && chord->create && join->seeds_count == 0) {
-        join->creating = true;
-        chord->parameters = chord->wanted;
-        derive(step);
+    } else if (another_ring(chord, &entrance->ring)) {
+        another_ring_join(step, entrance);
+    } else if (chord->left_last) {
+        last_return(step);
+    } else {
+        chord->self.incarnation++;
+        join_begin(step, entrance->seeds, entrance->seeds_count);
+        identity_save(step, CHORD_STORE_IDENTITY);
     }
 }
 
@@ -125,7 +152,7 @@ void join_start(struct step *step) {
 void join_again(struct step *step, const struct chord_peer *via) {
     struct chord *chord = step->chord;
     memset(&chord->join, 0, sizeof chord->join);
-    seed_add(&chord->join, via->address, chord->self.address);
+    seed_add(chord, via->address);
     seed_members(chord);
     trace_peer(step, CHORD_WORD_JOIN, CHORD_LEVEL_WARN,
                "another member has the same id; joining anew", via);
@@ -142,6 +169,12 @@ static bool parameters_agree(const struct chord_parameters *wanted,
                              const struct chord_parameters *have) {
     return (wanted->m == 0 || wanted->m == have->m) && (wanted->n == 0 || wanted->n == have->n) &&
            (wanted->replicas == 0 || wanted->replicas == have->replicas);
+}
+
+/* What a ring was created with never changes. */
+static bool parameters_same(const struct chord_parameters *a, const struct chord_parameters *b) {
+    return memcmp(a->ring_id, b->ring_id, CHORD_RING_ID_BYTES) == 0 && a->m == b->m &&
+           a->n == b->n && a->replicas == b->replicas;
 }
 
 static bool parameters_valid(const struct chord_parameters *parameters) {
@@ -221,8 +254,7 @@ static void next_seed(struct step *step) {
 static void on_seed_reply(struct step *step, const struct chord_response *response) {
     struct chord *chord = step->chord;
     const struct chord_parameters *parameters = &response->ping.parameters;
-    bool ours = chord->parameters.m == 0 ||
-                memcmp(parameters->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES) == 0;
+    bool ours = chord->parameters.m == 0 || parameters_same(parameters, &chord->parameters);
     if (!ours || !parameters_valid(parameters)) {
         next_seed(step);
         return;
@@ -240,6 +272,10 @@ static void on_seed_reply(struct step *step, const struct chord_response *respon
     if (!parameters_agree(&chord->wanted, parameters)) {
         chord->parameters = *parameters;
         refuse(step, "the ring's M, N or REPLICAS differ from the values given here");
+        return;
+    }
+    if (!peer_valid(chord, &response->ping.self)) {
+        next_seed(step);
         return;
     }
     bool known = chord->parameters.m != 0;
@@ -294,10 +330,25 @@ static void collision(struct step *step) {
     derive(step);
 }
 
+static void ask_successor(struct step *step) {
+    struct join *join = &step->chord->join;
+    join->stage = JOIN_ASK;
+    ask(step, &join->successor, NULL, CHORD_JOIN);
+}
+
+static void ask_before(struct step *step) {
+    struct join *join = &step->chord->join;
+    if (!peer_valid(step->chord, &join->before) || peer_same(&join->before, &join->successor)) {
+        ask_successor(step); /* a ring of one */
+        return;
+    }
+    join->stage = JOIN_BEFORE;
+    ask(step, &join->before, NULL, CHORD_GET_SUCCESSORS);
+}
+
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
                     const struct chord_peer *before, const struct chord_peer_list *successors) {
     struct chord *chord = step->chord;
-    (void)before;
     (void)successors;
     if (chord->join.stage != JOIN_LOOKUP) {
         return;
@@ -313,8 +364,25 @@ void join_looked_up(struct step *step, bool found, const struct chord_peer *owne
         collision(step);
         return;
     }
-    chord->join.stage = JOIN_ASK;
-    ask(step, owner, NULL, CHORD_JOIN);
+    chord->join.before = *before;
+    ask_before(step);
+}
+
+/* A member between the two that the predecessor to be knows, but the successor does not yet, would
+ * be skipped by our list, and there may be no more than N+1 that nobody skips (Zave 2017, J2). */
+static void on_before_reply(struct step *step, const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    const struct chord_peer_list *list = &response->ring.successors;
+    if (response->ring.busy) {
+        join_later(chord, JOIN_BEFORE, BUSY_RETRY_MS);
+    } else if (response->ring.forming ||
+               (list->count > 0 && peer_same(&list->items[0], &join->successor) &&
+                id_in_open(&join->before.id, &chord->self.id, &join->successor.id))) {
+        ask_successor(step);
+    } else {
+        join_failure(step);
+    }
 }
 
 static void walk_gap(struct chord *chord, const struct chord_id *from, const struct chord_id *to) {
@@ -352,12 +420,16 @@ static void on_walk_reply(struct step *step, const struct chord_response *respon
     struct join *join = &chord->join;
     const struct chord_peer_list *list = &response->ring.successors;
     if (response->ring.busy) {
-        join_later(chord, JOIN_WALK, 4);
+        join_later(chord, JOIN_WALK, BUSY_RETRY_MS);
         return;
     }
     join->walk_whole = list->count == 0 && id_equal(&join->walk_first, &join->walk_last);
     for (uint16_t i = 0; i < list->count; i++) {
         const struct chord_id *id = &list->items[i].id;
+        if (!peer_valid(chord, &list->items[i])) {
+            join_failure(step);
+            return;
+        }
         if (id_in_half_open(&join->walk_last, &join->walk_first, id) &&
             !id_equal(&join->walk_last, &join->walk_first)) {
             walk_gap(chord, &join->walk_last, &join->walk_first);
@@ -392,7 +464,7 @@ void join_done(struct step *step, const char *note) {
     chord->graveyard_ms = chord->now_ms + chord->config.timing.graveyard_period_ms;
     chord->ranges_ms = chord->now_ms;
     trace_peer(step, CHORD_WORD_MEMBER, CHORD_LEVEL_INFO, note, &chord->self);
-    identity_save(step);
+    identity_save(step, CHORD_STORE_IDENTITY);
 }
 
 static void on_ask_reply(struct step *step, const struct chord_response *response) {
@@ -423,7 +495,10 @@ static void on_ask_reply(struct step *step, const struct chord_response *respons
         collision(step);
         break;
     case CHORD_JOIN_WAIT:
-        join_later(chord, JOIN_ASK, response->retry_after_ms > 0 ? response->retry_after_ms : 50);
+        join_later(chord, JOIN_BEFORE,
+                   response->retry_after_ms == 0            ? 50
+                   : response->retry_after_ms > WAIT_MS_MAX ? WAIT_MS_MAX
+                                                            : response->retry_after_ms);
         break;
     default:
         join_failure(step);
@@ -439,6 +514,9 @@ void join_reply(struct step *step, const struct chord_response *response) {
         break;
     case JOIN_WALK:
         on_walk_reply(step, response);
+        break;
+    case JOIN_BEFORE:
+        on_before_reply(step, response);
         break;
     case JOIN_ASK:
         on_ask_reply(step, response);
@@ -470,14 +548,17 @@ void join_tick(struct step *step) {
         if (join->seeds_count == 0) {
             round_end(step);
         } else {
-            ask(step, NULL, join->seeds[join->seed].text, CHORD_PING);
+            ask(step, NULL, seed_at(chord, join->seed)->text, CHORD_PING);
         }
         break;
     case JOIN_WALK:
         ask(step, &join->walk_at, NULL, CHORD_GET_SUCCESSORS);
         break;
+    case JOIN_BEFORE:
+        ask_before(step);
+        break;
     case JOIN_ASK:
-        ask(step, &join->successor, NULL, CHORD_JOIN);
+        ask_successor(step);
         break;
     default:
         join_later(chord, JOIN_PING, RETRY_MS);

@@ -6,39 +6,54 @@
 
 enum { RETRY_MS = 400 };
 
+/* A leader leads only a view to which it switched in this life: its counter was in memory. */
 static struct range *led(struct chord *chord, uint16_t index) {
     struct range *range = range_at(chord, index);
-    return range->used && view_leads(chord, &range->view) ? range : NULL;
+    return range->used && range->lived && !range->view.cut && view_leads(chord, &range->view)
+               ? range
+               : NULL;
 }
 
 static uint64_t bit(uint16_t member) {
     return 1ull << member;
 }
 
-/* Owner change: same range, same members, the next epoch, leader = self. In this stage the
- * candidate decides alone; it opens only when a majority has switched, and a member switches only
- * once per epoch, so two leaders of one epoch cannot both open. */
-void leader_lead(struct step *step, uint16_t index, const char *note) {
+/* Owner change: same range, same members, the next epoch, leader = self. */
+void leader_take_over(struct step *step, uint16_t index, const char *note) {
     struct chord *chord = step->chord;
-    struct chord_view view = range_at(chord, index)->view;
-    uint16_t self = view_member(&view, chord->self.store_id);
-    CHORD_ASSERT(self != NONE);
-    view.epoch++;
-    view.leader = self;
-    view.settled = false;
-    range_remove(step, index);
-    CHORD_ASSERT(range_add(chord, &view, &index));
-    trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, note, &view);
-    views_save(step, STORE_VIEWS, 0);
+    struct range *range = range_at(chord, index);
+    struct chord_view next;
+    if (decide_find(chord, index) != NONE) {
+        return; /* under way */
+    }
+    view_owner_change(chord, range, &next);
+    if (decide_start(step, index, NONE, &next)) {
+        trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, note, &next);
+    }
+}
+
+/* As after a restart: by a new epoch. */
+void ranges_lead_again(struct step *step) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && view_leads(chord, &range->view)) {
+            range->lived = range->open = false;
+        }
+    }
     chord->ranges_ms = chord->now_ms;
 }
 
 /* The table of views is on disk: this store has switched in all it leads. */
-void leader_views_saved(struct step *step) {
+void leader_views_saved(struct step *step, bool ok) {
     struct chord *chord = step->chord;
     CHORD_ASSERT(chord->views_saving > 0);
     chord->views_saving--;
-    for (uint16_t i = 0; i < chord->ranges_end && chord->views_saving == 0; i++) {
+    if (!ok) {
+        chord->views_retry_ms = chord->now_ms + RETRY_MS;
+    }
+    bool saved = chord->views_saving == 0 && chord->views_retry_ms == 0;
+    for (uint16_t i = 0; i < chord->ranges_end && saved; i++) {
         struct range *range = led(chord, i);
         if (range != NULL) {
             uint16_t self = view_member(&range->view, chord->self.store_id);
@@ -52,13 +67,13 @@ void leader_views_saved(struct step *step) {
 
 /* ---- members switch ---- */
 
-bool leader_send_decided(struct step *step, uint16_t index, uint16_t member, const char *address,
-                         const struct chord_view *other) {
+bool leader_send_decided(struct step *step, uint16_t index, uint16_t seat,
+                         const struct chord_member *member, const struct chord_view *other) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     struct chord_request *request;
-    if (call_start(step, CALL_DECIDED, index, range->serial, member, address,
-                   chord->config.timing.silence_ms_max, &request) == NONE) {
+    if (call_member(step, CALL_DECIDED, index, range->serial, seat, member,
+                    chord->config.timing.silence_ms_max, &request) == NONE) {
         return false;
     }
     request->kind = CHORD_DECIDED;
@@ -70,36 +85,23 @@ bool leader_send_decided(struct step *step, uint16_t index, uint16_t member, con
     return true;
 }
 
-void leader_wrong_view(struct step *step, uint16_t index, const struct chord_view *view) {
+/* Somebody is at another view than we thought. An older one: it has not switched yet, Decided goes
+ * out again. Of a cut one only the epoch is a fact: the next epoch of our ranges must be above. */
+void leader_learn(struct step *step, const struct chord_view *view) {
     struct chord *chord = step->chord;
-    struct range *range = led(chord, index);
     uint16_t installed;
-    if (range == NULL || !view_valid(chord, view)) {
+    if (!view_valid(chord, view)) {
         return;
     }
-    range->calling = 0;
-    if (view->epoch < range->view.epoch || !ranges_overlap(&view->range, &range->view.range)) {
-        return; /* that member has not switched yet; Decided goes out again */
-    }
-    if (view->epoch > range->view.epoch) {
-        if (range_install(step, view, &installed)) {
-            views_save(step, STORE_VIEWS, 0);
+    for (uint16_t i = 0; i < chord->ranges_end && view->cut; i++) {
+        struct range *range = led(chord, i);
+        if (range != NULL && ranges_overlap(&range->view.range, &view->range) &&
+            view->epoch > range->epoch_floor) {
+            range->epoch_floor = view->epoch;
         }
-        return;
     }
-    /* Two candidates of one epoch: the earlier seat goes on with the next epoch, the other yields
-     * by waiting for it. */
-    uint16_t self = view_member(&range->view, chord->self.store_id);
-    uint16_t rival = view_member(&range->view, view->members[view->leader].store_id);
-    if (rival == NONE || self < rival) {
-        leader_lead(step, index, "two candidates; leads in the next epoch");
-    } else if (rival != self) {
-        struct chord_view theirs = range->view;
-        theirs.leader = rival;
-        range_remove(step, index);
-        CHORD_ASSERT(range_add(chord, &theirs, &installed));
+    if (!view->cut && range_install(step, view, &installed)) {
         views_save(step, STORE_VIEWS, 0);
-        trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, "two candidates; yields to", &theirs);
     }
 }
 
@@ -114,7 +116,8 @@ void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
     if (response == NULL) {
         range->retry_ms = chord->now_ms + RETRY_MS;
     } else if (response->view.has_view) {
-        leader_wrong_view(step, index, &response->view.view);
+        range->retry_ms = chord->now_ms + RETRY_MS;
+        leader_learn(step, &response->view.view);
     } else {
         range->switched |= bit(member);
         chord->ranges_ms = chord->now_ms;
@@ -126,36 +129,58 @@ void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
 static void send_sync(struct step *step, struct range *range, uint16_t index, uint16_t member) {
     struct chord *chord = step->chord;
     struct chord_request *request;
-    if (call_start(step, CALL_SYNC, index, range->serial, member,
-                   range->view.members[member].address, chord->config.timing.sync_timeout_ms,
-                   &request) == NONE) {
+    if (range->sync_tokens[member] == 0) {
+        range->sync_tokens[member] = serial_new(chord);
+    }
+    uint16_t slot =
+        call_member(step, CALL_SYNC, index, range->serial, member, &range->view.members[member],
+                    chord->config.timing.data_timeout_ms, &request);
+    if (slot == NONE) {
         return;
     }
+    call_at(chord, slot)->range_serial = range->sync_tokens[member];
     range->calling |= bit(member);
     request->kind = CHORD_SYNC;
-    request->rows.range = range->view.range;
-    request->rows.epoch = range->view.epoch;
-    request->rows.replace = false;
+    request->sync.view = range->view;
+    request->sync.range = range->view.range;
+    request->sync.token = range->sync_tokens[member];
+    request->sync.learner = false;
 }
 
-void leader_sync_reply(struct step *step, uint16_t index, uint16_t member, bool ok) {
+void leader_sync_reply(struct step *step, const struct call *call,
+                       const struct chord_response *response) {
     struct chord *chord = step->chord;
+    uint16_t index = call->subject, member = call->member;
     struct range *range = led(chord, index);
     if (range == NULL) {
         return;
     }
+    bool refused = response != NULL && response->view.has_view;
+    bool done = response != NULL && !refused && response->view.confirmed;
     if (member == NONE) {
-        change_learned(step, index, ok);
-        return;
-    }
-    range->calling &= ~bit(member);
-    if (!ok) {
-        range->retry_ms = chord->now_ms + RETRY_MS;
-        range->switched &= ~bit(member);
-    } else if (range->switched & bit(member)) {
-        range->synced |= bit(member);
+        if (range->change.token == call->range_serial) {
+            if (response != NULL && !refused && !done) {
+                change_learn(step, index);
+            } else {
+                change_learned(step, index, done);
+            }
+        }
+    } else {
+        range->calling &= ~bit(member);
+        if (response == NULL || refused) {
+            range->retry_ms = chord->now_ms + RETRY_MS;
+            range->sync_tokens[member] = 0;
+        } else if (done && range->sync_tokens[member] == call->range_serial) {
+            range->synced |= bit(member);
+        }
+        if (refused) {
+            range->switched &= ~bit(member);
+        }
     }
     chord->ranges_ms = chord->now_ms;
+    if (refused) {
+        leader_learn(step, &response->view.view);
+    }
 }
 
 /* Own pull from a member, while settling. */
@@ -182,6 +207,7 @@ void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
         }
         range->switched &= ~bit(member);
         range->synced &= ~bit(member);
+        range->sync_tokens[member] = 0;
         range->retry_ms = step->chord->now_ms + RETRY_MS;
     }
 }
@@ -208,8 +234,7 @@ static void settle(struct step *step, struct range *range, uint16_t index) {
             continue;
         }
         if (!(range->merged & me)) {
-            if (transfer_start(step, range->view.members[i].address, &range->view.range, false, 0,
-                               index, range->serial, i)) {
+            if (transfer_settle(step, index, i)) {
                 range->calling |= me;
             }
         } else if (merged && !(range->synced & me)) {
@@ -227,10 +252,13 @@ void leader_advance(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     bool retry = range->retry_ms <= chord->now_ms;
+    uint16_t seat = view_member(&range->view, chord->self.store_id);
+    if (!(range->switched & bit(seat))) {
+        return; /* our own switch is not on disk */
+    }
     for (uint16_t i = 0; i < range->view.members_count && retry; i++) {
-        bool self = view_member(&range->view, chord->self.store_id) == i;
-        if (!self && !((range->switched | range->calling) & bit(i)) &&
-            leader_send_decided(step, index, i, range->view.members[i].address, NULL)) {
+        if (i != seat && !((range->switched | range->calling) & bit(i)) &&
+            leader_send_decided(step, index, i, &range->view.members[i], NULL)) {
             range->calling |= bit(i);
         }
     }
@@ -253,7 +281,9 @@ void leader_advance(struct step *step, uint16_t index) {
             send_sync(step, range, index, i);
         }
     }
-    if (range->change.stage != CHANGE_NONE) {
+    if (range->closed && decide_find(chord, index) == NONE) {
+        leader_take_over(step, index, "no write is committed here any more; next epoch");
+    } else if (range->change.stage != CHANGE_NONE) {
         change_advance(step, index);
     } else {
         change_plan(step, index);
@@ -266,7 +296,11 @@ void ranges_tick(struct step *step) {
         return;
     }
     chord->ranges_ms = 0;
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+    if (chord->views_retry_ms != 0 && chord->views_retry_ms <= chord->now_ms) {
+        chord->views_retry_ms = 0;
+        views_save(step, STORE_VIEWS, 0);
+    }
+    for (uint16_t i = 0; i < chord->ranges_end && !chord->left_last; i++) {
         struct range *range = range_at(chord, i);
         if (!range->used) {
             continue;
@@ -278,7 +312,7 @@ void ranges_tick(struct step *step) {
         if (chord->ranges_ms == 0) {
             chord->ranges_ms = chord->now_ms + jitter(chord, chord->config.timing.range_period_ms);
         }
-        if (view_leads(chord, &range->view)) {
+        if (view_leads(chord, &range->view) && range->lived && !range->view.cut) {
             leader_advance(step, i);
         } else {
             replica_watch(step, i);

@@ -33,7 +33,18 @@ static void tell_neighbours(struct step *step, bool left) {
 
 void leave_start(struct step *step) {
     struct chord *chord = step->chord;
-    if (chord->state != CHORD_STATE_MEMBER || chord->successors_count == 0) {
+    const struct chord_departure *leave = &step->event->leave;
+    if (chord_leave_obstacle(chord, leave) != NULL) {
+        return;
+    }
+    chord->next_ring = leave->next.ring;
+    uint16_t seeds_max = chord->config.limits.seeds_max;
+    chord->join.seeds_count =
+        leave->next.seeds_count < seeds_max ? leave->next.seeds_count : seeds_max;
+    memcpy(seed_at(chord, 0), leave->next.seeds,
+           sizeof leave->next.seeds[0] * chord->join.seeds_count);
+    if (chord->successors_count == 0) {
+        last_leave(step);
         return;
     }
     chord->state = CHORD_STATE_LEAVING;
@@ -41,30 +52,26 @@ void leave_start(struct step *step) {
     chord->ranges_ms = chord->now_ms;
     chord->leave_told_ms = 0;
     trace_peer(step, CHORD_WORD_LEAVE, CHORD_LEVEL_INFO, "handing over", &chord->self);
-    identity_save(step);
+    identity_save(step, CHORD_STORE_IDENTITY);
 }
 
 static void leave_done(struct step *step) {
     struct chord *chord = step->chord;
     tell_neighbours(step, true);
     trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO, "left the ring", &chord->self);
-    identity_save(step);
     chord->state = CHORD_STATE_LEFT;
+    if (chord->next_ring.m != 0) {
+        struct chord_entrance next = {.seeds_count = chord->join.seeds_count,
+                                      .ring = chord->next_ring};
+        memcpy(next.seeds, seed_at(chord, 0), sizeof next.seeds[0] * next.seeds_count);
+        another_ring_join(step, &next);
+        return;
+    }
+    identity_save(step, CHORD_STORE_IDENTITY);
     neighbours_clear(chord);
     chord->serial_admission = false;
-    chord->genesis.running = false;
-    memset(chord->graveyard, 0, sizeof chord->graveyard);
+    graveyard_clear(chord);
     action_add(step, CHORD_ACTION_LEFT);
-}
-
-/* Ranges that only its memory knows do not hold a leaver back. */
-static bool holds_ranges(struct chord *chord) {
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        if (range_at(chord, i)->used && !range_at(chord, i)->gone) {
-            return true;
-        }
-    }
-    return false;
 }
 
 void leave_tick(struct step *step) {
@@ -73,7 +80,8 @@ void leave_tick(struct step *step) {
         return;
     }
     chord->leave_ms = chord->now_ms + LEAVE_TICK_MS;
-    if (!holds_ranges(chord)) {
+    bool moves = chord->next_ring.m != 0;
+    if (!ranges_held(chord) && !(moves && transfers_open(chord))) {
         leave_done(step);
         return;
     }
@@ -84,7 +92,8 @@ void leave_tick(struct step *step) {
     tell_neighbours(step, false);
     for (uint16_t i = 0; i < chord->ranges_end && action_room(step, 16); i++) {
         struct range *range = range_at(chord, i);
-        if (range->used && view_member(&range->view, chord->self.store_id) != NONE) {
+        if (range->used &&
+            (range->learning || view_member(&range->view, chord->self.store_id) != NONE)) {
             tell(step, range->view.members[range->view.leader].address, false);
         }
     }

@@ -118,6 +118,7 @@ static void reply_lookup(struct step *step, struct lookup *lookup, const struct 
         response.retry_after_ms = 200;
     } else {
         response.lookup.owner = *owner;
+        response.lookup.asked = lookup->hops;
         if (lookup->path != NONE) {
             struct path *path = path_at(chord, lookup->path);
             response.lookup.hops_count = path->count;
@@ -306,6 +307,16 @@ void lookup_failure(struct step *step, uint16_t index) {
     }
 }
 
+void lookups_forget(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.lookups_max; i++) {
+        struct lookup *lookup = lookup_at(chord, i);
+        if (lookup->purpose != LOOKUP_CLIENT && lookup->purpose != LOOKUP_BATCH) {
+            lookup->purpose = LOOKUP_FREE;
+        }
+    }
+    chord->finger_open = false;
+}
+
 /* ---- fingers ---- */
 
 void fingers_forget(struct chord *chord, uint16_t peer) {
@@ -390,9 +401,17 @@ void fix_fingers_tick(struct step *step) {
         }
         return;
     }
+    /* The present finger knows best whether it still owns the start: one question instead of a
+     * whole lookup, where nothing has changed. */
+    uint16_t finger = chord->fingers[chord->finger_next];
+    struct chord_peer present;
+    bool ask_it = finger != NONE && finger != FINGER_SELF && healthy(chord, finger);
+    if (ask_it) {
+        present = peer_at(chord, finger)->peer;
+    }
     chord->finger_open = true;
-    if (!lookup_start(step, LOOKUP_FINGER, &start, NULL, chord->finger_next, 0, 0,
-                      chord->now_ms + 10000)) {
+    if (!lookup_start(step, LOOKUP_FINGER, &start, ask_it ? &present : NULL, chord->finger_next, 0,
+                      0, chord->now_ms + 10000)) {
         chord->finger_open = false;
     }
 }

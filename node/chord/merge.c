@@ -10,31 +10,36 @@
  */
 #include "state.h"
 
+void graveyard_clear(struct chord *chord) {
+    memset(grave_at(chord, 0), 0, sizeof(struct grave) * graves_max(&chord->config.limits));
+}
+
 void graveyard_add(struct chord *chord, const struct chord_peer *peer) {
-    for (uint16_t i = 0; i < GRAVEYARD_MAX; i++) {
-        if (address_same(chord->graveyard[i].peer.address, peer->address)) {
-            chord->graveyard[i].peer = *peer;
+    for (uint16_t i = 0; i < graves_max(&chord->config.limits); i++) {
+        if (address_same(grave_at(chord, i)->peer.address, peer->address)) {
+            grave_at(chord, i)->peer = *peer;
             return;
         }
     }
-    chord->graveyard[chord->graveyard_next].peer = *peer;
-    chord->graveyard[chord->graveyard_next].open = false;
-    chord->graveyard_next = (uint16_t)((chord->graveyard_next + 1) % GRAVEYARD_MAX);
+    grave_at(chord, chord->graveyard_next)->peer = *peer;
+    grave_at(chord, chord->graveyard_next)->open = false;
+    chord->graveyard_next =
+        (uint16_t)((chord->graveyard_next + 1) % graves_max(&chord->config.limits));
 }
 
 static void ping_removed(struct step *step) {
     struct chord *chord = step->chord;
-    for (uint16_t i = 0; i < GRAVEYARD_MAX; i++) {
+    for (uint16_t i = 0; i < graves_max(&chord->config.limits); i++) {
         struct chord_request *request;
-        if (chord->graveyard[i].peer.incarnation == 0 || chord->graveyard[i].open) {
+        if (grave_at(chord, i)->peer.incarnation == 0 || grave_at(chord, i)->open) {
             continue;
         }
         uint16_t slot =
-            call_peer(step, CALL_GRAVEYARD, &chord->graveyard[i].peer, CHORD_PING, &request);
+            call_peer(step, CALL_GRAVEYARD, &grave_at(chord, i)->peer, CHORD_PING, &request);
         if (slot != NONE) {
             request->target_incarnation = 0; /* any life of it may be in another ring */
             call_at(chord, slot)->subject = i;
-            chord->graveyard[i].open = true;
+            grave_at(chord, i)->open = true;
         }
     }
 }
@@ -73,7 +78,7 @@ void graveyard_tick(struct step *step) {
 void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response) {
     struct chord *chord = step->chord;
     struct chord_peer peer = response->ping.self;
-    memset(&chord->graveyard[index], 0, sizeof chord->graveyard[index]);
+    memset(grave_at(chord, index), 0, sizeof(struct grave));
     if (chord->state != CHORD_STATE_MEMBER || response->ping.state != CHORD_STATE_MEMBER ||
         !peer_valid(chord, &peer) || peer_same(&peer, &chord->self)) {
         return;
@@ -87,7 +92,7 @@ void graveyard_reply(struct step *step, uint16_t index, const struct chord_respo
 
 /* `gone` or silence: asked again later. */
 void graveyard_failure(struct chord *chord, uint16_t index) {
-    chord->graveyard[index].open = false;
+    grave_at(chord, index)->open = false;
 }
 
 void merge_tell(struct step *step, const struct chord_peer *target, const struct chord_peer *peer) {

@@ -22,6 +22,8 @@ enum {
     CHORD_DIGEST_BYTES = 16,
     CHORD_HOPS_MAX = 255,
     CHORD_HOPS_TRACED_MAX = 32,
+    CHORD_MISSING_MAX = 4,
+    CHORD_MERGES_MAX = 4,
 };
 
 /* The values are those of chord.v1.Code. */
@@ -75,13 +77,29 @@ struct chord_member {
     char address[CHORD_ADDRESS_BYTES];
 };
 
+/* Nobody decides so often: whoever names a greater epoch is not believed. Its successors fit in the
+ * 63 bits that a store has. */
+#define CHORD_EPOCH_MAX ((uint64_t)1 << 62)
+
+/* The last merges that led to a view, the newest first. */
+struct chord_merges {
+    uint16_t count;
+    struct chord_merge {
+        uint64_t epoch; /* of the view that it made, and where that began */
+        struct chord_id lo;
+    } items[CHORD_MERGES_MAX];
+};
+
 /* Who holds a range (the data protocol): one view per range and epoch. */
 struct chord_view {
     struct chord_range range;
     uint64_t epoch; /* 0 = no view */
     uint16_t leader;
     uint16_t members_count;
-    bool settled; /* decided by the leader of a settled range: nothing to make equal first */
+    bool settled; /* decided by the leader of a settled range, which leads on: nothing to settle */
+    bool recovered; /* in its history a majority was given up by hand: writes may be missing */
+    bool cut;       /* a newer view has replaced a part of it: only its epoch is still a fact */
+    struct chord_merges merges; /* in its history: tells whether a joint decision was chosen */
     struct chord_member members[CHORD_REPLICAS_MAX];
 };
 
@@ -89,7 +107,14 @@ struct chord_view {
 struct chord_hint {
     struct chord_range range;
     uint64_t epoch;
+    uint64_t counter; /* from its leader: the newest version so far is (epoch, counter) */
     char address[CHORD_ADDRESS_BYTES];
+};
+
+/* Members of a range that do not answer, while too few do. */
+struct chord_missing {
+    uint16_t count;
+    char addresses[CHORD_MISSING_MAX][CHORD_ADDRESS_BYTES];
 };
 
 enum chord_message_kind {
@@ -110,6 +135,9 @@ enum chord_message_kind {
     CHORD_BATCH,
     CHORD_LOOKUP,
     CHORD_MERGE,
+    CHORD_PREPARE,
+    CHORD_ACCEPT,
+    CHORD_CHECK,
 };
 
 struct chord_request {
@@ -128,13 +156,25 @@ struct chord_request {
         } genesis;
         struct chord_peer peer; /* MERGE */
         bool left;              /* LEAVE */
-        struct {                /* TRANSFER_KEYS, APPLY, SYNC, DIGEST */
+        struct {                /* TRANSFER_KEYS, APPLY, DIGEST, CHECK */
             struct chord_range range;
-            uint64_t epoch;
-            bool replace;   /* SYNC */
+            uint64_t epoch; /* APPLY, CHECK */
+            bool learner;   /* APPLY: the receiver is no member yet */
             bool has_after; /* TRANSFER_KEYS: only rows with a greater hash than `after` */
             uint8_t after[CHORD_ID_BYTES];
         } rows;
+        struct {
+            struct chord_view view;   /* the sender leads it */
+            struct chord_range range; /* a part of it, or the whole */
+            uint64_t token;           /* the same: the same attempt; never 0 */
+            bool learner;             /* the receiver is no member yet */
+        } sync;
+        struct { /* PREPARE, ACCEPT: the Paxos instance that decides what follows `view` */
+            uint64_t ballot;
+            bool joint; /* a merge: also the instance of `other`, both or neither */
+            struct chord_view view, other;
+            struct chord_view next; /* ACCEPT */
+        } decide;
         struct {
             uint16_t count; /* 1..2 */
             struct chord_view views[2];
@@ -196,11 +236,22 @@ struct chord_response {
             uint64_t rows;
             uint8_t digest[CHORD_DIGEST_BYTES];
         } digest;
-        struct { /* APPLY, SYNC, DECIDED: `view` is wrong_view; GET_VIEW: `view` is the answer */
+        struct { /* APPLY, SYNC, DECIDED, CHECK: `view` is wrong_view; GET_VIEW: `view` is the
+                    answer */
             bool has_view;
-            bool confirmed;
+            bool confirmed; /* GET_VIEW: by a majority; SYNC: done, else it goes on */
             struct chord_view view;
         } view;
+        struct {                 /* PREPARE, ACCEPT */
+            bool has_view;       /* `view` is wrong_view; nothing was promised or accepted */
+            bool refused;        /* a higher ballot was promised */
+            bool has_accepted;   /* PREPARE: `view` was accepted at `accepted_ballot` */
+            bool other_accepted; /* joint PREPARE: something was, in the other instance */
+            uint64_t promised;   /* the highest ballot */
+            uint64_t accepted_ballot, other_ballot;
+            uint64_t other_epoch; /* `view` is a merge: of the view that is merged */
+            struct chord_view view;
+        } decide;
         struct {
             struct chord_hint hint;
             uint32_t finished; /* received by a coordinator: results that are final */
@@ -209,10 +260,12 @@ struct chord_response {
             /* Sent: what operations without a result get; a write that was forwarded or begun
              * gets UNKNOWN instead, because it may still take effect. */
             enum chord_code unfinished;
+            struct chord_missing missing; /* with UNAVAILABLE: as far as the answerer knows */
         } batch;
         struct {
             struct chord_peer owner;
-            uint16_t hops_count;
+            uint16_t asked;      /* nodes that were asked, silent ones too */
+            uint16_t hops_count; /* of these, those recorded */
             struct chord_hop hops[CHORD_HOPS_TRACED_MAX];
         } lookup;
     };

@@ -24,10 +24,20 @@ bool peer_valid(const struct chord *chord, const struct chord_peer *peer) {
            (chord->parameters.m == 0 || id_valid(&peer->id, chord->parameters.m));
 }
 
+/* FNV-1a (Fowler, Noll, Vo); never 0. The tags lie together, so that finding a peer, which each
+ * message does, does not touch the whole table. */
+static uint32_t tag_of(const char *address) {
+    uint32_t tag = 2166136261u;
+    for (unsigned i = 0; i < CHORD_ADDRESS_BYTES && address[i] != '\0'; i++) {
+        tag = (tag ^ (uint8_t)address[i]) * 16777619u;
+    }
+    return tag != 0 ? tag : 1;
+}
+
 uint16_t peer_find(struct chord *chord, const struct chord_peer *peer) {
+    uint32_t tag = tag_of(peer->address);
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
-        struct chord_peer *known = &peer_at(chord, i)->peer;
-        if (known->incarnation != 0 && peer_same(known, peer)) {
+        if (*tag_at(chord, i) == tag && peer_same(&peer_at(chord, i)->peer, peer)) {
             return i;
         }
     }
@@ -35,9 +45,9 @@ uint16_t peer_find(struct chord *chord, const struct chord_peer *peer) {
 }
 
 uint16_t peer_find_address(struct chord *chord, const char *address) {
+    uint32_t tag = tag_of(address);
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
-        struct chord_peer *known = &peer_at(chord, i)->peer;
-        if (known->incarnation != 0 && address_same(known->address, address)) {
+        if (*tag_at(chord, i) == tag && address_same(peer_at(chord, i)->peer.address, address)) {
             return i;
         }
     }
@@ -66,7 +76,7 @@ static bool in_use(struct chord *chord, uint16_t index) {
 static uint16_t slot_take(struct chord *chord) {
     uint16_t free_slot = NONE;
     for (uint16_t i = 0; i < chord->config.limits.peers_max && free_slot == NONE; i++) {
-        if (peer_at(chord, i)->peer.incarnation == 0) {
+        if (*tag_at(chord, i) == 0) {
             free_slot = i;
         }
     }
@@ -89,6 +99,7 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
         struct peer_entry *entry = peer_at(chord, index);
         memset(entry, 0, sizeof *entry);
         entry->peer = *peer;
+        *tag_at(chord, index) = tag_of(peer->address);
         entry->heard_ms = chord->now_ms;
     }
     return index;
@@ -158,6 +169,7 @@ static void forget(struct step *step, uint16_t index) {
     }
     fingers_forget(chord, index);
     peer_at(chord, index)->peer.incarnation = 0;
+    *tag_at(chord, index) = 0;
 }
 
 /* This life of the peer is over: whatever the reason, the repair is the same. */
@@ -188,14 +200,14 @@ void peer_failed(struct step *step, const struct chord_peer *peer, const char *n
 
 /* Nor is it a member known from before: nobody waits for it when the ring is started again. */
 void peer_left(struct step *step, const struct chord_peer *peer) {
-    struct chord_identity *stored = &step->chord->stored;
+    struct chord *chord = step->chord;
     uint16_t kept = 0;
-    for (uint16_t i = 0; i < stored->known_count; i++) {
-        if (!address_same(stored->known[i].address, peer->address)) {
-            stored->known[kept++] = stored->known[i];
+    for (uint16_t i = 0; i < chord->known_count; i++) {
+        if (!address_same(known_at(chord, i)->address, peer->address)) {
+            *known_at(chord, kept++) = *known_at(chord, i);
         }
     }
-    stored->known_count = kept;
+    chord->known_count = kept;
     step->chord->identity_ms = step->chord->now_ms + 100;
     peer_over(step, peer, CHORD_WORD_LEFT, CHORD_LEVEL_INFO, "has left:");
 }
@@ -221,11 +233,12 @@ void peer_disconnected(struct step *step, const char *address) {
     }
 }
 
-bool peer_leaving(const struct chord *chord, const uint8_t *store_id, uint64_t incarnation) {
-    for (unsigned i = 0; i < LEAVING_MAX; i++) {
-        if (chord->leaving[i].until_ms > chord->now_ms &&
-            incarnation <= chord->leaving[i].incarnation &&
-            memcmp(chord->leaving[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
+bool peer_leaving(const struct chord *constant, const uint8_t *store_id, uint64_t incarnation) {
+    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    for (uint16_t i = 0; i < leaving_max(&chord->config.limits); i++) {
+        const struct leaving *leaving = leaving_at(chord, i);
+        if (leaving->until_ms > chord->now_ms && incarnation <= leaving->incarnation &&
+            memcmp(leaving->store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
             return true;
         }
     }
@@ -234,18 +247,19 @@ bool peer_leaving(const struct chord *chord, const uint8_t *store_id, uint64_t i
 
 /* The leaver repeats itself every second; forgotten when it stops. */
 void peer_set_leaving(struct chord *chord, const struct chord_peer *peer) {
-    const uint8_t *store_id = peer->store_id;
-    unsigned slot = 0;
-    for (unsigned i = 0; i < LEAVING_MAX; i++) {
-        if (memcmp(chord->leaving[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
-            slot = i;
+    uint16_t count = leaving_max(&chord->config.limits);
+    struct leaving *slot = NULL;
+    for (uint16_t i = 0; i < count; i++) {
+        struct leaving *leaving = leaving_at(chord, i);
+        if (memcmp(leaving->store_id, peer->store_id, CHORD_STORE_ID_BYTES) == 0) {
+            slot = leaving;
             break;
         }
-        if (chord->leaving[i].until_ms < chord->leaving[slot].until_ms) {
-            slot = i;
-        }
+        slot = slot == NULL || leaving->until_ms < slot->until_ms ? leaving : slot;
     }
-    memcpy(chord->leaving[slot].store_id, store_id, CHORD_STORE_ID_BYTES);
-    chord->leaving[slot].incarnation = peer->incarnation;
-    chord->leaving[slot].until_ms = chord->now_ms + 4000;
+    if (slot != NULL) {
+        memcpy(slot->store_id, peer->store_id, CHORD_STORE_ID_BYTES);
+        slot->incarnation = peer->incarnation;
+        slot->until_ms = chord->now_ms + 4000;
+    }
 }

@@ -22,6 +22,10 @@ void member_of_peer(const struct chord_peer *peer, struct chord_member *member) 
     memcpy(member->address, peer->address, CHORD_ADDRESS_BYTES);
 }
 
+bool member_same(const struct chord_member *a, const struct chord_member *b) {
+    return memcmp(a->store_id, b->store_id, CHORD_STORE_ID_BYTES) == 0;
+}
+
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id) {
     for (uint16_t i = 0; i < view->members_count; i++) {
         if (memcmp(view->members[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
@@ -36,8 +40,29 @@ bool view_leads(const struct chord *chord, const struct chord_view *view) {
                   CHORD_STORE_ID_BYTES) == 0;
 }
 
+uint64_t view_next_epoch(const struct range *range) {
+    return (range->view.epoch > range->epoch_floor ? range->view.epoch : range->epoch_floor) + 1;
+}
+
+void view_owner_change(const struct chord *chord, const struct range *range,
+                       struct chord_view *next) {
+    *next = range->view;
+    next->epoch = view_next_epoch(range);
+    next->leader = view_member(&range->view, chord->self.store_id);
+    next->settled = false;
+}
+
 unsigned view_majority(const struct chord_view *view) {
     return view->members_count / 2u + 1;
+}
+
+bool ranges_held(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        if (range_at(chord, i)->used && !range_at(chord, i)->gone) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool whole(const struct chord_range *range) {
@@ -96,6 +121,36 @@ uint16_t range_find(struct chord *chord, const struct chord_id *id) {
     return NONE;
 }
 
+uint16_t range_exact(struct chord *chord, const struct chord_range *range, uint64_t epoch) {
+    uint16_t index = range_find(chord, &range->hi);
+    const struct chord_view *view = index != NONE ? &range_at(chord, index)->view : NULL;
+    return view != NULL && !view->cut && view->epoch == epoch &&
+                   id_equal(&view->range.lo, &range->lo) && id_equal(&view->range.hi, &range->hi)
+               ? index
+               : NONE;
+}
+
+uint16_t range_at_epoch(struct chord *chord, const struct chord_range *range, uint64_t epoch) {
+    uint16_t index = range_find(chord, &range->hi);
+    const struct chord_view *view = index != NONE ? &range_at(chord, index)->view : NULL;
+    return view != NULL && !view->cut && view->epoch == epoch && range_covers(&view->range, range)
+               ? index
+               : NONE;
+}
+
+uint16_t range_newest(struct chord *chord, const struct chord_range *range) {
+    uint16_t newest = NONE;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *other = range_at(chord, i);
+        if (other->used && ranges_overlap(&other->view.range, range) &&
+            (newest == NONE || other->view.epoch > range_at(chord, newest)->view.epoch ||
+             (other->view.epoch == range_at(chord, newest)->view.epoch && !other->view.cut))) {
+            newest = i;
+        }
+    }
+    return newest;
+}
+
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index) {
     for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
         struct range *range = range_at(chord, i);
@@ -105,6 +160,7 @@ bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *ind
             range->serial = serial_new(chord);
             range->view = *view;
             range->settled = view->settled;
+            range->lived = true;
             *index = i;
             chord->ranges_end = i >= chord->ranges_end ? (uint16_t)(i + 1) : chord->ranges_end;
             return true;
@@ -124,28 +180,31 @@ void range_remove(struct step *step, uint16_t index) {
     execute_range_gone(step, index, serial);
 }
 
-/* The pieces of an older view that a newer one leaves over keep the old epoch: whoever leads them
- * will say so. */
+/* The pieces of an older view that a newer one leaves over keep the old epoch, as a memory: what
+ * follows that view is decided, so nobody leads a piece or votes about it. */
 static bool cut_out(struct step *step, uint16_t index, const struct chord_range *covered) {
     struct chord *chord = step->chord;
     struct chord_range pieces[2];
-    struct chord_view view = range_at(chord, index)->view;
-    bool gone = range_at(chord, index)->gone;
+    struct range old = *range_at(chord, index);
+    struct chord_view view = old.view;
     unsigned count = subtract(&view.range, covered, pieces);
     range_remove(step, index);
     for (unsigned i = 0; i < count; i++) {
         uint16_t piece;
         view.range = pieces[i];
+        view.cut = true;
         if (!range_add(chord, &view, &piece)) {
             return false;
         }
-        range_at(chord, piece)->gone = gone;
+        range_at(chord, piece)->gone = old.gone;
+        range_at(chord, piece)->learning = old.learning;
     }
     return true;
 }
 
 /* Room in a full table: two neighbours that are only remembered become one with the greater epoch.
- * That may refuse a rightful view of the lower one; its leader then decides a higher epoch. */
+ * That may refuse a rightful view of the lower one; its leader then decides a higher epoch
+ * (epoch_floor). */
 static bool coalesce(struct step *step) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
@@ -162,6 +221,7 @@ static bool coalesce(struct step *step) {
                 lower->view = upper->view;
             }
             lower->view.range = (struct chord_range){lo, hi};
+            lower->view.cut = true;
             range_remove(step, k);
             return true;
         }
@@ -184,6 +244,7 @@ bool range_room(struct step *step) {
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index) {
     struct chord *chord = step->chord;
     *index = NONE;
+    CHORD_ASSERT(!view->cut);
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && ranges_overlap(&range->view.range, &view->range) &&
@@ -211,11 +272,14 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
     return true;
 }
 
-void views_save(struct step *step, enum store_purpose purpose, uint64_t request_id) {
+struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id) {
+    struct chord *chord = step->chord;
     struct chord_action *action;
-    if (store_start(step, CHORD_STORE_VIEWS, purpose, NONE, 0, request_id, &action) != 0) {
-        step->chord->views_saving++;
-    } else if (request_id != 0) {
-        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 50);
+    uint64_t id = store_start(step, CHORD_STORE_VIEWS, purpose, NONE, 0, request_id, &action);
+    if (id == 0) {
+        chord->views_retry_ms = chord->now_ms; /* what is not saved now is saved with the next */
+        return NULL;
     }
+    chord->views_saving++;
+    return store_at(chord, store_slot(id));
 }

@@ -6,15 +6,15 @@
 enum {
     PATIENCE_MS = 1500,
     PATIENCE_SEAT_MS = 700,
-    PROMISE_MS = 660000, /* longer than a change may take (change.c) */
+    RETRY_MS = 50,
 };
 
 static bool range_valid(const struct chord *chord, const struct chord_range *range) {
     return id_valid(&range->lo, chord->parameters.m) && id_valid(&range->hi, chord->parameters.m);
 }
 
-bool view_valid(const struct chord *chord, const struct chord_view *view) {
-    if (!range_valid(chord, &view->range) || view->epoch == 0 || view->members_count == 0 ||
+bool view_formed(const struct chord_view *view) {
+    if (view->epoch == 0 || view->merges.count > CHORD_MERGES_MAX || view->members_count == 0 ||
         view->members_count > CHORD_REPLICAS_MAX || view->leader >= view->members_count) {
         return false;
     }
@@ -26,87 +26,121 @@ bool view_valid(const struct chord *chord, const struct chord_view *view) {
     return true;
 }
 
-/* A local view that forbids what a leader of (range, epoch) asks: a newer one, or, where this store
- * is a member, any other epoch. NONE: nothing forbids it. */
-static uint16_t wrong_view(struct chord *chord, const struct chord_range *asked, uint64_t epoch) {
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        struct range *range = range_at(chord, i);
-        if (range->used && ranges_overlap(&range->view.range, asked) &&
-            (range->view.epoch > epoch ||
-             (range->view.epoch != epoch &&
-              view_member(&range->view, chord->self.store_id) != NONE &&
-              range_covers(&range->view.range, asked)))) {
-            return i;
-        }
-    }
-    return NONE;
+bool view_valid(const struct chord *chord, const struct chord_view *view) {
+    return range_valid(chord, &view->range) && view->epoch <= CHORD_EPOCH_MAX && view_formed(view);
 }
 
-static void reply_view(struct step *step, uint64_t request_id, enum chord_message_kind kind,
-                       const struct chord_view *view) {
+/* The view that the asker does not have: the newest one over a part of its range. */
+void reply_wrong_view(struct step *step, uint64_t request_id, enum chord_message_kind kind,
+                      const struct chord_range *range) {
+    struct chord *chord = step->chord;
     struct chord_response response;
+    uint16_t index = range_newest(chord, range);
     memset(&response, 0, sizeof response);
     response.kind = kind;
-    response.view.has_view = view != NULL;
-    if (view != NULL) {
-        response.view.view = *view;
+    if (index == NONE) {
+        response.code = CHORD_ABORTED;
+        response.retry_after_ms = RETRY_MS;
+    } else if (kind == CHORD_PREPARE || kind == CHORD_ACCEPT) {
+        response.decide.has_view = true;
+        response.decide.view = range_at(chord, index)->view;
+    } else {
+        response.view.has_view = true;
+        response.view.view = range_at(chord, index)->view;
     }
     reply_send(step, request_id, &response);
 }
 
+static bool newer_known(struct chord *chord, const struct chord_range *range, uint64_t epoch) {
+    uint16_t index = range_newest(chord, range);
+    return index != NONE && range_at(chord, index)->view.epoch > epoch;
+}
+
 void on_apply(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
-    if (!range_valid(chord, &request->rows.range)) {
+    const struct chord_range *range = &request->rows.range;
+    struct chord_action *action;
+    if (!range_valid(chord, range)) {
         reply_code(step, request_id, CHORD_APPLY, CHORD_INVALID_ARGUMENT, 0);
         return;
     }
-    uint16_t wrong = wrong_view(chord, &request->rows.range, request->rows.epoch);
-    struct chord_action *action;
-    if (wrong != NONE) {
-        reply_view(step, request_id, CHORD_APPLY, &range_at(chord, wrong)->view);
+    bool taken = request->rows.learner ? !newer_known(chord, range, request->rows.epoch)
+                                       : range_exact(chord, range, request->rows.epoch) != NONE;
+    if (!taken) {
+        reply_wrong_view(step, request_id, CHORD_APPLY, range);
     } else if (store_start(step, CHORD_STORE_WRITE_ROWS, STORE_APPLY, NONE, 0, request_id,
                            &action) == 0) {
         reply_code(step, request_id, CHORD_APPLY, CHORD_RESOURCE_EXHAUSTED, 20);
     }
 }
 
-void on_sync(struct step *step, const struct chord_request *request, uint64_t request_id) {
-    struct chord *chord = step->chord;
-    if (!request->has_sender || !range_valid(chord, &request->rows.range)) {
-        reply_code(step, request_id, CHORD_SYNC, CHORD_INVALID_ARGUMENT, 0);
-        return;
-    }
-    uint16_t wrong = wrong_view(chord, &request->rows.range, request->rows.epoch);
-    if (wrong != NONE && range_at(chord, wrong)->view.epoch > request->rows.epoch) {
-        reply_view(step, request_id, CHORD_SYNC, &range_at(chord, wrong)->view);
-    } else if (!transfer_start(step, request->sender.address, &request->rows.range,
-                               request->rows.replace, request_id, NONE, 0, NONE)) {
-        reply_code(step, request_id, CHORD_SYNC, CHORD_RESOURCE_EXHAUSTED, 200);
+/* Are we still at that view? Answered from memory: who has gone on does not go back. */
+void on_check(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    const struct chord_range *range = &request->rows.range;
+    struct chord_response response = {.kind = CHORD_CHECK};
+    if (!range_valid(step->chord, range)) {
+        reply_code(step, request_id, CHORD_CHECK, CHORD_INVALID_ARGUMENT, 0);
+    } else if (range_exact(step->chord, range, request->rows.epoch) == NONE) {
+        reply_wrong_view(step, request_id, CHORD_CHECK, range);
     } else {
-        chord->learned[chord->learned_next].range = request->rows.range;
-        chord->learned[chord->learned_next].epoch = request->rows.epoch;
-        chord->learned[chord->learned_next].until_ms = chord->now_ms + PROMISE_MS;
-        chord->learned_next = (uint16_t)((chord->learned_next + 1) % LEARNED_MAX);
+        reply_send(step, request_id, &response);
     }
 }
 
-/* The leader of that epoch, or of a later one, may make us a member next: the rows that we told it
- * we have are a promise. It gives a change up before the promise ends. */
-static bool promised(struct chord *chord, const struct chord_view *view) {
-    for (uint16_t i = 0; i < LEARNED_MAX; i++) {
-        if (chord->learned[i].until_ms > chord->now_ms && chord->learned[i].epoch >= view->epoch &&
-            ranges_overlap(&chord->learned[i].range, &view->range)) {
-            return true;
-        }
+/* A learner learns the view too. What it then tells the leader of its rows is a promise: whoever
+ * proposes may make it a member next, also much later, so it drops no row before it knows what
+ * followed that view. */
+static bool learn_view(struct step *step, const struct chord_view *view) {
+    struct chord *chord = step->chord;
+    uint16_t index = range_exact(chord, &view->range, view->epoch);
+    if (index == NONE && !range_install(step, view, &index)) {
+        return false;
     }
-    return false;
+    range_at(chord, index)->learning = true;
+    range_at(chord, index)->gone = false;
+    return views_save(step, STORE_VIEWS, 0) != NULL;
+}
+
+void on_sync(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    const struct chord_view *view = &request->sync.view;
+    const struct chord_range *range = &request->sync.range;
+    if (!request->has_sender || request->sync.token == 0 || !view_valid(chord, view) || view->cut ||
+        !range_valid(chord, range) || !range_covers(&view->range, range) ||
+        memcmp(view->members[view->leader].store_id, request->sender.store_id,
+               CHORD_STORE_ID_BYTES) != 0) {
+        reply_code(step, request_id, CHORD_SYNC, CHORD_INVALID_ARGUMENT, 0);
+        return;
+    }
+    struct chord_member source;
+    member_of_peer(&request->sender, &source);
+    if (request->sync.learner && chord->state == CHORD_STATE_LEFT) {
+        reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
+        return;
+    }
+    bool member = view_member(view, chord->self.store_id) != NONE;
+    bool known = request->sync.learner ? !member && learn_view(step, view)
+                                       : range_exact(chord, &view->range, view->epoch) != NONE;
+    if (!known) {
+        reply_wrong_view(step, request_id, CHORD_SYNC, range);
+    } else if (!transfer_sync(step, &source, range, view->epoch, request->sync.token, request_id)) {
+        reply_code(step, request_id, CHORD_SYNC, CHORD_RESOURCE_EXHAUSTED, 200);
+    }
 }
 
 static void read_range(struct step *step, const struct chord_request *request, uint64_t request_id,
                        enum chord_store_kind kind, enum store_purpose purpose) {
     struct chord_action *action;
-    if (!range_valid(step->chord, &request->rows.range)) {
+    uint16_t index = NONE;
+    bool valid = range_valid(step->chord, &request->rows.range);
+    if (valid) {
+        index = range_at_epoch(step->chord, &request->rows.range, request->rows.epoch);
+    }
+    if (!valid) {
         reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
+    } else if (index == NONE || view_member(&range_at(step->chord, index)->view,
+                                            step->chord->self.store_id) == NONE) {
+        reply_code(step, request_id, request->kind, CHORD_ABORTED, RETRY_MS);
     } else if (store_start(step, kind, purpose, NONE, 0, request_id, &action) == 0) {
         reply_code(step, request_id, request->kind, CHORD_RESOURCE_EXHAUSTED, 20);
     } else {
@@ -122,22 +156,6 @@ void on_transfer_keys(struct step *step, const struct chord_request *request, ui
     read_range(step, request, request_id, CHORD_STORE_READ_RANGE, STORE_RANGE_READ);
 }
 
-/* The local view that refuses `view`: newer, or of the same epoch with another leader. */
-static uint16_t refusing(struct chord *chord, const struct chord_view *view) {
-    for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        const struct chord_view *mine = &range_at(chord, i)->view;
-        if (!range_at(chord, i)->used || !ranges_overlap(&mine->range, &view->range)) {
-            continue;
-        }
-        bool same = memcmp(mine->members[mine->leader].store_id,
-                           view->members[view->leader].store_id, CHORD_STORE_ID_BYTES) == 0;
-        if (mine->epoch > view->epoch || (mine->epoch == view->epoch && !same)) {
-            return i;
-        }
-    }
-    return NONE;
-}
-
 static bool concerns(struct chord *chord, const struct chord_view *view) {
     if (view_member(view, chord->self.store_id) != NONE) {
         return true;
@@ -151,26 +169,42 @@ static bool concerns(struct chord *chord, const struct chord_view *view) {
     return false;
 }
 
+/* Answered when the switch is on disk; a member that is at another view says so. */
 void on_decided(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
+    bool changed = false;
     for (uint16_t i = 0; i < request->decided.count; i++) {
-        if (!view_valid(chord, &request->decided.views[i])) {
+        if (!view_valid(chord, &request->decided.views[i]) || request->decided.views[i].cut) {
             reply_code(step, request_id, CHORD_DECIDED, CHORD_INVALID_ARGUMENT, 0);
             return;
         }
-        uint16_t refused = refusing(chord, &request->decided.views[i]);
-        if (refused != NONE) {
-            reply_view(step, request_id, CHORD_DECIDED, &range_at(chord, refused)->view);
-            return;
-        }
+    }
+    if (!range_room(step)) { /* to say yes without the view would be a lie */
+        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 200);
+        return;
     }
     for (uint16_t i = 0; i < request->decided.count; i++) {
         uint16_t ignored;
-        if (concerns(chord, &request->decided.views[i])) {
-            range_install(step, &request->decided.views[i], &ignored);
+        if (concerns(chord, &request->decided.views[i]) &&
+            range_install(step, &request->decided.views[i], &ignored)) {
+            changed = true;
         }
     }
-    views_save(step, STORE_VIEWS_DECIDED, request_id);
+    for (uint16_t i = 0; i < request->decided.count; i++) {
+        const struct chord_view *view = &request->decided.views[i];
+        bool member = view_member(view, chord->self.store_id) != NONE;
+        if (newer_known(chord, &view->range, view->epoch) ||
+            (member && range_exact(chord, &view->range, view->epoch) == NONE)) {
+            reply_wrong_view(step, request_id, CHORD_DECIDED, &view->range);
+            if (changed) {
+                views_save(step, STORE_VIEWS, 0);
+            }
+            return;
+        }
+    }
+    if (views_save(step, STORE_VIEWS_DECIDED, request_id) == NULL) {
+        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 50);
+    }
 }
 
 void on_get_view(struct step *step, const struct chord_request *request, uint64_t request_id) {
@@ -216,6 +250,9 @@ static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) 
     if (range->leader_lost_ms == 0 || chord->state == CHORD_STATE_LEFT) {
         return false;
     }
+    if (view_leads(chord, &range->view)) {
+        return true; /* restarted */
+    }
     if (chord->state == CHORD_STATE_MEMBER && owns(chord, &range->view.range.hi)) {
         return true;
     }
@@ -236,9 +273,12 @@ void replica_watch(struct step *step, uint16_t index) {
                                 view->members[view->leader].store_id, CHORD_STORE_ID_BYTES) != 0) {
         leader_lost(step, index); /* its disk is another one */
     }
-    if (seat != NONE && takes_over(chord, range, seat)) {
-        leader_lead(step, index, "the leader is lost; takes over");
-        return;
+    if (view_leads(chord, view)) {
+        leader_lost(step, index); /* that was in another life */
+        range->strikes = STRIKES_MAX;
+    }
+    if (seat != NONE && !view->cut && takes_over(chord, range, seat)) {
+        leader_take_over(step, index, "the leader is lost; takes over");
     }
     if (range->watching || range->watch_ms > chord->now_ms) {
         return;
@@ -251,8 +291,8 @@ void replica_watch(struct step *step, uint16_t index) {
     }
     struct chord_request *request;
     if (memcmp(view->members[target].store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 ||
-        call_start(step, CALL_WATCH, index, range->serial, target, view->members[target].address,
-                   chord->config.timing.silence_ms_min * 2, &request) == NONE) {
+        call_member(step, CALL_WATCH, index, range->serial, target, &view->members[target],
+                    chord->config.timing.silence_ms_min * 2, &request) == NONE) {
         return;
     }
     request->kind = CHORD_GET_VIEW;
@@ -265,7 +305,7 @@ static void retire(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct chord_action *action;
     struct chord_view view = range_at(chord, index)->view;
-    if (promised(chord, &view) ||
+    if (range_at(chord, index)->learning || view.cut ||
         store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NONE, 0, 0, &action) == 0) {
         return;
     }
@@ -279,7 +319,6 @@ void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
                          const struct chord_response *response) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
-    uint16_t installed;
     range->watching = false;
     if (response == NULL) {
         if (range->strikes < UINT8_MAX) {
@@ -294,15 +333,11 @@ void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
         return;
     }
     const struct chord_view *theirs = &response->view.view;
-    bool newer =
-        response->view.has_view && view_valid(chord, theirs) && theirs->epoch > range->view.epoch;
-    if (newer) {
-        if (range_install(step, theirs, &installed)) {
-            views_save(step, STORE_VIEWS, 0);
-        }
+    if (response->view.has_view && theirs->epoch > range->view.epoch) {
+        leader_learn(step, theirs);
         return;
     }
-    if (member != range->view.leader) {
+    if (member != range->view.leader || view_leads(chord, &range->view)) {
         return;
     }
     range->strikes = 0;
@@ -310,10 +345,9 @@ void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
     if (same) {
         range->leader_lost_ms = 0;
     }
-    if (!same) {
+    if (!same && !range->view.cut) {
         /* The decision has not reached its leader: whoever knows it passes it on. */
-        leader_send_decided(step, index, NONE, range->view.members[range->view.leader].address,
-                            NULL);
+        leader_send_decided(step, index, NONE, &range->view.members[range->view.leader], NULL);
     } else if (view_member(&range->view, chord->self.store_id) == NONE &&
                response->view.confirmed) {
         retire(step, index);

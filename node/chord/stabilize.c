@@ -122,7 +122,16 @@ static void on_stabilize_reply(struct step *step, const struct chord_response *r
     struct chord_peer successor = chord->query.peer;
     const struct chord_peer *between = &response->ring.node;
     query_end(chord);
-    successors_adopt(step, &successor, &response->ring.successors);
+    if (chord->serial_admission) {
+        struct chord_peer_list united;
+        united.count = response->ring.successors.count;
+        memcpy(united.items, response->ring.successors.items,
+               sizeof united.items[0] * united.count);
+        successors_unite(chord, &united);
+        successors_adopt(step, &successor, &united);
+    } else {
+        successors_adopt(step, &successor, &response->ring.successors);
+    }
     bool known = between->incarnation != 0 && peer_valid(chord, between);
     if (known && id_in_open(&chord->self.id, &between->id, &successor.id)) {
         query_start(step, QUERY_CANDIDATE, between);

@@ -21,7 +21,6 @@ enum {
     GRAVEYARD_MAX = 8,
     JOIN_SEEDS_MAX = 40,
     LEAVING_MAX = 16,
-    LEARNED_MAX = 64,
     ADMITTED_MAX = 8,
     FALLBACKS_MAX = 3,
     COLLISIONS_BEFORE_WALK = 4,
@@ -55,6 +54,9 @@ enum call_purpose {
     CALL_GRAVEYARD, /* subject: index */
     CALL_WATCH,     /* GetView at the leader; subject: range */
     CALL_DECIDED,   /* subject: range; member */
+    CALL_PREPARE,   /* subject: decision; member */
+    CALL_ACCEPT,    /* subject: decision; member */
+    CALL_CHECK,     /* subject: range, serial of the round; member */
     CALL_SYNC,      /* subject: range; member, NONE = the learner */
     CALL_DIGEST,    /* subject: transfer */
     CALL_TRANSFER,  /* subject: transfer */
@@ -68,23 +70,26 @@ struct call {
     uint32_t serial; /* of the subject */
     uint16_t subject;
     uint16_t member;
-    uint16_t range; /* APPLY: whose leader sent it; outlives the batch */
-    uint32_t range_serial;
-    uint16_t peer;        /* whose health the outcome tells, or NONE */
-    uint64_t incarnation; /* of that peer: its slot may have been given to another */
+    uint16_t range;        /* APPLY: whose leader sent it; outlives the batch */
+    uint32_t range_serial; /* APPLY; SYNC of a learner: its change's */
+    uint16_t peer;         /* whose health the outcome tells, or NONE */
+    uint64_t incarnation;  /* of that peer: its slot may have been given to another */
 };
 
 enum store_purpose {
     STORE_FREE,
     STORE_VIEWS,
     STORE_VIEWS_DECIDED, /* answers request_id */
+    STORE_VIEWS_PREPARE, /* answers request_id; subject: range */
+    STORE_VIEWS_ACCEPT,  /* answers request_id; subject: range */
+    STORE_VIEWS_OWN,     /* subject: decision */
     STORE_BATCH_READ,    /* subject: batch */
+    STORE_BATCH_EXAMINE, /* subject: batch */
     STORE_BATCH_WRITE,   /* subject: batch */
     STORE_APPLY,         /* answers request_id */
     STORE_RANGE_READ,    /* answers request_id */
     STORE_DIGEST_REPLY,  /* answers request_id */
     STORE_DIGEST_OWN,    /* subject: transfer */
-    STORE_DROP,          /* subject: transfer */
     STORE_PULLED,        /* subject: transfer */
     STORE_RETIRED,       /* nothing waits for it */
 };
@@ -95,6 +100,9 @@ struct store_op {
     uint32_t serial;
     uint16_t subject;
     uint64_t request_id;
+    uint64_t ballot; /* PREPARE, ACCEPT, OWN */
+    uint16_t other;  /* of these: a merge, the second range; else NONE */
+    uint32_t other_serial;
 };
 
 /* ---- ring ---- */
@@ -105,6 +113,8 @@ enum join_stage {
     JOIN_DERIVE, /* wait for the id */
     JOIN_LOOKUP, /* find_successor(own id) through the seed */
     JOIN_WALK,   /* small M: walk the ring for a free id */
+    JOIN_BEFORE, /* GetSuccessors to the predecessor to be: does its list go on with our successor?
+                  */
     JOIN_ASK,    /* Join to the successor or the genesis authority */
 };
 
@@ -116,11 +126,10 @@ struct join {
     uint32_t serial;   /* of the request that is out */
     uint64_t retry_ms; /* next attempt; 0 = none */
     uint64_t started_ms;
-    struct chord_peer via; /* the member through which we look */
-    struct chord_peer successor;
-    uint16_t seed; /* next to try */
-    uint16_t seeds_count;
-    struct chord_address seeds[JOIN_SEEDS_MAX];
+    struct chord_peer via;               /* the member through which we look */
+    struct chord_peer successor, before; /* between which we are to stand */
+    uint16_t seed;                       /* next to try */
+    uint16_t seeds_count;                /* in seed_at */
     uint32_t salt;
     uint16_t collisions;
     bool has_target; /* id chosen by the walk */
@@ -155,8 +164,9 @@ struct query {
 struct genesis { /* one round of the admission authority */
     bool running;
     uint16_t failures;
+    uint16_t joiner; /* index in members: it is told first */
     uint32_t serial;
-    struct chord_peer_list members;
+    uint16_t count;    /* in genesis_member_at: in id order */
     uint64_t answered; /* bit per member */
 };
 
@@ -191,31 +201,69 @@ struct path {
     struct chord_hop hops[CHORD_HOPS_TRACED_MAX];
 };
 
+/* A joiner that was admitted: until it has notified us its id counts as taken. */
+struct admitted {
+    struct chord_peer peer;
+    uint64_t until_ms;
+};
+
+/* A peer that was removed, to be asked again now and then. */
+struct grave {
+    struct chord_peer peer; /* incarnation 0 = free */
+    bool open;              /* a ping is under way */
+};
+
+/* A member that has said that it leaves. */
+struct leaving {
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    uint64_t incarnation; /* a later life has come back */
+    uint64_t until_ms;
+};
+
 /* ---- ranges ---- */
 
-enum change_stage { CHANGE_NONE, CHANGE_LEARN, CHANGE_DRAIN };
+enum change_stage { CHANGE_NONE, CHANGE_LEARN, CHANGE_DRAIN, CHANGE_DECIDE };
 
 /* What the next view of a range is to be; the leader's plan. */
 struct change {
     enum change_stage stage;
-    bool has_newcomer, has_leaver, merge;
+    bool has_newcomer, has_leaver;
+    bool merge;                   /* with the range above it */
+    bool follows;                 /* is that range: the lower one's change goes for both */
     struct chord_id cut;          /* (lo, cut] goes to the new leader; hi = all of it */
     struct chord_member newcomer; /* the learner */
     struct chord_member leaver;   /* whose seat goes */
     struct chord_member leader;   /* of the part that changes */
+    uint64_t token;               /* of the newcomer's Sync */
     uint64_t deadline_ms;
 };
 
 struct range {
     bool used;
-    bool gone; /* only remembered: no member, rows dropped */
+    bool gone;     /* only remembered: no member, rows dropped */
+    bool learning; /* we told its leader that our rows are equal: they stay */
+    bool lived;    /* the switch to it was made in this life: its leader may lead */
     uint32_t serial;
     struct chord_view view;
+    struct chord_acceptor acceptor; /* of the instance that decides what follows */
     /* at the leader; bits per member */
     uint64_t switched, synced, merged, calling;
     uint64_t counter;
     bool settled, open;
-    uint16_t writing; /* batches between their first Apply and their end */
+    struct { /* the round of Check that is out (confirm.c) */
+        bool open;
+        uint32_t serial;
+        uint64_t round, done;     /* the last that began; the last that ended well */
+        uint64_t agreed, calling; /* bit per member */
+        uint64_t resend_ms;
+    } check;
+    bool closed;          /* a decision was proposed at ballot 0: no write is committed any more */
+    bool taught;          /* a store that is no member was made equal and keeps its rows */
+    uint64_t epoch_floor; /* an epoch that a member remembers: the next one is above it */
+    uint32_t learner_calls;                    /* Apply messages in flight: to learners, */
+    uint16_t member_calls[CHORD_REPLICAS_MAX]; /* to each member */
+    uint32_t sync_tokens[CHORD_REPLICAS_MAX];  /* of each member's Sync; 0 = a new one is needed */
+    uint16_t writing;                          /* batches between their first Apply and their end */
     uint64_t retry_ms;
     uint64_t change_retry_ms;
     struct change change;
@@ -226,26 +274,48 @@ struct range {
     uint64_t watch_ms;
 };
 
+/* One decision that this node proposes (Paxos proposer). */
+enum decision_stage { DECISION_FREE, DECISION_PREPARE, DECISION_ACCEPT };
+
+struct decision {
+    enum decision_stage stage;
+    uint32_t serial;
+    uint16_t range, other; /* other: a merge, else NONE */
+    uint32_t range_serial, other_serial;
+    uint64_t ballot, highest; /* ours; the highest that anybody promised */
+    uint64_t agreed, calling; /* bit per member */
+    bool found, other_found;  /* while preparing: somebody accepted `next`; something in `other` */
+    uint64_t found_ballot, other_ballot;
+    uint64_t found_epoch; /* `next` is a merge: of the view that is merged */
+    uint16_t tries;
+    uint64_t retry_ms; /* a new ballot then; 0 = none */
+    uint64_t resend_ms;
+    struct chord_view wanted; /* what we propose unless somebody was before us */
+    struct chord_view next;   /* what we propose */
+};
+
 enum transfer_stage {
     TRANSFER_FREE,
     TRANSFER_DIGEST,
     TRANSFER_DIGEST_OWN,
-    TRANSFER_DROP,
     TRANSFER_PULL,
-    TRANSFER_WRITE
+    TRANSFER_WRITE,
+    TRANSFER_DONE, /* Sync will ask */
 };
 
 /* One pull of a range's rows from another member. */
 struct transfer {
     enum transfer_stage stage;
     uint32_t serial;
-    bool replace;
-    bool has_after;
+    bool equal; /* make our rows equal; else keep the newer ones */
+    bool has_after, has_before;
     bool done; /* the page being written is the last */
     uint8_t failures;
-    char address[CHORD_ADDRESS_BYTES];
+    struct chord_member source;
     struct chord_range range;
-    uint64_t request_id; /* Sync to answer; 0 = settling, for `subject` */
+    uint64_t epoch;
+    uint64_t token;      /* Sync's; 0 = settling, for `subject` */
+    uint64_t request_id; /* Sync to answer; 0 = none */
     uint16_t subject;
     uint16_t member;
     uint32_t subject_serial;
@@ -253,7 +323,7 @@ struct transfer {
     uint64_t retry_ms;
     uint64_t digest_rows;
     uint8_t digest[CHORD_DIGEST_BYTES];
-    uint8_t after[CHORD_ID_BYTES];
+    uint8_t before[CHORD_ID_BYTES], after[CHORD_ID_BYTES]; /* ends of the page being written */
 };
 
 /* ---- client requests ---- */
@@ -273,17 +343,25 @@ struct batch {
     uint64_t request_id;
     uint64_t deadline_ms;
     uint64_t retry_ms;
-    bool no_forward, stale, replied, reading, writing, stored;
+    bool no_forward, stale, replied, reading, examining, writing, stored, nothing;
     uint16_t tries, hops;
     uint16_t range; /* slot */
     uint32_t range_serial;
     struct chord_slice slice;
-    uint64_t acked; /* bit per member of the view */
-    uint64_t sent;  /* bit per member: an Apply is in flight */
+    uint64_t confirm; /* the round of Check that its reads wait for; 0 = none */
+    uint64_t acked;   /* bit per member of the view */
+    uint64_t sent;    /* bit per member: an Apply is in flight */
     uint64_t resend_ms;
     uint32_t keys_head;
     struct chord_hint hint;
+    struct chord_id stuck;        /* the first operation without a result */
+    struct chord_missing missing; /* as another node has told */
 };
+
+/* Its writes may be on disks already: an Apply was sent, or begun. */
+static inline bool batch_sent(const struct batch *batch) {
+    return batch->writing && !batch->examining && !batch->nothing;
+}
 
 struct key_entry {
     uint8_t hash[CHORD_ID_BYTES];
@@ -304,9 +382,11 @@ struct chord {
     enum chord_node_state state;
     struct chord_parameters parameters;
     struct chord_parameters wanted;
-    struct chord_identity stored; /* as it was at the start; `known` for the restart */
+    enum chord_left left_before; /* as it was at the start */
+    uint16_t known_count;        /* in known_at: for the restart of the whole ring */
     uint32_t salt;
     bool formed;           /* the ring had N+1 members once */
+    bool left_last;        /* out of the ring with its rows: CHORD_LEFT_LAST */
     bool serial_admission; /* genesis: one joiner at a time, by the authority */
     bool create;
     char creator[CHORD_ADDRESS_BYTES]; /* of the ring or its re-creation, while serial_admission */
@@ -324,38 +404,26 @@ struct chord {
     uint64_t predecessor_since_ms;
 
     struct join join;
+    struct chord_parameters next_ring; /* to join when this leave is done, through join.seeds; m 0:
+                                          none */
     struct query query;
     struct genesis genesis;
-    struct {
-        struct chord_peer peer;
-        uint64_t until_ms;
-    } admitted[ADMITTED_MAX];
-    struct {
-        struct chord_peer peer;
-        bool open;
-    } graveyard[GRAVEYARD_MAX];
     uint16_t graveyard_next;
-    struct {
-        uint8_t store_id[CHORD_STORE_ID_BYTES];
-        uint64_t incarnation; /* a later life has come back */
-        uint64_t until_ms;
-    } leaving[LEAVING_MAX];
-    struct { /* ranges whose leader has asked us to learn them, and in which epoch */
-        struct chord_range range;
-        uint64_t epoch, until_ms;
-    } learned[LEARNED_MAX];
-    uint16_t learned_next;
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
         leave_told_ms;
-    uint64_t identity_ms;  /* when to write the known members; 0 = they are written */
-    uint64_t batches_ms;   /* when a batch is due; UINT64_MAX = none */
-    uint16_t ranges_end;   /* slots from here on were never used, or are free again */
-    uint16_t views_saving; /* STOREs of the table of views under way */
+    uint64_t identity_ms;    /* when to write the known members; 0 = they are written */
+    uint64_t decisions_ms;   /* when a decision is due; UINT64_MAX = none */
+    uint64_t batches_ms;     /* when a batch is due; UINT64_MAX = none */
+    uint64_t transfers_ms;   /* when a pull is tried again; UINT64_MAX = none */
+    uint16_t ranges_end;     /* slots from here on were never used, or are free again */
+    uint16_t views_saving;   /* STOREs of the table of views under way */
+    uint64_t views_retry_ms; /* when to save it again; 0 = no need */
     uint32_t keys_free, keys_used, keys_taken;
 
-    size_t peers_at, calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at, batches_at,
-        keys_at, buckets_at;
+    size_t peers_at, tags_at, known_at, genesis_at, seeds_at, admitted_at, graves_at, leaving_at,
+        calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at, decisions_at,
+        batches_at, keys_at, buckets_at;
     uint32_t buckets_count;
 };
 
@@ -364,12 +432,20 @@ struct chord {
         return (type *)(void *)((char *)chord + chord->offset) + index;                            \
     }
 TABLE(peer_at, struct peer_entry, peers_at, uint16_t)
+TABLE(tag_at, uint32_t, tags_at, uint16_t) /* of each peer's address; 0 = free */
+TABLE(known_at, struct chord_peer, known_at, uint16_t)
+TABLE(genesis_member_at, struct chord_peer, genesis_at, uint16_t)
+TABLE(seed_at, struct chord_address, seeds_at, uint16_t)
+TABLE(admitted_at, struct admitted, admitted_at, uint16_t)
+TABLE(grave_at, struct grave, graves_at, uint16_t)
+TABLE(leaving_at, struct leaving, leaving_at, uint16_t)
 TABLE(call_at, struct call, calls_at, uint16_t)
 TABLE(store_at, struct store_op, stores_at, uint16_t)
 TABLE(lookup_at, struct lookup, lookups_at, uint16_t)
 TABLE(path_at, struct path, paths_at, uint16_t)
 TABLE(range_at, struct range, ranges_at, uint16_t)
 TABLE(transfer_at, struct transfer, transfers_at, uint16_t)
+TABLE(decision_at, struct decision, decisions_at, uint16_t)
 TABLE(batch_at, struct batch, batches_at, uint16_t)
 TABLE(key_at, struct key_entry, keys_at, uint32_t)
 TABLE(bucket_at, uint32_t, buckets_at, uint32_t)
@@ -383,13 +459,17 @@ struct step {
 };
 
 /* chord.c */
+/* How many of each are remembered under these limits. */
+uint16_t admitted_max(const struct chord_limits *limits);
+uint16_t graves_max(const struct chord_limits *limits);
+uint16_t leaving_max(const struct chord_limits *limits);
 struct chord_action *action_add(struct step *step, enum chord_action_kind kind);
 bool action_room(const struct step *step, unsigned count);
 uint32_t serial_new(struct chord *chord);
 uint64_t random_next(struct chord *chord);
 uint64_t random_between(struct chord *chord, uint64_t low, uint64_t high); /* [low, high] */
 uint64_t jitter(struct chord *chord, uint64_t period_ms);                  /* 75 % to 125 % */
-void identity_save(struct step *step);
+void identity_save(struct step *step, enum chord_store_kind kind);
 
 /* trace.c */
 struct chord_trace *trace_add(struct step *step, enum chord_word word, enum chord_level level,
@@ -403,11 +483,16 @@ void trace_view(struct step *step, enum chord_word word, enum chord_level level,
 uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subject, uint32_t serial,
                     uint16_t member, const char *address, uint32_t timeout_ms,
                     struct chord_request **request);
+/* To the store of a member and to no other disk at its address. */
+uint16_t call_member(struct step *step, enum call_purpose purpose, uint16_t subject,
+                     uint32_t serial, uint16_t seat, const struct chord_member *member,
+                     uint32_t timeout_ms, struct chord_request **request);
 void call_target(struct chord_request *request, const struct chord_peer *peer);
 uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct chord_peer *peer,
                    enum chord_message_kind kind, struct chord_request **request);
 void calls_reply(struct step *step);
 void calls_failure(struct step *step);
+uint16_t store_slot(uint64_t id); /* of an operation just started */
 uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
                      uint16_t subject, uint32_t serial, uint64_t request_id,
                      struct chord_action **action);
@@ -441,13 +526,16 @@ void successors_list(struct chord *chord, struct chord_peer_list *list);
 /* trunc([first] + rest) of the paper: ordered, no self, no duplicate, at most N. */
 void successors_adopt(struct step *step, const struct chord_peer *first,
                       const struct chord_peer_list *rest);
+/* Puts our own entries into `list`, which is ordered, where it lacks them. */
+void successors_unite(struct chord *chord, struct chord_peer_list *list);
 void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */
 void neighbours_clear(struct chord *chord); /* out of the ring: nobody is known as near */
-bool owns(struct chord *chord, const struct chord_id *id);              /* in (predecessor, self] */
+bool owns(struct chord *chord, const struct chord_id *id); /* in (predecessor, self] */
 uint32_t members_estimate(struct chord *chord);
 
 /* join.c */
 void join_start(struct step *step);
+void join_begin(struct step *step, const struct chord_address *seeds, uint16_t count);
 void join_tick(struct step *step);
 void join_reply(struct step *step, const struct chord_response *response);
 void join_failure(struct step *step);
@@ -489,6 +577,7 @@ void lookup_reply(struct step *step, uint16_t index, const struct chord_response
 void lookup_failure(struct step *step, uint16_t index);
 void on_find_successor(struct step *step, const struct chord_request *request, uint64_t request_id);
 void fix_fingers_tick(struct step *step);
+void lookups_forget(struct chord *chord); /* those of this node's own; nobody awaits an answer */
 void fingers_forget(struct chord *chord, uint16_t peer);
 
 /* merge.c */
@@ -497,6 +586,7 @@ void merge_tell(struct step *step, const struct chord_peer *target, const struct
 /* Our own id was looked up through another member. */
 void merge_looked_up(struct step *step, const struct chord_peer *owner,
                      const struct chord_peer *before);
+void graveyard_clear(struct chord *chord);
 void graveyard_add(struct chord *chord, const struct chord_peer *peer);
 void graveyard_tick(struct step *step);
 void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response);
@@ -507,52 +597,124 @@ void leave_start(struct step *step);
 void leave_tick(struct step *step);
 void on_leave(struct step *step, const struct chord_request *request, uint64_t request_id);
 
+/* another_ring.c: the last member, and the way to another ring */
+bool another_ring(const struct chord *chord, const struct chord_parameters *ring);
+void another_ring_join(struct step *step, const struct chord_entrance *entrance);
+void last_leave(struct step *step);
+void last_return(struct step *step);
+
 /* ranges.c: the table of views */
 uint16_t range_find(struct chord *chord, const struct chord_id *id); /* newest view over id */
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
 /* Makes `view` the truth for its ids where it is newer. True: the table changed. */
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index);
+/* The entry of exactly this view, uncut; NONE: this store is at another one. */
+uint16_t range_exact(struct chord *chord, const struct chord_range *range, uint64_t epoch);
+/* The entry of a view of that epoch which covers the range, uncut; NONE. */
+uint16_t range_at_epoch(struct chord *chord, const struct chord_range *range, uint64_t epoch);
+/* The newest view over a part of the range; NONE. */
+uint16_t range_newest(struct chord *chord, const struct chord_range *range);
 bool range_room(struct step *step); /* for a decision's views */
 void range_remove(struct step *step, uint16_t index);
 bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);
+bool view_formed(const struct chord_view *view);                              /* but for its ids */
 bool view_valid(const struct chord *chord, const struct chord_view *view);    /* from outside */
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
 unsigned view_majority(const struct chord_view *view);
+bool ranges_held(struct chord *chord); /* those that are only remembered are not */
+
 unsigned bits_count(uint64_t bits);
-void views_save(struct step *step, enum store_purpose purpose, uint64_t request_id);
+/* NULL: no room for a store operation. The caller may fill in more of it. */
+struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id);
+/* The next view when only the leader changes, to self. */
+void view_owner_change(const struct chord *chord, const struct range *range,
+                       struct chord_view *next);
+uint64_t view_next_epoch(const struct range *range);
+bool member_same(const struct chord_member *a, const struct chord_member *b);
 void member_of_peer(const struct chord_peer *peer, struct chord_member *member);
 
 /* leader.c: what a view's leader does */
 void ranges_tick(struct step *step);
 void leader_advance(struct step *step, uint16_t index);
+void leader_take_over(struct step *step, uint16_t index, const char *note);
 /* response NULL: no answer. */
 void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
                           const struct chord_response *response);
 void leader_peer_lost(struct step *step, const char *address);
 void leader_member_down(struct step *step, uint16_t index, uint16_t member);
-void leader_views_saved(struct step *step);
-bool leader_send_decided(struct step *step, uint16_t index, uint16_t member, const char *address,
-                         const struct chord_view *other);
-void leader_sync_reply(struct step *step, uint16_t index, uint16_t member, bool ok);
-void leader_wrong_view(struct step *step, uint16_t index, const struct chord_view *view);
+void ranges_lead_again(struct step *step); /* all that this node led before it stopped */
+void leader_views_saved(struct step *step, bool ok);
+bool leader_send_decided(struct step *step, uint16_t index, uint16_t seat,
+                         const struct chord_member *member, const struct chord_view *other);
+/* response NULL: no answer. */
+void leader_sync_reply(struct step *step, const struct call *call,
+                       const struct chord_response *response);
+/* A view that somebody answered with. */
+void leader_learn(struct step *step, const struct chord_view *view);
 void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
-void leader_lead(struct step *step, uint16_t index, const char *note); /* owner change to self */
 
 /* change.c: member change, split, hand-over, merge */
 void change_plan(struct step *step, uint16_t index);
 void change_advance(struct step *step, uint16_t index);
+void change_learn(struct step *step, uint16_t index); /* Sync to the newcomer, again */
 void change_learned(struct step *step, uint16_t index, bool ok);
 void change_abort(struct step *step, uint16_t index, const char *note);
+/* `next` was chosen for what follows the view of `index` (and of `other`). */
+void change_decided(struct step *step, uint16_t index, uint16_t other,
+                    const struct chord_view *next);
+
+/* decide.c: the proposer of a decision */
+/* The next view of `index`, or of it and `other` together. False: no room now. */
+bool decide_start(struct step *step, uint16_t index, uint16_t other, const struct chord_view *next);
+uint16_t decide_find(struct chord *chord, uint16_t index); /* NONE: nothing is proposed for it */
+void decide_stored(struct step *step, uint16_t index, uint32_t serial, uint64_t ballot, bool ok);
+/* response NULL: no answer. */
+void decide_reply(struct step *step, const struct call *call,
+                  const struct chord_response *response);
+void decisions_tick(struct step *step);
+
+/* acceptor.c; other NULL: not joint */
+bool decision_joint(const struct chord_view *view, const struct chord_view *next);
+struct chord_range decision_other(const struct chord_view *view, const struct chord_view *next);
+bool decision_valid(const struct chord_view *view, const struct chord_view *other,
+                    const struct chord_view *next);
+/* `next`, and, after a split, the view of the rest; how many. */
+uint16_t decision_views(const struct chord_view *view, const struct chord_view *next,
+                        struct chord_view views[2]);
+/* A merge with that other view cannot have been chosen. */
+bool decision_lost(struct chord *chord, const struct chord_range *other, uint64_t other_epoch,
+                   const struct chord_view *joint);
+/* The history of a view that merges two. */
+void merges_join(const struct chord_view *a, const struct chord_view *b, struct chord_view *joint);
+bool acceptor_promise(struct range *range, struct range *other, uint64_t ballot);
+bool acceptor_accept(struct range *range, struct range *other, uint64_t ballot,
+                     const struct chord_view *next);
+/* The state of the acceptor as the answer to Prepare. */
+void acceptor_tell(struct chord *chord, struct range *range, struct range *other,
+                   struct chord_response *response);
+void on_prepare(struct step *step, const struct chord_request *request, uint64_t request_id);
+void on_accept(struct step *step, const struct chord_request *request, uint64_t request_id);
+void acceptor_stored(struct step *step, const struct store_op *store, bool ok);
+
+/* Everybody who was or is a member is told of the whole decision. */
+void change_tell(struct step *step, const struct chord_view *old, const struct chord_view *views,
+                 uint16_t count);
+
+/* recover.c: a view by hand */
+void recover_start(struct step *step, const struct chord_id *id);
 
 /* replica.c: what every member of a view answers */
 void replica_watch(struct step *step, uint16_t index);
+void reply_wrong_view(struct step *step, uint64_t request_id, enum chord_message_kind kind,
+                      const struct chord_range *range);
 /* response NULL: no answer. */
 void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
                          const struct chord_response *response);
 void replica_leader_lost(struct step *step, const char *address);
 void on_apply(struct step *step, const struct chord_request *request, uint64_t request_id);
+void on_check(struct step *step, const struct chord_request *request, uint64_t request_id);
 void on_sync(struct step *step, const struct chord_request *request, uint64_t request_id);
 void on_digest(struct step *step, const struct chord_request *request, uint64_t request_id);
 void on_decided(struct step *step, const struct chord_request *request, uint64_t request_id);
@@ -560,16 +722,22 @@ void on_get_view(struct step *step, const struct chord_request *request, uint64_
 void on_transfer_keys(struct step *step, const struct chord_request *request, uint64_t request_id);
 
 /* transfer.c: pulling a range */
-bool transfer_start(struct step *step, const char *address, const struct chord_range *range,
-                    bool replace, uint64_t request_id, uint16_t subject, uint32_t subject_serial,
-                    uint16_t member);
+/* A leader settles: what `member` of range `subject` has that is newer. False: no room. */
+bool transfer_settle(struct step *step, uint16_t subject, uint16_t member);
+/* Sync, or Sync again: our rows become equal to the leader's. */
+bool transfer_sync(struct step *step, const struct chord_member *source,
+                   const struct chord_range *range, uint64_t epoch, uint64_t token,
+                   uint64_t request_id);
 void transfer_reply(struct step *step, uint16_t index, const struct chord_response *response,
                     uint64_t call_id);
 void transfer_failure(struct step *step, uint16_t index);
 void transfer_stored(struct step *step, uint16_t index);
 void transfers_tick(struct step *step);
+bool transfers_open(struct chord *chord);
 
 /* batch.c: client requests */
+/* False: no RESUME went out for that request. */
+bool batch_resume(struct step *step, uint64_t request_id);
 void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id);
 void batch_looked_up(struct step *step, uint16_t index, const struct chord_peer *owner,
                      const struct chord_peer *before, uint16_t hops);
@@ -593,7 +761,15 @@ void execute_stored(struct step *step, uint16_t index, enum store_purpose purpos
 /* response NULL: no answer, or an error. Also after the batch has ended. */
 void execute_applied(struct step *step, const struct call *call,
                      const struct chord_response *response);
+/* A round of Check has ended well. True: some reads wait for the next. */
+bool execute_confirmed(struct step *step, uint16_t range);
 void execute_range_gone(struct step *step, uint16_t range, uint32_t serial);
+
+/* confirm.c: reads are current */
+uint64_t confirm_read(struct step *step, uint16_t index);
+void confirm_reply(struct step *step, const struct call *call,
+                   const struct chord_response *response);
+void confirm_again(struct step *step, uint16_t index);
 
 /* keys.c: keys being written */
 bool keys_in_flight(struct chord *chord, const uint8_t *hash);

@@ -63,7 +63,7 @@ void successors_adopt(struct step *step, const struct chord_peer *first,
         CHORD_ASSERT(id_in_open(&chord->self.id, &successor_at(chord, i)->id,
                                 &successor_at(chord, (uint16_t)(i + 1))->id));
     }
-    if (chord->successors_count >= chord->parameters.n) {
+    if (chord->successors_count >= chord->parameters.n && !chord->genesis.running) {
         /* N+1 members are in sight: genesis is over, also where its last list was lost on the way
          * or two rings have merged. */
         chord->serial_admission = false;
@@ -76,6 +76,24 @@ void successors_adopt(struct step *step, const struct chord_peer *first,
     if (chord->successors_count > 0) {
         trace_peer(step, CHORD_WORD_STABILIZE, CHORD_LEVEL_INFO, "successor list changed; first is",
                    successor_at(chord, 0));
+    }
+}
+
+/* In genesis the authority's list is the newest there is, and every other one may be older: one
+ * that lacks a member does not take it from us. The dead leave our list by their silence. */
+void successors_unite(struct chord *chord, struct chord_peer_list *list) {
+    for (uint16_t k = 1; k < chord->successors_count && list->count < CHORD_REPLICAS_MAX; k++) {
+        const struct chord_peer *own = successor_at(chord, k);
+        uint16_t at = 0;
+        while (at < list->count && id_in_open(&chord->self.id, &list->items[at].id, &own->id)) {
+            at++;
+        }
+        if (at == list->count || !id_equal(&list->items[at].id, &own->id)) {
+            memmove(&list->items[at + 1], &list->items[at],
+                    sizeof list->items[0] * (size_t)(list->count - at));
+            list->items[at] = *own;
+            list->count++;
+        }
     }
 }
 
@@ -104,6 +122,7 @@ void neighbours_clear(struct chord *chord) {
     chord->candidate = NONE;
     chord->query.kind = QUERY_NONE;
     chord->query.waiting = false;
+    chord->genesis.running = false;
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
         chord->fingers[i] = NONE;
     }

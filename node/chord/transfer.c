@@ -1,12 +1,36 @@
 /*
  * transfer_keys: pulling a range from another member, in bounded pages. First the digests are
- * compared; where they are equal nothing moves. `replace` makes the rows equal to the source's
- * (rows that only we have are dropped first, so that a returning disk revives nothing); otherwise
- * the newer version of each row is kept.
+ * compared; where they are equal nothing moves. A leader that settles keeps the newer version of
+ * each row (`equal` off). A learner, or a member that fell behind, becomes equal to the leader:
+ * rows of earlier epochs that the leader does not have go, so that a returning disk revives
+ * nothing; rows of this epoch come by Apply as well, and the newer one stays.
+ * Both ends must be at the epoch at each page: a source that has gone on may have dropped its rows,
+ * a receiver that has gone on may have been given others.
  */
 #include "state.h"
 
-enum { FAILURES_MAX = 8, RETRY_MS = 200 };
+enum { FAILURES_MAX = 8, RETRY_MS = 200, DONE_MS = 20000 };
+
+static void transfers_due(struct chord *chord, uint64_t when_ms) {
+    if (when_ms < chord->transfers_ms) {
+        chord->transfers_ms = when_ms;
+    }
+}
+
+/* Sync is answered soon, also while the work goes on: its leader asks again with the same token,
+ * and learns then that it is done. So a lost message costs one timeout, however large the range. */
+static void answer(struct step *step, struct transfer *transfer, enum chord_code code, bool done) {
+    if (transfer->request_id == 0) {
+        return;
+    }
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.kind = CHORD_SYNC;
+    response.code = code;
+    response.view.confirmed = done;
+    reply_send(step, transfer->request_id, &response);
+    transfer->request_id = 0;
+}
 
 static void finish(struct step *step, uint16_t index, bool ok) {
     struct transfer *transfer = transfer_at(step->chord, index);
@@ -14,21 +38,28 @@ static void finish(struct step *step, uint16_t index, bool ok) {
     if (ok && transfer->rows > 0) {
         struct chord_trace *trace =
             trace_add(step, CHORD_WORD_TRANSFER_KEYS, CHORD_LEVEL_INFO, "received from");
-        memcpy(trace->address, transfer->address, CHORD_ADDRESS_BYTES);
+        memcpy(trace->address, transfer->source.address, CHORD_ADDRESS_BYTES);
         trace->has_range = true;
         trace->range = transfer->range;
         trace->count = transfer->rows;
     }
-    if (transfer->request_id != 0) {
-        struct chord_response response;
-        memset(&response, 0, sizeof response);
-        response.kind = CHORD_SYNC;
-        response.code = ok ? CHORD_OK : CHORD_UNAVAILABLE;
-        reply_send(step, transfer->request_id, &response);
+    if (transfer->token != 0) {
+        bool told = transfer->request_id != 0;
+        answer(step, transfer, ok ? CHORD_OK : CHORD_UNAVAILABLE, ok);
+        if (ok && !told) {
+            transfer->stage = TRANSFER_DONE; /* until it is asked for again */
+            transfer->retry_ms = step->chord->now_ms + DONE_MS;
+            transfers_due(step->chord, transfer->retry_ms);
+        }
     } else if (range_at(step->chord, transfer->subject)->used &&
                range_at(step->chord, transfer->subject)->serial == transfer->subject_serial) {
         leader_pulled(step, transfer->subject, transfer->member, ok);
     }
+}
+
+static void pull_later(struct chord *chord, struct transfer *transfer) {
+    transfer->retry_ms = chord->now_ms + RETRY_MS;
+    transfers_due(chord, transfer->retry_ms);
 }
 
 static void pull(struct step *step, uint16_t index) {
@@ -37,17 +68,17 @@ static void pull(struct step *step, uint16_t index) {
     struct chord_request *request;
     bool digest = transfer->stage == TRANSFER_DIGEST;
     uint16_t slot =
-        call_start(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial, NONE,
-                   transfer->address, chord->config.timing.data_timeout_ms, &request);
+        call_member(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial, NONE,
+                    &transfer->source, chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
-        transfer->retry_ms = chord->now_ms + RETRY_MS;
+        pull_later(chord, transfer);
         return;
     }
     transfer->retry_ms = 0;
     request->kind = digest ? CHORD_DIGEST : CHORD_TRANSFER_KEYS;
     request->rows.range = transfer->range;
-    request->rows.epoch = 0;
-    request->rows.replace = false;
+    request->rows.epoch = transfer->epoch;
+    request->rows.learner = false;
     request->rows.has_after = transfer->has_after;
     memcpy(request->rows.after, transfer->after, CHORD_ID_BYTES);
 }
@@ -61,11 +92,17 @@ static void store(struct step *step, uint16_t index, enum chord_store_kind kind,
         return;
     }
     action->store.slice.range = transfer->range;
+    action->store.slice.epoch = transfer->epoch;
+    action->store.equal = transfer->equal;
+    action->store.done = transfer->done;
+    action->store.has_after = transfer->has_before;
+    memcpy(action->store.after, transfer->before, CHORD_ID_BYTES);
+    memcpy(action->store.last, transfer->after, CHORD_ID_BYTES);
 }
 
-bool transfer_start(struct step *step, const char *address, const struct chord_range *range,
-                    bool replace, uint64_t request_id, uint16_t subject, uint32_t subject_serial,
-                    uint16_t member) {
+static struct transfer *transfer_new(struct step *step, const struct chord_member *source,
+                                     const struct chord_range *range, uint64_t epoch,
+                                     uint16_t *slot) {
     struct chord *chord = step->chord;
     uint16_t index = 0;
     while (index < chord->config.limits.transfers_max &&
@@ -73,19 +110,64 @@ bool transfer_start(struct step *step, const char *address, const struct chord_r
         index++;
     }
     if (index == chord->config.limits.transfers_max || !action_room(step, 8)) {
-        return false;
+        return NULL;
     }
     struct transfer *transfer = transfer_at(chord, index);
     memset(transfer, 0, sizeof *transfer);
     transfer->stage = TRANSFER_DIGEST;
     transfer->serial = serial_new(chord);
-    transfer->replace = replace;
+    transfer->epoch = epoch;
     transfer->range = *range;
-    transfer->request_id = request_id;
+    transfer->source = *source;
+    *slot = index;
+    return transfer;
+}
+
+bool transfer_settle(struct step *step, uint16_t subject, uint16_t member) {
+    struct range *range = range_at(step->chord, subject);
+    uint16_t index;
+    struct transfer *transfer = transfer_new(step, &range->view.members[member], &range->view.range,
+                                             range->view.epoch, &index);
+    if (transfer == NULL) {
+        return false;
+    }
     transfer->subject = subject;
-    transfer->subject_serial = subject_serial;
+    transfer->subject_serial = range->serial;
     transfer->member = member;
-    memcpy(transfer->address, address, CHORD_ADDRESS_BYTES);
+    pull(step, index);
+    return true;
+}
+
+bool transfer_sync(struct step *step, const struct chord_member *source,
+                   const struct chord_range *range, uint64_t epoch, uint64_t token,
+                   uint64_t request_id) {
+    struct chord *chord = step->chord;
+    uint16_t index;
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
+        struct transfer *old = transfer_at(chord, i);
+        if (old->stage == TRANSFER_FREE || old->token == 0 || old->epoch != epoch ||
+            !ranges_overlap(&old->range, range) || !member_same(&old->source, source)) {
+            continue;
+        }
+        answer(step, old, CHORD_OK, false);
+        if (old->token != token) {
+            old->stage = TRANSFER_FREE; /* what it has found is too old */
+            continue;
+        }
+        old->request_id = request_id;
+        if (old->stage == TRANSFER_DONE) {
+            old->stage = TRANSFER_FREE;
+            answer(step, old, CHORD_OK, true);
+        }
+        return true;
+    }
+    struct transfer *transfer = transfer_new(step, source, range, epoch, &index);
+    if (transfer == NULL) {
+        return false;
+    }
+    transfer->equal = true;
+    transfer->token = token;
+    transfer->request_id = request_id;
     pull(step, index);
     return true;
 }
@@ -93,6 +175,10 @@ bool transfer_start(struct step *step, const char *address, const struct chord_r
 void transfer_reply(struct step *step, uint16_t index, const struct chord_response *response,
                     uint64_t call_id) {
     struct transfer *transfer = transfer_at(step->chord, index);
+    if (range_at_epoch(step->chord, &transfer->range, transfer->epoch) == NONE) {
+        finish(step, index, false);
+        return;
+    }
     if (transfer->stage == TRANSFER_DIGEST) {
         transfer->digest_rows = response->digest.rows;
         memcpy(transfer->digest, response->digest.digest, CHORD_DIGEST_BYTES);
@@ -103,12 +189,16 @@ void transfer_reply(struct step *step, uint16_t index, const struct chord_respon
     transfer->done = response->transfer.done;
     transfer->rows += response->transfer.rows;
     transfer->failures = 0;
-    if (response->transfer.rows == 0) {
-        finish(step, index, response->transfer.done);
+    if (response->transfer.rows == 0 && !response->transfer.done) {
+        finish(step, index, false);
         return;
     }
-    transfer->has_after = true;
-    memcpy(transfer->after, response->transfer.last, CHORD_ID_BYTES);
+    transfer->has_before = transfer->has_after;
+    memcpy(transfer->before, transfer->after, CHORD_ID_BYTES);
+    if (response->transfer.rows > 0) {
+        transfer->has_after = true;
+        memcpy(transfer->after, response->transfer.last, CHORD_ID_BYTES);
+    }
     transfer->stage = TRANSFER_WRITE;
     store(step, index, CHORD_STORE_WRITE_PULLED, STORE_PULLED, call_id);
 }
@@ -119,10 +209,7 @@ void transfer_failure(struct step *step, uint16_t index) {
     if (transfer->failures >= FAILURES_MAX) {
         finish(step, index, false);
     } else {
-        transfer->retry_ms = step->chord->now_ms + RETRY_MS;
-        if (step->chord->ranges_ms == 0 || step->chord->ranges_ms > transfer->retry_ms) {
-            step->chord->ranges_ms = transfer->retry_ms;
-        }
+        pull_later(step->chord, transfer);
     }
 }
 
@@ -137,22 +224,16 @@ void transfer_stored(struct step *step, uint16_t index) {
         if (step->event->stored.rows == transfer->digest_rows &&
             memcmp(step->event->stored.digest, transfer->digest, CHORD_DIGEST_BYTES) == 0) {
             finish(step, index, true);
-        } else if (transfer->replace && step->event->stored.rows > 0) {
-            transfer->stage = TRANSFER_DROP;
-            store(step, index, CHORD_STORE_DROP_RANGE, STORE_DROP, 0);
         } else {
             transfer->stage = TRANSFER_PULL;
             pull(step, index);
         }
         break;
-    case TRANSFER_DROP:
-        transfer->stage = TRANSFER_PULL;
-        pull(step, index);
-        break;
     default:
         if (transfer->done) {
             finish(step, index, true);
         } else {
+            answer(step, transfer, CHORD_OK, false);
             transfer->stage = TRANSFER_PULL;
             pull(step, index);
         }
@@ -162,11 +243,35 @@ void transfer_stored(struct step *step, uint16_t index) {
 
 void transfers_tick(struct step *step) {
     struct chord *chord = step->chord;
-    for (uint16_t i = 0; i < chord->config.limits.transfers_max && action_room(step, 16); i++) {
+    if (chord->transfers_ms > chord->now_ms) {
+        return;
+    }
+    chord->transfers_ms = UINT64_MAX;
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
         struct transfer *transfer = transfer_at(chord, i);
-        if (transfer->stage != TRANSFER_FREE && transfer->retry_ms != 0 &&
-            transfer->retry_ms <= chord->now_ms) {
+        if (transfer->stage == TRANSFER_FREE || transfer->retry_ms == 0) {
+            continue;
+        }
+        bool due = transfer->retry_ms <= chord->now_ms;
+        if (due && transfer->stage == TRANSFER_DONE) {
+            transfer->stage = TRANSFER_FREE;
+            continue;
+        }
+        if (due && action_room(step, 16)) {
             pull(step, i);
         }
+        if (transfer->retry_ms != 0 && transfer->retry_ms < chord->transfers_ms) {
+            chord->transfers_ms = transfer->retry_ms;
+        }
     }
+}
+
+bool transfers_open(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
+        enum transfer_stage stage = transfer_at(chord, i)->stage;
+        if (stage != TRANSFER_FREE && stage != TRANSFER_DONE) {
+            return true;
+        }
+    }
+    return false;
 }

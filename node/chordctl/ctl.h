@@ -94,7 +94,9 @@ bool number_read(const char *text, uint64_t low, uint64_t high, uint64_t *value)
 extern const struct command ring_command, node_command, ping_command, info_command;
 extern const struct command keys_command, logs_command;
 extern const struct command get_command, put_command, del_command, lookup_command;
-extern const struct command leave_command, join_command, kill_command, import_command;
+extern const struct command leave_command, join_command, kill_command, import_command,
+    recover_command;
+extern const struct command merge_command;
 
 /* ---- session ---- */
 

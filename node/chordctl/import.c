@@ -165,7 +165,7 @@ static void row_take(struct import *import, const struct csv_row *row) {
     }
     if (import->exit_code == CTL_OK) {
         import_window_add(import->window, row->line, key->data, key->size, import->value.data,
-                          import->value.size);
+                          import->value.size, 0);
     }
 }
 

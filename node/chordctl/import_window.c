@@ -30,6 +30,7 @@ struct row {
     uint32_t key_size;
     uint32_t value_size;
     uint64_t line;
+    uint64_t expires_at_ms;
     uint32_t attempt;
     bool unknown; /* an attempt may have been carried out */
     uint64_t seen_epoch;
@@ -99,12 +100,14 @@ bool import_window_fits(const struct import_window *window, size_t key_size, siz
 }
 
 void import_window_add(struct import_window *window, uint64_t line, const void *key,
-                       size_t key_size, const void *value, size_t value_size) {
+                       size_t key_size, const void *value, size_t value_size,
+                       uint64_t expires_at_ms) {
     struct row *row = &window->rows[window->rows_count++];
     *row = (struct row){.at = window->bytes.size,
                         .key_size = (uint32_t)key_size,
                         .value_size = (uint32_t)value_size,
-                        .line = line};
+                        .line = line,
+                        .expires_at_ms = expires_at_ms};
     bytes_append(&window->bytes, key, key_size);
     bytes_append(&window->bytes, value, value_size);
     EVP_DigestInit_ex(window->digest, window->sha1, NULL);
@@ -203,6 +206,7 @@ static void operation_fill(const struct import_window *window, struct row *row,
     operation->value =
         (ProtobufCBinaryData){row->value_size, window->bytes.data + row->at + row->key_size};
     operation->op_id = (ProtobufCBinaryData){OP_ID_BYTES, row->op_id};
+    operation->expires_at_ms = row->expires_at_ms;
     operation->attempt = ++row->attempt;
     if (row->seen_epoch > 0) {
         chord__v1__version__init(seen);

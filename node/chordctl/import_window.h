@@ -1,7 +1,7 @@
 /*
- * The rows of an import that are under way: a bounded window, in the order of their hashes (so that
- * a batch goes to few leaders), sent as batches until every row is acknowledged or the time is
- * over.
+ * The rows of an import or a merge that are under way: a bounded window, in the order of their
+ * hashes (so that a batch goes to few leaders), sent as batches until every row is acknowledged or
+ * the time is over.
  */
 #ifndef CHORDCTL_IMPORT_WINDOW_H
 #define CHORDCTL_IMPORT_WINDOW_H
@@ -33,7 +33,8 @@ size_t import_window_rows(const struct import_window *window);
 bool import_window_fits(const struct import_window *window, size_t key_size, size_t value_size);
 /* Copies. */
 void import_window_add(struct import_window *window, uint64_t line, const void *key,
-                       size_t key_size, const void *value, size_t value_size);
+                       size_t key_size, const void *value, size_t value_size,
+                       uint64_t expires_at_ms); /* unix time; 0 = never */
 /* Stores all rows and empties the window; `timeout_ms` from now. */
 void import_window_flush(struct import_window *window, uint64_t timeout_ms,
                          struct window_result *result);

@@ -10,7 +10,13 @@
 #include "key.h"
 #include "text.h"
 
-enum { ASK_MS = 3000, PAUSE_MS_MAX = 500, OP_ID_BYTES = 16, READ_BYTES = 64 * 1024 };
+enum {
+    ASK_MS = 3000,
+    ASK_MS_MIN = 50,
+    PAUSE_MS_MAX = 500,
+    OP_ID_BYTES = 16,
+    READ_BYTES = 64 * 1024
+};
 
 int key_read(const struct arguments *arguments, struct key *key) {
     const char *word = arguments->words[0];
@@ -63,9 +69,16 @@ static void answer_read(struct operation_answer *answer) {
     answer->stale = response->stale;
 }
 
-/* Whether to try again; *exit_code when not. */
-static bool operation_again(struct operation_answer *answer, bool read, uint64_t end_ms,
-                            int *exit_code) {
+static uint64_t operation_pause_ms(const struct operation_answer *answer, uint32_t attempt) {
+    uint64_t wait_ms =
+        answer->reply.retry_after_ms > 0 ? answer->reply.retry_after_ms : 25ull * attempt;
+    return wait_ms < PAUSE_MS_MAX ? wait_ms : PAUSE_MS_MAX;
+}
+
+/* Whether to try again after `wait_ms`; *exit_code when not. An attempt that has no time for its
+ * answer would only turn "refused" into "not known". */
+static bool operation_again(struct operation_answer *answer, bool read, uint64_t wait_ms,
+                            uint64_t end_ms, int *exit_code) {
     const char *message = answer->reply.message;
     *exit_code = CTL_OK;
     if (answer->code == CHORD__V1__CODE__CODE_OK ||
@@ -75,7 +88,7 @@ static bool operation_again(struct operation_answer *answer, bool read, uint64_t
     enum call_fate fate = call_fate(&answer->reply, !read);
     bool unknown = fate == CALL_LOST || answer->code == CHORD__V1__CODE__CODE_UNKNOWN;
     bool again = unknown ? read : fate == CALL_NOT_SENT || code_again(answer->code);
-    if (again && clock_now_ms() < end_ms) {
+    if (again && clock_now_ms() + wait_ms + ASK_MS_MIN < end_ms) {
         return true;
     }
     if (fate == CALL_NOT_SENT || (fate == CALL_LOST && read)) {
@@ -129,17 +142,17 @@ static int operation_run(struct ctl *ctl, Chord__V1__Operation *operation, bool 
     request.n_operations = 1;
     request.consistency = stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
                                 : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
-    for (operation->attempt = 1;; operation->attempt++, at++) {
+    operation->attempt = 1; /* what is sent again was certainly not done */
+    for (unsigned tries = 1;; tries++, at++) {
         if (!operation_send(ctl, &request, read, end_ms, &at, answer)) {
             return CTL_NO_NODE;
         }
-        if (!operation_again(answer, read, end_ms, &exit_code)) {
+        uint64_t wait_ms = operation_pause_ms(answer, tries);
+        if (!operation_again(answer, read, wait_ms, end_ms, &exit_code)) {
             break;
         }
-        uint64_t wait_ms = answer->reply.retry_after_ms > 0 ? answer->reply.retry_after_ms
-                                                            : 25ull * operation->attempt;
         rpc_reply_free(&answer->reply);
-        pause_ms(wait_ms < PAUSE_MS_MAX ? wait_ms : PAUSE_MS_MAX);
+        pause_ms(wait_ms);
     }
     if (exit_code != CTL_OK) {
         rpc_reply_free(&answer->reply);
@@ -165,6 +178,34 @@ static void answer_print(const char *what, const struct key *key) {
     char *text = text_escape(key->bytes.data, key->bytes.size);
     printf("%s %s\n", what, text);
     free(text);
+}
+
+/* --if-match VERSION, --if-absent. */
+static int precondition_read(const struct arguments *arguments, Chord__V1__Operation *operation,
+                             Chord__V1__Precondition *precondition, Chord__V1__Version *version) {
+    const char *match = arguments_option(arguments, "if-match");
+    unsigned long long epoch, counter;
+    int used = 0;
+    chord__v1__precondition__init(precondition);
+    chord__v1__version__init(version);
+    precondition->absent = arguments_option(arguments, "if-absent") != NULL;
+    if (match != NULL && precondition->absent) {
+        ctl_error("--if-match and --if-absent cannot go together");
+        return CTL_USAGE;
+    }
+    if (match != NULL) {
+        if (sscanf(match, "%llu.%llu%n", &epoch, &counter, &used) != 2 || match[used] != '\0') {
+            ctl_error("--if-match takes the version that a get shows, such as 3.17");
+            return CTL_USAGE;
+        }
+        version->epoch = epoch;
+        version->counter = counter;
+        precondition->version = version;
+    }
+    if (match != NULL || precondition->absent) {
+        operation->precondition = precondition;
+    }
+    return CTL_OK;
 }
 
 /* ---- get ---- */
@@ -257,6 +298,8 @@ static int put_run(struct ctl *ctl, const struct arguments *arguments) {
     struct bytes value = {0};
     struct operation_answer answer = {0};
     Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
+    Chord__V1__Precondition precondition;
+    Chord__V1__Version version;
     int exit_code = key_read(arguments, &key);
     if (exit_code == CTL_OK) {
         exit_code = value_read(arguments, key.base64, &value);
@@ -265,6 +308,9 @@ static int put_run(struct ctl *ctl, const struct arguments *arguments) {
         operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_PUT;
         operation.key = (ProtobufCBinaryData){key.bytes.size, key.bytes.data};
         operation.value = (ProtobufCBinaryData){value.size, value.data};
+        exit_code = precondition_read(arguments, &operation, &precondition, &version);
+    }
+    if (exit_code == CTL_OK) {
         exit_code = operation_run(ctl, &operation, false, &answer);
     }
     if (exit_code == CTL_OK && answer.result == NULL) {
@@ -291,13 +337,18 @@ static int del_run(struct ctl *ctl, const struct arguments *arguments) {
     struct key key = {0};
     struct operation_answer answer = {0};
     Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
+    Chord__V1__Precondition precondition;
+    Chord__V1__Version version;
     int exit_code = key_read(arguments, &key);
     if (exit_code != CTL_OK) {
         return exit_code;
     }
     operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
     operation.key = (ProtobufCBinaryData){key.bytes.size, key.bytes.data};
-    exit_code = operation_run(ctl, &operation, false, &answer);
+    exit_code = precondition_read(arguments, &operation, &precondition, &version);
+    if (exit_code == CTL_OK) {
+        exit_code = operation_run(ctl, &operation, false, &answer);
+    }
     if (exit_code == CTL_OK) {
         if (ctl->json) {
             json_print(answer_json(&key, &answer));
@@ -334,6 +385,8 @@ const struct command get_command = {
 
 static const struct option put_options[] = {
     {0, "base64", NULL, "KEY and VALUE are base64 (stdin is always taken as it is)"},
+    {0, "if-match", "VERSION", "only if the key has this version (get -o json shows it)"},
+    {0, "if-absent", NULL, "only if the key has no value"},
     {0, NULL, NULL, NULL},
 };
 const struct command put_command = {
@@ -349,6 +402,7 @@ const struct command put_command = {
 
 static const struct option del_options[] = {
     {0, "base64", NULL, "KEY is base64"},
+    {0, "if-match", "VERSION", "only if the key has this version (get -o json shows it)"},
     {0, NULL, NULL, NULL},
 };
 const struct command del_command = {

@@ -44,6 +44,9 @@ static void node_facts(const Chord__V1__StatusResponse *status) {
     if (status->warning[0] != '\0') {
         fact_print("warning", "%s", status->warning);
     }
+    if (status->invariant[0] != '\0') {
+        fact_print("broken", "%s", status->invariant);
+    }
     peer_fact("predecessor", status->predecessor, m);
     for (size_t i = 0; i < status->n_successors; i++) {
         char name[32];

@@ -53,6 +53,7 @@ static json_t *status_json_base(const Chord__V1__StatusResponse *status) {
     json_put(json, "uptime_ms", json_u64(status->uptime_ms));
     json_put(json, "survives_failures", json_u64(status->survives_failures));
     json_put(json, "warning", json_text(status->warning));
+    json_put(json, "invariant", json_text(status->invariant));
     return json;
 }
 
@@ -98,6 +99,7 @@ static json_t *range_json(const Chord__V1__RangeStatus *range, unsigned m) {
     json_put(json, "lo", id_json(view->range->lo, m));
     json_put(json, "hi", id_json(view->range->hi, m));
     json_put(json, "epoch", json_u64(view->epoch));
+    json_put(json, "recovered", json_boolean(view->recovered));
     json_put(
         json, "leader",
         json_text(view->leader < view->n_members ? view->members[view->leader]->address : NULL));

@@ -111,17 +111,17 @@ def test_reset_refuses_while_running(tmp_path):
 
 def test_missing_packages_without_root_name_the_command(monkeypatch):
     monkeypatch.setattr(packages, "has_switched", False)
-    monkeypatch.setattr(packages, "missing_packages", lambda for_tests: ["libnng-dev"])
+    monkeypatch.setattr(packages, "missing_packages", lambda package_set: ["libnng-dev"])
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(Refused, match="sudo sh deploy/install-deps.sh test"):
-        packages.ensure_packages(True, True, lambda text: None)
+        packages.ensure_packages("test", True, lambda text: None)
 
 
 def test_nothing_missing_calls_nothing(monkeypatch):
     monkeypatch.setattr(packages, "has_switched", False)
-    monkeypatch.setattr(packages, "missing_packages", lambda for_tests: [])
+    monkeypatch.setattr(packages, "missing_packages", lambda package_set: [])
     monkeypatch.setattr(subprocess, "run", None)
-    packages.ensure_packages(True, True, lambda text: None)
+    packages.ensure_packages("test", True, lambda text: None)
 
 
 def test_package_list_is_printed_once_each():

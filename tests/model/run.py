@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the checked model of the ring: safety, liveness, false suspicion, and the mutation gate.
+"""Runs the checked models, of the ring and of the view change, and the mutation gate.
 
     run.py --bound small|full [--build FOLDER] [--only NAME]
 
@@ -13,10 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import views_runs
+
 HERE = Path(__file__).resolve().parent
-MEMORY_MIB = 12000
+MEMORY_MIB = 6000 # of each of two at a time
+JOBS = 2
 DEPTH = 1000000
 TIMEOUT_S = {"small": 300, "full": 7200}
 
@@ -96,6 +100,12 @@ MUTANTS = [
 ]
 
 
+for view_name, view_model, view_small, view_full in views_runs.CHECKS:
+    view_defines = {"small": view_small, **({"full": view_full} if view_full else {})}
+    CHECKS.append(Check(view_name, view_model, **view_defines))
+MUTANTS += views_runs.MUTANTS
+
+
 # What the verifier prints of each assertion, in the order in which to look for it.
 ASSERTIONS = (
     (r"principals", "SufficientPrincipals"),
@@ -170,13 +180,21 @@ def verify(folder, model, live, defines, bound):
     return Result(output, time.monotonic() - began)
 
 
+def in_order(work, items):
+    """Results of `work` on the items, two at a time, in the order of the items."""
+    with ThreadPoolExecutor(JOBS) as pool:
+        yield from zip(items, pool.map(work, items))
+
+
 def run_checks(bound, build, only):
+    def work(check):
+        return verify(build / re.sub(r"\W+", "-", check.name), check.model, check.live,
+                      check.defines[bound], bound)
+
     failed = 0
-    for check in CHECKS:
-        if bound not in check.defines or only not in (None, "checks", check.name):
-            continue
-        result = verify(build / re.sub(r"\W+", "-", check.name), check.model, check.live,
-                        check.defines[bound], bound)
+    checks = [check for check in CHECKS
+              if bound in check.defines and only in (None, "checks", check.name)]
+    for check, result in in_order(work, checks):
         held = result.why == check.fails if check.fails else \
             result.complete and result.errors == 0
         failed += not held
@@ -184,20 +202,20 @@ def run_checks(bound, build, only):
     return failed
 
 
-def run_mutants(bound, build, only):
-    survived = total = 0
-    for name, defect, text, (model, live, defines) in MUTANTS:
-        if only not in (None, "mutants", name):
-            continue
-        total += 1
-        result = verify(build / name, model, live, [*defines, f"-DMUTANT_{name}"],
-                        "small")
+def run_mutants(build, only):
+    def work(mutant):
+        name, _, _, (model, live, defines) = mutant
+        return verify(build / name, model, live, [*defines, f"-DMUTANT_{name}"], "small")
+
+    survived = 0
+    mutants = [mutant for mutant in MUTANTS if only in (None, "mutants", mutant[0])]
+    for (name, defect, text, _), result in in_order(work, mutants):
         killed = result.why is not None
         survived += not killed
         print(f"{'ok' if killed else 'FAILED'} mutant {name} ({defect}: {text}): "
               f"{'killed by ' + result.why if killed else 'SURVIVED'}; {result}", flush=True)
-    if total:
-        print(f"killed {total - survived}/{total}", flush=True)
+    if mutants:
+        print(f"killed {len(mutants) - survived}/{len(mutants)}", flush=True)
     return survived
 
 
@@ -213,7 +231,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="chord-model-") as temporary:
         build = (options.build or Path(temporary)).resolve()
         failed = run_checks(options.bound, build, options.only)
-        failed += run_mutants(options.bound, build, options.only)
+        failed += run_mutants(build, options.only)
     return 1 if failed else 0
 
 

@@ -3,25 +3,37 @@
  */
 #include "checks.h"
 
-static const char *fingers_right(const struct picture *picture, struct host *host, int node) {
-    struct chord_status status;
-    host_status(host, node, &status);
-    for (unsigned i = 0; i < status.parameters.m; i++) {
-        struct chord_id start = id_add_power(&status.self.id, i, status.parameters.m);
-        struct chord_peer finger;
-        int low = 0, high = picture->ring_count; /* the first member not before start */
-        while (low < high) {
-            int middle = (low + high) / 2;
-            if (id_compare(&picture->nodes[picture->ring[middle]].id, &start) < 0) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
+/* The member that owns an id. */
+static int owner_of(const struct picture *picture, const struct chord_id *id) {
+    int low = 0, high = picture->ring_count; /* the first member not before it */
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (id_compare(&picture->nodes[picture->ring[middle]].id, id) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
-        int owner = picture->ring[low % picture->ring_count];
+    }
+    return picture->ring[low % picture->ring_count];
+}
+
+static const char *fingers_right(const struct picture *picture, struct host *host, int node) {
+    const struct picture_node *member = &picture->nodes[node];
+    unsigned m = host_config_of(host)->m;
+    struct chord_id before = member->id;
+    int owner = HOST_NOBODY;
+    for (unsigned i = 0; i < m; i++) {
+        struct chord_id start = id_add_power(&member->id, i, m);
+        struct chord_peer finger;
+        if (owner == HOST_NOBODY || id_equal(&before, &picture->nodes[owner].id) ||
+            !id_in_half_open(&before, &start, &picture->nodes[owner].id)) {
+            owner = owner_of(picture, &start);
+        }
+        before = start;
         if (!chord_finger_at(host_node(host, node)->chord, i, &finger) ||
             host_by_address(host, finger.address) != owner ||
-            !id_equal(&finger.id, &picture->nodes[owner].id)) {
+            picture_life_of(picture, owner, finger.store_id, finger.incarnation) !=
+                picture->nodes[owner].life) {
             return "a finger that is not the owner of its start";
         }
     }

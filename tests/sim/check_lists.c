@@ -24,3 +24,9 @@ const char *check_lists(const struct picture *picture, int node) {
     }
     return NULL;
 }
+
+const char *check_joined(const struct picture *picture, int node) {
+    return picture->n > 1 && picture->nodes[node].successors_count < 2
+               ? "a new member that knows only one successor"
+               : NULL;
+}

@@ -17,6 +17,10 @@ bool check_failure_allowed(const struct picture *picture, int gone);
 /* One node: its list is ordered clockwise, without itself, without duplicates, at most n long. */
 const char *check_lists(const struct picture *picture, int node);
 
+/* One that has just joined begins with its successor and what that one's list held: with more than
+ * one way to go, where N allows it (Zave 2017, J3). */
+const char *check_joined(const struct picture *picture, int node);
+
 /* The members' first live successors make exactly one cycle, in the order of ids, and every member
  * leads into it. What the invariant implies (Zave 2017, section 6). */
 const char *check_one_ring(const struct picture *picture, int *node);
@@ -24,8 +28,8 @@ const char *check_one_ring(const struct picture *picture, int *node);
 /* Every list and predecessor is exactly what the members' ids say; `fingers` too when asked. */
 const char *check_ideal(const struct picture *picture, struct host *host, bool fingers, int *node);
 
-/* Lookups of `count` random keys from random members: right owner, bounded hops. Takes virtual
- * time. The ring must be ideal and stay so. */
-const char *check_lookups(struct host *host, unsigned count, int *node);
+/* Lookups of `count` random keys from random members are all answered. `owners`: with the true
+ * owner; the ring must be ideal and stay so. Takes virtual time. */
+const char *check_lookups(struct host *host, unsigned count, bool owners, int *node);
 
 #endif

@@ -66,15 +66,61 @@ static uint32_t event_place(struct host *host) {
     return (uint32_t)host->events_used++;
 }
 
-void push(struct host *host, struct event event) {
-    struct due due = {event.time_us, ++host->sequence, event_place(host)};
-    host->events[due.event] = event;
+static void heap_add(struct host *host, struct due due) {
     host->heap = grown(host->heap, host->heap_count, &host->heap_room, sizeof due);
     size_t at = host->heap_count++;
     for (; at > 0 && before(&due, &host->heap[(at - 1) / HEAP_WAYS]); at = (at - 1) / HEAP_WAYS) {
         host->heap[at] = host->heap[(at - 1) / HEAP_WAYS];
     }
     host->heap[at] = due;
+}
+
+void push(struct host *host, struct event event) {
+    struct due due = {event.time_us, ++host->sequence, event_place(host)};
+    uint64_t ms = event.time_us / 1000;
+    host->events[due.event] = event;
+    if (ms < host->wheel_ms || ms >= host->wheel_ms + WHEEL_MS) {
+        heap_add(host, due);
+        return;
+    }
+    struct bucket *bucket = &host->wheel[ms % WHEEL_MS];
+    bucket->items = grown(bucket->items, bucket->count, &bucket->room, sizeof due);
+    bucket->items[bucket->count++] = due;
+    host->wheel_count++;
+}
+
+static void event_drop(struct host *host, uint32_t at) {
+    host->events_free = grown(host->events_free, host->events_free_count, &host->events_free_room,
+                              sizeof *host->events_free);
+    host->events_free[host->events_free_count++] = at;
+}
+
+/* The next millisecond's bucket goes to the heap, but for the time-outs of calls that have ended.
+ */
+static void wheel_turn(struct host *host) {
+    struct bucket *bucket = &host->wheel[host->wheel_ms++ % WHEEL_MS];
+    host->wheel_count -= bucket->count;
+    for (size_t i = 0; i < bucket->count; i++) {
+        const struct event *event = &host->events[bucket->items[i].event];
+        if (event->kind == EVENT_TIMEOUT && !call_open(host, event)) {
+            event_drop(host, bucket->items[i].event);
+        } else {
+            heap_add(host, bucket->items[i]);
+        }
+    }
+    bucket->count = 0;
+}
+
+uint64_t next_us(struct host *host) {
+    while (host->wheel_count > 0 &&
+           (host->heap_count == 0 || host->heap[0].time_us >= host->wheel_ms * 1000)) {
+        wheel_turn(host);
+    }
+    uint64_t us = host->heap_count > 0 ? host->heap[0].time_us : UINT64_MAX;
+    if (host->wheel_count == 0 && us != UINT64_MAX && us / 1000 >= host->wheel_ms) {
+        host->wheel_ms = us / 1000 + 1; /* an empty wheel need not be turned step by step */
+    }
+    return us;
 }
 
 static size_t earliest_child(const struct host *host, size_t at) {
@@ -97,9 +143,7 @@ static struct event pop(struct host *host) {
         at = child;
     }
     host->heap[at] = last;
-    host->events_free = grown(host->events_free, host->events_free_count, &host->events_free_room,
-                              sizeof *host->events_free);
-    host->events_free[host->events_free_count++] = top.event;
+    event_drop(host, top.event);
     return host->events[top.event];
 }
 
@@ -167,7 +211,11 @@ void deliver_request(struct host *host, struct event *event) {
         open->operations = memory(sizeof *open->operations * parcel->operations_count);
     }
     for (uint32_t i = 0; i < parcel->operations_count; i++) {
-        open->operations[i].kind = parcel->operations[i].kind;
+        const struct host_operation *operation = &parcel->operations[i];
+        open->operations[i].kind = operation->kind;
+        open->operations[i].examine =
+            operation->kind != CHORD_GET &&
+            (operation->if_match || operation->if_absent || operation->op_id != 0);
         core_hash(parcel->operations[i].key, open->operations[i].hash);
     }
     open->next = node->open;
@@ -233,6 +281,10 @@ void step(struct host *host, int index, struct chord_event *event) {
     node->spin_ms = event->now_ms;
     CHORD_ASSERT(node->spins < SPIN_MAX); /* a node that steps for ever in one millisecond */
     chord_step(node->public.chord, event, &host->actions);
+    const char *broken = host->config.unchecked ? NULL : chord_invariant(node->public.chord);
+    if (broken != NULL) {
+        chord_assert_failed("chord_invariant", index, broken);
+    }
     node->public.steps++;
     print_traces(host, index);
     for (uint16_t i = 0; i < host->actions.count; i++) {
@@ -308,7 +360,7 @@ static bool stale(const struct host *host, const struct event *event) {
 }
 
 bool host_step(struct host *host) {
-    if (host->heap_count == 0) {
+    if (next_us(host) == UINT64_MAX) {
         return false;
     }
     struct event event = pop(host);

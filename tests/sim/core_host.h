@@ -26,8 +26,14 @@ struct host_operation {
     enum chord_operation_kind kind;
     char key[CORE_TEXT_BYTES];
     char value[CORE_TEXT_BYTES];
+    bool if_match, if_absent; /* a precondition: the version below; no value */
+    uint64_t match_epoch, match_counter;
+    uint64_t op_id; /* 0 = none */
+    unsigned attempt;
+    uint64_t seen_epoch, seen_counter;
     enum chord_code code; /* GET and DELETE of nothing: CHORD_NOT_FOUND */
     uint64_t epoch, counter;
+    bool held;       /* the host's: examined, and not written */
     bool has, maybe; /* the host's: a result is recorded; it may have been executed */
 };
 
@@ -72,7 +78,9 @@ struct host_config {
     void (*on_assert)(void *context, const char *text); /* NULL: abort; must not return */
     void *context;
     bool ring_only; /* no ranges, no data */
-    bool traces;    /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
+    bool
+        unchecked; /* without the local invariant after each step, which takes a quarter of a run */
+    bool traces;   /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
 };
 
 enum host_disk {
@@ -89,6 +97,7 @@ struct host_node {
     enum host_disk disk;
     const char *refused; /* why the ring did not take it */
     bool left;
+    int ring; /* where it starts: rings built apart; the first of each creates it */
     struct chord_parameters wanted; /* given at the start; zero: any */
     unsigned lives;                 /* starts so far */
     uint64_t steps;
@@ -106,7 +115,7 @@ struct host_config *host_config_of(struct host *host); /* delays, losses: to be 
 
 /* ---- nodes ---- */
 int host_add(struct host *host); /* a node with an empty disk; not started */
-/* Node 0 creates; others join through up to 16 that were added before. */
+/* The first node of a ring creates it; others join through up to 16 of it, added before. */
 void host_start(struct host *host, int node);
 void host_kill(struct host *host, int node); /* unsynced jobs are lost */
 void host_wipe(struct host *host, int node); /* a new disk; while it is down */

@@ -24,7 +24,7 @@ static size_t rows_of(const struct host *host, const struct open *open,
     *indices = memory(sizeof **indices * open->parcel->operations_count);
     for (uint32_t i = 0; i < open->parcel->operations_count; i++) {
         struct host_operation *operation = &open->parcel->operations[i];
-        if ((operation->kind != CHORD_GET) != writes ||
+        if ((operation->kind != CHORD_GET) != writes || (writes && operation->held) ||
             !chord_operation_in(&open->operations[i], &slice->range, host->config.m)) {
             continue;
         }
@@ -36,6 +36,7 @@ static size_t rows_of(const struct host *host, const struct open *open,
             row->epoch = slice->epoch;
             row->counter = slice->counter + i;
             row->tombstone = operation->kind == CHORD_DELETE;
+            row->op_id = operation->op_id;
             operation->maybe = true;
         }
         (*indices)[count++] = i;
@@ -126,16 +127,18 @@ static void store(struct host *host, int index, const struct chord_action *actio
     job->range = slice->range;
     switch (job->kind) {
     case CHORD_STORE_IDENTITY:
+    case CHORD_STORE_OTHER_RING:
         job->identity = action->store.identity;
         break;
     case CHORD_STORE_VIEWS:
         job->views_count = chord_views_count(node->public.chord);
         job->views = memory(sizeof *job->views * job->views_count);
         for (uint16_t i = 0; i < job->views_count; i++) {
-            enum chord_range_state state;
-            unsigned copies;
-            job->views[i] = *chord_view_at(node->public.chord, i, &state, &copies);
+            chord_stored_view(node->public.chord, i, &job->views[i]);
         }
+        break;
+    case CHORD_STORE_EXAMINE_OPERATIONS:
+        CHORD_ASSERT(open != NULL);
         break;
     case CHORD_STORE_WRITE_OPERATIONS:
     case CHORD_STORE_READ_OPERATIONS:
@@ -152,6 +155,12 @@ static void store(struct host *host, int index, const struct chord_action *actio
         CHORD_ASSERT(host->reply != NULL);
         job->rows_count = host->reply->rows_count;
         job->rows = copy_of(host->reply->rows, sizeof *job->rows * job->rows_count);
+        job->epoch = slice->epoch;
+        job->equal = action->store.equal;
+        job->has_after = action->store.has_after;
+        job->done = action->store.done;
+        memcpy(job->after, action->store.after, CHORD_ID_BYTES);
+        memcpy(job->last, action->store.last, CHORD_ID_BYTES);
         break;
     case CHORD_STORE_READ_RANGE:
         CHORD_ASSERT(open != NULL);
@@ -195,11 +204,64 @@ static void record(struct open *open, uint32_t i, const struct core_row *row, bo
     }
 }
 
+/* What a write gets instead of being written, by the rules of kv.proto. */
+static enum chord_code examine(struct host_operation *operation, const struct core_row *row) {
+    bool newer = row != NULL &&
+                 (row->epoch > operation->seen_epoch ||
+                  (row->epoch == operation->seen_epoch && row->counter > operation->seen_counter));
+    bool exists = row != NULL && !row->tombstone;
+    operation->held = true;
+    if (operation->op_id != 0 && row != NULL && row->op_id == operation->op_id) {
+        return CHORD_OK;
+    }
+    if (operation->op_id != 0 && newer && operation->attempt > 1) {
+        return CHORD_UNKNOWN;
+    }
+    if (operation->op_id != 0 && newer && operation->seen_epoch > 0) {
+        return CHORD_ABORTED;
+    }
+    if ((operation->if_absent && exists) ||
+        (operation->if_match && !(exists && row->epoch == operation->match_epoch &&
+                                  row->counter == operation->match_counter))) {
+        return CHORD_FAILED_PRECONDITION;
+    }
+    operation->held = false;
+    return CHORD_OK;
+}
+
+static uint64_t run_examine(struct host *host, struct node *node, const struct job *job,
+                            struct open *open) {
+    uint64_t left = 0;
+    for (uint32_t i = 0; open != NULL && i < open->parcel->operations_count; i++) {
+        struct host_operation *operation = &open->parcel->operations[i];
+        if (operation->kind == CHORD_GET ||
+            !chord_operation_in(&open->operations[i], &job->range, host->config.m)) {
+            continue;
+        }
+        const struct core_row *row = core_store_find(&node->public.store, operation->key);
+        operation->held = false;
+        if (open->operations[i].examine) {
+            enum chord_code code = examine(operation, row);
+            if (operation->held) {
+                operation->has = true;
+                operation->code = code;
+                operation->epoch = row != NULL ? row->epoch : 0;
+                operation->counter = row != NULL ? row->counter : 0;
+            }
+        }
+        left += !operation->held;
+    }
+    return left;
+}
+
 static void run_rows(struct host *host, struct node *node, struct job *job,
                      struct chord_event *event) {
     struct core_store *rows = &node->public.store;
     struct open *open = job->request_id != 0 ? open_find(node, job->request_id) : NULL;
-    (void)host;
+    if (job->equal && node->public.disk != HOST_DISK_FULL) {
+        core_store_equal(rows, &job->range, host->config.m, job->epoch,
+                         job->has_after ? job->after : NULL, job->done ? NULL : job->last);
+    }
     for (size_t i = 0; i < job->rows_count; i++) {
         if (job->kind == CHORD_STORE_READ_OPERATIONS) {
             if (open != NULL) {
@@ -228,6 +290,11 @@ void run_job(struct host *host, int index, struct job *job) {
     case CHORD_STORE_IDENTITY:
         rows->identity = job->identity;
         break;
+    case CHORD_STORE_OTHER_RING:
+        rows->identity = job->identity;
+        rows->views_count = 0;
+        rows->rows_count = 0;
+        break;
     case CHORD_STORE_VIEWS:
         free(rows->views);
         rows->views = job->views;
@@ -245,6 +312,9 @@ void run_job(struct host *host, int index, struct job *job) {
                 memcpy(event.stored.last, open->page[open->page_count - 1].hash, CHORD_ID_BYTES);
             }
         }
+        break;
+    case CHORD_STORE_EXAMINE_OPERATIONS:
+        event.stored.rows = run_examine(host, node, job, open);
         break;
     case CHORD_STORE_DIGEST:
         event.stored.rows =

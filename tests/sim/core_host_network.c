@@ -35,7 +35,6 @@ static size_t request_bytes(const struct chord_request *request) {
         return REQUEST_WITH(left);
     case CHORD_TRANSFER_KEYS:
     case CHORD_APPLY:
-    case CHORD_SYNC:
     case CHORD_DIGEST:
         return REQUEST_WITH(rows);
     case CHORD_BATCH:
@@ -471,9 +470,13 @@ static void call_end(struct host *host, struct slot *slot, struct parcel *parcel
     host->reply = NULL;
 }
 
+bool call_open(const struct host *host, const struct event *event) {
+    const struct slot *slot = &host->slots[event->call];
+    return slot->used && slot->generation == event->generation;
+}
+
 static struct slot *slot_live(struct host *host, const struct event *event) {
-    struct slot *slot = &host->slots[event->call];
-    return slot->used && slot->generation == event->generation ? slot : NULL;
+    return call_open(host, event) ? &host->slots[event->call] : NULL;
 }
 
 void deliver_reply(struct host *host, struct event *event) {

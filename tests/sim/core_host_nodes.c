@@ -10,13 +10,15 @@ static const struct chord_limits small_limits = {.peers_max = 96,
                                                  .paths_max = 8,
                                                  .batches_max = 128,
                                                  .transfers_max = 32,
+                                                 .decisions_max = 16,
                                                  .keys_in_flight_max = 4096};
 
 struct chord_limits host_limits_small(unsigned n) {
-    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 26),
-                                 .calls_max = 12,
+    return (struct chord_limits){.peers_max = (uint16_t)(2 * n + 20),
+                                 .known_max = (uint16_t)(n + 1),
+                                 .seeds_max = 8,
+                                 .calls_max = 8,
                                  .lookups_max = 3,
-                                 .paths_max = 1,
                                  .batches_max = 1,
                                  .transfers_max = 1,
                                  .keys_in_flight_max = 1};
@@ -39,6 +41,7 @@ struct host *host_new(const struct host_config *config) {
     host->random_test = config->seed * 7 + 3;
     host->random_store = config->seed * 11 + 4;
     host->now_us = 1000000;
+    host->wheel = memory(sizeof *host->wheel * WHEEL_MS);
     used->traces = used->traces || getenv("CHORD_TEST_TRACE") != NULL;
     host->asked = HOST_NOBODY;
     return host;
@@ -57,6 +60,14 @@ void host_free(struct host *host) {
     for (size_t i = 0; i < host->heap_count; i++) {
         event_free(&host->events[host->heap[i].event]);
     }
+    for (size_t k = 0; k < WHEEL_MS; k++) {
+        for (size_t i = 0; i < host->wheel[k].count; i++) {
+            event_free(&host->events[host->wheel[k].items[i].event]);
+        }
+        free(host->wheel[k].items);
+    }
+    free(host->wheel);
+    free(host->heap);
     for (uint32_t i = 0; i < host->slots_used; i++) {
         free(host->slots[i].indices);
     }
@@ -70,7 +81,6 @@ void host_free(struct host *host) {
         free(host->clients[i]);
     }
     free(host->clients);
-    free(host->heap);
     free(host);
 }
 
@@ -100,13 +110,23 @@ int host_add(struct host *host) {
     return host->count++;
 }
 
-/* Node 0 has none: it creates. The others ask the first ones, as people do it; where there are
+/* Of the rings built apart, the node that creates this one's. */
+static int ring_first(const struct host *host, int index) {
+    int first = 0;
+    while (host->nodes[first].public.ring != host->nodes[index].public.ring) {
+        first++;
+    }
+    return first;
+}
+
+/* The first has none: it creates. The others ask the first ones, as people do it; where there are
  * many, some anywhere: the first cannot serve all. */
 static void seeds_add(struct host *host, int index, struct chord_event *event) {
     bool many = host->count > CHORD_SEEDS_MAX * 4;
     for (int i = 0; i < host->count && !event->start.create; i++) {
         int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)host->count - 1) : i;
-        if (seed != index && event->start.seeds_count < CHORD_SEEDS_MAX) {
+        bool same = host->nodes[seed].public.ring == host->nodes[index].public.ring;
+        if (seed != index && same && event->start.seeds_count < CHORD_SEEDS_MAX) {
             memcpy(event->start.seeds[event->start.seeds_count++].text,
                    host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
         }
@@ -132,13 +152,14 @@ void host_start(struct host *host, int index) {
     }
     struct chord_event event = {.kind = CHORD_EVENT_START};
     event.start.stored = node->public.store.identity;
-    event.start.create = index == 0 && node->public.lives == 1; /* a lost disk asks the others */
     event.start.wanted = node->public.wanted;
-    if (index == 0) {
+    bool first = ring_first(host, index) == index;
+    event.start.create = first && node->public.lives == 1; /* a lost disk asks the others */
+    if (first) {
         event.start.wanted.m = host->config.m;
         event.start.wanted.n = host->config.n;
         event.start.wanted.replicas = host->config.replicas;
-        memset(event.start.wanted.ring_id, 0x11, CHORD_RING_ID_BYTES);
+        memset(event.start.wanted.ring_id, 0x11 + node->public.ring, CHORD_RING_ID_BYTES);
     }
     seeds_add(host, index, &event);
     step(host, index, &event);
@@ -219,7 +240,7 @@ uint64_t host_now_us(const struct host *host) {
 
 void host_run(struct host *host, uint64_t ms) {
     uint64_t until_us = host->now_us + ms * 1000;
-    while (host->heap_count > 0 && host->heap[0].time_us <= until_us) {
+    while (next_us(host) <= until_us) {
         host_step(host);
     }
     host->now_us = until_us;

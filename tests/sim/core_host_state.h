@@ -16,6 +16,7 @@
 enum {
     SPIN_MAX = 2000,
     HEAP_WAYS = 4,
+    WHEEL_MS = 1 << 13,
     CONNECT_MS_MAX = 1000, /* without a connection a call ends after so long, unsent */
     SLOW_DISK_FACTOR = 100,
     HOST_PORT_FIRST = 4000,
@@ -48,14 +49,15 @@ struct job {
     enum chord_store_kind kind;
     uint64_t store_op, request_id;
     struct chord_identity identity;
-    struct chord_view *views;
+    struct chord_stored_view *views;
     uint16_t views_count;
     struct core_row *rows;
     uint32_t *indices; /* of the operations that the rows belong to */
     size_t rows_count;
     struct chord_range range;
-    bool has_after;
-    uint8_t after[CHORD_ID_BYTES];
+    uint64_t epoch;
+    bool equal, has_after, done;
+    uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
 };
 
 struct derived {
@@ -80,6 +82,12 @@ struct event {
 struct due {
     uint64_t time_us, sequence;
     uint32_t event;
+};
+
+/* What is due within one millisecond of the near future, in no order yet. */
+struct bucket {
+    size_t count, room;
+    struct due *items;
 };
 
 /* One request in flight. It is freed at its end; a late reply finds another generation. */
@@ -144,6 +152,11 @@ struct host {
     struct link *links;
     size_t links_count;
     bool grouped; /* somebody is in a group of its own */
+    /* Events of the next WHEEL_MS wait in a wheel of buckets; only those of the present millisecond
+     * and of the far future are in the heap. Most are time-outs of calls that end before. */
+    struct bucket *wheel;
+    uint64_t wheel_ms; /* the first bucket that is not yet in the heap */
+    size_t wheel_count;
     struct due *heap;
     size_t heap_count, heap_room;
     struct event *events;
@@ -167,6 +180,8 @@ void *copy_of(const void *bytes, size_t count);
 /* Room for one more in a growing array; returns the array. */
 void *grown(void *array, size_t count, size_t *room, size_t item_bytes);
 void push(struct host *host, struct event event);
+/* When the next event is due; UINT64_MAX: there is none. */
+uint64_t next_us(struct host *host);
 void event_free(struct event *event);
 struct open *open_find(struct node *node, uint64_t id); /* NULL: it has ended */
 void open_free(struct node *node, struct open *open);
@@ -186,6 +201,7 @@ void reply_new(struct host *host, int from, const struct open *open, struct parc
 void deliver_request(struct host *host, struct event *event);
 void deliver_reply(struct host *host, struct event *event);
 void call_timeout(struct host *host, struct event *event);
+bool call_open(const struct host *host, const struct event *event); /* its call has not ended */
 void calls_broken(struct host *host, int node);
 void network_forget(struct host *host, int node); /* its life has ended */
 

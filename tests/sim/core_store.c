@@ -146,3 +146,27 @@ void core_store_drop(struct core_store *store, const struct chord_range *range, 
     }
     store->rows_count = kept;
 }
+
+void core_store_equal(struct core_store *store, const struct chord_range *range, unsigned m,
+                      uint64_t epoch, const uint8_t *after, const uint8_t *last) {
+    struct chord_id from, to;
+    id_last_hash(&range->lo, m, from.bytes);
+    id_last_hash(&range->hi, m, to.bytes);
+    if (after != NULL) {
+        memcpy(from.bytes, after, CHORD_ID_BYTES);
+    }
+    if (last != NULL) {
+        memcpy(to.bytes, last, CHORD_ID_BYTES);
+    }
+    bool nothing = after != NULL && id_equal(&from, &to);
+    size_t kept = 0;
+    for (size_t i = 0; i < store->rows_count; i++) {
+        struct chord_id hash;
+        memcpy(hash.bytes, store->rows[i].hash, CHORD_ID_BYTES);
+        if (nothing || !row_in(&store->rows[i], range, m) || store->rows[i].epoch >= epoch ||
+            !id_in_half_open(&from, &hash, &to)) {
+            store->rows[kept++] = store->rows[i];
+        }
+    }
+    store->rows_count = kept;
+}

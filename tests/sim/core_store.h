@@ -16,12 +16,13 @@ struct core_row {
     char value[CORE_TEXT_BYTES];
     uint64_t epoch, counter; /* counter and epoch 0: not found */
     bool tombstone;
+    uint64_t op_id;
 };
 
 struct core_store {
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     struct chord_identity identity;
-    struct chord_view *views;
+    struct chord_stored_view *views;
     uint16_t views_count;
     struct core_row *rows;
     size_t rows_count, rows_room;
@@ -40,6 +41,10 @@ size_t core_store_page(const struct core_store *store, const struct chord_range 
                        const uint8_t *after, size_t rows_max, struct core_row **page, bool *done);
 uint64_t core_store_digest(const struct core_store *store, const struct chord_range *range,
                            unsigned m, uint8_t digest[CHORD_DIGEST_BYTES]);
+/* Drops the rows older than the epoch with a hash after `after` (NULL: from lo) up to `last`
+ * (NULL: to hi), clockwise. */
+void core_store_equal(struct core_store *store, const struct chord_range *range, unsigned m,
+                      uint64_t epoch, const uint8_t *after, const uint8_t *last);
 void core_store_drop(struct core_store *store, const struct chord_range *range, unsigned m);
 
 #endif

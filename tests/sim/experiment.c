@@ -104,8 +104,6 @@ static int owner_of(const struct picture *picture, const struct chord_id *id) {
     return picture->ring[low % picture->ring_count];
 }
 
-/* A node records the path of one lookup at a time: the lookups of one round are of different
- * nodes. */
 static void lookup_round(struct scene *scene, unsigned count, bool *busy) {
     struct asked {
         struct host_call *call;
@@ -133,12 +131,12 @@ static void lookup_round(struct scene *scene, unsigned count, bool *busy) {
     for (unsigned i = 0; i < count && asked != NULL; i++) {
         const struct host_call *call = asked[i].call;
         const char *owner = call->response.lookup.owner.address;
-        unsigned hops = call->response.lookup.hops_count;
+        unsigned hops = call->response.lookup.asked;
         result->lookups++;
-        if (call->done && call->code == CHORD_OK && hops > 0 && hops <= EXPERIMENT_HOPS_MAX &&
+        if (call->done && call->code == CHORD_OK && hops < EXPERIMENT_HOPS_MAX &&
             host_by_address(scene->host, owner) == owner_of(&scene->picture, &asked[i].id)) {
             result->lookups_right++;
-            result->hops[hops - 1]++; /* the first is the asker itself */
+            result->hops[hops]++;
         } else {
             result->violation = "a lookup that did not find the owner";
         }
@@ -251,9 +249,14 @@ void experiment_run(const struct experiment *experiment, struct experiment_resul
                                  .n = experiment->n,
                                  .replicas = 1,
                                  .ring_only = true,
+                                 .unchecked = true,
                                  .limits = host_limits_small(experiment->n)};
     memset(result, 0, sizeof *result);
     result->node_bytes = chord_size(&config.limits);
+    struct chord_limits ring = config.limits;
+    ring.calls_max = ring.lookups_max = ring.batches_max = ring.transfers_max = 0;
+    ring.keys_in_flight_max = 0;
+    result->ring_bytes = chord_size(&ring);
     scene.host = host_new(&config);
     picture_init(&scene.picture, experiment->n);
     bring_up(&scene);
@@ -280,16 +283,17 @@ void experiment_print(const struct experiment *experiment, const struct experime
                       double seconds, FILE *out) {
     fprintf(out,
             "{\"nodes\": %u, \"m\": %u, \"n\": %u, \"seed\": %" PRIu64 ", \"violation\": \"%s\", "
-            "\"node_bytes\": %zu, \"ideal_s\": %.2f, \"steps\": %" PRIu64 ", \"messages\": %" PRIu64
+            "\"ring_bytes\": %zu, \"node_bytes\": %zu, \"ideal_s\": %.2f, \"steps\": %" PRIu64
+            ", \"messages\": %" PRIu64
             ", \"lookups\": %u, \"lookups_right\": %u, \"hops_mean\": %.3f, \"hops_1\": %u, "
             "\"hops_50\": %u, \"hops_99\": %u, \"keys_1\": %u, \"keys_50\": %u, \"keys_99\": %u, "
             "\"messages_per_node_s\": %.2f, \"failed\": %u, \"reconnected_s\": %.2f, "
             "\"healed_s\": %.2f, \"seconds\": %.1f, \"hops\": [",
             experiment->nodes, experiment->m, experiment->n, experiment->seed,
-            result->violation != NULL ? result->violation : "", result->node_bytes,
-            (double)result->ideal_us / 1e6, result->steps, result->messages, result->lookups,
-            result->lookups_right, result->hops_mean, result->hops_1, result->hops_50,
-            result->hops_99, result->keys_1, result->keys_50, result->keys_99,
+            result->violation != NULL ? result->violation : "", result->ring_bytes,
+            result->node_bytes, (double)result->ideal_us / 1e6, result->steps, result->messages,
+            result->lookups, result->lookups_right, result->hops_mean, result->hops_1,
+            result->hops_50, result->hops_99, result->keys_1, result->keys_50, result->keys_99,
             result->messages_per_node_s, result->failed, (double)result->reconnected_us / 1e6,
             (double)result->healed_us / 1e6, seconds);
     for (unsigned i = 0; i <= result->hops_99 + 4 && i < EXPERIMENT_HOPS_MAX; i++) {

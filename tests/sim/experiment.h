@@ -23,6 +23,7 @@ enum { EXPERIMENT_HOPS_MAX = 64 };
 struct experiment_result {
     const char *violation; /* NULL = all held */
     size_t node_bytes;     /* of one chord_size() block */
+    size_t ring_bytes;     /* of it, without room for what is in flight: calls, lookups, ... */
     uint64_t ideal_us;     /* virtual time from the first start to the ideal ring, fingers too */
     uint64_t steps, messages;
     unsigned lookups, lookups_right;

@@ -4,7 +4,8 @@
     mutants.py BUILD_FOLDER [NAME...]      BUILD_FOLDER: the `sim` build, for example build/sim
 
 Each mutant changes one place of one file in node/chord/; that file is compiled again and linked
-before the core's archive. A mutant is killed when a scenario or one of the seeds fails with it. A
+before the core's archive. A mutant is killed when a checker fails in one of the seeds, when the
+model's rules do not allow a change in one of their traces, or when a scenario fails. A
 text that is not found in its file is an error: the rule has moved, and so must its mutant.
 """
 
@@ -15,7 +16,12 @@ from pathlib import Path
 
 SIM = Path(__file__).resolve().parent
 CORE = SIM.parents[1] / "node" / "chord"
-SEEDS = 60
+CHECK_TRACE = SIM.parent / "model" / "check_trace.py"
+SEEDS = 150
+# Rings that have just been formed, with lists as long as they can be: quick, and hard on genesis.
+GENESIS = ("--seeds", "1..400", "--n", "8", "--nodes", "9..14", "--minutes", "0.02", "--churn", "0",
+           "--faults", "none")
+TRACE_SEEDS = range(1, 9)
 TIMEOUT_S = 240
 
 # name: (rule, file, text, replacement)
@@ -23,12 +29,11 @@ MUTANTS = {
     "adopt_unasked": (
         "a pointer heard from a third party is adopted only after its target answered",
         "stabilize.c", "        query_start(step, QUERY_CANDIDATE, between);\n",
-        "        struct chord_peer_list rest = response->ring.successors;\n"
-        "        memmove(&rest.items[1], &rest.items[0], sizeof rest.items[0] * "
-        "(CHORD_REPLICAS_MAX - 1));\n"
+        "        struct chord_peer_list rest = {.count = 1};\n"
         "        rest.items[0] = successor;\n"
-        "        rest.count = (uint16_t)(rest.count < CHORD_REPLICAS_MAX ? rest.count + 1 : "
-        "rest.count);\n"
+        "        for (uint16_t i = 0; i + 1 < response->ring.successors.count; i++) {\n"
+        "            rest.items[rest.count++] = response->ring.successors.items[i];\n"
+        "        }\n"
         "        successors_adopt(step, between, &rest);\n        notify_send(step);\n"),
     "forming_believed": (
         "genesis ends for all at once: a list from one still in it is not taken",
@@ -47,6 +52,20 @@ MUTANTS = {
         "lists are ordered, have no self and no duplicates, and never wrap",
         "successors.c", "        id_in_open(last, &peer->id, &chord->self.id)) {",
         "        last != NULL) {"),
+    "genesis_all_at_once": (
+        "genesis: the joiner is a member before anybody else hears of it",
+        "genesis.c", "    genesis->running = send_list(step, genesis->joiner);\n",
+        "    for (uint16_t i = 0; i < members.count; i++) {\n"
+        "        genesis->running = (genesis->answered & 1ull << i) != 0 || send_list(step, i);\n"
+        "    }\n"),
+    "genesis_lists_replaced": (
+        "genesis: the authority's list is the newest; an older one takes no member from it",
+        "stabilize.c", "        successors_unite(chord, &united);\n", "        (void)successors_unite;\n"),
+    "before_not_asked": (
+        "a joiner's predecessor to be goes on with its successor to be",
+        "join.c", "(list->count > 0 && peer_same(&list->items[0], &join->successor) &&\n"
+        "                id_in_open(&join->before.id, &chord->self.id, &join->successor.id))) {",
+        "list->count < CHORD_REPLICAS_MAX) {"),
     "list_of_one": (
         "a joiner takes its successor's whole list, not one entry",
         "join.c", "successors_adopt(step, &chord->join.successor, &response->join.successors);",
@@ -71,8 +90,8 @@ MUTANTS = {
         "    chord->serial_admission = false;\n    memcpy(chord->creator, chord->self.address"),
     "genesis_short": (
         "genesis ends at N+1 members, not before",
-        "genesis.c", "    return members->count >= chord->parameters.n + 1;",
-        "    (void)chord;\n    return members->count >= 2;"),
+        "genesis.c", "    return members >= chord->parameters.n + 1;",
+        "    (void)chord;\n    return members >= 2;"),
     "no_new_authority": (
         "when the creator dies before N+1 the lowest id takes over",
         "genesis.c", "    if (peer_same(authority, &chord->self)) {", "    if (false) {"),
@@ -81,12 +100,8 @@ MUTANTS = {
         "join.c", "    bool lowest = ", "    bool lowest = true || "),
     "same_incarnation": (
         "a returner is a new member",
-        "join.c", "    chord->self.incarnation++;\n    join_begin(",
-        "    chord->self.incarnation += chord->self.incarnation == 0;\n    join_begin("),
-    "any_life_answers": (
-        "a request for another life is not answered by this one",
-        "chord.c", "    return request->target_incarnation != 0 &&\n           (request",
-        "    return false && request->target_incarnation != 0 &&\n           (request"),
+        "join.c", "    chord->self.incarnation++;\n    join_begin(step, event",
+        "    chord->self.incarnation += chord->self.incarnation == 0;\n    join_begin(step, event"),
     "twin_ids": (
         "an id that is taken is refused to a joiner",
         "admit.c", "    if (id_taken(chord, joiner)) {", "    if (false && id_taken(chord, joiner)) {"),
@@ -142,7 +157,20 @@ def failure(program, *arguments):
             return "seed: " + line
         if line.startswith("replay:"):
             return line
-    return f"it died: {done.returncode}"
+    raise SystemExit(f"{program.name} died with {done.returncode}: {done.stdout}")
+
+
+def trace_failure(program):
+    """Whether the model's rules object to what changed in a run."""
+    trace = program.parent / "ring.trace"
+    for seed in TRACE_SEEDS:
+        subprocess.run([str(program), "--seed", str(seed), "--no-shrink", "--ring-trace",
+                        str(trace)], stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run([sys.executable, str(CHECK_TRACE), str(trace)],
+                              stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            return f"the model's rules: seed {seed}: {done.stdout.splitlines()[0]}"
+    return None
 
 
 def kill(build, name):
@@ -153,8 +181,9 @@ def kill(build, name):
     with tempfile.TemporaryDirectory(prefix="chord-mutant-") as folder:
         program = compiled(build, Path(folder), file, original.replace(text, replacement))
         scenarios = sorted(map(str, (SIM / "scenarios").glob("*.txt")))
-        return failure(program, "--seeds", f"1..{SEEDS}", "--stop", "--no-shrink") or \
-            failure(program, *scenarios)
+        return failure(program, *GENESIS, "--stop", "--no-shrink") or \
+            failure(program, "--seeds", f"1..{SEEDS}", "--stop", "--no-shrink") or \
+            trace_failure(program) or failure(program, *scenarios)
 
 
 def main():

@@ -133,6 +133,7 @@ static void look(struct picture *picture, struct host *host, int node, struct pi
     host_status(host, node, &status);
     now->state = status.state;
     now->member = status.state == CHORD_STATE_MEMBER || status.state == CHORD_STATE_LEAVING;
+    now->formed = status.formed;
     now->life = life_now(picture, node, &status.self);
     now->id = status.self.id;
     now->has_predecessor = status.has_predecessor;

@@ -14,7 +14,7 @@ struct picture_entry {
 };
 
 struct picture_node {
-    bool alive, member; /* member: alive, and a member or leaving */
+    bool alive, formed, member; /* member: alive, and a member or leaving */
     enum chord_node_state state;
     unsigned life;
     struct chord_id id;

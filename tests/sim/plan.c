@@ -14,8 +14,8 @@ enum { ERROR_BYTES = 200, LINE_BYTES = 1024, WORDS_MAX = 64 };
 static const char *const order_names[ORDER_KINDS] = {
     "start", "crash", "restart", "wipe",  "leave", "join", "pause", "cut",  "partition",
     "slow",  "lose",  "double",  "delay", "drift", "jump", "disk",  "heal", "expect"};
-static const char *const expect_names[EXPECT_KINDS] = {"ideal", "lookups", "one_ring", "settled",
-                                                       "refused"};
+static const char *const expect_names[EXPECT_KINDS] = {"ideal",    "lookups", "answers",
+                                                       "one_ring", "settled", "refused"};
 static const char *const disk_names[] = {"well", "slow", "stalled", "full", "failing"};
 static const char *const delay_names[] = {"uniform", "exponential", "tail"};
 
@@ -152,7 +152,11 @@ void plan_print(const struct plan *plan, FILE *out) {
         print_order(&plan->orders[i], out);
     }
     for (size_t i = 0; i < plan->traces_count; i++) {
-        fprintf(out, "%s %d %s", plan->traces[i].never ? "never" : "trace", plan->traces[i].node,
+        char node[16] = "*";
+        if (plan->traces[i].node >= 0) {
+            snprintf(node, sizeof node, "%d", plan->traces[i].node);
+        }
+        fprintf(out, "%s %s %s", plan->traces[i].never ? "never" : "trace", node,
                 chord_word_text(plan->traces[i].word));
         if (plan->traces[i].other >= 0) {
             fprintf(out, " %d", plan->traces[i].other);
@@ -248,7 +252,7 @@ static void expect_of(struct words *words, struct order *order) {
     int expectation = index_of(expect_names, EXPECT_KINDS, word(words, 2));
     order->expectation = (enum expectation)(expectation < 0 ? 0 : expectation);
     if (expectation < 0) {
-        words->error = "expected can be: ideal, lookups, one_ring, settled, refused";
+        words->error = "expected can be: ideal, lookups, answers, one_ring, settled, refused";
     } else if (order->expectation == EXPECT_REFUSED) {
         char *end;
         order->a = node_of(words, word(words, 3), &end);
@@ -334,7 +338,9 @@ static void read_order(struct plan *plan, struct words *words) {
 
 static void read_trace(struct plan *plan, struct words *words) {
     char *end;
-    struct plan_trace trace = {.node = node_of(words, word(words, 1), &end), .other = -1};
+    bool any = strcmp(word(words, 1), "*") == 0;
+    struct plan_trace trace = {.node = any ? -1 : node_of(words, word(words, 1), &end),
+                               .other = -1};
     trace.never = strcmp(words->items[0], "never") == 0;
     const char *name = word(words, 2);
     while (trace.word < CHORD_WORDS_COUNT && strcmp(chord_word_text(trace.word), name) != 0) {

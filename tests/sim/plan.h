@@ -9,7 +9,7 @@
  *   5s crash 2              lasting ones end `for` a while
  *   6s cut 1>3 for 2s
  *   20s expect ideal        and what must hold then
- *   trace 3 rectify 2       words that must be traced in this order: NODE WORD [NODE]
+ *   trace 3 rectify 2       words that must be traced in this order: NODE|* WORD [NODE]
  *   never 2 recreate        words that must not be traced
  *
  * Times are numbers with us, ms, s or min. `#` begins a comment.
@@ -46,6 +46,7 @@ enum order_kind {
 enum expectation {
     EXPECT_IDEAL,    /* lists, predecessors and fingers, within `amount` */
     EXPECT_LOOKUPS,  /* all right */
+    EXPECT_ANSWERS,  /* all answered, by whatever owner the askers believe in */
     EXPECT_ONE_RING, /* now */
     EXPECT_SETTLED,  /* every range open with all its copies, within `amount` */
     EXPECT_REFUSED,  /* the node was refused */

@@ -3,9 +3,10 @@
  * while the proof's assumptions hold, the invariant after each event that changed the ring; the
  * rest at the end.
  *
- * The assumptions (Zave 2017, section 4.1) begin to hold when the ring is ideal with at least N+1
- * members, and end with a false suspicion, or with a failure or leave that takes the last live
- * successor of a member or one of the last N+1 principals.
+ * The assumptions (Zave 2017, section 4.1) begin to hold when genesis has been undisturbed and
+ * every member has heard its end, or later when the ring is ideal with at least N+1 members. They
+ * end with a false suspicion, or with a failure or leave that takes the last live successor of a
+ * member or one of the last N+1 principals.
  */
 #include "run.h"
 
@@ -36,6 +37,8 @@ struct run {
     struct host *host;
     struct picture picture;
     bool proof, changed;
+    bool disturbed; /* a failure or false suspicion before the first proof: genesis promises nothing
+                     */
     uint32_t delay_us_max; /* in fair weather */
     size_t traces_met;
     struct moment *moments;
@@ -126,8 +129,8 @@ static void match_traces(struct run *run, int node, enum chord_word word, int ot
     const struct plan *plan = run->plan;
     for (size_t i = 0; i < plan->traces_count; i++) {
         const struct plan_trace *line = &plan->traces[i];
-        bool same =
-            line->node == node && line->word == word && (line->other < 0 || line->other == other);
+        bool same = (line->node < 0 || line->node == node) && line->word == word &&
+                    (line->other < 0 || line->other == other);
         if (same && line->never) {
             violation(run, "a word was traced that never should be", node);
         } else if (same && i == run->traces_met) {
@@ -151,6 +154,7 @@ static void on_traces(struct run *run, int node) {
                 picture_life_of(&run->picture, other, trace->store_id, trace->incarnation);
             if (peer->member && peer->life == life) {
                 run->proof = false;
+                run->disturbed = true;
                 run->result->suspicions++;
                 if (run->options->ring_trace != NULL) {
                     fprintf(run->options->ring_trace, "suspect %" PRIu64 " %d.%u %d.%u\n",
@@ -163,13 +167,27 @@ static void on_traces(struct run *run, int node) {
     }
 }
 
+static bool all_formed(const struct picture *picture) {
+    for (int i = 0; i < picture->ring_count; i++) {
+        if (!picture->nodes[picture->ring[i]].formed) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* `failure`: the change was a member's end, which may break the assumptions itself. */
 static void check_ring(struct run *run, bool failure) {
     int at;
+    run->disturbed = run->disturbed || failure;
     if (!run->proof) {
-        run->proof = run->picture.ring_count > (int)run->picture.n &&
-                     check_ideal(&run->picture, run->host, false, &at) == NULL;
-        return;
+        bool enough = run->picture.ring_count > (int)run->picture.n;
+        bool genesis = enough && !run->disturbed && all_formed(&run->picture);
+        run->proof =
+            genesis || (enough && check_ideal(&run->picture, run->host, false, &at) == NULL);
+        if (!genesis) {
+            return;
+        }
     }
     const char *broken = check_invariant(&run->picture, &at);
     if (broken != NULL && failure) {
@@ -198,11 +216,15 @@ static void on_step(void *context, struct host *host, int node) {
     }
     run->changed = true;
     print_ring(run, node);
+    const struct picture_node *now = &run->picture.nodes[node];
     const char *broken = check_lists(&run->picture, node);
+    if (broken == NULL && run->proof && !member && now->member) {
+        broken = check_joined(&run->picture, node);
+    }
     if (broken != NULL) {
         violation(run, broken, node);
     }
-    check_ring(run, member && !run->picture.nodes[node].member);
+    check_ring(run, member && !now->member);
 }
 
 static void on_end(void *context, struct host *host, int node) {
@@ -258,7 +280,8 @@ static void expect(struct run *run, const struct order *order) {
         why = check_one_ring(&run->picture, &node);
         break;
     case EXPECT_LOOKUPS:
-        why = check_lookups(run->host, LOOKUPS, &node);
+    case EXPECT_ANSWERS:
+        why = check_lookups(run->host, LOOKUPS, order->expectation == EXPECT_LOOKUPS, &node);
         run->result->lookups += LOOKUPS;
         break;
     case EXPECT_REFUSED:
@@ -449,7 +472,7 @@ static void end_phase(struct run *run) {
         return;
     }
     run->result->healed = true;
-    why = check_lookups(run->host, LOOKUPS, &node);
+    why = check_lookups(run->host, LOOKUPS, true, &node);
     run->result->lookups += LOOKUPS;
     if (why == NULL && run->changed) {
         why = "an ideal ring that changed in quiet time";

@@ -94,7 +94,7 @@ def test_nobody_there():
 def test_help_names_every_command_and_exit_code():
     text = Chordctl().text("--help")
     for name in ("ring", "node", "keys", "logs", "get", "put", "del", "lookup", "import", "leave",
-                 "join", "kill", "ping", "info"):
+                 "join", "kill", "recover", "ping", "info"):
         assert f"\n  {name} " in text
         assert f"chordctl {name}" in Chordctl().text(name, "--help")
     for code in range(6):
@@ -107,6 +107,43 @@ def test_default_node_comes_from_host_and_rpc_port():
     assert b"127.0.0.1:2:" in ctl.run("ring", exits=NO_NODE)[1]
     ctl.environment["RPC_PORT"] = "x"
     assert b"RPC_PORT=x" in ctl.run("ring", exits=USAGE)[1]
+
+
+def test_conditions(ring, ctl):
+    wait_ideal(ctl, 5)
+    first = ctl.json("put", "--if-absent", "apple", "red")["version"]
+    ctl.run("put", "--if-absent", "apple", "green", exits=REFUSED)
+    second = ctl.json("put", "--if-match", first, "apple", "yellow")["version"]
+    assert second != first
+    ctl.run("put", "--if-match", first, "apple", "blue", exits=REFUSED)
+    ctl.run("del", "--if-match", first, "apple", exits=REFUSED)
+    assert ctl.run("get", "apple")[0] == b"yellow"
+    ctl.run("del", "--if-match", second, "apple")
+    ctl.run("get", "apple", exits=NOT_FOUND)
+    ctl.run("put", "--if-match", "nonsense", "apple", "blue", exits=USAGE)
+    ctl.run("put", "--if-match", first, "--if-absent", "apple", "blue", exits=USAGE)
+
+
+def test_recover_what_is_left_of_a_majority(new_ring):
+    ring = new_ring(NUM_OF_NODES=3).start(3)
+    ring.wait_healthy(3)
+    ctl = Chordctl(ring.address(1))
+    for number in range(20):
+        ctl.run("put", f"key {number}", f"value {number}")
+    ranges = ctl.json("node", ring.address(1))["ranges"]
+    assert all(not one["recovered"] for one in ranges)
+    ctl.run("recover", ring.address(1), "--range", ranges[0]["hi"], "--confirm", ranges[0]["hi"],
+            exits=REFUSED)  # nothing is lost
+    ring.kill(2, 3)
+    until(lambda: ctl.json("ring", "--timeout", "1000")["members"] == 1, 30, lambda: "one member")
+    ctl.run("get", "key 1", "--timeout", "1500", exits=REFUSED)
+    assert ctl.run("get", "--stale", "key 1")[0] == b"value 1"
+    for one in ctl.json("node", ring.address(1))["ranges"]:
+        ctl.run("recover", ring.address(1), "--range", one["hi"], "--confirm", "ff", exits=REFUSED)
+        ctl.run("recover", ring.address(1), "--range", one["hi"], "--confirm", one["hi"])
+    for number in range(20):
+        assert ctl.run("get", f"key {number}")[0] == f"value {number}".encode()
+    assert all(one["recovered"] for one in ctl.json("node", ring.address(1))["ranges"])
 
 
 # The ring
@@ -122,6 +159,7 @@ def test_ring_node_and_the_other_views(ring, ctl):
     for node in answer["nodes"]:
         assert node["address"] in text
         full = ctl.json("node", node["address"])
+        assert full["invariant"] == ""
         assert full["id"] == node["id"] and full["state"] == "member"
         assert [peer["id"] for peer in full["successors"]] == node["successors"]
         assert full["fingers"] and full["ranges"]

@@ -21,7 +21,7 @@ add_test(NAME test_id COMMAND test_id)
 set_tests_properties(test_id PROPERTIES TIMEOUT 60)
 
 # ---- the core on the simulator's host (tests/sim) ----
-foreach(name IN ITEMS test_core_ring test_core_data test_core_hostile)
+foreach(name IN ITEMS test_core_ring test_core_data test_core_rings test_core_hostile)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings core_host ${CMOCKA_LIBRARY})
   add_test(NAME ${name} COMMAND ${name})

@@ -40,7 +40,8 @@ static uint8_t self_id[20];
 static Chord__V1__NodeState state = CHORD__V1__NODE_STATE__NODE_STATE_MEMBER;
 static struct timespec started;
 
-static int row_compare(const struct row *row, const uint8_t *hash, const uint8_t *key, size_t size) {
+static int row_compare(const struct row *row, const uint8_t *hash, const uint8_t *key,
+                       size_t size) {
     int order = memcmp(row->hash, hash, 20);
     if (order != 0) {
         return order;
@@ -139,8 +140,7 @@ static void handle_get(Chord__V1__KvService_Service *service, const Chord__V1__G
     size_t at = 0;
     pthread_mutex_lock(&lock);
     struct row *row = row_find(request->key, &at);
-    answer_init(&answer,
-                row == NULL ? CHORD__V1__CODE__CODE_NOT_FOUND : CHORD__V1__CODE__CODE_OK,
+    answer_init(&answer, row == NULL ? CHORD__V1__CODE__CODE_NOT_FOUND : CHORD__V1__CODE__CODE_OK,
                 row == NULL ? 0 : row->counter);
     if (row != NULL) {
         answer.result.value.data = row->data + row->key_size;
@@ -332,8 +332,8 @@ static void handle_list_keys(Chord__V1__AdminService_Service *service,
     if (request->after != NULL && request->after->hash.len == 20) {
         const Chord__V1__Cursor *after = request->after;
         at = row_lower(after->hash.data, after->key.data, after->key.len);
-        if (at < rows_count && row_compare(rows[at], after->hash.data, after->key.data,
-                                           after->key.len) == 0) {
+        if (at < rows_count &&
+            row_compare(rows[at], after->hash.data, after->key.data, after->key.len) == 0) {
             at++;
         }
     }

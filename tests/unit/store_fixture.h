@@ -14,7 +14,7 @@ struct fixture {
     struct store *store;
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     struct chord_identity identity;
-    struct chord_view *views;
+    struct chord_stored_view *views;
     size_t views_count;
     char reason[512];
     pthread_mutex_t mutex;

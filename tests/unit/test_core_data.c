@@ -1,9 +1,8 @@
 /*
  * Keys on core_host: what is acknowledged is on a majority and stays readable through joins,
- * leaves, failures, splits and merges. After every step a checker looks for two leaders that serve
- * one range in one epoch. In this stage the leader decides the next view alone, so partitions
- * (false suspicion) are outside what these tests promise.
- * CHORD_TEST_SEED=n CHORD_TEST_RUNS=k runs the k seeds from n on, CHORD_TEST_TRACE=1 tells all.
+ * leaves, failures, partitions, splits and merges. After every step a checker looks for two views
+ * of one key and one epoch. CHORD_TEST_SEED=n CHORD_TEST_RUNS=k runs the k seeds from n on,
+ * CHORD_TEST_TRACE=1 tells all.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,8 +20,8 @@ enum { M = 16, KEYS = 60, CLIENTS = 16 };
 static uint64_t seed_first = 1;
 static unsigned seeds_count = 2;
 static uint64_t seed_now;
-static char double_leader[200]; /* the first that the checker saw */
-static struct host *current;    /* freed also when a test fails */
+static char double_view[200]; /* the first that the checker saw */
+static struct host *current;  /* freed also when a test fails */
 
 #define FOR_SEEDS for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
 
@@ -57,15 +56,35 @@ static const struct chord_view *serving(struct host *host, int node, uint16_t *a
     return NULL;
 }
 
-static void find_double_leader(void *context, struct host *host, int node) {
+static bool same_view(const struct chord_view *a, const struct chord_view *b) {
+    bool same = id_equal(&a->range.lo, &b->range.lo) && id_equal(&a->range.hi, &b->range.hi) &&
+                a->leader == b->leader && a->members_count == b->members_count &&
+                a->settled == b->settled && a->merges.count == b->merges.count;
+    for (uint16_t i = 0; same && i < a->members_count; i++) {
+        same = memcmp(a->members[i].store_id, b->members[i].store_id, CHORD_STORE_ID_BYTES) == 0;
+    }
+    return same;
+}
+
+/* One decision per key and epoch: whoever knows a view of that epoch knows the same one. */
+static void find_double_view(void *context, struct host *host, int node) {
+    enum chord_range_state state;
+    unsigned copies;
     const struct chord_view *mine, *theirs;
     (void)context;
-    for (uint16_t at = 0; (mine = serving(host, node, &at)) != NULL;) {
-        for (int i = 0; i < host_count(host) && double_leader[0] == '\0'; i++) {
-            for (uint16_t k = 0; i != node && (theirs = serving(host, i, &k)) != NULL;) {
-                if (theirs->epoch == mine->epoch && overlap(&mine->range, &theirs->range)) {
-                    snprintf(double_leader, sizeof double_leader,
-                             "nodes %d and %d both serve a range in epoch %llu at %llu us", node, i,
+    for (uint16_t at = 0;
+         host_node(host, node)->alive &&
+         (mine = chord_view_at(host_node(host, node)->chord, at, &state, &copies)) != NULL;
+         at++) {
+        for (int i = 0; i < host_count(host) && double_view[0] == '\0'; i++) {
+            for (uint16_t k = 0;
+                 i != node && host_node(host, i)->alive &&
+                 (theirs = chord_view_at(host_node(host, i)->chord, k, &state, &copies)) != NULL;
+                 k++) {
+                if (theirs->epoch == mine->epoch && !theirs->cut && !mine->cut &&
+                    overlap(&mine->range, &theirs->range) && !same_view(mine, theirs)) {
+                    snprintf(double_view, sizeof double_view,
+                             "nodes %d and %d know two views of epoch %llu at %llu us", node, i,
                              (unsigned long long)mine->epoch,
                              (unsigned long long)host_now_us(host));
                 }
@@ -76,8 +95,8 @@ static void find_double_leader(void *context, struct host *host, int node) {
 
 static struct host *ring_new(unsigned n, unsigned replicas, int count) {
     struct host *host = host_new(&(struct host_config){
-        .seed = seed_now, .m = M, .n = n, .replicas = replicas, .on_step = find_double_leader});
-    double_leader[0] = '\0';
+        .seed = seed_now, .m = M, .n = n, .replicas = replicas, .on_step = find_double_view});
+    double_view[0] = '\0';
     current = host;
     for (int i = 0; i < count; i++) {
         host_start(host, host_add(host));
@@ -87,8 +106,8 @@ static struct host *ring_new(unsigned n, unsigned replicas, int count) {
 }
 
 static void ring_free(struct host *host) {
-    if (double_leader[0] != '\0') {
-        fail_msg("%s; replay: CHORD_TEST_SEED=%llu CHORD_TEST_RUNS=1 test_core_data", double_leader,
+    if (double_view[0] != '\0') {
+        fail_msg("%s; replay: CHORD_TEST_SEED=%llu CHORD_TEST_RUNS=1 test_core_data", double_view,
                  (unsigned long long)seed_now);
     }
     host_free(host);
@@ -384,8 +403,8 @@ static struct host *filtered_ring(struct apply_filter *filter) {
                                                        .replicas = 3,
                                                        .on_message = drop_applies,
                                                        .context = filter,
-                                                       .on_step = find_double_leader});
-    double_leader[0] = '\0';
+                                                       .on_step = find_double_view});
+    double_view[0] = '\0';
     current = host;
     for (int i = 0; i < 5; i++) {
         host_start(host, host_add(host));
@@ -802,6 +821,323 @@ static void test_kill_under_load(void **state) {
     }
 }
 
+/* ---- decisions ---- */
+
+/* A member dies; its leader decides who follows, and is killed before it hears that this was
+ * accepted, so that only the other member knows of it. */
+struct half_decided {
+    bool on;
+    int leader;
+    unsigned delivered;
+    struct chord_view next;
+    bool seen, other; /* that view, or another one of its epoch, was installed by somebody */
+};
+
+static bool half_decide(void *context, const struct host_message *message) {
+    struct half_decided *half = context;
+    if (!half->on || message->kind != CHORD_ACCEPT) {
+        return true;
+    }
+    if (message->request != NULL && message->from == half->leader &&
+        message->request->decide.ballot == 0 &&
+        (half->delivered == 0 || same_view(&half->next, &message->request->decide.next))) {
+        half->next = message->request->decide.next;
+        half->delivered++;
+        return true;
+    }
+    return message->response == NULL || message->to != half->leader;
+}
+
+static void watch_decision(void *context, struct host *host, int node) {
+    struct half_decided *half = context;
+    enum chord_range_state state;
+    unsigned copies;
+    const struct chord_view *view;
+    for (uint16_t at = 0;
+         half->delivered > 0 && host_node(host, node)->alive &&
+         (view = chord_view_at(host_node(host, node)->chord, at, &state, &copies)) != NULL;
+         at++) {
+        if (view->epoch == half->next.epoch && !view->cut &&
+            overlap(&view->range, &half->next.range)) {
+            bool same = same_view(view, &half->next);
+            half->seen = half->seen || same;
+            half->other = half->other || !same;
+        }
+    }
+    find_double_view(NULL, host, node);
+}
+
+static void test_what_was_accepted_is_decided(void **state) {
+    (void)state;
+    unsigned seen = 0;
+    FOR_SEEDS {
+        struct half_decided half = {.leader = HOST_NOBODY};
+        struct host *host = host_new(&(struct host_config){.seed = seed_now,
+                                                           .m = M,
+                                                           .n = 3,
+                                                           .replicas = 3,
+                                                           .on_message = half_decide,
+                                                           .on_step = watch_decision,
+                                                           .context = &half});
+        double_view[0] = '\0';
+        current = host;
+        for (int i = 0; i < 5; i++) {
+            host_start(host, host_add(host));
+        }
+        check(host_run_until(host, whole, 60000));
+        put_all(host, 0);
+        struct chord_view view = *view_of(host, 1, &half.leader);
+        int dead = host_by_address(host, view.members[1].address);
+        half.on = true;
+        host_kill(host, dead);
+        for (int i = 0; i < 20000 && half.delivered == 0; i++) {
+            host_run(host, 1);
+        }
+        host_run(host, 20); /* it is accepted, and on disk */
+        host_kill(host, half.leader);
+        half.on = false;
+        host_start(host, dead);
+        host_run(host, 8000);
+        check(!half.other);
+        seen += half.seen;
+        host_start(host, half.leader);
+        check(host_run_until(host, whole, 60000));
+        check_all(host, 0);
+        ring_free(host);
+    }
+    assert_true(seen > 0);
+}
+
+/* ---- conditions and duplicates ---- */
+
+static struct host_call *run_one(struct host *host, int node, struct host_operation operation) {
+    struct host_call *call = host_batch(host, node, &operation, 1, 8000);
+    wait_for(host, call);
+    return call;
+}
+
+static void test_conditions(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 5);
+        struct host_operation create = make(CHORD_PUT, 1, 1), change;
+        create.if_absent = true;
+        struct host_call *first = run_one(host, 0, create);
+        check(first->operations[0].code == CHORD_OK);
+        struct host_call *second = run_one(host, 1, create);
+        check(second->operations[0].code == CHORD_FAILED_PRECONDITION);
+        check(second->operations[0].epoch == first->operations[0].epoch &&
+              second->operations[0].counter == first->operations[0].counter);
+        change = make(CHORD_PUT, 1, 2);
+        change.if_match = true;
+        change.match_epoch = first->operations[0].epoch;
+        change.match_counter = first->operations[0].counter;
+        check(run_one(host, 2, change)->operations[0].code == CHORD_OK);
+        check(run_one(host, 3, change)->operations[0].code == CHORD_FAILED_PRECONDITION);
+        check(strcmp(one(host, 4, CHORD_GET, 1, 0, 5000)->operations[0].key, "key 1") == 0);
+        change.kind = CHORD_DELETE; /* a version that is gone */
+        check(run_one(host, 4, change)->operations[0].code == CHORD_FAILED_PRECONDITION);
+        check(insist(host, CHORD_DELETE, 1, 0)->operations[0].code == CHORD_OK);
+        check(run_one(host, 0, create)->operations[0].code == CHORD_OK); /* absent again */
+        ring_free(host);
+    }
+}
+
+/* A counter that clients raise by compare and swap through all kinds of trouble: each success is
+ * one step. A lost or doubled write, a stale comparison or two leaders break the count. */
+static void test_compare_and_swap_under_failures(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 6);
+        unsigned done = 0, unknown = 0;
+        uint64_t op_id = 0;
+        check(insist(host, CHORD_PUT, 5, 0)->operations[0].code == CHORD_OK);
+        for (int round = 0; round < 60; round++) {
+            int victim = live_node(host);
+            if (round % 10 == 4) {
+                host_group(host, victim, 1);
+            } else if (round % 10 == 8) {
+                host_heal(host);
+            }
+            struct host_call *calls[4];
+            for (int i = 0; i < 4; i++) { /* at once: at most one of those with one version wins */
+                struct host_call *read = one(host, live_node(host), CHORD_GET, 5, 0, 400);
+                wait_for(host, read);
+                calls[i] = NULL;
+                unsigned value;
+                if (read->operations[0].code != CHORD_OK ||
+                    sscanf(read->operations[0].value, "value %u", &value) != 1) {
+                    continue;
+                }
+                struct host_operation swap = make(CHORD_PUT, 5, value + 1);
+                swap.if_match = true;
+                swap.match_epoch = swap.seen_epoch = read->operations[0].epoch;
+                swap.match_counter = swap.seen_counter = read->operations[0].counter;
+                swap.op_id = ++op_id;
+                swap.attempt = 1;
+                calls[i] = host_batch(host, live_node(host), &swap, 1, 700);
+                if (i % 2 == 1) {
+                    wait_for(host, calls[i]);
+                }
+            }
+            for (int i = 0; i < 4; i++) {
+                if (calls[i] == NULL) {
+                    continue;
+                }
+                wait_for(host, calls[i]);
+                struct host_operation again = calls[i]->operations[0];
+                for (unsigned tries = 0; again.code == CHORD_UNKNOWN && tries < 20; tries++) {
+                    again.attempt = 2 + tries;
+                    host_heal(host);
+                    host_run(host, 300);
+                    again = run_one(host, live_node(host), again)->operations[0];
+                }
+                done += again.code == CHORD_OK;
+                unknown += again.code == CHORD_UNKNOWN;
+            }
+        }
+        host_heal(host);
+        check(host_run_until(host, whole, 60000));
+        struct host_call *read = one(host, 0, CHORD_GET, 5, 0, 5000);
+        wait_for(host, read);
+        unsigned value = 0;
+        check(sscanf(read->operations[0].value, "value %u", &value) == 1);
+        check(done > 20);
+        check(value >= done && value <= done + unknown);
+        ring_free(host);
+    }
+}
+
+/* The same write comes again: as a copy, as a retry, late. */
+static void test_a_write_takes_effect_once(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 5);
+        struct host_operation put = make(CHORD_PUT, 1, 1), other = make(CHORD_PUT, 1, 2);
+        put.op_id = 77;
+        put.attempt = 1;
+        struct host_operation first = run_one(host, 0, put)->operations[0];
+        check(first.code == CHORD_OK);
+        for (unsigned attempt = 1; attempt <= 3; attempt++) {
+            put.attempt = attempt;
+            struct host_operation again = run_one(host, 1, put)->operations[0];
+            check(again.code == CHORD_OK && again.epoch == first.epoch &&
+                  again.counter == first.counter);
+        }
+        other.op_id = 78; /* somebody else, who has seen it */
+        other.attempt = 1;
+        other.seen_epoch = first.epoch;
+        other.seen_counter = first.counter;
+        struct host_operation second = run_one(host, 2, other)->operations[0];
+        check(second.code == CHORD_OK && second.counter > first.counter);
+        check(run_one(host, 3, put)->operations[0].code == CHORD_UNKNOWN); /* overtaken */
+        put.attempt = 1;
+        put.seen_epoch = put.seen_counter = 1; /* a late copy */
+        struct host_operation late = run_one(host, 3, put)->operations[0];
+        check(late.code == CHORD_ABORTED && late.epoch == second.epoch &&
+              late.counter == second.counter);
+        struct host_call *read = one(host, 4, CHORD_GET, 1, 0, 5000);
+        wait_for(host, read);
+        check(strcmp(read->operations[0].value, "value 2") == 0);
+        /* A retry of what never arrived is executed. */
+        struct host_operation lost = make(CHORD_PUT, 1, 3);
+        lost.op_id = 79;
+        lost.attempt = 2;
+        lost.seen_epoch = second.epoch;
+        lost.seen_counter = second.counter;
+        check(run_one(host, 0, lost)->operations[0].code == CHORD_OK);
+        ring_free(host);
+    }
+}
+
+static struct chord_id id_of(unsigned key) {
+    struct host_operation operation = make(CHORD_GET, key, 0);
+    uint8_t hash[CHORD_ID_BYTES];
+    core_hash(operation.key, hash);
+    return id_from_hash(hash, M);
+}
+
+/* Two of three copies are lost for good: nothing is served, except stale copies, until somebody
+ * says so; then what the last copy has, marked for ever. */
+static void test_recover(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(2, 3, 3);
+        put_all(host, 0);
+        check(host_run_until(host, whole, 20000));
+        int left = (int)(seed_now % 3);
+        struct chord_event recover = {.kind = CHORD_EVENT_RECOVER};
+        recover.recover = id_of(1);
+        host_event(host, left, &recover); /* not while there is a majority */
+        check(host_run_until(host, whole, 20000));
+        for (int i = 0; i < 3; i++) {
+            if (i != left) {
+                host_kill(host, i);
+                host_wipe(host, i);
+            }
+        }
+        host_run(host, 5000);
+        struct host_call *read = one(host, left, CHORD_GET, 1, 0, 2000);
+        wait_for(host, read);
+        check(read->operations[0].code == CHORD_UNAVAILABLE);
+        check(read->response.batch.missing.count == 2); /* and who they are */
+        for (uint16_t i = 0; i < 2; i++) {
+            int missing = host_by_address(host, read->response.batch.missing.addresses[i]);
+            check(missing != HOST_NOBODY && missing != left);
+        }
+        for (unsigned key = 0; key < KEYS; key++) { /* whichever range has the key */
+            recover.recover = id_of(key);
+            host_event(host, left, &recover);
+        }
+        check(host_run_until(host, host_settled, 20000));
+        check_reads(host, 0, true);
+        enum chord_range_state range_state;
+        unsigned copies;
+        const struct chord_view *view =
+            chord_view_at(host_node(host, left)->chord, 0, &range_state, &copies);
+        check(view->recovered);
+        for (int i = 0; i < 3; i++) {
+            if (i != left) {
+                host_start(host, i); /* new disks */
+            }
+        }
+        check(host_run_until(host, whole, 60000));
+        check_all(host, 0);
+        view = chord_view_at(host_node(host, left)->chord, 0, &range_state, &copies);
+        check(view->recovered && view->members_count == 3);
+        ring_free(host);
+    }
+}
+
+/* Members that are cut off and believed dead, leaders among them: what the others acknowledge
+ * meanwhile is not contradicted by those, neither then nor when they are back. */
+static void test_partitions_under_load(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 6);
+        struct client clients[CLIENTS];
+        clients_new(clients);
+        load(host, clients, 500);
+        for (int round = 0; round < 6; round++) {
+            int first = live_node(host), second = live_node(host);
+            if (round % 3 == 2) {
+                for (int i = 0; i < 6; i++) { /* it hears everything and is not heard, or so */
+                    host_cut_way(host, round == 2 ? first : i, round == 2 ? i : first, true);
+                }
+            } else {
+                host_group(host, first, 1);
+                host_group(host, second, round % 2 == 0 ? 1 : 2);
+            }
+            load(host, clients, 200 + (unsigned)(host_random(host) % 6000));
+            host_heal(host);
+            load(host, clients, 1500);
+        }
+        load_end(host, clients);
+        check(host_run_until(host, whole, 120000));
+        ring_free(host);
+    }
+}
+
 /* A server may run a request twice. */
 static void test_doubled_messages_under_load(void **state) {
     (void)state;
@@ -811,9 +1147,9 @@ static void test_doubled_messages_under_load(void **state) {
                                                            .n = 3,
                                                            .replicas = 3,
                                                            .double_percent = 30,
-                                                           .on_step = find_double_leader});
+                                                           .on_step = find_double_view});
         struct client clients[CLIENTS];
-        double_leader[0] = '\0';
+        double_view[0] = '\0';
         current = host;
         for (int i = 0; i < 5; i++) {
             host_start(host, host_add(host));
@@ -869,6 +1205,12 @@ int main(void) {
         cmocka_unit_test_teardown(test_wrong_epoch_is_refused, teardown),
         cmocka_unit_test_teardown(test_leave_and_join_under_load, teardown),
         cmocka_unit_test_teardown(test_kill_under_load, teardown),
+        cmocka_unit_test_teardown(test_what_was_accepted_is_decided, teardown),
+        cmocka_unit_test_teardown(test_conditions, teardown),
+        cmocka_unit_test_teardown(test_compare_and_swap_under_failures, teardown),
+        cmocka_unit_test_teardown(test_a_write_takes_effect_once, teardown),
+        cmocka_unit_test_teardown(test_recover, teardown),
+        cmocka_unit_test_teardown(test_partitions_under_load, teardown),
         cmocka_unit_test_teardown(test_doubled_messages_under_load, teardown),
         cmocka_unit_test_teardown(test_seeds_of_former_bugs, teardown),
     };

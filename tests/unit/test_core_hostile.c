@@ -135,6 +135,12 @@ static void some_view(struct hostile *hostile, struct chord_view *view) {
             (uint16_t)(1 + dice(hostile, dice(hostile, 4) == 0 ? CHORD_REPLICAS_MAX : 4));
         view->leader = (uint16_t)dice(hostile, view->members_count);
         view->settled = dice(hostile, 2) == 0;
+        view->merges.count = (uint16_t)dice(hostile, CHORD_MERGES_MAX + 1);
+        for (uint16_t i = 0; i < view->merges.count; i++) {
+            view->merges.items[i].epoch = dice(hostile, 30);
+            view->merges.items[i].lo = some_id(hostile);
+        }
+        view->cut = dice(hostile, 5) == 0;
         for (uint16_t i = 0; i < view->members_count; i++) {
             some_store(hostile, view->members[i].store_id);
             some_address(hostile, view->members[i].address);
@@ -145,12 +151,40 @@ static void some_view(struct hostile *hostile, struct chord_view *view) {
     }
 }
 
+/* Sometimes one that its receiver may well accept. */
+static void some_decision(struct hostile *hostile, struct chord_request *request) {
+    request->decide.ballot = dice(hostile, dice(hostile, 9) == 0 ? UINT64_MAX : 300);
+    request->decide.joint = dice(hostile, 3) == 0;
+    some_view(hostile, &request->decide.view);
+    some_view(hostile, &request->decide.other);
+    if (dice(hostile, 2) == 0) {
+        request->decide.next = request->decide.view;
+        request->decide.next.epoch += dice(hostile, 3);
+        if (request->decide.joint) {
+            request->decide.next.range.hi = request->decide.other.range.hi;
+            struct chord_view *next = &request->decide.next;
+            memmove(&next->merges.items[1], &next->merges.items[0],
+                    sizeof next->merges.items[0] * (CHORD_MERGES_MAX - 1));
+            next->merges.items[0].epoch = next->epoch;
+            next->merges.items[0].lo = next->range.lo;
+            next->merges.count =
+                (uint16_t)(next->merges.count < CHORD_MERGES_MAX ? next->merges.count + 1
+                                                                 : CHORD_MERGES_MAX);
+        } else if (dice(hostile, 3) == 0) {
+            request->decide.next.range.hi = some_id(hostile);
+        }
+    } else {
+        some_view(hostile, &request->decide.next);
+    }
+}
+
 static void some_request(struct hostile *hostile, struct chord_request *request) {
     static const enum chord_message_kind kinds[] = {
-        CHORD_PING,   CHORD_FIND_SUCCESSOR, CHORD_GET_PREDECESSOR, CHORD_GET_SUCCESSORS,
-        CHORD_NOTIFY, CHORD_JOIN,           CHORD_GENESIS,         CHORD_LEAVE,
-        CHORD_MERGE,  CHORD_TRANSFER_KEYS,  CHORD_APPLY,           CHORD_SYNC,
-        CHORD_DIGEST, CHORD_DECIDED,        CHORD_GET_VIEW,        CHORD_LOOKUP};
+        CHORD_PING,    CHORD_FIND_SUCCESSOR, CHORD_GET_PREDECESSOR, CHORD_GET_SUCCESSORS,
+        CHORD_NOTIFY,  CHORD_JOIN,           CHORD_GENESIS,         CHORD_LEAVE,
+        CHORD_MERGE,   CHORD_TRANSFER_KEYS,  CHORD_APPLY,           CHORD_SYNC,
+        CHORD_DIGEST,  CHORD_DECIDED,        CHORD_GET_VIEW,        CHORD_LOOKUP,
+        CHORD_PREPARE, CHORD_ACCEPT};
     memset(request, 0, sizeof *request);
     request->kind = kinds[dice(hostile, sizeof kinds / sizeof kinds[0])];
     request->sender = some_peer(hostile);
@@ -178,13 +212,23 @@ static void some_request(struct hostile *hostile, struct chord_request *request)
         break;
     case CHORD_TRANSFER_KEYS:
     case CHORD_APPLY:
-    case CHORD_SYNC:
     case CHORD_DIGEST:
         request->rows.range = some_range(hostile);
         request->rows.epoch = dice(hostile, 30);
-        request->rows.replace = dice(hostile, 2) == 0;
+        request->rows.learner = dice(hostile, 2) == 0;
         request->rows.has_after = dice(hostile, 2) == 0;
         request->rows.after[0] = (uint8_t)dice(hostile, 256);
+        break;
+    case CHORD_SYNC:
+        some_view(hostile, &request->sync.view);
+        request->sync.range =
+            dice(hostile, 2) == 0 ? request->sync.view.range : some_range(hostile);
+        request->sync.learner = dice(hostile, 2) == 0;
+        request->sync.token = dice(hostile, 4);
+        break;
+    case CHORD_PREPARE:
+    case CHORD_ACCEPT:
+        some_decision(hostile, request);
         break;
     case CHORD_DECIDED:
         request->decided.count = (uint16_t)(1 + dice(hostile, 2));
@@ -234,6 +278,18 @@ static void some_response(struct hostile *hostile, struct chord_response *respon
         break;
     case CHORD_DIGEST:
         response->digest.rows = dice(hostile, 100);
+        break;
+    case CHORD_PREPARE:
+    case CHORD_ACCEPT:
+        response->decide.has_view = dice(hostile, 3) == 0;
+        response->decide.refused = dice(hostile, 2) == 0;
+        response->decide.promised = dice(hostile, dice(hostile, 9) == 0 ? UINT64_MAX : 300);
+        response->decide.has_accepted = dice(hostile, 2) == 0;
+        response->decide.accepted_ballot = dice(hostile, 300);
+        response->decide.other_accepted = dice(hostile, 2) == 0;
+        response->decide.other_ballot = dice(hostile, 300);
+        response->decide.other_epoch = dice(hostile, 30);
+        some_view(hostile, &response->decide.view);
         break;
     case CHORD_APPLY:
     case CHORD_SYNC:

@@ -679,6 +679,7 @@ static void test_copy_is_a_snapshot(void **state) {
                                   .paths_max = 4,
                                   .batches_max = 16,
                                   .transfers_max = 8,
+                                  .decisions_max = 8,
                                   .keys_in_flight_max = 64};
     struct chord_config config = {
         .limits = limits, .timing = chord_timing_default, .seed = 7, .address = "host:1"};

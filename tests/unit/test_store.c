@@ -47,6 +47,25 @@ static void test_create_and_reopen(void **state) {
     }
 }
 
+static void some_stored_view(struct chord_view *view, unsigned i) {
+    view->range = (struct chord_range){small_id(i), small_id(i + 1)};
+    view->epoch = i == 4 ? CHORD_EPOCH_MAX : i + 1;
+    view->members_count = i == 3 ? CHORD_REPLICAS_MAX : (uint16_t)(i + 1);
+    view->leader = (uint16_t)(view->members_count - 1);
+    view->settled = i % 2 == 0;
+    view->cut = i % 3 == 0;
+    view->recovered = i == 2;
+    view->merges.count = (uint16_t)(i % (CHORD_MERGES_MAX + 1));
+    for (uint16_t k = 0; k < view->merges.count; k++) {
+        view->merges.items[k].epoch = CHORD_EPOCH_MAX - k;
+        view->merges.items[k].lo = small_id(i + k);
+    }
+    for (unsigned k = 0; k < view->members_count; k++) {
+        memset(view->members[k].store_id, (int)(i * 40 + k), CHORD_STORE_ID_BYTES);
+        memset(view->members[k].address, 'x', CHORD_ADDRESS_BYTES - 1);
+    }
+}
+
 static void test_identity_and_views_survive(void **state) {
     (void)state;
     struct store_job *job = store_job_new(STORE_JOB_IDENTITY);
@@ -58,7 +77,8 @@ static void test_identity_and_views_survive(void **state) {
     identity.parameters.m = 6;
     identity.parameters.n = 32;
     identity.parameters.replicas = 33;
-    identity.formed = identity.left = true;
+    identity.formed = true;
+    identity.left = CHORD_HAS_LEFT;
     identity.known_count = CHORD_REPLICAS_MAX;
     for (unsigned i = 0; i < CHORD_REPLICAS_MAX; i++) {
         memset(identity.known[i].address, 'a' + (int)i % 26, CHORD_ADDRESS_BYTES - 1);
@@ -69,17 +89,17 @@ static void test_identity_and_views_survive(void **state) {
     assert_true(job->ok);
     store_job_free(job);
 
-    struct chord_view views[5];
+    struct chord_stored_view views[5];
     memset(views, 0, sizeof views);
     for (unsigned i = 0; i < 5; i++) {
-        views[i].range = (struct chord_range){small_id(i), small_id(i + 1)};
-        views[i].epoch = i == 4 ? (uint64_t)INT64_MAX : i + 1;
-        views[i].members_count = i == 3 ? CHORD_REPLICAS_MAX : (uint16_t)(i + 1);
-        views[i].leader = (uint16_t)(views[i].members_count - 1);
-        views[i].settled = i % 2 == 0;
-        for (unsigned k = 0; k < views[i].members_count; k++) {
-            memset(views[i].members[k].store_id, (int)(i * 40 + k), CHORD_STORE_ID_BYTES);
-            memset(views[i].members[k].address, 'x', CHORD_ADDRESS_BYTES - 1);
+        some_stored_view(&views[i].view, i);
+        views[i].learning = i == 2;
+        views[i].acceptor.promised = i == 4 ? CHORD_BALLOT_MAX : i * 64;
+        views[i].acceptor.accepted = i % 2 == 1;
+        if (views[i].acceptor.accepted) {
+            some_stored_view(&views[i].acceptor.next, i + 10);
+            views[i].acceptor.ballot = i * 64 - 1;
+            views[i].acceptor.other_epoch = i == 3 ? CHORD_EPOCH_MAX : 0;
         }
     }
     for (size_t count = 5;; count--) {
@@ -93,22 +113,53 @@ static void test_identity_and_views_survive(void **state) {
         assert_memory_equal(&fixture.identity, &identity, sizeof identity);
         assert_int_equal(fixture.views_count, count);
         for (size_t i = 0; i < count; i++) {
-            const struct chord_view *view = &fixture.views[i];
-            const struct chord_view *stored = NULL;
+            const struct chord_stored_view *view = &fixture.views[i];
+            const struct chord_stored_view *stored = NULL;
             for (size_t k = 0; k < count; k++) {
-                stored = views[k].epoch == view->epoch ? &views[k] : stored;
+                stored = views[k].view.epoch == view->view.epoch ? &views[k] : stored;
             }
             assert_non_null(stored);
-            assert_int_equal(view->leader, stored->leader);
-            assert_int_equal(view->settled, stored->settled);
-            assert_int_equal(view->members_count, stored->members_count);
-            assert_memory_equal(&view->range, &stored->range, sizeof view->range);
-            assert_memory_equal(view->members, stored->members,
-                                sizeof view->members[0] * view->members_count);
+            assert_memory_equal(view, stored, sizeof *view);
         }
         if (count == 0) {
             break;
         }
+    }
+}
+
+/* Another ring: the former one's rows and views go with the identity, for good. */
+static void test_another_ring_takes_everything(void **state) {
+    (void)state;
+    struct chord_identity identity;
+    struct chord_stored_view view;
+    memset(&identity, 0, sizeof identity);
+    memset(&view, 0, sizeof view);
+    identity.incarnation = 9;
+    identity.parameters.m = 6;
+    identity.left = CHORD_HAS_LEFT;
+    view.view.epoch = 3;
+    view.view.members_count = 1;
+    view.acceptor.accepted = true;
+    view.acceptor.next = view.view;
+    assert_true(write_keys(&fixture, 0, 100, 3, 7, 20));
+    struct store_job *job = store_job_new(STORE_JOB_VIEWS);
+    job->views = &view;
+    job->views_count = 1;
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    store_job_free(job);
+    job = store_job_new(STORE_JOB_OTHER_RING);
+    job->identity = &identity;
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    store_job_free(job);
+    for (int opened = 0; opened < 2; opened++) {
+        assert_int_equal(store_count(fixture.store).keys, 0);
+        assert_int_equal(store_count(fixture.store).bytes, 0);
+        assert_false(has_key(&fixture, 5, 3, 7));
+        fixture_reopen(&fixture);
+        assert_int_equal(fixture.views_count, 0);
+        assert_memory_equal(&fixture.identity, &identity, sizeof identity);
     }
 }
 
@@ -287,9 +338,9 @@ static size_t count_in(const struct chord_range *range, unsigned m, uint64_t key
 }
 
 static uint64_t count_job(const struct chord_range *range) {
-    struct chord_view view;
+    struct chord_stored_view view;
     memset(&view, 0, sizeof view);
-    view.range = *range;
+    view.view.range = *range;
     struct store_job *job = store_job_new(STORE_JOB_COUNT);
     job->views = &view;
     job->views_count = 1;
@@ -436,6 +487,98 @@ static void test_list_keys(void **state) {
         }
         assert_int_equal(total, lists[i].expected);
     }
+}
+
+/* ---- equal to another store ---- */
+
+/* Copies a range of one store to another, page by page, as a learner does. */
+static void pull(struct fixture *from, struct fixture *to, const struct chord_range *range,
+                 uint64_t epoch, size_t page_rows) {
+    uint8_t after[CHORD_ID_BYTES];
+    for (bool first = true, done = false; !done; first = false) {
+        struct store_job *page = store_job_new(STORE_JOB_READ_RANGE);
+        struct store_job *equal = store_job_new(STORE_JOB_EQUAL);
+        page->range = equal->range = *range;
+        page->page_values = true;
+        page->page_rows_max = page_rows;
+        page->has_after = equal->has_after = !first;
+        memcpy(page->after, after, first ? 0 : CHORD_ID_BYTES);
+        memcpy(equal->after, after, first ? 0 : CHORD_ID_BYTES);
+        fixture_run(from, page);
+        assert_true(page->ok);
+        equal->rows = page->rows;
+        equal->rows_count = page->rows_count;
+        equal->epoch = epoch;
+        equal->done = done = page->done;
+        memcpy(equal->last, page->last, CHORD_ID_BYTES);
+        memcpy(after, page->last, CHORD_ID_BYTES);
+        fixture_run(to, equal);
+        assert_true(equal->ok);
+        store_job_free(equal);
+        store_job_free(page);
+    }
+}
+
+/* Rows of earlier epochs that the other does not have go, those of this epoch stay, and nothing
+ * outside the range is touched. Ranges over 2^m too. */
+static void test_equal_to_another(void **state) {
+    (void)state;
+    enum { M = 6, EPOCH = 5, ROWS = 120 };
+    struct fixture leader;
+    fixture_new(&leader);
+    assert_int_equal(fixture_open(&leader), STORE_OK);
+    store_set_m(leader.store, M);
+    store_set_m(fixture.store, M);
+    for (unsigned round = 0; round < 24; round++) {
+        struct chord_range range = {small_id(round * 7 % 64), small_id(round * 29 % 64)};
+        struct chord_range whole = whole_ring(), rest = {range.hi, range.lo};
+        uint64_t all, counted, inside;
+        uint8_t outside[2][CHORD_DIGEST_BYTES], leaders[CHORD_DIGEST_BYTES],
+            ours[CHORD_DIGEST_BYTES];
+        uint64_t base = round * 1000;
+        for (uint64_t key = base; key < base + ROWS; key++) {
+            if (key % 3 != 0) {
+                assert_true(write_keys(&leader, key, 1, 1 + key % 4, key, 10));
+            }
+            if (key % 4 != 0) { /* behind, ahead, or of its own */
+                assert_true(write_keys(&fixture, key, 1, 1 + key % 5 % 4, key + key % 2, 12));
+            }
+            if (key % 11 == 0) { /* came by Apply: newer than any page */
+                assert_true(write_keys(&fixture, key, 1, EPOCH, key, 14));
+            }
+        }
+        digest_of(&fixture, &rest, &all, outside[0]);
+        pull(&leader, &fixture, &range, EPOCH, 1 + round % 9);
+        digest_of(&fixture, &rest, &counted, outside[1]);
+        if (round * 7 % 64 != round * 29 % 64) { /* else the rest is the whole ring as well */
+            assert_int_equal(all, counted);
+            assert_memory_equal(outside[0], outside[1], CHORD_DIGEST_BYTES);
+        }
+        for (uint64_t key = base; key < base + ROWS; key++) {
+            uint8_t hash[CHORD_ID_BYTES];
+            struct store_job *here = read_key(&fixture, key), *there = read_key(&leader, key);
+            memcpy(hash, here->rows[0].hash, CHORD_ID_BYTES);
+            struct chord_id id = id_from_hash(hash, M);
+            if (id_in_half_open(&range.lo, &id, &range.hi)) {
+                bool of_this = here->rows[0].kind != 0 && here->rows[0].epoch == EPOCH;
+                assert_int_equal(of_this, key % 11 == 0);
+                if (!of_this) {
+                    assert_int_equal(here->rows[0].kind, there->rows[0].kind);
+                    assert_int_equal(here->rows[0].counter, there->rows[0].counter);
+                    assert_int_equal(here->rows[0].epoch, there->rows[0].epoch);
+                }
+            }
+            store_job_free(here);
+            store_job_free(there);
+        }
+        assert_int_equal(count_job(&whole), store_count(fixture.store).keys);
+        pull(&fixture, &leader, &range, EPOCH + 1, 1000); /* and back: really equal */
+        digest_of(&leader, &range, &inside, leaders);
+        digest_of(&fixture, &range, &counted, ours);
+        assert_int_equal(inside, counted);
+        assert_memory_equal(leaders, ours, CHORD_DIGEST_BYTES);
+    }
+    fixture_free(&leader);
 }
 
 /* ---- digests, dropping, counting ---- */
@@ -668,6 +811,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_create_and_reopen),
         TEST(test_identity_and_views_survive),
+        TEST(test_another_ring_takes_everything),
         TEST(test_newer_version_wins),
         TEST(test_tombstones),
         TEST(test_any_bytes),
@@ -676,6 +820,7 @@ int main(void) {
         TEST(test_pages_of_big_values),
         TEST(test_a_page_never_splits_a_hash),
         TEST(test_list_keys),
+        TEST(test_equal_to_another),
         TEST(test_digest_knows_no_order),
         TEST(test_drop_range_is_exact),
         TEST(test_counts_through_every_change),

@@ -17,7 +17,7 @@
 #include "hash.h"
 #include "wire.h"
 
-enum { KINDS = CHORD_MERGE, ROWS_MAX = 5 };
+enum { KINDS = CHORD_CHECK, ROWS_MAX = 5 };
 
 static uint64_t seed_base, random_state;
 static struct arena arena;
@@ -97,9 +97,15 @@ static void some_list(struct chord_peer_list *list, unsigned m, unsigned least) 
 static void some_view(struct chord_view *view, unsigned m) {
     memset(view, 0, sizeof *view);
     view->range = (struct chord_range){some_id(m), some_id(m)};
-    view->epoch = some_number();
-    view->epoch += view->epoch == 0;
+    view->epoch = some_number() % CHORD_EPOCH_MAX + 1;
     view->settled = dice(2) == 0;
+    view->cut = dice(2) == 0;
+    view->recovered = dice(2) == 0;
+    view->merges.count = some_count(0, CHORD_MERGES_MAX);
+    for (uint16_t i = 0; i < view->merges.count; i++) {
+        view->merges.items[i].epoch = some_number();
+        view->merges.items[i].lo = some_id(m);
+    }
     view->members_count = some_count(1, CHORD_REPLICAS_MAX);
     view->leader = some_count(0, view->members_count - 1u);
     for (uint16_t i = 0; i < view->members_count; i++) {
@@ -125,15 +131,32 @@ static void some_body(struct chord_request *request, unsigned m) {
         request->peer = some_peer(m);
         break;
     case CHORD_TRANSFER_KEYS:
+        request->rows.epoch = some_number();
         request->rows.has_after = dice(2) == 0;
         some_bytes(request->rows.after, request->rows.has_after ? CHORD_ID_BYTES : 0);
         request->rows.range = (struct chord_range){some_id(m), some_id(m)};
         break;
     case CHORD_SYNC:
-        request->rows.replace = dice(2) == 0; /* fall through */
+        request->sync.learner = dice(2) == 0;
+        request->sync.token = some_number();
+        request->sync.range = (struct chord_range){some_id(m), some_id(m)};
+        some_view(&request->sync.view, m);
+        break;
+    case CHORD_ACCEPT:
+        some_view(&request->decide.next, m); /* fall through */
+    case CHORD_PREPARE:
+        request->decide.ballot = some_number();
+        some_view(&request->decide.view, m);
+        request->decide.joint = dice(2) == 0;
+        if (request->decide.joint) {
+            some_view(&request->decide.other, m);
+        }
+        break;
     case CHORD_APPLY:
-        request->rows.epoch = some_number(); /* fall through */
+        request->rows.learner = dice(2) == 0; /* fall through */
+    case CHORD_CHECK:
     case CHORD_DIGEST:
+        request->rows.epoch = some_number();
         request->rows.range = (struct chord_range){some_id(m), some_id(m)};
         break;
     case CHORD_DECIDED:
@@ -236,11 +259,35 @@ static void some_response(struct chord_response *response, enum chord_message_ki
         response->digest.rows = some_number();
         some_bytes(response->digest.digest, CHORD_DIGEST_BYTES);
         break;
+    case CHORD_PREPARE:
+        response->decide.has_view = dice(3) == 0;
+        response->decide.has_accepted = !response->decide.has_view && dice(2) == 0;
+        response->decide.other_accepted = dice(2) == 0;
+        response->decide.other_ballot = some_number();
+        response->decide.refused = dice(2) == 0;
+        response->decide.promised = some_number();
+        if (response->decide.has_accepted) {
+            response->decide.accepted_ballot = some_number();
+            response->decide.other_epoch = some_number();
+        }
+        if (response->decide.has_view || response->decide.has_accepted) {
+            some_view(&response->decide.view, m);
+        }
+        break;
+    case CHORD_ACCEPT:
+        response->decide.has_view = dice(2) == 0;
+        response->decide.refused = dice(2) == 0;
+        response->decide.promised = some_number();
+        if (response->decide.has_view) {
+            some_view(&response->decide.view, m);
+        }
+        break;
     case CHORD_GET_VIEW:
+    case CHORD_SYNC:
         response->view.confirmed = dice(2) == 0; /* fall through */
     case CHORD_APPLY:
-    case CHORD_SYNC:
     case CHORD_DECIDED:
+    case CHORD_CHECK:
         response->view.has_view = dice(2) == 0;
         if (response->view.has_view) {
             some_view(&response->view.view, m);
@@ -498,6 +545,14 @@ static void check_views(Chord__V1__View *view, enum chord_message_kind kind,
     view->epoch = 0;
     assert_false(decodes(kind, message, request));
     *view = saved;
+    Chord__V1__Merged merged = CHORD__V1__MERGED__INIT;
+    Chord__V1__Merged *merges[CHORD_MERGES_MAX + 1] = {&merged, &merged, &merged, &merged, &merged};
+    view->merges = merges;
+    view->n_merges = CHORD_MERGES_MAX;
+    assert_true(decodes(kind, message, request));
+    view->n_merges = CHORD_MERGES_MAX + 1;
+    assert_false(decodes(kind, message, request));
+    *view = saved;
     view->range = NULL;
     assert_false(decodes(kind, message, request));
     *view = saved;
@@ -564,14 +619,33 @@ static void test_requests_out_of_bounds(void **state) {
         assert_true(decodes(CHORD_TRANSFER_KEYS, &transfer->base, true));
         transfer->range = NULL;
         assert_false(decodes(CHORD_TRANSFER_KEYS, &transfer->base, true));
-        static const enum chord_message_kind ranged[] = {CHORD_APPLY, CHORD_SYNC};
+        static const enum chord_message_kind ranged[] = {CHORD_APPLY, CHORD_CHECK};
         for (unsigned i = 0; i < 2; i++) {
-            Chord__V1__SyncRequest *sync = (void *)request_of(ranged[i], &request);
-            sync->range->hi = bytes_of(21);
-            assert_false(decodes(ranged[i], &sync->base, true));
-            sync->range = NULL; /* field 2 of both */
-            assert_false(decodes(ranged[i], &sync->base, true));
+            Chord__V1__CheckRequest *check = (void *)request_of(ranged[i], &request);
+            check->range->hi = bytes_of(21);
+            assert_false(decodes(ranged[i], &check->base, true));
+            check->range = NULL; /* field 2 of both */
+            assert_false(decodes(ranged[i], &check->base, true));
         }
+        Chord__V1__SyncRequest *sync = (void *)request_of(CHORD_SYNC, &request);
+        check_views(sync->view, CHORD_SYNC, &sync->base, true);
+        sync = (void *)request_of(CHORD_SYNC, &request);
+        sync->range = NULL;
+        assert_false(decodes(CHORD_SYNC, &sync->base, true));
+        Chord__V1__AcceptRequest *accept = (void *)request_of(CHORD_ACCEPT, &request);
+        check_views(accept->view, CHORD_ACCEPT, &accept->base, true);
+        accept = (void *)request_of(CHORD_ACCEPT, &request);
+        accept->view = NULL;
+        assert_false(decodes(CHORD_ACCEPT, &accept->base, true));
+        accept = (void *)request_of(CHORD_ACCEPT, &request);
+        check_views(accept->next, CHORD_ACCEPT, &accept->base, true);
+        accept = (void *)request_of(CHORD_ACCEPT, &request);
+        accept->next = NULL;
+        assert_false(decodes(CHORD_ACCEPT, &accept->base, true));
+        Chord__V1__PrepareRequest *prepare = (void *)request_of(CHORD_PREPARE, &request);
+        prepare->other = prepare->view;
+        assert_true(decodes(CHORD_PREPARE, &prepare->base, true));
+        check_views(prepare->view, CHORD_PREPARE, &prepare->base, true);
 
         Chord__V1__DecidedRequest *decided = (void *)request_of(CHORD_DECIDED, &request);
         Chord__V1__View *three[3] = {decided->views[0], decided->views[0], decided->views[0]};
@@ -594,8 +668,8 @@ static void test_responses_out_of_bounds(void **state) {
     struct wire_context context = {&arena, 32};
     for (unsigned round = 0; round < 10; round++) {
         static const enum chord_message_kind viewed[] = {CHORD_APPLY, CHORD_SYNC, CHORD_DECIDED,
-                                                         CHORD_GET_VIEW};
-        for (unsigned i = 0; i < 4; i++) {
+                                                         CHORD_GET_VIEW, CHORD_CHECK};
+        for (unsigned i = 0; i < 5; i++) {
             some_response(&response, viewed[i], 32, NULL, 0);
             response.view.has_view = true;
             some_view(&response.view.view, 32);
@@ -700,6 +774,16 @@ static void check_request(const struct chord_request *request) {
         for (uint16_t i = 0; i < request->decided.count; i++) {
             check_view(&request->decided.views[i]);
         }
+    } else if (request->kind == CHORD_SYNC) {
+        check_view(&request->sync.view);
+    } else if (request->kind == CHORD_PREPARE || request->kind == CHORD_ACCEPT) {
+        check_view(&request->decide.view);
+        if (request->decide.joint) {
+            check_view(&request->decide.other);
+        }
+        if (request->kind == CHORD_ACCEPT) {
+            check_view(&request->decide.next);
+        }
     } else if (request->kind == CHORD_MERGE) {
         assert_true(text_ends(request->peer.address));
     }
@@ -723,10 +807,17 @@ static void check_response(const struct chord_response *response) {
         assert_true(text_ends(response->join.authority.address));
         check_list(&response->join.successors);
         break;
+    case CHORD_PREPARE:
+    case CHORD_ACCEPT:
+        if (response->decide.has_view || response->decide.has_accepted) {
+            check_view(&response->decide.view);
+        }
+        break;
     case CHORD_APPLY:
     case CHORD_SYNC:
     case CHORD_DECIDED:
     case CHORD_GET_VIEW:
+    case CHORD_CHECK:
         if (response->view.has_view) {
             check_view(&response->view.view);
         }

@@ -304,6 +304,20 @@ test("odd answers: no node, fields that are null, nobody answers", { skip: !proc
   await other.close();
 });
 
+test("a node's own page tells of a broken rule", { skip: !process.env.CHORD_MOCK }, async () => {
+  const broken = mock.ring.list.find((node) => node.state === "member");
+  const node_page = await context.newPage();
+  await node_page.goto(mock.ring.brief(broken).dashboard);
+  await by(node_page, "node-address").waitFor();
+  assert.equal(await by(node_page, "invariant").count(), 0);
+  broken.invariant = "two views overlap";
+  await node_page.reload();
+  await by(node_page, "invariant").waitFor();
+  assert.match(await by(node_page, "invariant").textContent(), /two views overlap/);
+  broken.invariant = "";
+  await node_page.close();
+});
+
 test("when the gateway goes, what is shown is marked as old", { skip: !process.env.CHORD_MOCK }, async () => {
   await mock.close();
   await by(page, "stale").waitFor();

@@ -172,6 +172,7 @@ export class MockRing extends EventEmitter {
       uptime_ms: alive ? Date.now() - node.started : null, incarnation: node.incarnation, predecessor,
       successors: ring.slice(0, this.n).map((other) => other.id), copies_short: 0,
       range: at < 0 ? null : { lo: predecessor ?? node.id, hi: node.id }, disputed: false,
+      invariant: node.invariant ?? "",
     };
   }
 

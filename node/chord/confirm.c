@@ -1,0 +1,90 @@
+/*
+ * Read confirmation: a read at the leader is current when a majority of the members, the leader
+ * included, says after the read began that it is still at this epoch: then no write of a later
+ * epoch was finished before the read began. One round of Check is out per range; reads that come
+ * meanwhile share the next one. No clock, no lease.
+ */
+#include "state.h"
+
+enum { RESEND_MS = 150 };
+
+static void send_all(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    for (uint16_t i = 0; i < range->view.members_count; i++) {
+        struct chord_request *request;
+        if ((range->check.agreed | range->check.calling) >> i & 1 ||
+            call_member(step, CALL_CHECK, index, range->check.serial, i, &range->view.members[i],
+                        chord->config.timing.silence_ms_max, &request) == NONE) {
+            continue;
+        }
+        range->check.calling |= 1ull << i;
+        request->kind = CHORD_CHECK;
+        request->rows.range = range->view.range;
+        request->rows.epoch = range->view.epoch;
+    }
+    range->check.resend_ms = chord->now_ms + RESEND_MS;
+}
+
+static void begin(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    range->check.open = true;
+    range->check.round++;
+    range->check.serial = serial_new(chord); /* an answer to the round before is no answer */
+    range->check.agreed = 1ull << view_member(&range->view, chord->self.store_id);
+    range->check.calling = 0;
+    send_all(step, index);
+}
+
+static bool round_done(struct step *step, uint16_t index) {
+    struct range *range = range_at(step->chord, index);
+    if (range->check.open && bits_count(range->check.agreed) >= view_majority(&range->view)) {
+        range->check.open = false;
+        range->check.done = range->check.round;
+    }
+    return !range->check.open;
+}
+
+/* The round that must end before a read that begins now is confirmed; 0 = it is already. */
+uint64_t confirm_read(struct step *step, uint16_t index) {
+    struct range *range = range_at(step->chord, index);
+    if (range->check.open) {
+        return range->check.round + 1;
+    }
+    begin(step, index);
+    return round_done(step, index) ? 0 : range->check.round;
+}
+
+void confirm_reply(struct step *step, const struct call *call,
+                   const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    uint16_t index = call->subject;
+    struct range *range = range_at(chord, index);
+    range->check.calling &= ~(1ull << call->member);
+    if (response == NULL) {
+        return; /* asked again as long as somebody waits */
+    }
+    if (response->view.has_view) {
+        leader_learn(step, &response->view.view);
+        return;
+    }
+    range->check.agreed |= 1ull << call->member;
+    if (round_done(step, index)) {
+        uint32_t serial = range->serial;
+        if (execute_confirmed(step, index) && range->used && range->serial == serial &&
+            !range->check.open) {
+            begin(step, index);
+        }
+    }
+}
+
+/* Somebody still waits for the range's round. */
+void confirm_again(struct step *step, uint16_t index) {
+    struct range *range = range_at(step->chord, index);
+    if (range->check.open && range->check.resend_ms <= step->chord->now_ms) {
+        send_all(step, index);
+    } else if (!range->check.open) {
+        begin(step, index);
+    }
+}

@@ -1,0 +1,363 @@
+/*
+ * chordctl merge: two rings that were built apart become one. Their views and epochs know nothing
+ * of each other, so nothing is zipped: the members of one ring hand over and go to the other, one
+ * after the other, until the last holds every row alone; it stops serving, its rows are copied as
+ * any client would, and it goes too. At each moment every acknowledged write is in one of the two.
+ */
+#include "merge.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "output.h"
+#include "text.h"
+#include "walk.h"
+
+enum { ANSWER_BYTES = 16, COUNT_MS = 260 };
+
+/* ---- the two rings ---- */
+
+static int ring_open(struct merge *merge, struct merge_ring *ring, const char *option,
+                     const char *address) {
+    if (address == NULL || !address_is_valid(address)) {
+        ctl_error(address == NULL ? "--%s HOST:PORT is missing: a member of each ring is needed"
+                                  : "--%s '%s' is no address; give HOST:PORT",
+                  option, address);
+        return CTL_USAGE;
+    }
+    ring->ctl = *merge->ctl;
+    ring->ctl.nodes_count = 1;
+    ring->ctl.nodes_source = option;
+    memcpy(ring->ctl.nodes[0], address, strlen(address) + 1);
+    return CTL_OK;
+}
+
+static int ring_read(struct merge_ring *ring, const Chord__V1__StatusResponse *status,
+                     const char *address) {
+    if (status->parameters == NULL || status->parameters->ring_id.len != sizeof ring->id) {
+        ctl_error("%s is in no ring", address);
+        return CTL_REFUSED;
+    }
+    memcpy(ring->id, status->parameters->ring_id.data, sizeof ring->id);
+    chord__v1__ring_parameters__init(&ring->parameters);
+    ring->parameters.ring_id = (ProtobufCBinaryData){sizeof ring->id, ring->id};
+    ring->parameters.m = status->parameters->m;
+    ring->parameters.n = status->parameters->n;
+    ring->parameters.replicas = status->parameters->replicas;
+    return CTL_OK;
+}
+
+static bool one_ring(const struct merge *merge) {
+    return memcmp(merge->from.id, merge->into.id, sizeof merge->from.id) == 0;
+}
+
+static int parameters_compare(const struct merge *merge) {
+    const Chord__V1__RingParameters *a = &merge->from.parameters, *b = &merge->into.parameters;
+    if (a->m == b->m && a->n == b->n && a->replicas == b->replicas) {
+        return CTL_OK;
+    }
+    ctl_error("the rings differ: from has M=%u N=%u REPLICAS=%u, into has M=%u N=%u REPLICAS=%u; "
+              "export the keys of the one and import them into the other instead",
+              a->m, a->n, a->replicas, b->m, b->n, b->replicas);
+    return CTL_REFUSED;
+}
+
+/* The ring's members become the nodes to ask; the one that was named stays the first. */
+static void nodes_take(struct merge_ring *ring, const struct walk *walk) {
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        bool known = false;
+        for (size_t k = 0; k < ring->ctl.nodes_count; k++) {
+            known = known || strcmp(ring->ctl.nodes[k], walk->nodes[i].address) == 0;
+        }
+        if (!known && walk_is_member(&walk->nodes[i]) && ring->ctl.nodes_count < CTL_NODES_MAX) {
+            memcpy(ring->ctl.nodes[ring->ctl.nodes_count++], walk->nodes[i].address,
+                   sizeof walk->nodes[i].address);
+        }
+    }
+}
+
+/* A node counts its keys when it is asked, at most every 250 ms, and answers with the count before.
+ * `exact`: the second look makes it count in the ideal ring, the third hears that. */
+static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t timeout_ms,
+                            bool exact) {
+    uint64_t end_ms = clock_now_ms() + timeout_ms;
+    struct walk walk;
+    struct verdict verdict;
+    for (unsigned ideal = 0;;) {
+        int exit_code = walk_ring(&ring->ctl, &walk);
+        if (exit_code != CTL_OK) {
+            return exit_code;
+        }
+        verdict_make(&walk, &verdict);
+        ideal = verdict.ideal ? ideal + 1 : 0;
+        if (ideal == (exact ? 3 : 2)) {
+            ring->members = verdict.members;
+            ring->keys = verdict.keys;
+            nodes_take(ring, &walk);
+            walk_free(&walk);
+            return CTL_OK;
+        }
+        walk_free(&walk);
+        if (clock_now_ms() >= end_ms) {
+            ctl_error("the %s ring is not ideal after %u ms: %s", what, timeout_ms, verdict.text);
+            return CTL_REFUSED;
+        }
+        pause_ms(exact ? COUNT_MS : 2 * MERGE_PAUSE_MS);
+    }
+}
+
+/* ---- before anything is changed ---- */
+
+static int room_check(const struct merge *merge) {
+    unsigned m = merge->into.parameters.m;
+    if (m >= 32 || merge->from.members + merge->into.members <= (size_t)1 << m) {
+        return CTL_OK;
+    }
+    ctl_error("%zu and %zu members are more than the %zu ids that M=%u has", merge->from.members,
+              merge->into.members, (size_t)1 << m, m);
+    return CTL_REFUSED;
+}
+
+static int confirm(const struct merge *merge, bool yes) {
+    char typed[ANSWER_BYTES] = "";
+    if (yes) {
+        return CTL_OK;
+    }
+    if (!isatty(STDIN_FILENO)) {
+        ctl_error("nobody can be asked here (stdin is no terminal); give --yes");
+        return CTL_USAGE;
+    }
+    ctl_note("%zu member%s with %llu keys go, one after the other, to the ring of %s, which has "
+             "%zu members with %llu keys",
+             merge->from.members, merge->from.members == 1 ? "" : "s",
+             (unsigned long long)merge->from.keys, merge->into.ctl.nodes[0], merge->into.members,
+             (unsigned long long)merge->into.keys);
+    ctl_note("when both have a key with different values, that of the %s ring stays; the other one "
+             "is written to %s",
+             merge->replace ? "from" : "into", merge->conflicts_path);
+    ctl_note("%s goes last; from when it is alone until its rows are copied, nobody serves them",
+             merge->last);
+    fprintf(stderr, "type merge to go on: ");
+    fflush(stderr);
+    if (fgets(typed, sizeof typed, stdin) == NULL) {
+        typed[0] = '\0';
+    }
+    typed[strcspn(typed, "\r\n")] = '\0';
+    if (strcmp(typed, "merge") != 0) {
+        ctl_error("'%s' is not 'merge'; nothing was changed", typed);
+        return CTL_REFUSED;
+    }
+    return CTL_OK;
+}
+
+/* ---- the members ---- */
+
+/* Another member of `from` than the last; false: none is seen. */
+static int other_member(struct merge *merge, char address[RPC_ADDRESS_BYTES_MAX + 1], bool *found) {
+    struct walk walk;
+    int exit_code = walk_ring(&merge->from.ctl, &walk);
+    *found = false;
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    for (size_t i = 0; i < walk.nodes_count && !*found; i++) {
+        const struct walk_node *node = &walk.nodes[i];
+        if (walk_is_member(node) && strcmp(node->address, merge->last) != 0 &&
+            node->status->parameters->ring_id.len == sizeof merge->from.id &&
+            memcmp(node->status->parameters->ring_id.data, merge->from.id, sizeof merge->from.id) ==
+                0) {
+            memcpy(address, node->address, sizeof node->address);
+            *found = true;
+        }
+    }
+    walk_free(&walk);
+    return CTL_OK;
+}
+
+/* Until the last one is alone and has left. */
+static int members_move(struct merge *merge) {
+    uint64_t end_ms = clock_now_ms() + merge->step_ms;
+    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char reason[MERGE_REASON_BYTES] = "";
+    bool found;
+    for (;;) {
+        int exit_code = other_member(merge, address, &found);
+        if (exit_code == CTL_OK && found) {
+            exit_code = merge_move(merge, address);
+            merge->moved += exit_code == CTL_OK;
+            end_ms = clock_now_ms() + merge->step_ms;
+            if (merge->progress && exit_code == CTL_OK) {
+                ctl_note("%s is in the other ring", address);
+            }
+        } else if (exit_code == CTL_OK && merge_leave_last(merge, reason)) {
+            return CTL_OK;
+        }
+        if (exit_code != CTL_OK) {
+            return exit_code;
+        }
+        if (clock_now_ms() >= end_ms) {
+            ctl_error("%s cannot leave as the last of its ring: %s", merge->last, reason);
+            return CTL_REFUSED;
+        }
+        pause_ms(found ? 0 : MERGE_PAUSE_MS);
+    }
+}
+
+/* ---- the command ---- */
+
+static void result_print(struct merge *merge, const char *result) {
+    if (merge->ctl->json) {
+        json_t *json = json_object();
+        json_put(json, "result", json_string(result));
+        json_put(json, "members_moved", json_u64(merge->moved));
+        json_put(json, "rows_read", json_u64(merge->rows_read));
+        json_put(json, "rows_copied", json_u64(merge->rows_copied));
+        json_put(json, "rows_same", json_u64(merge->rows_same));
+        json_put(json, "conflicts", json_u64(merge->conflicts));
+        json_put(json, "conflicts_file",
+                 merge->conflicts > 0 ? json_text(merge->conflicts_path) : json_null());
+        json_put(json, "members", json_u64(merge->into.members));
+        json_put(json, "keys", json_u64(merge->into.keys));
+        json_print(json);
+        return;
+    }
+    line_print("%s: %zu members, %llu keys", result, merge->into.members,
+               (unsigned long long)merge->into.keys);
+    if (merge->rows_read > 0) {
+        line_print("%llu rows read, %llu copied, %llu there already, %llu conflicts",
+                   (unsigned long long)merge->rows_read, (unsigned long long)merge->rows_copied,
+                   (unsigned long long)merge->rows_same, (unsigned long long)merge->conflicts);
+    }
+    if (merge->conflicts > 0) {
+        line_print("in conflicts the %s ring's value stayed; the others: %s",
+                   merge->replace ? "from" : "into", merge->conflicts_path);
+    }
+}
+
+/* Both rings, and where the node that goes last stands. */
+static int rings_look(struct merge *merge, struct merge_look *look) {
+    const Chord__V1__StatusResponse *status;
+    struct rpc_reply reply;
+    int exit_code = call_status(&merge->into.ctl, merge->into.ctl.nodes[0], &reply, &status);
+    if (exit_code == CTL_OK) {
+        exit_code = ring_read(&merge->into, status, merge->into.ctl.nodes[0]);
+        rpc_reply_free(&reply);
+    }
+    if (exit_code == CTL_OK) {
+        exit_code = call_status(&merge->from.ctl, merge->from.ctl.nodes[0], &reply, &status);
+    }
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    exit_code = ring_read(&merge->from, status, merge->from.ctl.nodes[0]);
+    if (exit_code == CTL_OK && address_is_valid(status->self->address)) {
+        memcpy(merge->last, status->self->address, strlen(status->self->address) + 1);
+    }
+    rpc_reply_free(&reply);
+    if (exit_code == CTL_OK) {
+        merge_look(merge, merge->last, look);
+    }
+    return exit_code;
+}
+
+static int rings_check(struct merge *merge, const struct merge_look *look) {
+    int exit_code = parameters_compare(merge);
+    if (exit_code == CTL_OK && !look->left_last &&
+        look->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
+        ctl_error("%s is %s; name a member of its ring with --from", merge->last,
+                  state_text(look->state));
+        exit_code = CTL_REFUSED;
+    }
+    if (exit_code == CTL_OK) {
+        exit_code = ring_await_ideal(&merge->into, "into", merge->ctl->timeout_ms, false);
+    }
+    if (exit_code == CTL_OK && !look->left_last) {
+        exit_code = ring_await_ideal(&merge->from, "from", merge->ctl->timeout_ms, false);
+    }
+    return exit_code == CTL_OK ? room_check(merge) : exit_code;
+}
+
+static int merge_rings(struct merge *merge, const struct merge_look *look, bool yes) {
+    int exit_code = rings_check(merge, look);
+    if (exit_code == CTL_OK) {
+        exit_code = confirm(merge, yes);
+    }
+    if (exit_code == CTL_OK) {
+        exit_code = members_move(merge);
+    }
+    if (exit_code == CTL_OK) {
+        exit_code = merge_rows_copy(merge);
+    }
+    if (exit_code == CTL_OK) {
+        exit_code = merge_move(merge, merge->last);
+        merge->moved += exit_code == CTL_OK;
+    }
+    return exit_code;
+}
+
+static int merge_run(struct ctl *ctl, const struct arguments *arguments) {
+    struct merge merge = {.ctl = ctl, .step_ms = MERGE_STEP_MS};
+    struct merge_look look;
+    const char *conflict = arguments_option(arguments, "on-conflict");
+    const char *path = arguments_option(arguments, "conflicts");
+    if (conflict != NULL && strcmp(conflict, "keep") != 0 && strcmp(conflict, "replace") != 0) {
+        ctl_error("--on-conflict '%s' is not known: give keep or replace", conflict);
+        return CTL_USAGE;
+    }
+    merge.replace = conflict != NULL && strcmp(conflict, "replace") == 0;
+    merge.conflicts_path = path != NULL ? path : "merge-conflicts.csv";
+    merge.step_ms = ctl->timeout_given ? ctl->timeout_ms : MERGE_STEP_MS;
+    merge.progress = isatty(STDERR_FILENO);
+    int exit_code = ring_open(&merge, &merge.from, "from", arguments_option(arguments, "from"));
+    if (exit_code == CTL_OK) {
+        exit_code = ring_open(&merge, &merge.into, "into", arguments_option(arguments, "into"));
+    }
+    if (exit_code == CTL_OK) {
+        exit_code = rings_look(&merge, &look);
+    }
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    bool were_one = one_ring(&merge);
+    if (!were_one) {
+        exit_code = merge_rings(&merge, &look, arguments_option(arguments, "yes") != NULL);
+    }
+    if (exit_code == CTL_OK) {
+        exit_code = ring_await_ideal(&merge.into, were_one ? "one" : "merged", merge.step_ms, true);
+    }
+    if (exit_code == CTL_OK) {
+        result_print(&merge, were_one ? "one ring already" : "merged");
+    }
+    return exit_code;
+}
+
+static const struct option merge_options[] = {
+    {0, "from", "HOST:PORT", "a member of the ring that goes; it goes last"},
+    {0, "into", "HOST:PORT", "a member of the ring that stays"},
+    {0, "on-conflict", "keep|replace", "keep the value of the into ring (default), or replace it"},
+    {0, "conflicts", "FILE", "where values that lose are added (merge-conflicts.csv)"},
+    {'y', "yes", NULL, "do not ask"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct command merge_command = {
+    .name = "merge",
+    .words = "",
+    .summary = "join two rings that were built apart",
+    .help = "The members of the from ring leave it and join the into ring, one after the other. "
+            "The last\n"
+            "one holds every row then; it stops serving, its rows are copied, and it joins too. "
+            "Both rings\n"
+            "need the same M, N and REPLICAS. Meanwhile a key of the from ring is found through "
+            "members\n"
+            "that are still there, and for the time of the copy by nobody. Interrupted, run the "
+            "same command\n"
+            "again: it goes on. Not wanted any more: chordctl join brings the last one back as its "
+            "old ring.\n"
+            "--timeout: for one step, default 600000.\n"
+            "Parts of one ring that lost sight of each other need no command: they find each "
+            "other.\n",
+    .options = merge_options,
+    .run = merge_run,
+};

@@ -1,0 +1,52 @@
+/* What the files of chordctl merge share: the two rings, and how far it has come. */
+#ifndef CHORDCTL_MERGE_H
+#define CHORDCTL_MERGE_H
+
+#include "ctl.h"
+
+enum {
+    MERGE_RING_ID_BYTES = 16,
+    MERGE_STEP_MS = 600000,
+    MERGE_PAUSE_MS = 50,
+    MERGE_REASON_BYTES = 300,
+};
+
+/* One of the two rings: whom to ask there, and what it is. */
+struct merge_ring {
+    struct ctl ctl; /* its nodes are members of that ring */
+    uint8_t id[MERGE_RING_ID_BYTES];
+    Chord__V1__RingParameters parameters; /* points to `id` */
+    size_t members;
+    uint64_t keys;
+};
+
+struct merge {
+    struct ctl *ctl;
+    struct merge_ring from, into;
+    char last[RPC_ADDRESS_BYTES_MAX + 1]; /* of `from`, the node that goes last */
+    uint32_t step_ms;                     /* how long one step may take */
+    bool replace;                         /* on conflict the rows of `from` win */
+    const char *conflicts_path;           /* where the values that lose are written */
+    bool progress;
+    uint64_t moved, rows_read, rows_copied, rows_same, conflicts;
+};
+
+/* merge_node.c: one node on its way. */
+
+struct merge_look {
+    bool answered;
+    char reason[MERGE_REASON_BYTES]; /* why not */
+    Chord__V1__NodeState state;
+    bool left_last;
+    bool in_from, in_into; /* which ring it belongs to */
+};
+void merge_look(struct merge *merge, const char *address, struct merge_look *look);
+/* CTL_OK: the node is a member of `into`. Else said. */
+int merge_move(struct merge *merge, const char *address);
+/* True: `last` has left as the last member of `from`. Else the reason: it may not be alone yet. */
+bool merge_leave_last(struct merge *merge, char reason[MERGE_REASON_BYTES]);
+
+/* merge_rows.c: every row of the last node into the other ring. CTL_OK, or said. */
+int merge_rows_copy(struct merge *merge);
+
+#endif

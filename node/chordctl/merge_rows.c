@@ -1,0 +1,235 @@
+/*
+ * chordctl merge, the rows: page after page of the last node's keys is read, looked up in the other
+ * ring, and what is not there is stored there. The versions of the two rings know nothing of each
+ * other, so a key that both have with different values is a conflict: one of the values stays, the
+ * other one is in a file, on disk before anything is stored. To copy a row twice is safe.
+ */
+#include "merge.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "import_window.h"
+#include "text.h"
+
+enum { PAGE_ROWS = 500, ASK_MS = 8000, PAUSE_MS_MAX = 500 };
+
+enum row_state { ROW_UNKNOWN, ROW_ABSENT, ROW_SAME, ROW_CONFLICT };
+
+struct page {
+    const Chord__V1__ListKeysResponse *keys;
+    enum row_state states[PAGE_ROWS];
+    struct bytes losers; /* CSV */
+};
+
+/* ---- the values that lose ---- */
+
+static void loser_add(struct page *page, const Chord__V1__KeyInfo *row, ProtobufCBinaryData value) {
+    csv_cell_append(&page->losers, row->key.data, row->key.len);
+    bytes_append(&page->losers, ",", 1);
+    csv_cell_append(&page->losers, value.data, value.len);
+    bytes_append(&page->losers, "\r\n", 2);
+}
+
+/* Appended and on disk. */
+static int losers_write(const struct merge *merge, struct page *page) {
+    static const char header[] = "key,value\r\n";
+    if (page->losers.size == 0) {
+        return CTL_OK;
+    }
+    FILE *file = fopen(merge->conflicts_path, "ab");
+    bool ok = file != NULL;
+    if (ok && fseek(file, 0, SEEK_END) == 0 && ftell(file) == 0) {
+        ok = fwrite(header, 1, sizeof header - 1, file) == sizeof header - 1;
+    }
+    ok = ok && fwrite(page->losers.data, 1, page->losers.size, file) == page->losers.size &&
+         fflush(file) == 0 && fsync(fileno(file)) == 0;
+    int error = errno;
+    if (file != NULL && fclose(file) != 0 && ok) {
+        error = errno;
+        ok = false;
+    }
+    if (!ok) {
+        ctl_error("%s cannot be written: %s; nothing of this page was copied: name another file "
+                  "with --conflicts and run the same command again",
+                  merge->conflicts_path, strerror(error));
+        return CTL_NOT_FOUND;
+    }
+    page->losers.size = 0;
+    return CTL_OK;
+}
+
+/* ---- what the other ring has ---- */
+
+static void result_take(const struct merge *merge, struct page *page, size_t at,
+                        const Chord__V1__OperationResult *result) {
+    const Chord__V1__KeyInfo *row = page->keys->keys[at];
+    if (result->code == CHORD__V1__CODE__CODE_NOT_FOUND) {
+        page->states[at] = ROW_ABSENT;
+    } else if (result->code != CHORD__V1__CODE__CODE_OK) {
+        return; /* asked again */
+    } else if (result->value.len == row->value.len &&
+               (row->value.len == 0 ||
+                memcmp(result->value.data, row->value.data, row->value.len) == 0)) {
+        page->states[at] = ROW_SAME;
+    } else {
+        page->states[at] = ROW_CONFLICT;
+        loser_add(page, row, merge->replace ? result->value : row->value);
+    }
+}
+
+/* One question about all rows that are unknown yet. */
+static void look_up_once(struct merge *merge, struct page *page, unsigned round, char reason[]) {
+    Chord__V1__Operation operations[PAGE_ROWS];
+    Chord__V1__Operation *pointers[PAGE_ROWS];
+    size_t of[PAGE_ROWS];
+    Chord__V1__BatchRequest request = CHORD__V1__BATCH_REQUEST__INIT;
+    const struct ctl *into = &merge->into.ctl;
+    const char *address = into->nodes[round % into->nodes_count];
+    struct rpc_reply reply;
+    for (size_t i = 0; i < page->keys->n_keys; i++) {
+        if (page->states[i] == ROW_UNKNOWN) {
+            size_t at = request.n_operations++;
+            chord__v1__operation__init(&operations[at]);
+            operations[at].kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET;
+            operations[at].key = page->keys->keys[i]->key;
+            pointers[at] = &operations[at];
+            of[at] = i;
+        }
+    }
+    request.operations = pointers;
+    int error = address_probe(address, MERGE_PAUSE_MS * 10);
+    if (error != 0) {
+        snprintf(reason, MERGE_REASON_BYTES, "%s: %s", address, strerror(error));
+        return;
+    }
+    rpc_client_call_wait(into->client, address, RPC_KV_BATCH, &request.base, ASK_MS, &reply);
+    const Chord__V1__BatchResponse *response =
+        reply.code == CHORD__V1__CODE__CODE_OK ? (const void *)reply.response : NULL;
+    if (response == NULL || response->n_results != request.n_operations) {
+        snprintf(reason, MERGE_REASON_BYTES, "%s: %s: %.180s", address, rpc_code_text(reply.code),
+                 reply.message);
+    } else {
+        snprintf(reason, MERGE_REASON_BYTES, "%s", rpc_code_text(response->results[0]->code));
+    }
+    for (size_t i = 0; response != NULL && i < response->n_results && i < request.n_operations;
+         i++) {
+        result_take(merge, page, of[i], response->results[i]);
+    }
+    rpc_reply_free(&reply);
+}
+
+static bool all_known(const struct page *page) {
+    for (size_t i = 0; i < page->keys->n_keys; i++) {
+        if (page->states[i] == ROW_UNKNOWN) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int look_up(struct merge *merge, struct page *page) {
+    uint64_t end_ms = clock_now_ms() + merge->step_ms;
+    char reason[MERGE_REASON_BYTES] = "";
+    for (unsigned round = 0; !all_known(page); round++) {
+        if (clock_now_ms() >= end_ms) {
+            ctl_error("the other ring does not answer (%s); the rows are safe on %s: run the same "
+                      "command again to go on",
+                      reason, merge->last);
+            return CTL_NO_NODE;
+        }
+        if (round > 0) {
+            pause_ms(round * 25 < PAUSE_MS_MAX ? round * 25 : PAUSE_MS_MAX);
+        }
+        look_up_once(merge, page, round, reason);
+    }
+    return CTL_OK;
+}
+
+/* ---- storing ---- */
+
+static int store(struct merge *merge, struct import_window *window) {
+    struct window_result result;
+    if (import_window_rows(window) == 0) {
+        return CTL_OK;
+    }
+    import_window_flush(window, merge->step_ms, &result);
+    merge->rows_copied += result.stored;
+    if (result.exit_code != CTL_OK) {
+        ctl_error("%zu rows were not surely copied (%.200s); they are safe on %s: run the same "
+                  "command again to go on",
+                  result.failed, result.reason, merge->last);
+    }
+    return result.exit_code;
+}
+
+/* Between the look and the store a client may make a key that was not there; its value is then
+ * overwritten. A put on the condition that the key is absent closes that gap, and the look before
+ * it, once members take conditions. */
+static int page_copy(struct merge *merge, struct page *page, struct import_window *window) {
+    memset(page->states, 0, sizeof page->states);
+    int exit_code = look_up(merge, page);
+    if (exit_code == CTL_OK) {
+        exit_code = losers_write(merge, page);
+    }
+    for (size_t i = 0; i < page->keys->n_keys && exit_code == CTL_OK; i++) {
+        const Chord__V1__KeyInfo *row = page->keys->keys[i];
+        bool conflict = page->states[i] == ROW_CONFLICT;
+        merge->rows_read++;
+        merge->rows_same += page->states[i] == ROW_SAME;
+        merge->conflicts += conflict;
+        if (page->states[i] != ROW_ABSENT && !(conflict && merge->replace)) {
+            continue;
+        }
+        if (!import_window_fits(window, row->key.len, row->value.len)) {
+            exit_code = store(merge, window);
+        }
+        if (exit_code == CTL_OK) {
+            import_window_add(window, i, row->key.data, row->key.len, row->value.data,
+                              row->value.len, row->expires_at_ms);
+        }
+    }
+    return exit_code == CTL_OK ? store(merge, window) : exit_code;
+}
+
+int merge_rows_copy(struct merge *merge) {
+    Chord__V1__ListKeysRequest request = CHORD__V1__LIST_KEYS_REQUEST__INIT;
+    struct import_window *window = import_window_new(&merge->into.ctl);
+    struct page *page = memory_new(1, sizeof *page);
+    struct rpc_reply reply, before = {0};
+    int exit_code = CTL_OK;
+    bool done = false;
+    request.limit = PAGE_ROWS;
+    request.values = true;
+    while (exit_code == CTL_OK && !done) {
+        exit_code =
+            call_at(merge->ctl, merge->last, RPC_ADMIN_LIST_KEYS, &request.base, false, &reply);
+        rpc_reply_free(&before); /* the cursor lived there */
+        before = (struct rpc_reply){0};
+        if (exit_code != CTL_OK) {
+            break;
+        }
+        before = reply;
+        page->keys = (const void *)reply.response;
+        done = page->keys->done;
+        request.after = page->keys->next;
+        if (page->keys->n_keys > PAGE_ROWS || (!done && request.after == NULL)) {
+            exit_code = call_refused(CHORD__V1__CODE__CODE_INTERNAL, merge->last,
+                                     "its list of keys is broken");
+        } else {
+            exit_code = page_copy(merge, page, window);
+        }
+        if (merge->progress) {
+            ctl_note("%llu rows read, %llu copied", (unsigned long long)merge->rows_read,
+                     (unsigned long long)merge->rows_copied);
+        }
+    }
+    rpc_reply_free(&before);
+    bytes_free(&page->losers);
+    free(page);
+    import_window_free(window);
+    return exit_code;
+}

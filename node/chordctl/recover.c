@@ -1,0 +1,126 @@
+/* chordctl recover: a range goes on with the copies that are left. */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "output.h"
+#include "status_json.h"
+#include "text.h"
+
+enum { ANSWER_BYTES = 128 };
+
+/* The range of the node whose last id is `hi`; NULL: none. */
+static const Chord__V1__View *range_named(const Chord__V1__StatusResponse *status, const char *hi) {
+    for (size_t i = 0; i < status->n_ranges; i++) {
+        const Chord__V1__View *view = status->ranges[i]->view;
+        char text[TEXT_ID_SIZE];
+        if (view != NULL && view->range != NULL) {
+            id_text(text, view->range->hi, status_m(status));
+            if (strcasecmp(text, hi) == 0) {
+                return view;
+            }
+        }
+    }
+    return NULL;
+}
+
+static int recover_confirm(const struct arguments *arguments, const Chord__V1__View *view,
+                           const char *hi) {
+    char typed[ANSWER_BYTES] = "";
+    const char *confirm = arguments_option(arguments, "confirm");
+    if (confirm == NULL && !isatty(STDIN_FILENO)) {
+        ctl_error("nobody can be asked here (stdin is no terminal); give --confirm %s", hi);
+        return CTL_USAGE;
+    }
+    if (confirm == NULL) {
+        ctl_note("the range that ends at %s has these members:", hi);
+        for (size_t i = 0; i < view->n_members; i++) {
+            ctl_note("  %s", view->members[i]->address);
+        }
+        ctl_note("it goes on with the copies that are left; writes that only the lost ones had are "
+                 "missing then,\nalso acknowledged ones, and the range stays marked for ever. If a "
+                 "lost disk may come back,\nbring it back instead.");
+        fprintf(stderr, "type the range's last id to do it: ");
+        fflush(stderr);
+        if (fgets(typed, sizeof typed, stdin) != NULL) {
+            typed[strcspn(typed, "\r\n")] = '\0';
+        }
+        confirm = typed;
+    }
+    if (strcasecmp(confirm, hi) != 0) {
+        ctl_error("'%s' is not %s; nothing was done", confirm, hi);
+        return CTL_REFUSED;
+    }
+    return CTL_OK;
+}
+
+static void recovered_print(struct ctl *ctl, const Chord__V1__View *view, const char *hi) {
+    if (ctl->json) {
+        json_t *json = json_object();
+        json_put(json, "hi", json_text(hi));
+        json_put(json, "epoch", json_u64(view->epoch));
+        json_put(json, "copies", json_u64(view->n_members));
+        json_print(json);
+    } else {
+        line_print("recovered: the range that ends at %s goes on with %zu cop%s", hi,
+                   view->n_members, view->n_members == 1 ? "y" : "ies");
+    }
+}
+
+static int recover_run(struct ctl *ctl, const struct arguments *arguments) {
+    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    const Chord__V1__StatusResponse *status;
+    struct rpc_reply reply, recovered;
+    const char *hi = arguments_option(arguments, "range");
+    if (hi == NULL) {
+        ctl_error("which range? give --range with its last id (chordctl node ADDRESS shows it)");
+        return CTL_USAGE;
+    }
+    int exit_code = node_resolve(ctl, arguments->words[0], address);
+    if (exit_code == CTL_OK) {
+        exit_code = call_status(ctl, address, &reply, &status);
+    }
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    const Chord__V1__View *view = range_named(status, hi);
+    if (view == NULL) {
+        ctl_error("%s knows no range that ends at %s", address, hi);
+        exit_code = CTL_NOT_FOUND;
+    } else {
+        exit_code = recover_confirm(arguments, view, hi);
+    }
+    if (exit_code == CTL_OK) {
+        Chord__V1__RecoverRequest request = CHORD__V1__RECOVER_REQUEST__INIT;
+        request.range = view->range;
+        request.epoch = view->epoch;
+        exit_code = call_at(ctl, address, RPC_ADMIN_RECOVER, &request.base, true, &recovered);
+    }
+    if (exit_code == CTL_OK) {
+        const Chord__V1__RecoverResponse *response = (const void *)recovered.response;
+        if (response->view != NULL) {
+            recovered_print(ctl, response->view, hi);
+        }
+        rpc_reply_free(&recovered);
+    }
+    rpc_reply_free(&reply);
+    return exit_code;
+}
+
+static const struct option recover_options[] = {
+    {0, "range", "ID", "the range, by its last id"},
+    {0, "confirm", "ID", "the same again, for scripts; else it is asked for"},
+    {0, NULL, NULL, NULL},
+};
+const struct command recover_command = {
+    .name = "recover",
+    .words = "ADDRESS",
+    .words_min = 1,
+    .words_max = 1,
+    .summary = "go on with the copies that are left of a range",
+    .help = "For a range that has lost a majority of its copies for good. ADDRESS: a node that has "
+            "one.\n",
+    .options = recover_options,
+    .run = recover_run,
+};

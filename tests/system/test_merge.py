@@ -1,0 +1,190 @@
+"""Two rings that were built apart become one with chordctl merge: every row that was acknowledged
+by either is there afterwards, through every node, also when the merge is killed on its way."""
+
+import csv
+import json
+import random
+import subprocess
+import threading
+
+import pytest
+
+from chord_client import ChordClient, ChordError
+from kv import read_all
+from ring import until
+from rows import unicode_rows, write_csv
+from test_chordctl import CHORDCTL, NO_NODE, NOT_FOUND, OK, REFUSED, USAGE, Chordctl
+
+SIZE = 3
+ROWS = 3000
+
+
+@pytest.fixture
+def rings(new_ring):
+    return [new_ring(NUM_OF_NODES=SIZE).start(SIZE) for _ in range(2)]
+
+
+def merge_words(rings, *more):
+    return ["merge", "--from", rings[0].address(1), "--into", rings[1].address(2), "--yes", *more]
+
+
+def fill(ring, rows, path):
+    Chordctl(ring.address(1)).run("import", str(write_csv(path, rows)))
+
+
+def state_of(address):
+    """"down" while nobody listens there."""
+    done = subprocess.run([CHORDCTL, "node", address, "-o", "json"], capture_output=True, check=False)
+    return json.loads(done.stdout)["state"] if done.returncode == 0 else "down"
+
+
+def check_one_ring(rings, expected):
+    ctl = Chordctl(rings[1].address(2))
+    until(lambda: ctl.json("ring")["ideal"], 30, lambda: ctl.text("ring"))
+    assert ctl.json("ring")["members"] == 2 * SIZE
+    for ring in rings:
+        ring.wait_healthy(2 * SIZE)  # what the page of each host shows
+    for ring in rings:
+        for slot in range(1, SIZE + 1):
+            found = read_all(ring, slot, expected)
+            assert found == {key: value.encode() for key, value in expected.items()}
+
+
+def split_rows():
+    """Two halves of real rows; the second ring has two keys of the first, one with its value."""
+    rows = list(unicode_rows(ROWS).items())
+    first, second = dict(rows[:ROWS // 2]), dict(rows[ROWS // 2:])
+    (same, value), (conflict, _) = list(first.items())[:2]
+    second |= {same: value, conflict: "of the second ring"}
+    return first, second, conflict
+
+
+@pytest.mark.parametrize("on_conflict", ["keep", "replace"])
+def test_two_rings_become_one(rings, tmp_path, on_conflict):
+    first, second, conflict = split_rows()
+    fill(rings[0], first, tmp_path / "first.csv")
+    fill(rings[1], second, tmp_path / "second.csv")
+    lost = tmp_path / "lost.csv"
+    keep = on_conflict == "keep"
+    answer = Chordctl().json(*merge_words(rings, "--on-conflict", on_conflict,
+                                          "--conflicts", str(lost)))
+    assert answer == {
+        "result": "merged", "members_moved": SIZE, "rows_read": len(first),
+        "rows_copied": len(first) - (2 if keep else 1), "rows_same": 1, "conflicts": 1,
+        "conflicts_file": str(lost), "members": 2 * SIZE, "keys": len(first) + len(second) - 2}
+    check_one_ring(rings, first | second if keep else second | first)
+    with open(lost, newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [
+            ["key", "value"], [conflict, (first if keep else second)[conflict]]]
+    again = Chordctl().json(*merge_words(rings))
+    assert (again["result"], again["members"]) == ("one ring already", 2 * SIZE)
+
+
+def test_moved_nodes_belong_to_their_new_ring_after_a_restart(rings, tmp_path):
+    first, second, _ = split_rows()
+    fill(rings[0], first, tmp_path / "first.csv")
+    fill(rings[1], second, tmp_path / "second.csv")
+    Chordctl().run(*merge_words(rings, "--conflicts", str(tmp_path / "lost.csv")))
+    for slot in range(1, SIZE + 1):  # each is started with the seeds of its former ring
+        rings[0].kill(slot)
+        rings[0].start_node(slot)
+        ctl = Chordctl(rings[1].address(1))
+        until(lambda: ctl.json("ring")["ideal"] and ctl.json("ring")["members"] == 2 * SIZE, 60,
+              lambda: ctl.text("ring"))
+    check_one_ring(rings, first | second)
+
+
+class Writer(threading.Thread):
+    """Puts keys of its own through one node until it is told to stop; remembers the acknowledged
+    ones."""
+
+    def __init__(self, ring, slot):
+        super().__init__(daemon=True)
+        self.address, self.name = ring.address(slot), f"{ring.address(slot)}"
+        self.acknowledged = {}
+        self.ended = threading.Event()
+
+    def run(self):
+        number = 0
+        with ChordClient(self.address, timeout=2) as client:
+            while not self.ended.is_set():
+                number += 1
+                key, value = f"written through {self.name} as {number}", f"value {number}"
+                try:
+                    client.put(key, value)
+                    self.acknowledged[key] = value
+                except ChordError:
+                    self.ended.wait(0.05)
+
+    def stop(self):
+        self.ended.set()
+        self.join()
+        return self.acknowledged
+
+
+def test_a_merge_that_is_killed_goes_on_and_no_acknowledged_write_is_lost(rings, tmp_path):
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    first, second, _ = split_rows()
+    fill(rings[0], first, tmp_path / "first.csv")
+    fill(rings[1], second, tmp_path / "second.csv")
+    writers = [Writer(ring, slot) for ring in rings for slot in (1, 3)]
+    for writer in writers:
+        writer.start()
+    words = merge_words(rings, "--conflicts", str(tmp_path / "lost.csv"))
+    kills = 0
+    while True:
+        process = subprocess.Popen([CHORDCTL, *words], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        try:  # the moment of the kill is what is tried out
+            assert process.wait(chance.uniform(0.1, 1.5)) == OK
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    print(f"killed {kills} times")
+    assert Chordctl().json(*words)["result"] == "one ring already"
+    expected = first | second
+    for writer in writers:
+        acknowledged = writer.stop()
+        assert acknowledged
+        expected |= acknowledged
+    check_one_ring(rings, expected)
+
+
+def test_the_last_member_can_go_back(rings, tmp_path):
+    first, second, conflict = split_rows()
+    fill(rings[0], first, tmp_path / "first.csv")
+    fill(rings[1], second, tmp_path / "second.csv")
+    # It stops when the value that loses cannot be kept: the last member has left, rows are here.
+    nowhere = tmp_path / "no such folder" / "lost.csv"
+    Chordctl().run(*merge_words(rings, "--conflicts", str(nowhere)), exits=NOT_FOUND)
+    last = rings[0].address(1)
+    ctl = Chordctl(last)
+    assert ctl.json("node", last)["state"] == "left"
+    ctl.run("get", conflict, "--timeout", "1000", exits=REFUSED)
+    ctl.run("put", conflict, "not taken", "--timeout", "1000", exits=REFUSED)
+    rings[0].kill(1)
+    rings[0].start_node(1)
+    until(lambda: state_of(last) == "left", 30, "left after a restart too")
+    ctl.run("join", last, "--wait")
+    assert read_all(rings[0], 1, first) == {key: value.encode() for key, value in first.items()}
+    Chordctl().run(*merge_words(rings, "--conflicts", str(tmp_path / "lost.csv")))
+    check_one_ring(rings, first | second)
+
+
+def test_what_is_refused(new_ring, tmp_path):
+    one = new_ring(NUM_OF_NODES=1).start(1)
+    other = new_ring(NUM_OF_NODES=1, REPLICAS=2).start(1)
+    ctl = Chordctl()
+    _, errors = ctl.run("merge", "--from", one.address(1), "--into", other.address(1), "--yes",
+                        exits=REFUSED)
+    assert b"REPLICAS=3" in errors and b"REPLICAS=2" in errors
+    for words in (["--from", one.address(1)], ["--from", "x", "--into", one.address(1)],
+                  ["--from", one.address(1), "--into", other.address(1), "--on-conflict", "ask"]):
+        ctl.run("merge", *words, exits=USAGE)
+    ctl.run("merge", "--from", "127.0.0.1:1", "--into", one.address(1), "--yes", exits=NO_NODE)
+    same = ctl.json("merge", "--from", one.address(1), "--into", one.address(1), "--yes")
+    assert same["result"] == "one ring already"
