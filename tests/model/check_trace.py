@@ -28,7 +28,8 @@ NONE = "-"
 STATES = ("none", "joining", "member", "leaving", "left")
 ADOPT_WORDS = {"stabilize", "merge", "notify"}
 JOIN_WORDS = {"join", "member", "stabilize"}
-GENESIS_WORDS = {"genesis", "create", "recreate", "member", "stabilize", "rectify"}
+# A round may end by giving up who did not answer: one step, whose last word is failure.
+GENESIS_WORDS = {"genesis", "create", "recreate", "member", "stabilize", "rectify", "failure"}
 # A message of a new life ends the old one in the step that also rectifies or admits.
 REMOVE_WORDS = {"failure", "left", "rectify", "stabilize", "admit", "suspect", "leave"}
 RECTIFY_WORDS = {"rectify", "notify"}
@@ -171,9 +172,9 @@ class Checker:
             if word not in REMOVE_WORDS:
                 raise BadTrace(f"{word} clears no predecessor")
             return
-        if word in GENESIS_WORDS - {"rectify", "stabilize"} and not self.lives[node].full:
+        if word in GENESIS_WORDS - RECTIFY_WORDS - {"stabilize"} and not self.lives[node].full:
             return
-        if word not in RECTIFY_WORDS:
+        if word not in RECTIFY_WORDS | {"genesis"}:
             raise BadTrace(f"{word} does not set the predecessor")
         if old.pred != NONE and not self.over(node, old.pred) \
                 and not self.between(old.pred, new.pred, node):
@@ -319,7 +320,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("file")
     parser.add_argument("--window-ms", type=int, default=2000,
-                        help="the longest time between a node's answer and the change (2000)")
+                        help="the longest time between a node's answer and the change (2000); "
+                        "more where nodes pause")
     options = parser.parse_args()
     try:
         with open(options.file, encoding="ascii") as lines:

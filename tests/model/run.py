@@ -150,7 +150,7 @@ def number(pattern, text):
     return int(match.group(1)) if match else None
 
 
-def run(arguments, folder, timeout_s=120):
+def run(arguments, folder, timeout_s=600):
     done = subprocess.run(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout_s,
                           check=False)
@@ -165,7 +165,7 @@ def verify(folder, model, live, defines, bound):
         sys.exit(f"spin refuses {model}.pml {' '.join(defines)}:\n{output}")
     flags = ["-DNFAIR=3"] if live else ["-DSAFETY", "-DNOFAIR"]
     # Optimizing takes longer than a short run gains by it.
-    level = "-O2" if bound == "full" else "-O0"
+    level = "-O1" if bound == "full" else "-O0"
     code, output = run(["gcc", level, "-w", "-DNOREDUCE", f"-DMEMLIM={MEMORY_MIB}", *flags, "-o",
                         "pan", "pan.c"], folder)
     if code != 0:
