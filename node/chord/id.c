@@ -17,12 +17,11 @@ bool id_equal(const struct chord_id *a, const struct chord_id *b) {
 
 bool id_in_open(const struct chord_id *a, const struct chord_id *x, const struct chord_id *b) {
     int a_b = id_compare(a, b);
-    int a_x = id_compare(a, x);
-    int x_b = id_compare(x, b);
     if (a_b == 0) {
-        return a_x != 0;
+        return id_compare(a, x) != 0;
     }
-    return a_b < 0 ? a_x < 0 && x_b < 0 : a_x < 0 || x_b < 0;
+    return a_b < 0 ? id_compare(a, x) < 0 && id_compare(x, b) < 0
+                   : id_compare(a, x) < 0 || id_compare(x, b) < 0;
 }
 
 bool id_in_half_open(const struct chord_id *a, const struct chord_id *x, const struct chord_id *b) {
