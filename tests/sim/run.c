@@ -22,6 +22,7 @@ enum {
     STABLE_US = 5 * 1000000,
     LOOKUPS = 48,
     CHECK_EVERY_US = 50000,
+    FORGET_MS = 1500,
 };
 
 struct moment {
@@ -571,6 +572,8 @@ void run_plan(const struct plan *plan, const struct run_options *options,
     run->result = result;
     run->delay_us_max = plan->delay_us_max;
     picture_init(&run->picture, plan->n);
+    struct chord_timing timing = chord_timing_default;
+    timing.forget_period_ms = FORGET_MS; /* or no plan would live to see it */
     run->host = host_new(&(struct host_config){.seed = plan->seed,
                                                .m = plan->m,
                                                .n = plan->n,
@@ -580,6 +583,7 @@ void run_plan(const struct plan *plan, const struct run_options *options,
                                                .delay_us_max = plan->delay_us_max,
                                                .store_us_min = plan->store_us_min,
                                                .store_us_max = plan->store_us_max,
+                                               .timing = timing,
                                                .ring_only = !plan->data,
                                                .traces = options->trace,
                                                .on_step = on_step,
