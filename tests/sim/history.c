@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { STEPS_MAX = 2000000, PRINTED_US = 3000000 };
+enum { STEPS_MAX = 20000000, PRINTED_US = 3000000 };
 
 void history_add(struct history *history, const struct history_entry *entry) {
     if (history->count == history->room) {

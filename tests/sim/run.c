@@ -347,6 +347,14 @@ static void heal(struct run *run) {
     }
 }
 
+/* What clients were promised survives the loss of a minority of the copies: a disk is lost only
+ * while every range has all of three or more. */
+static bool disk_may_go(struct run *run, int node) {
+    unsigned replicas = run->plan->replicas;
+    return replicas >= 3 && host_members(run->host) >= (int)replicas && host_settled(run->host) &&
+           (!run->plan->guard || check_failure_allowed(&run->picture, node));
+}
+
 static void order_node(struct run *run, const struct order *order, int node, bool undo) {
     struct host *host = run->host;
     while (order->kind == ORDER_START && host_count(host) <= node) {
@@ -364,6 +372,11 @@ static void order_node(struct run *run, const struct order *order, int node, boo
         }
         break;
     case ORDER_WIPE:
+        if (run->plan->clients > 0 && public->alive && disk_may_go(run, node)) {
+            host_kill(host, node);
+        } else if (run->plan->clients > 0) {
+            break;
+        }
         if (!public->alive && public->lives > 0) {
             host_wipe(host, node);
             host_start(host, node);
