@@ -23,6 +23,7 @@ enum {
     LOOKUPS = 48,
     CHECK_EVERY_US = 50000,
     FORGET_MS = 1500,
+    CLIENT_STEPS = 8, /* of a run with clients, whose checks are others, one is checked so */
 };
 
 struct moment {
@@ -587,22 +588,24 @@ void run_plan(const struct plan *plan, const struct run_options *options,
     picture_init(&run->picture, plan->n);
     struct chord_timing timing = chord_timing_default;
     timing.forget_period_ms = FORGET_MS; /* or no plan would live to see it */
-    run->host = host_new(&(struct host_config){.seed = plan->seed,
-                                               .m = plan->m,
-                                               .n = plan->n,
-                                               .replicas = plan->replicas,
-                                               .delay = plan->delay,
-                                               .delay_us_min = plan->delay_us_min,
-                                               .delay_us_max = plan->delay_us_max,
-                                               .store_us_min = plan->store_us_min,
-                                               .store_us_max = plan->store_us_max,
-                                               .timing = timing,
-                                               .ring_only = !plan->data,
-                                               .traces = options->trace,
-                                               .on_step = on_step,
-                                               .on_end = on_end,
-                                               .on_assert = on_assert,
-                                               .context = run});
+    run->host =
+        host_new(&(struct host_config){.seed = plan->seed,
+                                       .m = plan->m,
+                                       .n = plan->n,
+                                       .replicas = plan->replicas,
+                                       .delay = plan->delay,
+                                       .delay_us_min = plan->delay_us_min,
+                                       .delay_us_max = plan->delay_us_max,
+                                       .store_us_min = plan->store_us_min,
+                                       .store_us_max = plan->store_us_max,
+                                       .timing = timing,
+                                       .invariant_every = plan->clients > 0 ? CLIENT_STEPS : 0,
+                                       .ring_only = !plan->data,
+                                       .traces = options->trace,
+                                       .on_step = on_step,
+                                       .on_end = on_end,
+                                       .on_assert = on_assert,
+                                       .context = run});
     if (plan->clients > 0) {
         run->workload = workload_new(run->host, plan->seed, plan->clients, plan->keys);
     }
