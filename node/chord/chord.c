@@ -14,6 +14,7 @@ const struct chord_timing chord_timing_default = {
     .range_period_ms = 200,
     .graveyard_period_ms = 5000,
     .forget_period_ms = 60000,
+    .compare_period_ms = 60000,
     .data_timeout_ms = 4000,
 };
 
@@ -470,6 +471,9 @@ void chord_step(struct chord *chord, const struct chord_event *event,
         break;
     case CHORD_EVENT_RECOVER:
         recover_start(&step, &event->recover);
+        break;
+    case CHORD_EVENT_DAMAGED:
+        repair_damaged(&step, &event->damaged);
         break;
     case CHORD_EVENT_LEAVE:
         leave_start(&step);

@@ -63,8 +63,9 @@ struct chord_timing {
     uint32_t silence_ms_min, silence_ms_max; /* bounds of one measured request timeout */
     uint32_t range_period_ms;
     uint32_t graveyard_period_ms;
-    uint32_t forget_period_ms; /* a leader looks for tombstones to forget */
-    uint32_t data_timeout_ms;  /* Apply, Sync, Digest, TransferKeys */
+    uint32_t forget_period_ms;  /* a leader looks for tombstones to forget */
+    uint32_t compare_period_ms; /* it has the next of its members compare the copies */
+    uint32_t data_timeout_ms;   /* Apply, Sync, Digest, TransferKeys */
 };
 extern const struct chord_timing chord_timing_default;
 
@@ -90,6 +91,7 @@ enum chord_event_kind {
     CHORD_EVENT_JOIN,
     CHORD_EVENT_LEAVE,
     CHORD_EVENT_RECOVER,
+    CHORD_EVENT_DAMAGED,
 };
 
 struct chord_address {
@@ -197,6 +199,8 @@ struct chord_event {
         struct chord_entrance join;
         struct chord_departure leave;
         struct chord_id recover; /* the range of this id goes on with the copies that are left */
+        struct chord_id damaged; /* a row of this id in our store is not what was written; said
+                                    again while it is so */
     };
 };
 

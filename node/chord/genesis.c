@@ -5,7 +5,7 @@
  */
 #include "state.h"
 
-enum { FAILURES_MAX = 6 };
+enum { FAILURES_MAX = 6, MISSED_MAX = 8 };
 
 /* The whole ring belongs to its first member. */
 static void first_view(struct step *step) {
@@ -116,6 +116,18 @@ static void finish(struct step *step, const struct chord_peer_list *members, boo
         trace_add(step, CHORD_WORD_GENESIS, CHORD_LEVEL_INFO, "the ring is formed")->count =
             members->count;
         identity_save(step, CHORD_STORE_IDENTITY);
+    }
+}
+
+/* A round that was cut in two leaves some members in genesis who have not got its last list, and
+ * each half lacks somebody of the other, so that nobody sees N+1 members. Whose successor has left
+ * genesis for so long has missed that list for good. */
+void genesis_is_over(struct chord *chord, bool for_successor) {
+    bool missed = chord->serial_admission && !chord->genesis.running && for_successor;
+    chord->formed_answers = missed ? (uint8_t)(chord->formed_answers + 1) : 0;
+    if (chord->formed_answers >= MISSED_MAX) {
+        chord->formed = true;
+        chord->serial_admission = false;
     }
 }
 

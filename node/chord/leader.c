@@ -126,8 +126,9 @@ void leader_decided_reply(struct step *step, uint16_t index, uint16_t member,
 
 /* ---- copies become equal ---- */
 
-static void send_sync(struct step *step, struct range *range, uint16_t index, uint16_t member) {
+void leader_send_sync(struct step *step, uint16_t index, uint16_t member) {
     struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
     struct chord_request *request;
     if (range->sync_tokens[member] == 0) {
         range->sync_tokens[member] = serial_new(chord);
@@ -227,7 +228,10 @@ void leader_peer_lost(struct step *step, const char *address) {
 
 static void settle(struct step *step, struct range *range, uint16_t index) {
     unsigned majority = view_majority(&range->view);
-    bool merged = bits_count(range->merged) >= majority;
+    unsigned others = repair_needs(step->chord, range);
+    uint64_t self = bit(view_member(&range->view, step->chord->self.store_id));
+    bool merged =
+        bits_count(range->merged) >= majority && bits_count(range->merged & ~self) >= others;
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         uint64_t me = bit(i);
         if (!(range->switched & me) || (range->calling & me)) {
@@ -238,11 +242,12 @@ static void settle(struct step *step, struct range *range, uint16_t index) {
                 range->calling |= me;
             }
         } else if (merged && !(range->synced & me)) {
-            send_sync(step, range, index, i);
+            leader_send_sync(step, index, i);
         }
     }
     if (merged && bits_count(range->synced & range->switched) >= majority) {
         range->settled = true;
+        repair_settled(step->chord, range);
         trace_view(step, CHORD_WORD_SETTLE, CHORD_LEVEL_INFO, "a majority of copies is equal",
                    &range->view);
     }
@@ -278,10 +283,11 @@ void leader_advance(struct step *step, uint16_t index) {
     }
     for (uint16_t i = 0; i < range->view.members_count && retry; i++) {
         if ((range->switched & bit(i)) && !((range->synced | range->calling) & bit(i))) {
-            send_sync(step, range, index, i);
+            leader_send_sync(step, index, i);
         }
     }
     forget_tick(step, index);
+    repair_tick(step, index);
     if (range->closed && decide_find(chord, index) == NONE) {
         leader_take_over(step, index, "no write is committed here any more; next epoch");
     } else if (range->change.stage != CHANGE_NONE) {

@@ -346,6 +346,9 @@ void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
     if (same) {
         range->leader_lost_ms = 0;
     }
+    if (same && response->view.confirmed && !range->view.cut) {
+        repair_pull(step, index);
+    }
     if (!same && !range->view.cut) {
         /* The decision has not reached its leader: whoever knows it passes it on. */
         leader_send_decided(step, index, NONE, &range->view.members[range->view.leader], NULL);

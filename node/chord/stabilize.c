@@ -122,6 +122,7 @@ static void on_stabilize_reply(struct step *step, const struct chord_response *r
     struct chord_peer successor = chord->query.peer;
     const struct chord_peer *between = &response->ring.node;
     query_end(chord);
+    genesis_is_over(chord, !response->ring.forming);
     if (chord->serial_admission) {
         struct chord_peer_list united;
         united.count = response->ring.successors.count;

@@ -23,6 +23,7 @@ enum {
     LEAVING_MAX = 16,
     ADMITTED_MAX = 8,
     FALLBACKS_MAX = 3,
+    DAMAGES_MAX = 8,
     COLLISIONS_BEFORE_WALK = 4,
     WALK_M_MAX = 16,
 };
@@ -259,12 +260,14 @@ struct range {
         uint64_t agreed, calling; /* bit per member */
         uint64_t resend_ms;
     } check;
-    bool closed;          /* a decision was proposed at ballot 0: no write is committed any more */
-    bool forgettable;     /* there are tombstones */
-    uint64_t forget_ms;   /* when to look for them again; 0 = not set yet */
-    bool taught;          /* a store that is no member was made equal and keeps its rows */
-    uint64_t epoch_floor; /* an epoch that a member remembers: the next one is above it */
-    uint32_t learner_calls;                    /* Apply messages in flight: to learners, */
+    bool closed;         /* a decision was proposed at ballot 0: no write is committed any more */
+    uint64_t compare_ms; /* when the next member compares; 0 = not set yet */
+    uint32_t compare_next;
+    bool forgettable;       /* there are tombstones */
+    uint64_t forget_ms;     /* when to look for them again; 0 = not set yet */
+    bool taught;            /* a store that is no member was made equal and keeps its rows */
+    uint64_t epoch_floor;   /* an epoch that a member remembers: the next one is above it */
+    uint32_t learner_calls; /* Apply messages in flight: to learners, */
     uint16_t member_calls[CHORD_REPLICAS_MAX]; /* to each member */
     uint32_t sync_tokens[CHORD_REPLICAS_MAX];  /* of each member's Sync; 0 = a new one is needed */
     uint16_t writing;                          /* batches between their first Apply and their end */
@@ -272,10 +275,17 @@ struct range {
     uint64_t change_retry_ms;
     struct change change;
     /* at the others */
+    bool damaged;    /* a row of ours is bad: to be made equal when the leader serves */
     uint8_t strikes; /* silences of the leader in a row */
     bool watching;
     uint64_t leader_lost_ms; /* since when the leader is given up; 0 = it is not */
     uint64_t watch_ms;
+};
+
+/* A row of this id was damaged while this node led it. */
+struct damage {
+    struct chord_id id;
+    bool done; /* settled from the others since */
 };
 
 /* One decision that this node proposes (Paxos proposer). */
@@ -312,6 +322,7 @@ struct transfer {
     enum transfer_stage stage;
     uint32_t serial;
     bool equal; /* make our rows equal; else keep the newer ones */
+    bool own;   /* nobody has asked for it (repair.c) */
     bool has_after, has_before;
     bool done; /* the page being written is the last */
     uint8_t failures;
@@ -389,9 +400,10 @@ struct chord {
     enum chord_left left_before; /* as it was at the start */
     uint16_t known_count;        /* in known_at: for the restart of the whole ring */
     uint32_t salt;
-    bool formed;           /* the ring had N+1 members once */
-    bool left_last;        /* out of the ring with its rows: CHORD_LEFT_LAST */
-    bool serial_admission; /* genesis: one joiner at a time, by the authority */
+    bool formed;            /* the ring had N+1 members once */
+    bool left_last;         /* out of the ring with its rows: CHORD_LEFT_LAST */
+    bool serial_admission;  /* genesis: one joiner at a time, by the authority */
+    uint8_t formed_answers; /* of a successor that has left genesis, while we are in it; in a row */
     bool create;
     char creator[CHORD_ADDRESS_BYTES]; /* of the ring or its re-creation, while serial_admission */
 
@@ -406,6 +418,9 @@ struct chord {
     uint16_t candidate; /* best notifier, for rectify */
     bool checking_predecessor;
     uint64_t predecessor_since_ms;
+
+    struct damage damages[DAMAGES_MAX];
+    unsigned damages_count;
 
     struct join join;
     struct chord_parameters next_ring; /* to join when this leave is done, through join.seeds; m 0:
@@ -556,6 +571,7 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
 void genesis_create(struct step *step, bool fresh);
 bool genesis_authority(struct chord *chord, struct chord_peer *authority);
 enum chord_join_result genesis_admit(struct step *step, const struct chord_peer *joiner);
+void genesis_is_over(struct chord *chord, bool for_successor); /* as its answer says */
 void genesis_reply(struct step *step, uint16_t member);
 void genesis_failure(struct step *step, uint16_t member);
 void genesis_forget(struct step *step, const struct chord_peer *peer);
@@ -657,6 +673,7 @@ void leader_sync_reply(struct step *step, const struct call *call,
                        const struct chord_response *response);
 /* A view that somebody answered with. */
 void leader_learn(struct step *step, const struct chord_view *view);
+void leader_send_sync(struct step *step, uint16_t index, uint16_t member);
 void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
 
 /* change.c: member change, split, hand-over, merge */
@@ -674,6 +691,14 @@ void forget_tick(struct step *step, uint16_t index);
 void forget_counted(struct step *step, uint16_t index, bool ok);
 /* Every member has the whole range on disk, and nothing is on its way. */
 bool forget_possible(const struct range *range);
+
+/* repair.c: copies that a disk has changed */
+void repair_tick(struct step *step, uint16_t index);
+void repair_damaged(struct step *step, const struct chord_id *id);
+void repair_pull(struct step *step, uint16_t index); /* its leader serves */
+/* To settle: how many others must be merged; 0: no matter whose copies make the majority. */
+unsigned repair_needs(struct chord *chord, const struct range *range);
+void repair_settled(struct chord *chord, const struct range *range);
 
 /* decide.c: the proposer of a decision */
 /* The next view of `index`, or of it and `other` together. False: no room now. */
@@ -734,7 +759,7 @@ void on_transfer_keys(struct step *step, const struct chord_request *request, ui
 /* transfer.c: pulling a range */
 /* A leader settles: what `member` of range `subject` has that is newer. False: no room. */
 bool transfer_settle(struct step *step, uint16_t subject, uint16_t member);
-/* Sync, or Sync again: our rows become equal to the leader's. */
+/* Sync, or Sync again: our rows become equal to the leader's. request_id 0: of our own accord. */
 bool transfer_sync(struct step *step, const struct chord_member *source,
                    const struct chord_range *range, uint64_t epoch, uint64_t token,
                    uint64_t request_id);

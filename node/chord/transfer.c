@@ -49,7 +49,7 @@ static void finish(struct step *step, uint16_t index, bool ok) {
     if (transfer->token != 0) {
         bool told = transfer->request_id != 0;
         answer(step, transfer, ok ? CHORD_OK : CHORD_UNAVAILABLE, ok);
-        if (ok && !told) {
+        if (ok && !told && !transfer->own) {
             transfer->stage = TRANSFER_DONE; /* until it is asked for again */
             transfer->retry_ms = step->chord->now_ms + DONE_MS;
             transfers_due(step->chord, transfer->retry_ms);
@@ -220,6 +220,7 @@ bool transfer_sync(struct step *step, const struct chord_member *source,
         return false;
     }
     transfer->equal = true;
+    transfer->own = request_id == 0;
     transfer->token = token;
     transfer->request_id = request_id;
     pull(step, index);

@@ -588,6 +588,7 @@ void run_plan(const struct plan *plan, const struct run_options *options,
     picture_init(&run->picture, plan->n);
     struct chord_timing timing = chord_timing_default;
     timing.forget_period_ms = FORGET_MS; /* or no plan would live to see it */
+    timing.compare_period_ms = FORGET_MS;
     run->host =
         host_new(&(struct host_config){.seed = plan->seed,
                                        .m = plan->m,

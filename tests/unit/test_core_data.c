@@ -456,6 +456,73 @@ static void test_a_returning_disk_revives_nothing(void **state) {
     }
 }
 
+/* The disk has lost a row, and the store has noticed. */
+static void damage(struct host *host, int node, unsigned key) {
+    struct host_operation operation = make(CHORD_GET, key, 0);
+    struct core_store *store = &host_node(host, node)->store;
+    struct chord_event event = {.kind = CHORD_EVENT_DAMAGED};
+    const struct core_row *row = core_store_find(store, operation.key);
+    check(row != NULL);
+    size_t at = (size_t)(row - store->rows);
+    event.damaged = id_from_hash(row->hash, M);
+    memmove(&store->rows[at], &store->rows[at + 1], sizeof *row * (store->rows_count - at - 1));
+    store->rows_count--;
+    host_event(host, node, &event);
+}
+
+static void test_a_damaged_copy_is_made_equal(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct apply_filter filter = {.from = HOST_NOBODY, .to = HOST_NOBODY};
+        struct host *host = filtered_ring(&filter);
+        for (unsigned key = 0; key < 6; key++) {
+            int leader;
+            const struct chord_view *view = view_of(host, key, &leader);
+            uint64_t epoch = view->epoch;
+            damage(host, host_by_address(host, view->members[1 + key % 2].address), key);
+            check(!copies_equal(host));
+            check(host_run_until(host, whole, 20000));
+            check(view_of(host, key, &leader)->epoch == epoch);
+        }
+        check_all(host, 0);
+        ring_free(host);
+    }
+}
+
+/* The leader and one member have a write, the other has not; then the leader's copy is damaged. It
+ * does not count itself when it settles, or it would find that the other two agree on nothing. */
+static void test_a_damaged_leader_asks_all_others(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct apply_filter filter = {.from = HOST_NOBODY};
+        struct host *host = filtered_ring(&filter);
+        for (unsigned key = 0; key < 6; key++) {
+            int leader;
+            const struct chord_view *view = view_of(host, key, &leader);
+            int holder = host_by_address(host, view->members[2].address);
+            filter.to = host_by_address(host, view->members[1].address);
+            filter.on = true;
+            struct host_call *call = one(host, leader, CHORD_PUT, key, 500, 3000);
+            wait_for(host, call);
+            check(call->operations[0].code == CHORD_OK);
+            check(copies_of(host, &call->operations[0]) == 2);
+            host_slow(host, holder, leader, 100000); /* the other answers first */
+            damage(host, leader, key);
+            filter.on = false;
+            for (unsigned i = 0; i < 100; i++) {
+                struct host_call *read = one(host, filter.to, CHORD_GET, key, 0, 4000);
+                wait_for(host, read);
+                const struct host_operation *got = &read->operations[0];
+                check(got->code != CHORD_NOT_FOUND);
+                check(got->code != CHORD_OK || strcmp(got->value, "value 500") == 0);
+            }
+            host_slow(host, holder, leader, 0);
+            check(host_run_until(host, whole, 60000));
+        }
+        ring_free(host);
+    }
+}
+
 /* A leader whose own disk is full says so, and what it said before stays. */
 static void test_full_disk(void **state) {
     (void)state;
@@ -1266,6 +1333,8 @@ int main(void) {
         cmocka_unit_test_teardown(test_no_majority_is_unknown, teardown),
         cmocka_unit_test_teardown(test_settle_finds_what_the_new_leader_missed, teardown),
         cmocka_unit_test_teardown(test_a_returning_disk_revives_nothing, teardown),
+        cmocka_unit_test_teardown(test_a_damaged_copy_is_made_equal, teardown),
+        cmocka_unit_test_teardown(test_a_damaged_leader_asks_all_others, teardown),
         cmocka_unit_test_teardown(test_full_disk, teardown),
         cmocka_unit_test_teardown(test_split_and_merge_keep_all_keys, teardown),
         cmocka_unit_test_teardown(test_join_many_at_once, teardown),
