@@ -9,13 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static uint64_t unix_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- in ---- */
 
@@ -284,7 +277,7 @@ static Chord__V1__Code examine(const Chord__V1__Operation *operation, const stru
             return CHORD__V1__CODE__CODE_ABORTED;
         }
     }
-    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= unix_ms();
+    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= node_unix_ms();
     bool exists = row->kind == STORE_VALUE && !expired;
     const Chord__V1__Precondition *wanted = operation->precondition;
     if (wanted != NULL &&
@@ -325,16 +318,16 @@ uint64_t kv_examined(struct node *node, struct request *request, const struct st
 
 static void record_read(struct request *request, struct operation_state *state,
                         const struct store_row *row) {
-    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= unix_ms();
+    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= node_unix_ms();
     state->has = true;
     state->epoch = row->epoch;
     state->counter = row->counter;
     state->expires_at_ms = row->expires_at_ms;
     state->code = CHORD__V1__CODE__CODE_OK;
-    if (row->kind != STORE_VALUE || expired) {
-        state->code = CHORD__V1__CODE__CODE_NOT_FOUND;
-    } else if (row->bad) {
+    if (row->bad) { /* then nothing of it can be believed, its kind neither */
         state->code = CHORD__V1__CODE__CODE_DATA_LOSS;
+    } else if (row->kind != STORE_VALUE || expired) {
+        state->code = CHORD__V1__CODE__CODE_NOT_FOUND;
     } else {
         state->value = arena_copy(&request->arena, row->value, row->value_bytes);
         state->value_bytes = row->value_bytes;
