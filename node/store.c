@@ -25,7 +25,6 @@ enum {
     CHECKPOINT_PAGES = 1000,       /* idle: checkpoint from here on */
     CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
     CACHE_KIB = 2048,
-    SCHEMA_VERSION = 2,
 };
 
 struct store {
@@ -290,7 +289,7 @@ static int upgrade(sqlite3 *db) {
     if (rc == SQLITE_OK) {
         rc = views_open(db, schema);
     }
-    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", SCHEMA_VERSION);
+    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", STORE_SCHEMA_VERSION);
     return rc == SQLITE_OK ? sqlite3_exec(db, version, NULL, NULL, NULL) : rc;
 }
 

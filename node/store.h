@@ -14,6 +14,7 @@ enum {
     STORE_PAGE_BYTES_MAX = 1024 * 1024, /* rows of one READ_RANGE or LIST_KEYS */
     STORE_PAGE_ROWS_MAX = 16384,
     STORE_OP_ID_BYTES = 16,
+    STORE_SCHEMA_VERSION = 2,
     STORE_SCRUB_ROWS = 1000, /* of one SCRUB, and at most */
     STORE_SCRUB_BYTES = 1024 * 1024,
 };
