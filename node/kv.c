@@ -261,8 +261,10 @@ static bool newer(const struct store_row *row, const Chord__V1__Version *seen) {
 static Chord__V1__Code examine(const Chord__V1__Operation *operation, const struct store_row *row,
                                bool *held) {
     *held = true;
-    if (row->bad) {
-        return CHORD__V1__CODE__CODE_DATA_LOSS;
+    if (row->bad) { /* only what does not ask what was there may take its place */
+        *held =
+            operation->precondition != NULL || operation->attempt > 1 || operation->seen != NULL;
+        return *held ? CHORD__V1__CODE__CODE_DATA_LOSS : CHORD__V1__CODE__CODE_OK;
     }
     if (operation->op_id.len > 0) {
         const Chord__V1__Version *seen = operation->seen;

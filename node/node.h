@@ -124,12 +124,12 @@ struct request_slot {
 /* The background check of all rows. */
 struct scrub {
     uint64_t next_ms;
-    bool open;  /* a job is under way */
-    bool again; /* it looks at a row known to be bad */
+    uint64_t pass_ms; /* when the pass over all rows goes on */
+    bool open;        /* a job is under way */
+    bool again;       /* it looks at a row known to be bad */
     bool has_after;
     uint8_t after[CHORD_ID_BYTES];
     unsigned turn;
-    uint64_t passes; /* over all rows */
     unsigned bad_count;
     uint8_t bad[SCRUB_BAD_MAX][CHORD_ID_BYTES]; /* hashes of the rows known to be bad */
 };

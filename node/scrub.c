@@ -37,6 +37,8 @@ static void bad_row(struct node *node, const struct store_row *row) {
         return;
     }
     memcpy(scrub->bad[scrub->bad_count++], row->hash, CHORD_ID_BYTES);
+    uint64_t soon_ms = node_now_ms() + SCRUB_PERIOD_MS;
+    scrub->next_ms = scrub->next_ms < soon_ms ? scrub->next_ms : soon_ms;
     for (unsigned i = 0; i < CHORD_ID_BYTES; i++) {
         snprintf(hash + 2 * i, 3, "%02x", row->hash[i]);
     }
@@ -71,9 +73,14 @@ void scrub_tick(struct node *node) {
     if (scrub->open || now_ms < scrub->next_ms) {
         return;
     }
+    bool pass = scrub->pass_ms <= now_ms;
+    scrub->again = scrub->bad_count > 0 && !(pass && scrub->again);
+    if (!scrub->again && !pass) {
+        scrub->next_ms = scrub->pass_ms;
+        return;
+    }
     struct store_job *job = store_job_new(STORE_JOB_SCRUB);
-    scrub->again = !scrub->again && scrub->bad_count > 0;
-    if (scrub->again) { /* every other time: whether a bad one has been replaced */
+    if (scrub->again) { /* whether a bad one has been replaced */
         const uint8_t *hash = scrub->bad[scrub->turn++ % scrub->bad_count];
         memcpy(job->last, hash, CHORD_ID_BYTES);
         memcpy(job->after, hash, CHORD_ID_BYTES);
@@ -84,13 +91,13 @@ void scrub_tick(struct node *node) {
         memcpy(job->after, scrub->after, CHORD_ID_BYTES);
     }
     scrub->open = true;
-    scrub->next_ms = now_ms + SCRUB_PERIOD_MS;
     node_submit(node, job, NULL);
 }
 
 void scrub_done(struct node *node, const struct store_job *job) {
     struct scrub *scrub = &node->scrub;
     scrub->open = false;
+    scrub->next_ms = node_now_ms() + SCRUB_PERIOD_MS;
     if (!job->ok) {
         return;
     }
@@ -110,9 +117,6 @@ void scrub_done(struct node *node, const struct store_job *job) {
     if (!scrub->again) {
         scrub->has_after = !job->done;
         memcpy(scrub->after, job->last, CHORD_ID_BYTES);
-        scrub->next_ms += job->done ? SCRUB_REST_MS : 0;
-        scrub->passes += job->done;
-    } else {
-        scrub->next_ms = node_now_ms() + SCRUB_PERIOD_MS;
+        scrub->pass_ms = node_now_ms() + (job->done ? SCRUB_REST_MS : SCRUB_PERIOD_MS);
     }
 }

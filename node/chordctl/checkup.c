@@ -146,7 +146,8 @@ static void check_rows(struct checkup *checkup) {
         if (node->status->bad_rows > 0) {
             check_find(
                 check, CHECKUP_FAIL,
-                "restart that node: it gets good copies from the others; then test its disk",
+                "restart that node: it gets good copies from the others; a key without any must be "
+                "written anew; test the disk",
                 "node %s at %s has %u row%s that its disk has changed (they are not given out)",
                 node->id, node->address, node->status->bad_rows,
                 node->status->bad_rows == 1 ? "" : "s");
