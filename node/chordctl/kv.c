@@ -82,7 +82,9 @@ static const char *answer_reason(const struct operation_answer *answer, char *te
         response->n_missing == 0) {
         return answer->reply.message;
     }
-    int used = snprintf(text, size, "too few copies of the key answer; missing:");
+    int used = snprintf(text, size,
+                        "too few copies of the key answer; start those that are missing (if their "
+                        "disks are lost for good: chordctl recover). Missing:");
     for (size_t i = 0; i < response->n_missing && used > 0 && (size_t)used < size; i++) {
         used += snprintf(text + used, size - (size_t)used, " %s", response->missing[i]);
     }

@@ -85,7 +85,9 @@ def test_doctor(new_ring):
     until(lambda: "FAIL" in doctor(ctl), 30, lambda: doctor(ctl))
     assert verdicts(ctl, NOT_FOUND)[1] == "FAIL"
     errors = ctl.run("get", "key 1", "--timeout", "2500", exits=REFUSED)[1].decode()
-    assert "missing:" in errors and "127.0.0.1:" in errors.split("missing:")[1], errors
+    assert "127.0.0.1:" in errors.split("Missing:")[1] and "recover" in errors, errors
+    status, body = ring.get("key 1")
+    assert status == 503 and "127.0.0.1:" in body.decode().split("Missing:")[1], body
 
 
 def flip(path, marker):
