@@ -105,6 +105,18 @@ static int write_other_ring(struct store *store, const struct store_job *job) {
     return rc == SQLITE_OK ? tables_recount(&store->tables) : rc;
 }
 
+/* With a view that forgets, its tombstones go in the same commit. */
+static int write_views(struct store *store, const struct store_job *job) {
+    int rc = views_write(store->db, job);
+    for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {
+        const struct chord_view *view = &job->views[i].view;
+        if (view->floor == view->epoch && !view->cut) {
+            rc = tables_forget(&store->tables, &view->range, view->floor);
+        }
+    }
+    return rc;
+}
+
 /* ---- the thread ---- */
 
 static int run_job(struct store *store, struct store_job *job) {
@@ -127,7 +139,9 @@ static int run_job(struct store *store, struct store_job *job) {
     case STORE_JOB_IDENTITY:
         return meta_put(store->db, "identity", job->identity, sizeof *job->identity);
     case STORE_JOB_VIEWS:
-        return views_write(store->db, job);
+        return write_views(store, job);
+    case STORE_JOB_TOMBSTONES:
+        return tables_tombstones(&store->tables, job);
     case STORE_JOB_OTHER_RING:
         return write_other_ring(store, job);
     case STORE_JOB_SCRUB:

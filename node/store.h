@@ -14,7 +14,7 @@ enum {
     STORE_PAGE_BYTES_MAX = 1024 * 1024, /* rows of one READ_RANGE or LIST_KEYS */
     STORE_PAGE_ROWS_MAX = 16384,
     STORE_OP_ID_BYTES = 16,
-    STORE_SCHEMA_VERSION = 2,
+    STORE_SCHEMA_VERSION = 3,
     STORE_SCRUB_ROWS = 1000, /* of one SCRUB, and at most */
     STORE_SCRUB_BYTES = 1024 * 1024,
 };
@@ -49,6 +49,7 @@ enum store_job_kind {
     STORE_JOB_IDENTITY,
     STORE_JOB_VIEWS,
     STORE_JOB_OTHER_RING, /* identity; all rows and views go */
+    STORE_JOB_TOMBSTONES, /* digest_rows = those in the range */
     STORE_JOB_COUNT,      /* digest_rows = values in the ranges of `views` */
     STORE_JOB_SCRUB,      /* checks rows from `after` on, to `last` at most; rows: the bad ones;
                              then `last` is as far as it came, and done: all */
@@ -64,7 +65,7 @@ struct store_job {
     struct store_row *rows;
     size_t rows_count;
     struct chord_range range;
-    uint64_t epoch;
+    uint64_t epoch; /* EXAMINE: the floor */
     bool has_after;
     uint8_t after[CHORD_ID_BYTES];
     const uint8_t *after_key; /* LIST_KEYS: with `after`, exactly where to go on */

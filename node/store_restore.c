@@ -228,8 +228,12 @@ static enum restore_error make_new_replica(struct restore *restore, uint64_t *ro
     }
     int rc = sqlite3_exec(db,
                           "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; BEGIN IMMEDIATE;"
-                          "DELETE FROM views; DROP TABLE IF EXISTS accepted;",
+                          "DELETE FROM views;",
                           NULL, NULL, NULL);
+    if (rc == SQLITE_OK &&
+        number(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'") == 1) {
+        rc = sqlite3_exec(db, "DELETE FROM accepted", NULL, NULL, NULL);
+    }
     if (rc == SQLITE_OK) {
         rc = meta_set(db, "store_id", store_id, sizeof store_id);
     }

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+/* A bad row may only look like a tombstone. */
+#define GOOD "NOT row_wrong(" ROW_COLUMNS ")"
 /* Of a bad row the epoch proves nothing. */
 #define OLDER_OR_BAD "(epoch < ?3 OR row_wrong(" ROW_COLUMNS "))"
 
@@ -38,7 +40,8 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
         " hash BLOB NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL,"
         " kind INTEGER NOT NULL, op_id BLOB, expires_at INTEGER NOT NULL, checksum INTEGER NOT "
         "NULL,"
-        " value BLOB NOT NULL, PRIMARY KEY (hash, key)) WITHOUT ROWID, STRICT;",
+        " value BLOB NOT NULL, PRIMARY KEY (hash, key)) WITHOUT ROWID, STRICT;"
+        "CREATE INDEX IF NOT EXISTS tombstones ON rows (hash, epoch) WHERE kind = 2;",
         NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
         rc = prepare(db, "SELECT " ROW_COLUMNS " FROM rows WHERE hash = ?1 AND key = ?2",
@@ -70,6 +73,18 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
                      " AND hash > ?1 AND hash <= ?2 AND " OLDER_OR_BAD,
                      &tables->scan);
     }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db,
+                     "SELECT count(*) FROM rows WHERE kind = 2"
+                     " AND hash > ?1 AND hash <= ?2 AND epoch < ?3 AND " GOOD,
+                     &tables->tombstones);
+    }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db,
+                     "DELETE FROM rows WHERE kind = 2"
+                     " AND hash > ?1 AND hash <= ?2 AND epoch < ?3 AND " GOOD,
+                     &tables->forget);
+    }
     return rc == SQLITE_OK ? tables_recount(tables) : rc;
 }
 
@@ -80,6 +95,8 @@ void tables_close(struct store_tables *tables) {
     sqlite3_finalize(tables->digest);
     sqlite3_finalize(tables->drop);
     sqlite3_finalize(tables->scan);
+    sqlite3_finalize(tables->tombstones);
+    sqlite3_finalize(tables->forget);
 }
 
 static int finish(sqlite3_stmt *statement, int rc) {
@@ -370,6 +387,33 @@ int tables_drop(struct store_tables *tables, struct store_job *job) {
     int rc = SQLITE_OK;
     for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
         rc = drop_interval(tables, &parts[i], INT64_MAX);
+    }
+    return rc;
+}
+
+int tables_tombstones(struct store_tables *tables, struct store_job *job) {
+    struct interval parts[2];
+    unsigned count = intervals(&job->range, tables->m, parts);
+    int rc = SQLITE_OK;
+    job->digest_rows = 0;
+    for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
+        bind_part(tables->tombstones, &parts[i], INT64_MAX);
+        rc = sqlite3_step(tables->tombstones);
+        if (rc == SQLITE_ROW) {
+            job->digest_rows += (uint64_t)sqlite3_column_int64(tables->tombstones, 0);
+        }
+        rc = finish(tables->tombstones, rc);
+    }
+    return rc;
+}
+
+int tables_forget(struct store_tables *tables, const struct chord_range *range, uint64_t epoch) {
+    struct interval parts[2];
+    unsigned count = intervals(range, tables->m, parts);
+    int rc = SQLITE_OK;
+    for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
+        bind_part(tables->forget, &parts[i], (int64_t)epoch);
+        rc = finish(tables->forget, sqlite3_step(tables->forget));
     }
     return rc;
 }

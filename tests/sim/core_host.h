@@ -78,9 +78,10 @@ struct host_config {
     void (*on_assert)(void *context, const char *text); /* NULL: abort; must not return */
     void *context;
     bool ring_only; /* no ranges, no data */
-    bool
-        unchecked; /* without the local invariant after each step, which takes a quarter of a run */
-    bool traces;   /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
+    /* The local invariant is checked after each of so many steps of a node, which takes a third of
+     * a run when it is each one; 0: after each. */
+    uint64_t invariant_every;
+    bool traces; /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
 };
 
 enum host_disk {
@@ -167,8 +168,9 @@ int host_members(struct host *host);
 int host_by_address(const struct host *host, const char *address); /* HOST_NOBODY: unknown */
 int host_owner(struct host *host, const struct chord_id *id);      /* among the live members */
 void host_print(struct host *host); /* members, lists and views, to stderr, for a failing test */
-uint64_t host_digest(const struct host *host);   /* of every action so far */
-uint64_t host_random(struct host *host);         /* a stream for the test itself */
-uint64_t host_messages(const struct host *host); /* requests and replies sent so far */
+uint64_t host_digest(const struct host *host);      /* of every action so far */
+uint64_t host_random(struct host *host);            /* a stream for the test itself */
+uint64_t host_messages(const struct host *host);    /* requests and replies sent so far */
+uint64_t host_rows_pulled(const struct host *host); /* by transfer_keys so far */
 
 #endif

@@ -55,7 +55,7 @@ struct job {
     uint32_t *indices; /* of the operations that the rows belong to */
     size_t rows_count;
     struct chord_range range;
-    uint64_t epoch;
+    uint64_t epoch, floor;
     bool equal, has_after, done;
     uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
 };
@@ -145,7 +145,7 @@ struct link {
 
 struct host {
     struct host_config config;
-    uint64_t now_us, sequence, digest, request_last, messages;
+    uint64_t now_us, sequence, digest, request_last, messages, rows_pulled;
     uint64_t random_network, random_store, random_nodes, random_test;
     struct node *nodes;
     int count, room;

@@ -169,6 +169,30 @@ static void test_made_equal(void **state) {
     assert_int_equal(store_count(fixture.store).keys, 10);
 }
 
+/* A value that looks like a tombstone is not forgotten as one, nor counted as one to forget. */
+static void test_not_forgotten(void **state) {
+    (void)state;
+    struct chord_stored_view stored = {0};
+    assert_true(write_keys(&fixture, 0, 3, 1, 1, 20));
+    spoil(1, "kind = 2");
+    struct store_job *job = store_job_new(STORE_JOB_TOMBSTONES);
+    job->range = whole_ring();
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    assert_int_equal(job->digest_rows, 0);
+    store_job_free(job);
+    stored.view.range = whole_ring();
+    stored.view.epoch = stored.view.floor = 5;
+    stored.view.members_count = 1;
+    job = store_job_new(STORE_JOB_VIEWS);
+    job->views = arena_copy(&job->arena, &stored, sizeof stored);
+    job->views_count = 1;
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    store_job_free(job);
+    assert_true(read_bad(1));
+}
+
 /* ---- the scrub ---- */
 
 struct pass {
@@ -257,6 +281,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_no_page_carries_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_writes_over_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_made_equal, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_not_forgotten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_scrub, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_scrub_is_bounded_in_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_scrub_of_one, set_up, tear_down),
