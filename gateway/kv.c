@@ -227,7 +227,9 @@ static void kv_problem(struct http_request *request, Chord__V1__Code code,
     char **missing = NULL;
     size_t count = kv_missing(kv->method, reply, &missing);
     if (code == CHORD__V1__CODE__CODE_UNAVAILABLE && count > 0) {
-        int used = snprintf(text, sizeof(text), "too few copies of the key answer; missing:");
+        int used = snprintf(text, sizeof(text),
+                            "too few copies of the key answer; start those that are missing (if "
+                            "their disks are lost for good: chordctl recover). Missing:");
         for (size_t i = 0; i < count && used > 0 && (size_t)used < sizeof(text); i++) {
             used += snprintf(text + used, sizeof(text) - (size_t)used, " %.63s", missing[i]);
         }

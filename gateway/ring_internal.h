@@ -89,6 +89,8 @@ void view_health_compute(struct ring_view *view, uint64_t now);
 bool view_range_led(const struct view_node *node, const Chord__V1__RangeStatus *range);
 /* How many ranges that the node leads have fewer copies than they could. */
 unsigned view_copies_short(const struct ring_view *view, const struct view_node *node);
+/* Led ranges that went on without a majority once. */
+unsigned view_recovered(const struct view_node *node);
 
 /* ring_json.c */
 json_t *view_ring_json(struct ring_view *view, uint64_t now);

@@ -87,6 +87,8 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
     bool member = node->state == VIEW_MEMBER || node->state == VIEW_LEAVING;
     json_put(json, "copies_short",
              json_integer(member ? (json_int_t)view_copies_short(view, node) : 0));
+    json_put(json, "recovered", json_integer(member ? (json_int_t)view_recovered(node) : 0));
+    json_put(json, "bad_rows", json_integer(status == NULL ? 0 : status->bad_rows));
     json_put(json, "range", member ? range_json(view, status) : json_null());
     json_put(json, "invariant", json_text_z(status == NULL ? "" : status->invariant));
     json_put(json, "disputed",
@@ -202,11 +204,11 @@ uint64_t view_ring_hash(struct ring_view *view) {
         hash = hash_text(hash, node->address);
         hash = hash_text(hash, node->id);
         hash = hash_text(hash, status == NULL ? "" : status->invariant);
-        snprintf(numbers, sizeof(numbers), "%d %d %llu %llu %d", node->state,
+        snprintf(numbers, sizeof(numbers), "%d %d %llu %llu %d %u %u", node->state,
                  view_slot(view, node->address),
                  status == NULL ? 0ULL : (unsigned long long)status->keys_led,
                  status == NULL ? 0ULL : (unsigned long long)status->keys_stored,
-                 node->reports < 2);
+                 node->reports < 2, view_recovered(node), status == NULL ? 0 : status->bad_rows);
         hash = hash_text(hash, numbers);
         for (size_t k = 0; status != NULL && k < status->n_successors; k++) {
             hash = hash_text(hash, status->successors[k]->address);

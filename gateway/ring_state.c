@@ -36,6 +36,15 @@ unsigned view_copies_short(const struct ring_view *view, const struct view_node 
     return count;
 }
 
+unsigned view_recovered(const struct view_node *node) {
+    unsigned count = 0;
+    for (size_t i = 0; node->status != NULL && i < node->status->n_ranges; i++) {
+        const Chord__V1__RangeStatus *range = node->status->ranges[i];
+        count += view_range_led(node, range) && range->view->recovered;
+    }
+    return count;
+}
+
 static int compare_by_id(const void *a, const void *b) {
     const struct view_node *x = *(const struct view_node *const *)a;
     const struct view_node *y = *(const struct view_node *const *)b;

@@ -290,6 +290,11 @@ static void store(struct node *node, const struct chord_action *action) {
 
 void action_stored(struct node *node, struct store_job *job) {
     struct request *request = job->owner;
+    if (job->kind == STORE_JOB_SCRUB) {
+        scrub_done(node, job);
+    } else {
+        scrub_look(node, job);
+    }
     if (job->kind == STORE_JOB_LIST_KEYS) {
         admin_stored(node, request, job);
     } else if (job->kind == STORE_JOB_COUNT) {

@@ -172,6 +172,12 @@ static void on_status(struct node *node, struct request *request) {
     message->log_sequence = log_sequence();
     message->maintenance_messages_total = status->maintenance_messages_total;
     const char *broken = chord_invariant(node->chord);
+    message->bad_rows = node->scrub.bad_count;
+    message->read_only = store_read_only(node->store);
+    message->synchronous = (uint32_t)store_synchronous(node->store);
+    message->disk_free_bytes = store_disk_free(node->store);
+    message->unix_ms = node_unix_ms();
+    message->version = (char *)(uintptr_t)CHORD_VERSION;
     message->invariant = (char *)(uintptr_t)(broken != NULL ? broken : "");
     answer(node, request, &message->base);
 }
@@ -275,7 +281,10 @@ void admin_stored(struct node *node, struct request *request, struct store_job *
     const Chord__V1__ListKeysRequest *list = (const void *)request->message;
     Chord__V1__ListKeysResponse *message = arena_alloc(&node->scratch, sizeof *message);
     if (!job->ok) {
-        rpc_call_reply(request->call, CHORD__V1__CODE__CODE_INTERNAL, "the store failed", 0, NULL);
+        rpc_call_reply(request->call, CHORD__V1__CODE__CODE_INTERNAL,
+                       job->refused ? "a row of the page is damaged here (chordctl doctor)"
+                                    : "the store failed",
+                       0, NULL);
         request->call = NULL;
         request->ended = true; /* freed when the job lets go of it */
         return;

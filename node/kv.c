@@ -9,13 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static uint64_t unix_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- in ---- */
 
@@ -271,8 +264,10 @@ static bool newer(const struct store_row *row, uint64_t floor, const Chord__V1__
 static Chord__V1__Code examine(const Chord__V1__Operation *operation, const struct store_row *row,
                                uint64_t floor, bool *held) {
     *held = true;
-    if (row->bad) {
-        return CHORD__V1__CODE__CODE_DATA_LOSS;
+    if (row->bad) { /* only what does not ask what was there may take its place */
+        *held =
+            operation->precondition != NULL || operation->attempt > 1 || operation->seen != NULL;
+        return *held ? CHORD__V1__CODE__CODE_DATA_LOSS : CHORD__V1__CODE__CODE_OK;
     }
     if (operation->op_id.len > 0) {
         const Chord__V1__Version *seen = operation->seen;
@@ -287,7 +282,7 @@ static Chord__V1__Code examine(const Chord__V1__Operation *operation, const stru
             return CHORD__V1__CODE__CODE_ABORTED;
         }
     }
-    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= unix_ms();
+    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= node_unix_ms();
     bool exists = row->kind == STORE_VALUE && !expired;
     const Chord__V1__Precondition *wanted = operation->precondition;
     if (wanted != NULL &&
@@ -331,16 +326,16 @@ uint64_t kv_examined(struct node *node, struct request *request, const struct st
 
 static void record_read(struct request *request, struct operation_state *state,
                         const struct store_row *row) {
-    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= unix_ms();
+    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= node_unix_ms();
     state->has = true;
     state->epoch = row->epoch;
     state->counter = row->counter;
     state->expires_at_ms = row->expires_at_ms;
     state->code = CHORD__V1__CODE__CODE_OK;
-    if (row->kind != STORE_VALUE || expired) {
-        state->code = CHORD__V1__CODE__CODE_NOT_FOUND;
-    } else if (row->bad) {
+    if (row->bad) { /* then nothing of it can be believed, its kind neither */
         state->code = CHORD__V1__CODE__CODE_DATA_LOSS;
+    } else if (row->kind != STORE_VALUE || expired) {
+        state->code = CHORD__V1__CODE__CODE_NOT_FOUND;
     } else {
         state->value = arena_copy(&request->arena, row->value, row->value_bytes);
         state->value_bytes = row->value_bytes;

@@ -21,6 +21,12 @@ _Noreturn void chord_assert_failed(const char *file, int line, const char *condi
     abort();
 }
 
+uint64_t node_unix_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 uint64_t node_now_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -295,11 +301,14 @@ static void loop(struct node *node) {
         if (node->kill_at_ms != 0 && node->kill_at_ms < deadline_ms) {
             deadline_ms = node->kill_at_ms;
         }
+        deadline_ms = node->scrub.next_ms < deadline_ms && !node->scrub.open ? node->scrub.next_ms
+                                                                             : deadline_ms;
         struct item *item = take_item(node, deadline_ms);
         if (item != NULL) {
             handle_item(node, item);
         }
         run_resumes(node);
+        scrub_tick(node);
         if (node->kill_at_ms != 0 && node->kill_at_ms <= node_now_ms()) {
             _exit(137); /* KYS: nothing is handed over, as if the machine had died */
         }

@@ -18,6 +18,7 @@ enum {
     NODE_REQUESTS_EXTRA = 2048,   /* request slots beyond the channel size */
     NODE_KEY_BYTES_MAX = 1024,
     NODE_VALUE_BYTES_MAX = 1024 * 1024,
+    SCRUB_BAD_MAX = 1024, /* bad rows remembered; with more the count stays there */
 };
 
 enum node_exit {
@@ -120,6 +121,19 @@ struct request_slot {
     struct request *request;
 };
 
+/* The background check of all rows. */
+struct scrub {
+    uint64_t next_ms;
+    uint64_t pass_ms; /* when the pass over all rows goes on */
+    bool open;        /* a job is under way */
+    bool again;       /* it looks at a row known to be bad */
+    bool has_after;
+    uint8_t after[CHORD_ID_BYTES];
+    unsigned turn;
+    unsigned bad_count;
+    uint8_t bad[SCRUB_BAD_MAX][CHORD_ID_BYTES]; /* hashes of the rows known to be bad */
+};
+
 struct node {
     struct settings settings;
     struct chord *chord;
@@ -148,10 +162,12 @@ struct node {
     uint64_t keys_led; /* as counted last */
     uint64_t counted_ms;
     bool counting;
+    struct scrub scrub;
 };
 
 /* node.c */
 uint64_t node_now_ms(void);
+uint64_t node_unix_ms(void); /* for expiry and for people; nothing else asks it */
 void node_event(struct node *node, struct chord_event *event); /* step and carry out */
 void node_enqueue(struct node *node, struct item *item, bool urgent);
 struct item *item_new(enum item_kind kind);
@@ -195,6 +211,11 @@ uint32_t kv_forwarded(struct node *node, const struct call_context *context,
 void admin_request(struct node *node, struct request *request);
 void admin_stored(struct node *node, struct request *request, struct store_job *job);
 void admin_counted(struct node *node, struct store_job *job);
+
+/* scrub.c */
+void scrub_tick(struct node *node);
+void scrub_done(struct node *node, const struct store_job *job);
+void scrub_look(struct node *node, const struct store_job *job); /* at what a job has read */
 
 /* services.c */
 extern ProtobufCService *const node_services[];

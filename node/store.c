@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -24,7 +25,6 @@ enum {
     CHECKPOINT_PAGES = 1000,       /* idle: checkpoint from here on */
     CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
     CACHE_KIB = 2048,
-    SCHEMA_VERSION = 3,
 };
 
 struct store {
@@ -32,6 +32,7 @@ struct store {
     struct store_tables tables;
     sqlite3 *db;
     int lock;
+    int synchronous;
     char path[4096];
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -143,6 +144,8 @@ static int run_job(struct store *store, struct store_job *job) {
         return tables_tombstones(&store->tables, job);
     case STORE_JOB_OTHER_RING:
         return write_other_ring(store, job);
+    case STORE_JOB_SCRUB:
+        return tables_scrub(&store->tables, job);
     case STORE_JOB_COUNT:
         return tables_count(&store->tables, job);
     }
@@ -208,7 +211,7 @@ static void run_group(struct store *store, struct store_job *group) {
     while (group != NULL) {
         struct store_job *job = group;
         group = job->next;
-        job->ok = job->ok && (rc == SQLITE_OK || !job_writes(job));
+        job->ok = job->ok && !job->refused && (rc == SQLITE_OK || !job_writes(job));
         store->options.on_done(store->options.context, job);
     }
 }
@@ -300,8 +303,14 @@ static int upgrade(sqlite3 *db) {
     if (rc == SQLITE_OK) {
         rc = views_open(db, schema);
     }
-    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", SCHEMA_VERSION);
+    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", STORE_SCHEMA_VERSION);
     return rc == SQLITE_OK ? sqlite3_exec(db, version, NULL, NULL, NULL) : rc;
+}
+
+static int read_number(void *number, int columns, char **values, char **names) {
+    (void)names;
+    *(int *)number = columns == 1 && values[0] != NULL ? atoi(values[0]) : -1;
+    return 0;
 }
 
 static int open_database(struct store *store) {
@@ -317,6 +326,9 @@ static int open_database(struct store *store) {
              CACHE_KIB);
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(store->db, pragmas, NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(store->db, "PRAGMA synchronous", read_number, &store->synchronous, NULL);
     }
     if (rc == SQLITE_OK) {
         rc = upgrade(store->db);
@@ -473,4 +485,13 @@ struct store_counts store_count(struct store *store) {
 
 bool store_read_only(struct store *store) {
     return atomic_load(&store->read_only);
+}
+
+int store_synchronous(struct store *store) {
+    return store->synchronous;
+}
+
+uint64_t store_disk_free(struct store *store) {
+    struct statvfs disk;
+    return statvfs(store->path, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize : UINT64_MAX;
 }

@@ -14,6 +14,9 @@ enum {
     STORE_PAGE_BYTES_MAX = 1024 * 1024, /* rows of one READ_RANGE or LIST_KEYS */
     STORE_PAGE_ROWS_MAX = 16384,
     STORE_OP_ID_BYTES = 16,
+    STORE_SCHEMA_VERSION = 3,
+    STORE_SCRUB_ROWS = 1000, /* of one SCRUB, and at most */
+    STORE_SCRUB_BYTES = 1024 * 1024,
 };
 
 enum store_row_kind { STORE_VALUE = 1, STORE_TOMBSTONE = 2 }; /* = chord.v1.RowKind */
@@ -30,7 +33,7 @@ struct store_row {
     uint8_t op_id_bytes;
     uint64_t expires_at_ms;
     bool existed; /* written: the key had a value before */
-    bool bad;     /* read: the checksum does not match */
+    bool bad;     /* read: the checksum does not match; write: a bad row stands in the way */
 };
 
 enum store_job_kind {
@@ -48,6 +51,8 @@ enum store_job_kind {
     STORE_JOB_OTHER_RING, /* identity; all rows and views go */
     STORE_JOB_TOMBSTONES, /* digest_rows = those in the range */
     STORE_JOB_COUNT,      /* digest_rows = values in the ranges of `views` */
+    STORE_JOB_SCRUB,      /* checks rows from `after` on, to `last` at most; rows: the bad ones;
+                             then `last` is as far as it came, and done: all */
 };
 
 struct store_job {
@@ -74,7 +79,8 @@ struct store_job {
     size_t views_count;
 
     bool ok;
-    bool done; /* a page: nothing lies beyond */
+    bool refused; /* not ok since a row is bad; the commit is */
+    bool done;    /* a page: nothing lies beyond */
     uint8_t last[CHORD_ID_BYTES];
     uint64_t digest_rows;
     uint8_t digest[CHORD_DIGEST_BYTES];
@@ -119,6 +125,8 @@ void store_job_free(struct store_job *job);
 
 /* All values. Any thread. */
 struct store_counts store_count(struct store *store);
-bool store_read_only(struct store *store); /* the disk is full */
+bool store_read_only(struct store *store);     /* the disk is full */
+int store_synchronous(struct store *store);    /* as SQLite says; 2 = FULL */
+uint64_t store_disk_free(struct store *store); /* bytes of its file system; UINT64_MAX: unknown */
 
 #endif

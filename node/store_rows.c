@@ -3,40 +3,14 @@
  */
 #include "store_rows.h"
 
+#include "row_checksum.h"
+
 #include <string.h>
 
-#define ROW_COLUMNS "hash, key, epoch, counter, kind, op_id, expires_at, checksum, value"
-
-static uint64_t mix(uint64_t z) {
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-static uint64_t hash_bytes(uint64_t seed, const uint8_t *bytes, size_t count) {
-    uint64_t hash = mix(seed ^ count);
-    while (count >= 8) {
-        uint64_t word;
-        memcpy(&word, bytes, 8);
-        hash = mix(hash ^ word) + 0x9e3779b97f4a7c15u;
-        bytes += 8;
-        count -= 8;
-    }
-    uint64_t word = 0;
-    if (count > 0) {
-        memcpy(&word, bytes, count); /* an empty value may be a null pointer */
-    }
-    return mix(hash ^ word);
-}
-
-/* Guards a row against a disk that changes it; not against people. */
-static int64_t checksum(const struct store_row *row) {
-    uint64_t sum = hash_bytes(1, row->key, row->key_bytes);
-    sum = hash_bytes(sum, row->value, row->value_bytes);
-    uint64_t rest[4] = {row->epoch, row->counter, (uint64_t)row->kind, row->expires_at_ms};
-    sum = hash_bytes(sum, (const uint8_t *)rest, sizeof rest);
-    return (int64_t)sum;
-}
+/* A bad row may only look like a tombstone. */
+#define GOOD "NOT row_wrong(" ROW_COLUMNS ")"
+/* Of a bad row the epoch proves nothing. */
+#define OLDER_OR_BAD "(epoch < ?3 OR row_wrong(" ROW_COLUMNS "))"
 
 static unsigned bucket(const uint8_t hash[CHORD_ID_BYTES]) {
     return ((unsigned)hash[0] << 8 | hash[1]) >> (16 - STORE_BUCKET_BITS);
@@ -56,7 +30,11 @@ static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **statement) {
 
 int tables_open(struct store_tables *tables, sqlite3 *db) {
     tables->db = db;
-    int rc = sqlite3_exec(
+    int rc = row_wrong_register(tables);
+    if (rc != SQLITE_OK) {
+        return rc;
+    }
+    rc = sqlite3_exec(
         db,
         "CREATE TABLE IF NOT EXISTS rows ("
         " hash BLOB NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL,"
@@ -82,30 +60,29 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
                      &tables->page);
     }
     if (rc == SQLITE_OK) {
-        rc = prepare(db,
-                     "SELECT hash, key, epoch, counter, kind FROM rows"
-                     " WHERE hash > ?1 AND hash <= ?2",
+        rc = prepare(db, "SELECT " ROW_COLUMNS " FROM rows WHERE hash > ?1 AND hash <= ?2",
                      &tables->digest);
     }
     if (rc == SQLITE_OK) {
-        rc = prepare(db, "DELETE FROM rows WHERE hash > ?1 AND hash <= ?2 AND epoch < ?3",
+        rc = prepare(db, "DELETE FROM rows WHERE hash > ?1 AND hash <= ?2 AND " OLDER_OR_BAD,
                      &tables->drop);
     }
     if (rc == SQLITE_OK) {
         rc = prepare(db,
                      "SELECT hash, length(key) + length(value) FROM rows WHERE kind = 1"
-                     " AND hash > ?1 AND hash <= ?2 AND epoch < ?3",
+                     " AND hash > ?1 AND hash <= ?2 AND " OLDER_OR_BAD,
                      &tables->scan);
     }
     if (rc == SQLITE_OK) {
         rc = prepare(db,
                      "SELECT count(*) FROM rows WHERE kind = 2"
-                     " AND hash > ?1 AND hash <= ?2 AND epoch < ?3",
+                     " AND hash > ?1 AND hash <= ?2 AND epoch < ?3 AND " GOOD,
                      &tables->tombstones);
     }
     if (rc == SQLITE_OK) {
         rc = prepare(db,
-                     "DELETE FROM rows WHERE kind = 2 AND hash > ?1 AND hash <= ?2 AND epoch < ?3",
+                     "DELETE FROM rows WHERE kind = 2"
+                     " AND hash > ?1 AND hash <= ?2 AND epoch < ?3 AND " GOOD,
                      &tables->forget);
     }
     return rc == SQLITE_OK ? tables_recount(tables) : rc;
@@ -185,10 +162,13 @@ static void read_columns(sqlite3_stmt *statement, struct store_row *row, struct 
     row->value_bytes = (size_t)sqlite3_column_bytes(statement, 8);
     if (values) {
         row->value = arena_copy(arena, sqlite3_column_blob(statement, 8), row->value_bytes);
-        row->bad = sqlite3_column_int64(statement, 7) != checksum(row);
+        row->bad = row_wrong(statement) != 0;
     }
 }
 
+/* A bad row gives way to its own version or a newer one. Before an older one it stays, and the
+ * write has failed: what it claims to be may be true, and nobody counts a copy that is not there.
+ */
 static int write_row(struct store_tables *tables, struct store_row *row) {
     bind_blob(tables->get, 1, row->hash, CHORD_ID_BYTES);
     bind_blob(tables->get, 2, row->key, row->key_bytes);
@@ -199,7 +179,10 @@ static int write_row(struct store_tables *tables, struct store_row *row) {
     if (rc == SQLITE_ROW) {
         uint64_t epoch = (uint64_t)sqlite3_column_int64(tables->get, 2);
         uint64_t counter = (uint64_t)sqlite3_column_int64(tables->get, 3);
-        newer = row->epoch > epoch || (row->epoch == epoch && row->counter > counter);
+        bool bad = row_wrong(tables->get) != 0;
+        newer = row->epoch > epoch ||
+                (row->epoch == epoch && row->counter > counter - (bad && counter > 0 ? 1 : 0));
+        row->bad = bad && !newer;
         row->existed = sqlite3_column_int(tables->get, 4) == STORE_VALUE;
         bytes_before = sqlite3_column_bytes(tables->get, 1) + sqlite3_column_bytes(tables->get, 8);
     }
@@ -214,7 +197,7 @@ static int write_row(struct store_tables *tables, struct store_row *row) {
     sqlite3_bind_int(tables->put, 5, (int)row->kind);
     bind_blob(tables->put, 6, row->op_id, row->op_id_bytes);
     sqlite3_bind_int64(tables->put, 7, (int64_t)row->expires_at_ms);
-    sqlite3_bind_int64(tables->put, 8, checksum(row));
+    sqlite3_bind_int64(tables->put, 8, row_checksum(row));
     bind_blob(tables->put, 9, row->value, row->value_bytes);
     rc = finish(tables->put, sqlite3_step(tables->put));
     if (rc == SQLITE_OK) {
@@ -230,6 +213,7 @@ int tables_write(struct store_tables *tables, struct store_job *job) {
     int rc = SQLITE_OK;
     for (size_t i = 0; i < job->rows_count && rc == SQLITE_OK; i++) {
         rc = write_row(tables, &job->rows[i]);
+        job->refused = job->refused || job->rows[i].bad;
     }
     return rc;
 }
@@ -298,6 +282,7 @@ static int page_interval(struct store_tables *tables, struct page *page, bool *f
         row->key_bytes = (size_t)sqlite3_column_bytes(tables->page, 1);
         row->key = arena_copy(&job->arena, sqlite3_column_blob(tables->page, 1), row->key_bytes);
         read_columns(tables->page, row, &job->arena, job->page_values);
+        job->refused = job->refused || row->bad; /* others would take it for good */
         page->bytes += row_bytes;
     }
     return finish(tables->page, rc);
@@ -365,12 +350,13 @@ int tables_digest(struct store_tables *tables, struct store_job *job) {
             uint64_t fields[3] = {(uint64_t)sqlite3_column_int64(tables->digest, 2),
                                   (uint64_t)sqlite3_column_int64(tables->digest, 3),
                                   (uint64_t)sqlite3_column_int64(tables->digest, 4)};
-            uint64_t row = hash_bytes(7, sqlite3_column_blob(tables->digest, 1),
-                                      (size_t)sqlite3_column_bytes(tables->digest, 1));
-            row = hash_bytes(row, sqlite3_column_blob(tables->digest, 0), CHORD_ID_BYTES);
-            row = hash_bytes(row, (const uint8_t *)fields, sizeof fields);
+            uint64_t row = checksum_bytes(7, sqlite3_column_blob(tables->digest, 1),
+                                          (size_t)sqlite3_column_bytes(tables->digest, 1));
+            row = checksum_bytes(row, sqlite3_column_blob(tables->digest, 0), CHORD_ID_BYTES);
+            row = checksum_bytes(row, (const uint8_t *)fields, sizeof fields);
+            row += row_wrong(tables->digest); /* a bad row is like no other copy of it */
             sums[0] += row;
-            sums[1] += mix(row ^ 0x5851f42d4c957f2du);
+            sums[1] += checksum_mix(row ^ 0x5851f42d4c957f2du);
             job->digest_rows++;
         }
         rc = finish(tables->digest, rc);
@@ -454,9 +440,13 @@ int tables_equal(struct store_tables *tables, struct store_job *job) {
     struct interval parts[2];
     unsigned count = page_intervals(job, tables->m, parts);
     int rc = SQLITE_OK;
+    tables->wrong_found = 0;
     for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
         rc = drop_interval(tables, &parts[i], (int64_t)job->epoch);
     }
+    /* A bad row of this epoch has gone with the others. It may have been newer than the page, so
+     * this copy is made equal once more. */
+    job->refused = tables->wrong_found > 0;
     return rc == SQLITE_OK ? tables_write(tables, job) : rc;
 }
 

@@ -13,10 +13,19 @@ enum { STORE_BUCKET_BITS = 12, STORE_BUCKETS = 1 << STORE_BUCKET_BITS };
 struct store_tables {
     sqlite3 *db;
     unsigned m;
+    unsigned wrong_found; /* rows of this epoch or later that a delete took for being bad */
     sqlite3_stmt *get, *put, *page, *digest, *drop, *scan, *tombstones, *forget;
     atomic_int_least64_t keys[STORE_BUCKETS];
     atomic_int_least64_t bytes[STORE_BUCKETS];
 };
+
+/* What every statement gives that reads whole rows. */
+#define ROW_COLUMNS "hash, key, epoch, counter, kind, op_id, expires_at, checksum, value"
+
+/* store_scrub.c. Of a statement that gives ROW_COLUMNS: how far the row is from its checksum; 0: it
+ * is good. Also as an SQL function of that name and those arguments. */
+uint64_t row_wrong(sqlite3_stmt *statement);
+int row_wrong_register(struct store_tables *tables);
 
 /* SQLite result codes. */
 int tables_open(struct store_tables *tables, sqlite3 *db);
@@ -28,6 +37,8 @@ int tables_digest(struct store_tables *tables, struct store_job *job);
 /* Replaces the older rows of a page's hashes by the page. */
 int tables_equal(struct store_tables *tables, struct store_job *job);
 int tables_drop(struct store_tables *tables, struct store_job *job);
+/* Reads on, checking each row; job->rows get the bad ones. */
+int tables_scrub(struct store_tables *tables, struct store_job *job);
 int tables_tombstones(struct store_tables *tables, struct store_job *job);
 /* Drops the tombstones of a range with an earlier epoch. */
 int tables_forget(struct store_tables *tables, const struct chord_range *range, uint64_t epoch);

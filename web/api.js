@@ -10,7 +10,7 @@
  * @property {number} keys  @property {number} keys_stored  @property {number} bytes_stored
  * @property {number|null} cpu_percent  @property {number|null} rss_bytes  @property {number|null} uptime_ms
  * @property {number} incarnation  @property {string|null} predecessor  @property {string[]} successors
- * @property {number} copies_short  @property {Range|null} range  @property {boolean} disputed  @property {string} invariant
+ * @property {number} copies_short  @property {number} recovered  @property {number} bad_rows  @property {Range|null} range  @property {boolean} disputed  @property {string} invariant
  * @typedef {object} Ring
  * @property {string} ring_id  @property {number} m  @property {number} n  @property {number} replicas  @property {boolean} formed
  * @property {"healthy"|"healing"|"forming"|"degraded"} state  @property {string} state_reason

@@ -50,7 +50,7 @@ export function RangesTable({ detail }) {
     <thead><tr><th scope="col">Range</th><th scope="col">State</th><th scope="col" class="number">Copies</th><th scope="col" class="number">Epoch</th><th scope="col">Leader</th><th scope="col">Members</th></tr></thead>
     <tbody>${ranges.map((range) => html`<tr key=${`${range.lo} ${range.hi} ${range.epoch}`}>
       <td data-label="Range" class="id" title=${`(${range.lo}, ${range.hi}]`}>(${format_id(range.lo)}, ${format_id(range.hi)}]</td>
-      <td data-label="State">${range.state}</td>
+      <td data-label="State">${range.state}${range.recovered && html` <span class="warn-text" data-testid="range-recovered" title="it went on without a majority of its copies once: acknowledged writes may be missing">recovered by hand</span>`}</td>
       <td data-label="Copies" class="number" title="only the leader knows">${range.copies ? `${range.copies} of ${detail.replicas}` : "–"}</td>
       <td data-label="Epoch" class="number">${format_count(range.epoch)}</td>
       <td data-label="Leader">${range.leader ?? "–"}</td>

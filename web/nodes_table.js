@@ -23,6 +23,8 @@ function Row({ node }) {
     <td data-label="Address">${node.address}</td>
     <td data-label="State"><${StateBadge} node=${node} />
       ${node.disputed && html` <span class="warn-text" title="fewer than two nodes report it">disputed</span>`}
+      ${node.recovered > 0 && html` <span class="warn-text" data-testid=${`recovered-${node.address}`} title="a range of this node went on without a majority of its copies once: acknowledged writes may be missing">recovered by hand</span>`}
+      ${node.bad_rows > 0 && html` <span class="warn-text" data-testid=${`bad-rows-${node.address}`} title="rows that its disk has changed; they are not given out. chordctl doctor says what to do">${format_count(node.bad_rows)} damaged</span>`}
       ${node.copies_short > 0 && html` <span class="warn-text">${format_count(node.copies_short)} copies short</span>`}</td>
     <td data-label="Keys" class="number" title="keys whose copies this node leads">${format_count(node.keys)}</td>
     <td data-label="Stored" class="number" title="keys of which it holds a copy">${format_count(node.keys_stored)} <small>${format_bytes(node.bytes_stored)}</small></td>

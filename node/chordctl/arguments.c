@@ -19,8 +19,9 @@ static const struct option global_options[] = {
 enum { GLOBAL_NODE, GLOBAL_OUTPUT, GLOBAL_TIMEOUT, GLOBAL_KEY, GLOBAL_HELP, GLOBAL_VERSION };
 
 static const char exit_codes[] =
-    "Exit codes: 0 done; 1 not found, a row failed, the ring is not ideal (ring --check), or the\n"
-    "output could not be written; 2 bad usage; 3 no node answered; 4 refused by the ring;\n"
+    "Exit codes: 0 done; 1 not found, a row failed, the ring is not ideal (ring --check), a FAIL\n"
+    "(doctor), or the output could not be written; 2 bad usage; 3 no node answered; 4 refused by "
+    "the ring;\n"
     "5 outcome unknown: a change was sent and may or may not have been made.\n";
 
 /* ---- help ---- */

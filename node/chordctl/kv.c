@@ -75,11 +75,28 @@ static uint64_t operation_pause_ms(const struct operation_answer *answer, uint32
     return wait_ms < PAUSE_MS_MAX ? wait_ms : PAUSE_MS_MAX;
 }
 
+/* Why a node could not: its own sentence, or the members of the range that it misses. */
+static const char *answer_reason(const struct operation_answer *answer, char *text, size_t size) {
+    const Chord__V1__BatchResponse *response = (const void *)answer->reply.response;
+    if (answer->code != CHORD__V1__CODE__CODE_UNAVAILABLE || answer->result == NULL ||
+        response->n_missing == 0) {
+        return answer->reply.message;
+    }
+    int used = snprintf(text, size,
+                        "too few copies of the key answer; start those that are missing (if their "
+                        "disks are lost for good: chordctl recover). Missing:");
+    for (size_t i = 0; i < response->n_missing && used > 0 && (size_t)used < size; i++) {
+        used += snprintf(text + used, size - (size_t)used, " %s", response->missing[i]);
+    }
+    return text;
+}
+
 /* Whether to try again after `wait_ms`; *exit_code when not. An attempt that has no time for its
  * answer would only turn "refused" into "not known". */
 static bool operation_again(struct operation_answer *answer, bool read, uint64_t wait_ms,
                             uint64_t end_ms, int *exit_code) {
-    const char *message = answer->reply.message;
+    char text[400];
+    const char *message = answer_reason(answer, text, sizeof text);
     *exit_code = CTL_OK;
     if (answer->code == CHORD__V1__CODE__CODE_OK ||
         answer->code == CHORD__V1__CODE__CODE_NOT_FOUND) {

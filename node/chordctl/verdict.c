@@ -175,6 +175,17 @@ static bool nobody_between(const struct walk *walk, struct verdict *verdict) {
     return true;
 }
 
+bool verdict_lists(const struct walk *walk, struct verdict *verdict) {
+    struct members members;
+    members_collect(walk, &members);
+    for (size_t i = 0; i < members.count; i++) {
+        if (!lists_right(&members, i, verdict)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool ring_right(const struct walk *walk, const struct members *members,
                        struct verdict *verdict) {
     if (members->count == 0) {
@@ -184,13 +195,8 @@ static bool ring_right(const struct walk *walk, const struct members *members,
         return fault(verdict, "the ring has more than %d nodes; only these were looked at",
                      WALK_NODES_MAX);
     }
-    if (!one_ring(members, verdict)) {
+    if (!one_ring(members, verdict) || !verdict_lists(walk, verdict)) {
         return false;
-    }
-    for (size_t i = 0; i < members->count; i++) {
-        if (!lists_right(members, i, verdict)) {
-            return false;
-        }
     }
     for (size_t i = 0; i < members->count; i++) {
         if (!copies_right(members, i, verdict)) {

@@ -41,6 +41,8 @@ struct verdict {
 
 /* The ring as it is against the ring as it should be (Zave 2017: the ideal state). */
 void verdict_make(const struct walk *walk, struct verdict *verdict);
+/* Predecessors and successor lists alone; false: verdict->text says which is wrong. */
+bool verdict_lists(const struct walk *walk, struct verdict *verdict);
 /* The members a range could have now. */
 unsigned verdict_copies_wanted(const struct walk *walk);
 

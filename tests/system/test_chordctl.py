@@ -94,7 +94,7 @@ def test_nobody_there():
 def test_help_names_every_command_and_exit_code():
     text = Chordctl().text("--help")
     for name in ("ring", "node", "keys", "logs", "get", "put", "del", "lookup", "import", "leave",
-                 "join", "kill", "recover", "ping", "info"):
+                 "join", "kill", "recover", "restore", "doctor", "ping", "info"):
         assert f"\n  {name} " in text
         assert f"chordctl {name}" in Chordctl().text(name, "--help")
     for code in range(6):
@@ -144,6 +144,8 @@ def test_recover_what_is_left_of_a_majority(new_ring):
     for number in range(20):
         assert ctl.run("get", f"key {number}")[0] == f"value {number}".encode()
     assert all(one["recovered"] for one in ctl.json("node", ring.address(1))["ranges"])
+    until(lambda: ring.node(1).get("recovered", 0) > 0, 10, lambda: json.dumps(ring.ring()))
+    assert "WARN  recovered" in ctl.text("doctor")
 
 
 # The ring

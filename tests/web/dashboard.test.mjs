@@ -292,10 +292,12 @@ test("odd answers: no node, fields that are null, nobody answers", { skip: !proc
   answer = { m: 160, n: 3, replicas: 3, state: "forming", state_reason: null, survives_failures: null, memory: null, keys: null,
     nodes: [{ id: "f".repeat(40), address: "10.0.0.1:4001", slot: null, dashboard: null, state: "member", since_ms: null, keys: null,
       keys_stored: null, bytes_stored: null, cpu_percent: null, rss_bytes: null, uptime_ms: null, incarnation: null, predecessor: null,
-      successors: null, copies_short: null, range: null, disputed: true },
+      successors: null, copies_short: null, recovered: 1, bad_rows: 2, range: null, disputed: true },
     { id: "8".repeat(40), address: "10.0.0.2:4001", slot: null, dashboard: "javascript:alert(1)", state: "odd", successors: [], range: { lo: "8".repeat(40), hi: "8".repeat(40) } }] };
   await by(odd, "row-10.0.0.2:4001").waitFor();
   assert.equal(await odd.locator('a[href^="javascript"]').count(), 0);
+  assert.match(await by(odd, "recovered-10.0.0.1:4001").textContent(), /recovered by hand/);
+  assert.match(await by(odd, "bad-rows-10.0.0.1:4001").textContent(), /2 damaged/);
   answer = { status: 503, contentType: "application/problem+json", body: JSON.stringify({ title: "no node answers", status: 503, detail: "none of 5 known nodes answers" }) };
   await by(odd, "stale").waitFor();
   assert.match(await by(odd, "ring-reason").textContent(), /none of 5 known nodes answers/);

@@ -1,0 +1,232 @@
+/* The checks of nodes and of the ring's shape; those of ranges are in checkup_ranges.c. */
+#include "checkup.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SYNCHRONOUS_FULL = 2 };
+#define DISK_FREE_LOW (256ull * 1024 * 1024)
+
+const char *checkup_level_text(enum checkup_level level) {
+    return level == CHECKUP_PASS ? "PASS" : level == CHECKUP_WARN ? "WARN" : "FAIL";
+}
+
+struct check *check_new(struct checkup *checkup, const char *name, const char *passed) {
+    struct check *check = &checkup->checks[checkup->count++];
+    *check = (struct check){.name = name, .advice = ""};
+    snprintf(check->reason, sizeof check->reason, "%s", passed);
+    return check;
+}
+
+void check_find(struct check *check, enum checkup_level level, const char *advice,
+                const char *format, ...) {
+    if (level < check->level || level == CHECKUP_PASS) {
+        return;
+    }
+    if (level == check->level) {
+        check->more++;
+        return;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(check->reason, sizeof check->reason, format, arguments);
+    va_end(arguments);
+    check->level = level;
+    check->advice = advice;
+    check->more = 0;
+}
+
+static bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* ---- nodes ---- */
+
+static void check_nodes(struct checkup *checkup) {
+    const struct walk *walk = checkup->walk;
+    struct check *check = check_new(checkup, "nodes", "every node that is named answers");
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        const struct walk_node *node = &walk->nodes[i];
+        if (node->status == NULL) {
+            check_find(check, CHECKUP_WARN, "start it; or wait until the others have replaced it",
+                       "node %s at %s does not answer, and others still name it", node->id,
+                       node->address);
+        } else if (node->status->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER &&
+                   node->status->state != CHORD__V1__NODE_STATE__NODE_STATE_LEFT) {
+            check_find(check, CHECKUP_WARN, "wait until that is done", "node %s at %s is %s",
+                       node->id, node->address, state_text(node->status->state));
+        }
+    }
+    if (walk->cut) {
+        check_find(check, CHECKUP_WARN, "",
+                   "the ring has more than %d nodes; only these are judged", WALK_NODES_MAX);
+    }
+    if (checkup->members_count == 0) {
+        check_find(check, CHECKUP_FAIL, "start the ring", "no node that answers is a member");
+    }
+}
+
+static void check_parameters(struct checkup *checkup) {
+    struct check *check = check_new(checkup, "parameters",
+                                    "ring id, M, N, REPLICAS and version are the same everywhere");
+    for (size_t i = 1; i < checkup->members_count; i++) {
+        const struct walk_node *first = checkup->members[0], *node = checkup->members[i];
+        const Chord__V1__RingParameters *a = first->status->parameters;
+        const Chord__V1__RingParameters *b = node->status->parameters;
+        if (!bytes_equal(a->ring_id, b->ring_id)) {
+            check_find(check, CHECKUP_FAIL, "make them one with chordctl merge",
+                       "these are two rings: %s and %s have different ring ids", first->address,
+                       node->address);
+        } else if (a->m != b->m || a->n != b->n || a->replicas != b->replicas) {
+            check_find(check, CHECKUP_FAIL, "clear the data of the node that is wrong",
+                       "%s and %s of one ring have different M, N or REPLICAS", first->address,
+                       node->address);
+        } else if (strcmp(first->status->version, node->status->version) != 0) {
+            check_find(check, CHECKUP_WARN, "go on with the upgrade",
+                       "%s is of version %s and %s of %s", first->address, first->status->version,
+                       node->address, node->status->version);
+        }
+    }
+}
+
+/* ---- the ring ---- */
+
+static void check_lists(struct checkup *checkup) {
+    struct check *check =
+        check_new(checkup, "lists", "every predecessor and successor list is what it should be");
+    struct verdict verdict = {.ideal = true};
+    if (checkup->members_count > 0 && !verdict_lists(checkup->walk, &verdict)) {
+        check_find(check, CHECKUP_WARN, "stabilize mends this within seconds; look again", "%s",
+                   verdict.text);
+    }
+}
+
+static void check_invariant(struct checkup *checkup) {
+    struct check *check =
+        check_new(checkup, "invariant", "the local invariant of Chord holds at every member");
+    for (size_t i = 0; i < checkup->members_count; i++) {
+        const struct walk_node *node = checkup->members[i];
+        if (node->status->invariant[0] != '\0') {
+            check_find(check, CHECKUP_FAIL, "this is a bug: keep the node's log, restart the node",
+                       "node %s: %s", node->id, node->status->invariant);
+        }
+    }
+}
+
+static void check_principals(struct checkup *checkup) {
+    char text[200];
+    size_t count = checkup->members_count;
+    unsigned n = count > 0 ? checkup->members[0]->status->parameters->n : 0;
+    unsigned survives = 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned mine = checkup->members[i]->status->survives_failures;
+        survives = i == 0 || mine < survives ? mine : survives;
+    }
+    snprintf(text, sizeof text, "%zu members, at least N+1 = %u; the ring survives %u failure%s",
+             count, n + 1, survives, survives == 1 ? "" : "s");
+    struct check *check = check_new(checkup, "members", text);
+    if (count < n + 1u) {
+        check_find(check, CHECKUP_WARN, "start more nodes",
+                   "%zu members are fewer than N+1 = %u, for which the ring is proven", count,
+                   n + 1);
+    } else if (survives == 0) {
+        check_find(check, CHECKUP_WARN, "wait until copies are complete, or start more nodes",
+                   "the ring survives no further failure just now");
+    }
+}
+
+/* ---- disks and clocks ---- */
+
+static void check_rows(struct checkup *checkup) {
+    struct check *check = check_new(checkup, "rows", "no row with a wrong checksum is known");
+    for (size_t i = 0; i < checkup->members_count; i++) {
+        const struct walk_node *node = checkup->members[i];
+        if (node->status->bad_rows > 0) {
+            check_find(
+                check, CHECKUP_FAIL,
+                "restart that node: it gets good copies from the others; a key without any must be "
+                "written anew; test the disk",
+                "node %s at %s has %u row%s that its disk has changed (they are not given out)",
+                node->id, node->address, node->status->bad_rows,
+                node->status->bad_rows == 1 ? "" : "s");
+        }
+    }
+}
+
+static void check_disk(struct checkup *checkup) {
+    struct check *check =
+        check_new(checkup, "disk", "every node writes, has room, and syncs each commit");
+    for (size_t i = 0; i < checkup->members_count; i++) {
+        const struct walk_node *node = checkup->members[i];
+        const Chord__V1__StatusResponse *status = node->status;
+        if (status->read_only) {
+            check_find(check, CHECKUP_FAIL, "make room there",
+                       "the disk of node %s at %s is full: it takes no writes", node->id,
+                       node->address);
+        } else if (status->synchronous != 0 && status->synchronous != SYNCHRONOUS_FULL) {
+            check_find(check, CHECKUP_FAIL, "this is a bug: a power cut may lose writes",
+                       "node %s at %s runs SQLite with synchronous=%u, not FULL", node->id,
+                       node->address, status->synchronous);
+        } else if (status->version[0] != '\0' && status->disk_free_bytes < DISK_FREE_LOW) {
+            check_find(check, CHECKUP_WARN, "make room there",
+                       "the disk of node %s at %s has %" PRIu64 " MiB left", node->id,
+                       node->address, status->disk_free_bytes / (1024 * 1024));
+        }
+    }
+}
+
+/* The statuses were taken within seconds, so small differences say nothing; and large ones change
+ * nothing but the moment at which keys expire. */
+static void check_clocks(struct checkup *checkup) {
+    uint64_t least = UINT64_MAX, most = 0;
+    char text[200];
+    for (size_t i = 0; i < checkup->members_count; i++) {
+        uint64_t clock = checkup->members[i]->status->unix_ms;
+        least = clock != 0 && clock < least ? clock : least;
+        most = clock > most ? clock : most;
+    }
+    if (most == 0) {
+        check_new(checkup, "clocks", "skipped: no node tells its clock");
+        return;
+    }
+    snprintf(text, sizeof text,
+             "they differ by %.1f s as seen from here; nothing but the expiry of keys uses them",
+             (double)(most - least) / 1000);
+    check_new(checkup, "clocks", text);
+}
+
+static void check_warnings(struct checkup *checkup) {
+    struct check *check = check_new(checkup, "warnings", "no member has one");
+    for (size_t i = 0; i < checkup->members_count; i++) {
+        const struct walk_node *node = checkup->members[i];
+        if (node->status->warning[0] != '\0') {
+            check_find(check, CHECKUP_WARN, "", "node %s: %s", node->id, node->status->warning);
+        }
+    }
+}
+
+void checkup_make(const struct walk *walk, struct checkup *checkup) {
+    memset(checkup, 0, sizeof *checkup);
+    checkup->walk = walk;
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        if (walk_is_member(&walk->nodes[i])) {
+            checkup->members[checkup->members_count++] = &walk->nodes[i];
+        }
+    }
+    check_nodes(checkup);
+    check_parameters(checkup);
+    check_principals(checkup);
+    check_lists(checkup);
+    check_invariant(checkup);
+    checkup_ranges(checkup);
+    check_rows(checkup);
+    check_disk(checkup);
+    check_clocks(checkup);
+    check_warnings(checkup);
+    for (size_t i = 0; i < checkup->count; i++) {
+        enum checkup_level level = checkup->checks[i].level;
+        checkup->worst = level > checkup->worst ? level : checkup->worst;
+    }
+}

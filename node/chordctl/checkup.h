@@ -1,0 +1,41 @@
+/* The health of a ring as a list of checks, from the statuses of its nodes alone. Pure. */
+#ifndef CHORDCTL_CHECKUP_H
+#define CHORDCTL_CHECKUP_H
+
+#include "walk.h"
+
+enum checkup_level { CHECKUP_PASS, CHECKUP_WARN, CHECKUP_FAIL };
+
+enum { CHECKUP_CHECKS_MAX = 16 };
+
+/* The worst that a check has found. */
+struct check {
+    const char *name;
+    enum checkup_level level;
+    unsigned more;      /* further findings of that level */
+    char reason[400];   /* one sentence */
+    const char *advice; /* what to do; "" = nothing */
+};
+
+struct checkup {
+    const struct walk *walk;
+    const struct walk_node *members[WALK_NODES_MAX]; /* by id */
+    size_t members_count;
+    struct check checks[CHECKUP_CHECKS_MAX];
+    size_t count;
+    enum checkup_level worst;
+};
+
+void checkup_make(const struct walk *walk, struct checkup *checkup);
+const char *checkup_level_text(enum checkup_level level);
+
+/* ---- between checkup.c and checkup_ranges.c ---- */
+
+/* A new check, at PASS with the reason `passed`. */
+struct check *check_new(struct checkup *checkup, const char *name, const char *passed);
+void check_find(struct check *check, enum checkup_level level, const char *advice,
+                const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Who leads what, what its members say of it, copies, owners, marks. */
+void checkup_ranges(struct checkup *checkup);
+
+#endif

@@ -1,0 +1,80 @@
+/* chordctl doctor: asks every member and says PASS, WARN or FAIL for each thing that can be wrong.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkup.h"
+#include "output.h"
+#include "text.h"
+
+static void doctor_table(const struct checkup *checkup) {
+    for (size_t i = 0; i < checkup->count; i++) {
+        const struct check *check = &checkup->checks[i];
+        char more[40] = "";
+        if (check->more > 0) {
+            snprintf(more, sizeof more, " (and %u more)", check->more);
+        }
+        line_print("%s  %-10s  %s%s%s%s", checkup_level_text(check->level), check->name,
+                   check->reason, more, check->advice[0] != '\0' ? "; " : "", check->advice);
+    }
+}
+
+static void doctor_json(const struct checkup *checkup) {
+    json_t *json = json_object();
+    json_t *checks = json_array();
+    for (size_t i = 0; i < checkup->count; i++) {
+        const struct check *check = &checkup->checks[i];
+        json_t *item = json_object();
+        json_put(item, "check", json_text(check->name));
+        json_put(item, "verdict", json_text(checkup_level_text(check->level)));
+        json_put(item, "reason", json_text(check->reason));
+        json_put(item, "more", json_u64(check->more));
+        json_put(item, "advice", json_text(check->advice));
+        json_array_append_new(checks, item);
+    }
+    json_put(json, "verdict", json_text(checkup_level_text(checkup->worst)));
+    json_put(json, "members", json_u64(checkup->members_count));
+    json_put(json, "checks", checks);
+    json_print(json);
+}
+
+static int doctor_run(struct ctl *ctl, const struct arguments *arguments) {
+    struct walk walk;
+    if (arguments->words_count > 0) {
+        if (!address_is_valid(arguments->words[0])) {
+            ctl_error("'%s' is no HOST:PORT", arguments->words[0]);
+            return CTL_USAGE;
+        }
+        snprintf(ctl->nodes[0], sizeof ctl->nodes[0], "%s", arguments->words[0]);
+        ctl->nodes_count = 1;
+        ctl->nodes_source = "the command line";
+    }
+    int exit_code = walk_ring(ctl, &walk);
+    if (exit_code != CTL_OK) {
+        return exit_code;
+    }
+    struct checkup *checkup = memory_new(1, sizeof *checkup);
+    checkup_make(&walk, checkup);
+    if (ctl->json) {
+        doctor_json(checkup);
+    } else {
+        doctor_table(checkup);
+    }
+    exit_code = checkup->worst == CHECKUP_FAIL ? CTL_NOT_FOUND : CTL_OK;
+    free(checkup);
+    walk_free(&walk);
+    return exit_code;
+}
+
+static const struct option doctor_options[] = {{0, NULL, NULL, NULL}};
+const struct command doctor_command = {
+    .name = "doctor",
+    .words = "[ADDRESS]",
+    .words_max = 1,
+    .summary = "what is wrong with the ring, and what to do",
+    .help =
+        "ADDRESS: any node of the ring. PASS: as it should be; WARN: it works, or mends itself\n"
+        "soon; FAIL: somebody must do something. Exits with 1 on a FAIL.\n",
+    .options = doctor_options,
+    .run = doctor_run,
+};

@@ -1,0 +1,301 @@
+/*
+ * What an older copy of a store may never do is vote: it has forgotten what it promised and which
+ * writes it acknowledged. So it comes back under a new store id, which no view names, and without
+ * views of its own. Its rows are then what a learner compares with the leader's: those that are
+ * still right need not be sent again, all others give way. The ring's id stays, so that it can
+ * return to no other ring.
+ *
+ * The copy is made under another name and gets its own once it is complete and on disk.
+ */
+#include "store_restore.h"
+
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 4096 };
+
+struct restore {
+    const char *backup;
+    const char *directory;
+    char made[PATH_BYTES], database[PATH_BYTES];
+    int lock;
+    sqlite3 *from, *to;
+    char *reason;
+    size_t reason_bytes;
+};
+
+static enum restore_error say(struct restore *restore, enum restore_error error, const char *format,
+                              ...) __attribute__((format(printf, 3, 4)));
+
+static enum restore_error say(struct restore *restore, enum restore_error error, const char *format,
+                              ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(restore->reason, restore->reason_bytes, format, arguments);
+    va_end(arguments);
+    return error;
+}
+
+/* ---- where it goes ---- */
+
+static bool path_make(char *path, const char *directory, const char *name) {
+    int length = snprintf(path, PATH_BYTES, "%s/%s", directory, name);
+    return length > 0 && length < PATH_BYTES;
+}
+
+static enum restore_error target_take(struct restore *restore) {
+    char path[PATH_BYTES];
+    if (mkdir(restore->directory, 0700) != 0 && errno != EEXIST) {
+        return say(restore, RESTORE_FAILED, "cannot make the folder %s: %s", restore->directory,
+                   strerror(errno));
+    }
+    if (!path_make(path, restore->directory, "lock") ||
+        !path_make(restore->made, restore->directory, "chord.db.restoring") ||
+        !path_make(restore->database, restore->directory, "chord.db")) {
+        return say(restore, RESTORE_FAILED, "the name of the folder is too long");
+    }
+    restore->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (restore->lock < 0) {
+        return say(restore, RESTORE_FAILED, "cannot write in %s: %s", restore->directory,
+                   strerror(errno));
+    }
+    if (flock(restore->lock, LOCK_EX | LOCK_NB) != 0) {
+        return say(restore, RESTORE_IN_USE, "%s belongs to a running node; stop it first",
+                   restore->directory);
+    }
+    if (access(restore->database, F_OK) == 0) {
+        return say(restore, RESTORE_IN_USE,
+                   "%s has a database already, restored before or a node's own; move it away, or "
+                   "start the node with it",
+                   restore->directory);
+    }
+    unlink(restore->made); /* of a restore that did not end */
+    return RESTORE_OK;
+}
+
+/* ---- what it comes from ---- */
+
+static int64_t number(sqlite3 *db, const char *sql) {
+    sqlite3_stmt *statement = NULL;
+    int64_t value = -1;
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW) {
+        value = sqlite3_column_int64(statement, 0);
+    }
+    sqlite3_finalize(statement);
+    return value;
+}
+
+/* As a name for SQLite that says: nobody writes this file. Without its log beside it that is true,
+ * and it can be read where nothing may be written. */
+static bool immutable_name(const char *path, char *name, size_t bytes) {
+    static const char digits[] = "0123456789ABCDEF";
+    size_t length = (size_t)snprintf(name, bytes, "file:");
+    for (; *path != '\0' && length + 20 < bytes; path++) {
+        if (strchr("?#%", *path) != NULL) {
+            name[length++] = '%';
+            name[length++] = digits[(unsigned char)*path >> 4];
+            name[length++] = digits[(unsigned char)*path & 15];
+        } else {
+            name[length++] = *path;
+        }
+    }
+    snprintf(name + length, bytes - length, "?immutable=1");
+    return *path == '\0';
+}
+
+static enum restore_error backup_open(struct restore *restore) {
+    char name[3 * PATH_BYTES], log[PATH_BYTES];
+    struct stat file;
+    if (stat(restore->backup, &file) != 0) {
+        return say(restore, RESTORE_NO_BACKUP, "%s: %s", restore->backup, strerror(errno));
+    }
+    int length = snprintf(log, sizeof log, "%s-wal", restore->backup);
+    bool alone = access(log, F_OK) != 0;
+    if (!S_ISREG(file.st_mode) || length >= PATH_BYTES ||
+        !immutable_name(restore->backup, name, sizeof name)) {
+        return say(restore, RESTORE_NO_BACKUP, "%s is no file", restore->backup);
+    }
+    int rc = sqlite3_open_v2(alone ? name : restore->backup, &restore->from,
+                             SQLITE_OPEN_READONLY | (alone ? SQLITE_OPEN_URI : 0), NULL);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(restore->from, "SELECT name FROM sqlite_schema", NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_BUSY) {
+        return say(restore, RESTORE_NO_BACKUP,
+                   "%s belongs to a running node; a backup is a copy of it", restore->backup);
+    }
+    if (rc != SQLITE_OK) {
+        return say(restore, RESTORE_NO_BACKUP, "%s is no database: %s", restore->backup,
+                   sqlite3_errstr(rc));
+    }
+    int64_t version = number(restore->from, "PRAGMA user_version");
+    bool ours = number(restore->from, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
+                                      " AND name IN ('meta', 'views', 'rows')") == 3 &&
+                number(restore->from, "SELECT count(*) FROM meta WHERE name = 'store_id'"
+                                      " AND length(value) = 16") == 1;
+    if (!ours || version < 1) {
+        return say(restore, RESTORE_NO_BACKUP, "%s is a database, but not that of a Chord node",
+                   restore->backup);
+    }
+    if (version > STORE_SCHEMA_VERSION) {
+        return say(restore, RESTORE_NO_BACKUP, "%s is of a newer version than this program",
+                   restore->backup);
+    }
+    return RESTORE_OK;
+}
+
+/* ---- the copy ---- */
+
+static enum restore_error failed(struct restore *restore, sqlite3 *db) {
+    return say(restore, RESTORE_FAILED, "%s cannot be made: %s", restore->made,
+               db != NULL ? sqlite3_errmsg(db) : "out of memory");
+}
+
+static enum restore_error copy(struct restore *restore) {
+    int rc = sqlite3_open_v2(restore->made, &restore->to,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+    sqlite3_backup *backup =
+        rc == SQLITE_OK ? sqlite3_backup_init(restore->to, "main", restore->from, "main") : NULL;
+    if (backup == NULL) {
+        return failed(restore, restore->to);
+    }
+    rc = sqlite3_backup_step(backup, -1);
+    sqlite3_backup_finish(backup);
+    if (rc != SQLITE_DONE) {
+        return say(restore, RESTORE_FAILED, "%s cannot be copied: %s", restore->backup,
+                   sqlite3_errstr(rc));
+    }
+    sqlite3_stmt *check = NULL;
+    bool sound =
+        sqlite3_prepare_v2(restore->to, "PRAGMA quick_check(1)", -1, &check, NULL) == SQLITE_OK &&
+        sqlite3_step(check) == SQLITE_ROW &&
+        strcmp((const char *)sqlite3_column_text(check, 0), "ok") == 0;
+    sqlite3_finalize(check);
+    return sound ? RESTORE_OK
+                 : say(restore, RESTORE_NO_BACKUP, "%s is damaged; take another backup",
+                       restore->backup);
+}
+
+static int meta_set(sqlite3 *db, const char *name, const void *bytes, size_t count) {
+    sqlite3_stmt *statement = NULL;
+    int rc =
+        sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1, &statement, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
+        sqlite3_bind_blob64(statement, 2, bytes, count, SQLITE_STATIC);
+        rc = sqlite3_step(statement);
+    }
+    sqlite3_finalize(statement);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Where the backup was of a member, the copy is of one that has left: it asks to be taken in, and
+ * has no say in making its ring anew. */
+static int identity_lower(sqlite3 *db) {
+    struct chord_identity identity;
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_prepare_v2(db, "SELECT value FROM meta WHERE name = 'identity'", -1,
+                                &statement, NULL);
+    bool found = rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW &&
+                 sqlite3_column_bytes(statement, 0) == (int)sizeof identity;
+    if (found) {
+        memcpy(&identity, sqlite3_column_blob(statement, 0), sizeof identity);
+    }
+    sqlite3_finalize(statement);
+    if (!found) {
+        return rc;
+    }
+    identity.left = CHORD_HAS_LEFT;
+    return meta_set(db, "identity", &identity, sizeof identity);
+}
+
+static enum restore_error make_new_replica(struct restore *restore, uint64_t *rows) {
+    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    sqlite3 *db = restore->to;
+    if (RAND_bytes(store_id, sizeof store_id) != 1) {
+        return say(restore, RESTORE_FAILED, "there is no randomness for a new store id");
+    }
+    int rc = sqlite3_exec(db,
+                          "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; BEGIN IMMEDIATE;"
+                          "DELETE FROM views;",
+                          NULL, NULL, NULL);
+    if (rc == SQLITE_OK &&
+        number(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'") == 1) {
+        rc = sqlite3_exec(db, "DELETE FROM accepted", NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc = meta_set(db, "store_id", store_id, sizeof store_id);
+    }
+    if (rc == SQLITE_OK) {
+        rc = identity_lower(db);
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    }
+    int64_t count = rc == SQLITE_OK ? number(db, "SELECT count(*) FROM rows") : -1;
+    *rows = (uint64_t)count;
+    return count >= 0 ? RESTORE_OK : failed(restore, db);
+}
+
+static bool sync_path(const char *path, int flags) {
+    int file = open(path, flags | O_CLOEXEC);
+    bool ok = file >= 0 && fsync(file) == 0;
+    if (file >= 0) {
+        close(file);
+    }
+    return ok;
+}
+
+static enum restore_error publish(struct restore *restore) {
+    sqlite3_close(restore->to);
+    restore->to = NULL;
+    if (!sync_path(restore->made, O_RDWR) || rename(restore->made, restore->database) != 0 ||
+        !sync_path(restore->directory, O_RDONLY | O_DIRECTORY)) {
+        return say(restore, RESTORE_FAILED, "%s cannot be put in place: %s", restore->database,
+                   strerror(errno));
+    }
+    return RESTORE_OK;
+}
+
+enum restore_error store_restore(const char *backup, const char *directory, uint64_t *rows,
+                                 char *reason, size_t reason_bytes) {
+    struct restore restore = {.backup = backup,
+                              .directory = directory,
+                              .lock = -1,
+                              .reason = reason,
+                              .reason_bytes = reason_bytes};
+    enum restore_error error = backup_open(&restore); /* first: a wrong name makes no folder */
+    if (error == RESTORE_OK) {
+        error = target_take(&restore);
+    }
+    bool taken = error == RESTORE_OK;
+    if (error == RESTORE_OK) {
+        error = copy(&restore);
+    }
+    if (error == RESTORE_OK) {
+        error = make_new_replica(&restore, rows);
+    }
+    if (error == RESTORE_OK) {
+        error = publish(&restore);
+    }
+    sqlite3_close(restore.from);
+    sqlite3_close(restore.to);
+    if (taken && error != RESTORE_OK) {
+        unlink(restore.made);
+    }
+    if (restore.lock >= 0) {
+        close(restore.lock);
+    }
+    return error;
+}
