@@ -1,7 +1,8 @@
 /*
  * The scrub as the node drives it: one bounded store job a second, round and round, and the list of
  * rows that are known to be bad. Nothing is repaired here: a bad row is never given out, its copy
- * equals no other, and so it is replaced as soon as this copy is compared again, after a restart.
+ * equals no other, and the core is told of it as long as it is there, so that this copy is compared
+ * with the others' (node/chord/repair.c).
  */
 #include "node.h"
 
@@ -45,14 +46,25 @@ static void bad_row(struct node *node, const struct store_row *row) {
     log_write(
         LOG_ERROR, "store",
         "the row with hash %s and a key of %zu bytes is damaged: its checksum does not match. "
-        "It is not given out; restart this node to get a good copy from the others",
+        "It is not given out, and is replaced from the other copies",
         hash, row->key_bytes);
+}
+
+static void tell_core(struct node *node, const struct store_row *row) {
+    struct chord_status status;
+    chord_read_status(node->chord, &status);
+    if (status.parameters.m != 0) {
+        struct chord_event event = {.kind = CHORD_EVENT_DAMAGED};
+        event.damaged = id_from_hash(row->hash, status.parameters.m);
+        node_event(node, &event);
+    }
 }
 
 void scrub_look(struct node *node, const struct store_job *job) {
     for (size_t i = 0; i < job->rows_count; i++) {
         if (job->rows[i].bad) {
             bad_row(node, &job->rows[i]);
+            tell_core(node, &job->rows[i]);
         }
     }
 }
