@@ -395,7 +395,8 @@ void change_decided(struct step *step, uint16_t index, uint16_t other,
         struct range *second = range_at(chord, other);
         for (uint16_t i = 0; i < old.view.members_count; i++) {
             uint16_t seat = view_member(&second->view, old.view.members[i].store_id);
-            if (seat == NONE || !(second->synced & 1ull << seat)) {
+            if (seat == NONE || !(second->synced & 1ull << seat) ||
+                second->member_calls[seat] > 0) {
                 old.synced &= ~(1ull << i);
             }
         }

@@ -226,23 +226,29 @@ void leader_peer_lost(struct step *step, const char *address) {
     }
 }
 
+/* First the newest rows of a majority, then a majority made equal to us. From the moment when the
+ * first part is done nothing more is pulled: a row that came after a member had compared would be
+ * read here and be on no majority. */
 static void settle(struct step *step, struct range *range, uint16_t index) {
     unsigned majority = view_majority(&range->view);
     unsigned others = repair_needs(step->chord, range);
     uint64_t self = bit(view_member(&range->view, step->chord->self.store_id));
     bool merged =
         bits_count(range->merged) >= majority && bits_count(range->merged & ~self) >= others;
+    if (merged) {
+        range->calling &= ~transfers_stop(step->chord, index);
+    }
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         uint64_t me = bit(i);
         if (!(range->switched & me) || (range->calling & me)) {
             continue;
         }
-        if (!(range->merged & me)) {
-            if (transfer_settle(step, index, i)) {
-                range->calling |= me;
+        if (merged) {
+            if (!(range->synced & me)) {
+                leader_send_sync(step, index, i);
             }
-        } else if (merged && !(range->synced & me)) {
-            leader_send_sync(step, index, i);
+        } else if (!(range->merged & me) && transfer_settle(step, index, i)) {
+            range->calling |= me;
         }
     }
     if (merged && bits_count(range->synced & range->switched) >= majority) {

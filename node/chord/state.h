@@ -767,6 +767,8 @@ void transfer_reply(struct step *step, uint16_t index, const struct chord_respon
                     uint64_t call_id);
 void transfer_failure(struct step *step, uint16_t index);
 void transfer_stored(struct step *step, uint16_t index);
+/* A leader's own pulls for range `subject` end. Bits of the members they were from. */
+uint64_t transfers_stop(struct chord *chord, uint16_t subject);
 void transfers_tick(struct step *step);
 bool transfers_open(struct chord *chord);
 

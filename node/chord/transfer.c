@@ -289,6 +289,21 @@ void transfer_stored(struct step *step, uint16_t index) {
     pull(step, index);
 }
 
+uint64_t transfers_stop(struct chord *chord, uint16_t subject) {
+    uint64_t members = 0;
+    for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
+        struct transfer *transfer = transfer_at(chord, i);
+        if (transfer->stage != TRANSFER_FREE && transfer->token == 0 &&
+            transfer->subject == subject &&
+            transfer->subject_serial == range_at(chord, subject)->serial) {
+            transfer->stage = TRANSFER_FREE; /* a page that is being stored is stored before others
+                                                compare */
+            members |= 1ull << transfer->member;
+        }
+    }
+    return members;
+}
+
 void transfers_tick(struct step *step) {
     struct chord *chord = step->chord;
     if (chord->transfers_ms > chord->now_ms) {
