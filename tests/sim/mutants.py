@@ -149,6 +149,38 @@ DATA_MUTANTS = {
         "a node that is in no ring yet says that it did nothing",
         "chord.c", "    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {",
         "    if (kind == CHORD_LOOKUP) {"),
+    "settle_pulls_more": (
+        "once a majority is merged nothing more is pulled",
+        "leader.c", "        range->calling &= ~transfers_stop(step->chord, index);\n",
+        "        (void)transfers_stop;\n"),
+    "forget_with_a_copy_behind": (
+        "deletions are forgotten when all members have them, not only a majority",
+        "forget.c", "           (range->switched & range->synced & all) == all;",
+        "           bits_count(range->switched & range->synced & all) >= view_majority(&range->view);"),
+    "no_floor": (
+        "where deletions were forgotten, an absent row counts as deleted then",
+        "execute.c", "    action->store.floor = range_at(step->chord, batch->range)->view.floor;\n", ""),
+    "equal_keeps_old_rows": (
+        "a copy that is made equal loses the rows of earlier epochs that its leader has not",
+        "transfer.c", "    action->store.equal = transfer->equal;", "    action->store.equal = false;"),
+    "change_unheld": (
+        "a majority of the next view holds everything before it is proposed",
+        "change.c", "    return holders >= view_majority(&next);", "    return holders > 0;"),
+    "drain_skipped": (
+        "writes pause until none is in flight, then the next view is decided",
+        "change.c", "    } else if (range->writing == 0 && range->learner_calls == 0) {",
+        "    } else {"),
+    "writes_after_accept": (
+        "from its first Accept a leader begins nothing in that epoch",
+        "decide.c", "    range->closed = true;\n", ""),
+    "learner_not_told": (
+        "each new write goes to the learner too",
+        "execute.c", "    if (range->change.stage != CHANGE_NONE && range->change.has_newcomer) {\n"
+        "        send_apply", "    if (false) {\n        send_apply"),
+    "learner_unequal": (
+        "a newcomer has everything before it is a member",
+        "change.c", "    if (!ok) {\n        change_abort(step, index, \"the newcomer could not learn\");\n"
+        "        return;\n    }\n", ""),
 }
 
 
@@ -206,9 +238,10 @@ def kill(build, name):
         raise SystemExit(f"mutant {name}: its text stands {original.count(text)} times in {file}")
     with tempfile.TemporaryDirectory(prefix="chord-mutant-") as folder:
         program = compiled(build, Path(folder), file, original.replace(text, replacement))
-        if name in DATA_MUTANTS:
-            return failure(program, *CLIENTS, "--stop", "--no-shrink")
         scenarios = sorted(map(str, (SIM / "scenarios").glob("*.txt")))
+        if name in DATA_MUTANTS:
+            return failure(program, *CLIENTS, "--stop", "--no-shrink") or \
+                failure(program, *scenarios)
         return failure(program, *GENESIS, "--stop", "--no-shrink") or \
             failure(program, "--seeds", f"1..{SEEDS}", "--stop", "--no-shrink") or \
             trace_failure(program) or failure(program, *scenarios)
