@@ -1,0 +1,24 @@
+"""How long clients missed a key: from a fault to the first attempt that was made after it and that
+the ring answered. For single faults, of the keys that the victim led."""
+
+import math
+
+
+def after_fault(entries, leaders, fault, address, end_us):
+    """{key: milliseconds} for the keys that `address` led when the fault struck."""
+    first = {key: end_us for key, leader in leaders.items() if leader == address}
+    for entry in entries:
+        if entry.key in first and entry.sent >= fault.began_us and entry.outcome != "unknown":
+            first[entry.key] = min(first[entry.key], entry.returned)
+    return {key: (moment - fault.began_us) / 1000 for key, moment in first.items()}
+
+
+def percentile(values, share):
+    """The smallest of the values that `share` of them do not exceed; 0 of none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0
+
+
+def summary(values):
+    return {"count": len(values), "p50": round(percentile(values, 0.5)),
+            "p99": round(percentile(values, 0.99)), "max": round(max(values, default=0))}

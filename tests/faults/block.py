@@ -1,0 +1,132 @@
+"""One block: faults under the eyes of clients, then quiet, the last reads and the verdict."""
+
+import json
+import subprocess
+import time
+
+import availability
+from chord_client import ChordError
+from clients import Clients, now_us
+from cluster import Finding
+from faults import draw_episode, live_through
+
+KEYS = 24
+CLIENTS = 8
+KEPT_KEYS_BATCH = 200
+BEFORE_FAULT_S = 0.3  # at most, between a healthy ring and the next fault
+
+
+class Block:
+    def __init__(self, cluster, check_history, seed, random, kept, folder, say):
+        """`kept`: {key: value or None} of earlier blocks, which nobody writes any more."""
+        self.cluster, self.check_history, self.seed = cluster, check_history, seed
+        self.random, self.kept, self.folder, self.tell = random, kept, folder, say
+        self.keys = [f"{seed}-{number}" for number in range(KEYS)]
+        self.missed = []   # (kind, milliseconds, key, fault's text) after single faults
+        self.healed = []   # milliseconds from the end of an episode to a healthy ring
+        self.told = []
+        self.counts = {"kill": 0, "pause": 0, "partition": 0, "one_way": 0, "single": 0}
+
+    def say(self, text):
+        self.told.append(f"{now_us()} {text}")
+        self.tell(text)
+
+    def run(self, left):
+        """Live through all of `left` = {kind: how many}. The block's figures; raises Finding."""
+        began = time.monotonic()
+        clients = Clients(CLIENTS, self.cluster.addresses(), self.keys, self.seed)
+        self.clients = clients
+        with clients:
+            self.await_leaders()
+            singles = []
+            while sum(left.values()) > 0:
+                singles += self.episode(left)
+        self.measure(singles)
+        unread = clients.read_last()
+        verdict = self.verdict()
+        self.check_kept()
+        return {"seconds": round(time.monotonic() - began, 1), **self.counts, **verdict,
+                "unread": len(unread), "failed": clients.history.failed,
+                "retried": clients.history.retried, "strange": clients.history.strange[:5],
+                "missed_ms": [[kind, round(ms)] for kind, ms, _, _ in self.missed],
+                "healed_ms": self.healed}
+
+    def await_leaders(self):
+        deadline = time.monotonic() + 20
+        while len(self.clients.history.leaders) < len(self.keys):
+            if time.monotonic() > deadline:
+                raise Finding("keys of a healthy ring are not answered")
+            time.sleep(0.02)
+
+    def episode(self, left):
+        """[(fault, leaders before it)] of a single one, else []."""
+        episode = draw_episode(self.random, self.cluster, left)
+        time.sleep(self.random.uniform(0, BEFORE_FAULT_S))
+        leaders = dict(self.clients.history.leaders)
+        live_through(episode, now_us, self.cluster.check_running)
+        took = self.cluster.wait_healthy()
+        self.healed.append(round(took * 1000))
+        for _, fault in episode:
+            self.counts[fault.kind] += 1
+            self.counts["one_way"] += fault.one_way
+        self.say(f"{'; '.join(fault.text for _, fault in episode)}: healthy after {took:.1f} s")
+        if len(episode) > 1:
+            return []
+        self.counts["single"] += 1
+        return [(episode[0][1], leaders)]
+
+    def measure(self, singles):
+        for fault, leaders in singles:
+            missed = availability.after_fault(
+                self.clients.history.entries, leaders, fault,
+                self.cluster.address(fault.victim), now_us())
+            self.missed += [(fault.kind, ms, key, fault.text) for key, ms in missed.items()]
+        for kind, ms, key, text in self.missed:
+            if ms > 3000:
+                self.say(f"LONG: {key} for {ms:.0f} ms after {text}")
+
+    def verdict(self):
+        path = self.folder / f"history-{self.seed}.txt"
+        self.clients.history.write(path)
+        done = subprocess.run([self.check_history, path], capture_output=True, text=True,
+                              check=False)
+        if done.returncode not in (0, 1):
+            raise Finding(f"check-history: {done.stderr}")
+        if done.returncode == 1:
+            (self.folder / f"verdict-{self.seed}.txt").write_text(done.stdout + done.stderr)
+            raise Finding(f"{path}: {done.stdout}{done.stderr[:4000]}")
+        path.unlink()
+        return json.loads(done.stdout)
+
+    def check_kept(self):
+        """Keys of earlier blocks are as those left them; this block's join them."""
+        wrong = [key for key, value in self.read(list(self.kept)).items()
+                 if value != self.kept[key]]
+        if wrong:
+            raise Finding(f"{len(wrong)} keys of earlier blocks have changed, for example {wrong[0]}")
+        for entry in self.clients.history.entries:
+            if entry.last:
+                self.kept[entry.key] = b"%d" % entry.value if entry.value else None
+
+    def read(self, keys):
+        found = {}
+        address = self.cluster.address(self.random.choice(self.cluster.nodes()))
+        for start in range(0, len(keys), KEPT_KEYS_BATCH):
+            part = keys[start:start + KEPT_KEYS_BATCH]
+            deadline = time.monotonic() + 20
+            while part:
+                results = self.batch(address, part)
+                found |= {key: result.value if result.code == 0 else None
+                          for key, result in zip(part, results) if result.code in (0, 5)}
+                part = [key for key in part if key not in found]
+                if part and time.monotonic() > deadline:
+                    raise Finding(f"{len(part)} keys of earlier blocks cannot be read in a healthy "
+                                  f"ring, for example {part[0]}")
+        return found
+
+    def batch(self, address, keys):
+        look = self.cluster.looks[self.cluster.node_of(address)]
+        try:
+            return look.batch([("get", key) for key in keys])
+        except ChordError:
+            return []
