@@ -12,7 +12,7 @@ import time
 
 KINDS = ("kill", "pause", "partition")
 SINGLE_SHARE = 0.7         # of the episodes
-ONE_WAY_SHARE = 1 / 3      # of the partitions
+ONE_WAY_SHARE = 0.36         # of the partitions: over a third
 OVERLAP = (2, 4)           # faults in an episode of several
 OVERLAP_S = 1.5            # they begin within
 DOWN_S = (0.0, 1.8)        # a killed node is started again after

@@ -1,7 +1,7 @@
 /*
- * check-history FILE...: the verdict on histories of real processes, by the checker of the simulator.
- * Prints one JSON object; what is wrong goes to stderr with the operations around it. Exit codes:
- * 0 all is well, 1 something is wrong, 2 a file cannot be read.
+ * check-history FILE...: the verdict on histories of real processes, by the checker of the
+ * simulator. Prints one JSON object; what is wrong goes to stderr with the operations around it.
+ * Exit codes: 0 all is well, 1 something is wrong, 2 a file cannot be read.
  */
 #include "history_file.h"
 
@@ -57,7 +57,8 @@ static void check_key(struct counts *counts, const struct history_key *key) {
 int main(int argc, char **argv) {
     struct counts counts = {0};
     if (argc < 2) {
-        fputs("check-history FILE...: are these histories linearizable? (history_file.h)\n", stderr);
+        fputs("check-history FILE...: are these histories linearizable? (history_file.h)\n",
+              stderr);
         return 2;
     }
     for (int i = 1; i < argc; i++) {

@@ -1,6 +1,6 @@
 /*
- * Histories as a text: what clients of real processes wrote down, one operation a line. The words of
- * a line, separated by single spaces:
+ * Histories as a text: what clients of real processes wrote down, one operation a line. The words
+ * of a line, separated by single spaces:
  *
  *   op|last KEY get|put|delete always|absent|match OUTCOME unsaid|existed|not VALUE MATCH
  *           CALLED RETURNED EPOCH COUNTER CLIENT NODE ATTEMPTS

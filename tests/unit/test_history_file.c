@@ -76,7 +76,8 @@ static void test_what_is_refused(void **state) {
         "op a get always unknown unsaid 1 0 10 20 1 1 0 2 1\n",
         "op a put always refused unsaid 1 0 10 20 1 1 0 2 1\n",
         "last a put always done unsaid 1 0 10 20 1 1 0 2 1\n",
-        "op aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa put always "
+        "op aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa put "
+        "always "
         "done unsaid 1 0 10 20 1 1 0 2 1\n",
     };
     (void)state;
