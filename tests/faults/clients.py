@@ -62,6 +62,7 @@ class History:
 
     def __init__(self):
         self.entries, self.lock = [], threading.Lock()
+        self.attempts = []  # (key, sent, returned, node, code), also of those that failed
         self.leaders = {}   # key -> address
         self.strange = []   # codes that a ring must never answer with
         self.failed = 0     # operations that were certainly not executed in all that time
@@ -150,6 +151,8 @@ class Client:
                 entry.called = entry.sent
             answer = self.attempt(entry, request)
             entry.returned = now_us()
+            self.history.attempts.append(
+                (entry.key, entry.sent, entry.returned, entry.node, answer.code))
             maybe = maybe or answer.maybe
             if self.is_final(entry, request, answer):
                 return self.end(entry, answer)

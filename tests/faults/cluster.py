@@ -23,6 +23,7 @@ class Cluster:
     def __init__(self, program, network, folder, count=5, m=32):
         self.program, self.network, self.folder = program, network, folder
         self.count, self.m = count, m
+        self.wrappers = {}  # node -> what its program is started with
         self.children, self.paused, self.ended = {}, set(), set()
         self.looks = {node: ChordClient(self.address(node), timeout=STATUS_TIMEOUT_S)
                       for node in self.nodes()}
@@ -31,7 +32,7 @@ class Cluster:
         return range(1, self.count + 1)
 
     def address(self, node):
-        return f"{self.network.host(node)}:4000"
+        return self.network.address(node)
 
     def addresses(self):
         return [self.address(node) for node in self.nodes()]
@@ -50,8 +51,9 @@ class Cluster:
         others = ",".join(self.address(other) for other in self.nodes() if other != node)
         how = ["--create", "--m", self.m] if create else ["--join", others]
         self.children[node] = Child(
-            f"node {node}", [*self.network.words(node), self.program, "--listen",
-                             self.address(node), "--data", folder, "--exit-with-parent", *how],
+            f"node {node}", [*self.network.words(node), *self.wrappers.get(node, []), self.program,
+                             "--listen", self.address(node), "--data", folder,
+                             "--exit-with-parent", *how],
             folder / "stderr.log", True)
         self.ended.discard(node)
 

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 PRIVATE = "CHORD_FAULTS_PRIVATE"  # set in the process that has the namespaces
+PORT = 4000
 
 
 class NoNetwork(Exception):
@@ -76,6 +77,9 @@ class Network:
     def host(node):
         return f"10.77.{node}.1"
 
+    def address(self, node):
+        return f"{self.host(node)}:{PORT}"
+
     @staticmethod
     def words(node):
         """What a program is started with to be on that node's network."""
@@ -95,3 +99,18 @@ class Network:
     def mend(self, pairs):
         self.cuts.subtract(pairs)
         self._rules("del", [pair for pair in pairs if self.cuts[pair] == 0])
+
+
+class Loopback:
+    """No network of its own: ports of this machine, and no cuts."""
+
+    def __init__(self, base_port):
+        self.base_port = base_port
+
+    def address(self, node):
+        return f"127.0.0.1:{self.base_port + node}"
+
+    @staticmethod
+    def words(node):
+        del node
+        return []

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(ROOT / "proto" / "clients" / "python"))
+sys.path.insert(0, str(ROOT / "tests" / "faults"))
 
 from ring import Ring  # noqa: E402
 
