@@ -4,12 +4,17 @@ the ring answered. For single faults, of the keys that the victim led."""
 import math
 
 
-def after_fault(entries, leaders, fault, address, end_us):
-    """{key: milliseconds} for the keys that `address` led when the fault struck."""
+SERVED = ("OK", "NOT_FOUND", "FAILED_PRECONDITION", "ABORTED")
+
+
+def after_fault(attempts, leaders, fault, address, end_us):
+    """{key: milliseconds} for the keys that `address` led when the fault struck. A key counts as
+    missed until somebody asks for it again, so the figures of keys are too high by that; the least of
+    them is the range's."""
     first = {key: end_us for key, leader in leaders.items() if leader == address}
-    for entry in entries:
-        if entry.key in first and entry.sent >= fault.began_us and entry.outcome != "unknown":
-            first[entry.key] = min(first[entry.key], entry.returned)
+    for key, sent, returned, _, code in attempts:
+        if key in first and sent >= fault.began_us and code in SERVED:
+            first[key] = min(first[key], returned)
     return {key: (moment - fault.began_us) / 1000 for key, moment in first.items()}
 
 

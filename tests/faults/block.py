@@ -4,7 +4,7 @@ import time
 
 import availability
 from chord_client import ChordError
-from clients import Clients, now_us
+from clients import Clients, Entry, History, now_us
 from cluster import Finding
 from faults import draw_episode, live_through
 from verdict import check
@@ -18,14 +18,15 @@ BEFORE_FAULT_S = 0.3  # at most, between a healthy ring and the next fault
 
 class Block:
     def __init__(self, cluster, check_history, seed, random, kept, folder, say):
-        """`kept`: {key: value or None} of earlier blocks, which nobody writes any more."""
+        """`kept`: {key: entries} of earlier blocks, which nobody writes any more."""
         self.cluster, self.check_history, self.seed = cluster, check_history, seed
         self.random, self.kept, self.folder, self.tell = random, kept, folder, say
         self.keys = [f"{seed}-{number}" for number in range(KEYS)]
-        self.missed = []   # (kind, milliseconds) after single faults
+        self.missed, self.missed_keys = [], []  # (kind, milliseconds) after single faults
         self.healed = []   # milliseconds from the end of an episode to a healthy ring
         self.told = []
-        self.counts = {"kill": 0, "pause": 0, "partition": 0, "one_way": 0, "single": 0}
+        self.counts = {"kill": 0, "pause": 0, "partition": 0, "one_way": 0, "single": 0,
+                       "late": 0}
 
     def say(self, text):
         self.told.append(f"{now_us()} {text}")
@@ -49,7 +50,7 @@ class Block:
         return {"seconds": round(time.monotonic() - began, 1), **self.counts, **verdict,
                 "unread": len(unread), "failed": clients.history.failed,
                 "retried": clients.history.retried, "strange": clients.history.strange[:5],
-                "missed_ms": [[kind, round(ms)] for kind, ms in self.missed],
+                "missed_ms": self.missed, "missed_key_ms": self.missed_keys,
                 "healed_ms": self.healed}
 
     def await_leaders(self):
@@ -79,12 +80,14 @@ class Block:
     def measure(self, singles):
         for fault, leaders in singles:
             missed = availability.after_fault(
-                self.clients.history.entries, leaders, fault,
+                self.clients.history.attempts, leaders, fault,
                 self.cluster.address(fault.victim), now_us())
-            self.missed += [(fault.kind, ms) for ms in missed.values()]
-            for key, ms in missed.items():
-                if ms > LONG_MS:
-                    self.explain(key, ms, fault)
+            self.missed_keys += [(fault.kind, round(ms)) for ms in missed.values()]
+            if missed:
+                key = min(missed, key=missed.get)
+                self.missed.append((fault.kind, round(missed[key])))
+                if missed[key] > LONG_MS:
+                    self.explain(key, missed[key], fault)
 
     def explain(self, key, ms, fault):
         """What clients were told of a key that they missed for long."""
@@ -97,34 +100,48 @@ class Block:
                  + "; ".join(tries))
 
     def check_kept(self):
-        """Keys of earlier blocks are as those left them; this block's join them."""
-        wrong = [key for key, value in self.read(list(self.kept)).items()
-                 if value != self.kept[key]]
-        if wrong:
-            raise Finding(f"{len(wrong)} keys of earlier blocks have changed, for example {wrong[0]}")
+        """Keys of earlier blocks are as those left them, or as a write of unknown outcome can have
+        left them since. This block's join them."""
+        for key, entry in self.read(list(self.kept)).items():
+            entries = self.kept[key]
+            if entry.value != entries[-1].value:
+                entries.append(entry)
+                self.check_late(key, entries)
         for entry in self.clients.history.entries:
-            if entry.last:
-                self.kept[entry.key] = b"%d" % entry.value if entry.value else None
+            self.kept.setdefault(entry.key, []).append(entry)
+
+    def check_late(self, key, entries):
+        """A write took effect after all clients had ended."""
+        late = History()
+        late.entries = entries
+        check(self.check_history, late, self.folder / f"late-{key}.txt")
+        self.counts["late"] += 1
+        self.say(f"{key} changed afterwards, as a write of unknown outcome may: "
+                 + entries[-1].line().strip())
 
     def read(self, keys):
+        """{key: the read as an entry}"""
         found = {}
-        address = self.cluster.address(self.random.choice(self.cluster.nodes()))
+        node = self.random.choice(self.cluster.nodes())
         for start in range(0, len(keys), KEPT_KEYS_BATCH):
             part = keys[start:start + KEPT_KEYS_BATCH]
             deadline = time.monotonic() + 20
             while part:
-                results = self.batch(address, part)
-                found |= {key: result.value if result.code == 0 else None
-                          for key, result in zip(part, results) if result.code in (0, 5)}
+                called = now_us()
+                results = self.batch(node, part)
+                for key, result in zip(part, results):
+                    if result.code in (0, 5):
+                        found[key] = Entry(key, outcome="done", value=int(result.value or 0),
+                                           called=called, returned=now_us(), node=node, last=True,
+                                           version=(result.version.epoch, result.version.counter))
                 part = [key for key in part if key not in found]
                 if part and time.monotonic() > deadline:
                     raise Finding(f"{len(part)} keys of earlier blocks cannot be read in a healthy "
                                   f"ring, for example {part[0]}")
         return found
 
-    def batch(self, address, keys):
-        look = self.cluster.looks[self.cluster.node_of(address)]
+    def batch(self, node, keys):
         try:
-            return look.batch([("get", key) for key in keys])
+            return self.cluster.looks[node].batch([("get", key) for key in keys])
         except ChordError:
             return []

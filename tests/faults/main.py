@@ -24,7 +24,7 @@ from faults import KINDS  # noqa: E402
 from launcher.ledger import Ledger  # noqa: E402
 from network import Network, NoNetwork, enter_private  # noqa: E402
 
-SUMS = ("kill", "pause", "partition", "one_way", "single", "operations", "acknowledged", "reads",
+SUMS = ("kill", "pause", "partition", "one_way", "single", "late", "operations", "acknowledged", "reads",
         "refused", "unknown", "failed", "retried", "lost", "not_linearizable", "given_up", "unread",
         "seconds")
 
@@ -61,11 +61,12 @@ def share(left, faults):
 
 
 def totals(ledger):
-    missed = [pair for entry in ledger.entries for pair in entry["missed_ms"]]
     sums = {key: ledger.sum(key) for key in SUMS}
     sums["strange"] = [text for entry in ledger.entries for text in entry["strange"]][:10]
-    sums["missed_ms"] = {"all": summary([ms for _, ms in missed])} | {
-        kind: summary([ms for which, ms in missed if which == kind]) for kind in KINDS}
+    for name in ("missed_ms", "missed_key_ms"):
+        missed = [pair for entry in ledger.entries for pair in entry[name]]
+        sums[name] = {"all": summary([ms for _, ms in missed])} | {
+            kind: summary([ms for which, ms in missed if which == kind]) for kind in KINDS}
     sums["healed_ms"] = summary([ms for entry in ledger.entries for ms in entry["healed_ms"]])
     return sums
 
@@ -89,7 +90,7 @@ def run_blocks(options, ledger, folder, say):
                 raise
             ledger.add({"seed": seed, **figures})
             say(json.dumps({key: value for key, value in figures.items()
-                            if key not in ("missed_ms", "healed_ms")}))
+                            if not key.endswith("_ms")}))
             seed += 1
     finally:
         cluster.close()
