@@ -66,10 +66,10 @@ static void forget_gone(int folder) {
     DIR *list = fdopendir(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     must(list != NULL, "disk_shim: opendir");
     for (struct dirent *one; (one = readdir(list)) != NULL;) {
-        char name[sizeof one->d_name];
-        char *end = strcpy(name, one->d_name) + strlen(one->d_name) - strlen(KEPT_END);
-        if (end > name && strcmp(end, KEPT_END) == 0) {
-            *end = '\0';
+        size_t length = strlen(one->d_name), end = strlen(KEPT_END);
+        if (length > end && strcmp(one->d_name + length - end, KEPT_END) == 0) {
+            char name[sizeof one->d_name];
+            snprintf(name, sizeof name, "%.*s", (int)(length - end), one->d_name);
             if (faccessat(folder, name, F_OK, 0) != 0) {
                 unlinkat(folder, one->d_name, 0);
             }
