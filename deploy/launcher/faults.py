@@ -10,14 +10,13 @@ from .ledger import SOAK, commit
 MAIN = ROOT / "tests" / "faults" / "main.py"
 
 
-def words(node, check_history, *options):
-    return [sys.executable, str(MAIN), "--node", str(node), "--check-history", str(check_history),
-            *map(str, options)]
-
-
 def soak(options):
     node = build.build("release", print, "chord-node").node
-    check = build.build("sim", print, "check-history").folder / "tests" / "sim" / "check-history"
+    build.build("sim", print, "check-history")
+    tests = build.build("sim", print, "net_shim").folder / "tests"
     sys.stdout.flush()
-    return subprocess.run(words(node, check, "--ledger", SOAK / "faults.jsonl", "--name", commit(),
-                                "--folder", SOAK, *options), check=False).returncode
+    return subprocess.run(
+        [sys.executable, str(MAIN), "--node", str(node), "--check-history",
+         str(tests / "sim" / "check-history"), "--shim", str(tests / "faults" / "libnet_shim.so"),
+         "--ledger", str(SOAK / "faults.jsonl"), "--name", commit(), "--folder", str(SOAK),
+         *options], check=False).returncode

@@ -3,7 +3,7 @@
     python3 init.py soak faults [--kills 1000 --pauses 300 --partitions 300] [--seed S]
 
 Goes on where the ledger (build/soak/faults.jsonl) says that it stopped. Exit codes: 0 all of them,
-and nothing wrong; 1 a finding, whose history and logs stay beside the ledger; 2 not possible here.
+and nothing wrong; 1 a finding, whose history and logs stay beside the ledger.
 """
 
 import argparse
@@ -15,15 +15,19 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "proto" / "clients" / "python")]
+sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "proto" / "clients" / "python"),
+                str(ROOT / "tests" / "system")]
 
 from availability import summary  # noqa: E402
 from block import Block  # noqa: E402
 from cluster import Cluster, Finding  # noqa: E402
 from faults import KINDS  # noqa: E402
 from launcher.ledger import Ledger  # noqa: E402
-from network import Network, NoNetwork, enter_private  # noqa: E402
+from network import Network, enter_private, why_not_private  # noqa: E402
+from ports import PortBlock  # noqa: E402
+from proxy import Proxy  # noqa: E402
 
+NODES = 5
 SUMS = ("kill", "pause", "partition", "one_way", "single", "late", "operations", "acknowledged", "reads",
         "refused", "unknown", "failed", "retried", "lost", "not_linearizable", "given_up", "unread",
         "seconds")
@@ -33,6 +37,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="init.py soak faults")
     parser.add_argument("--node", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--check-history", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--shim", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--ledger", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--name", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, required=True, help=argparse.SUPPRESS)
@@ -41,6 +46,7 @@ def arguments():
     parser.add_argument("--partitions", type=int, default=300, help="a third of them one-way")
     parser.add_argument("--block", type=int, default=20, help="faults in a block")
     parser.add_argument("--seed", type=int, help="of the first block; the next count on")
+    parser.add_argument("--proxy", action="store_true", help="no namespaces, also where they can be")
     return parser.parse_args()
 
 
@@ -71,9 +77,9 @@ def totals(ledger):
     return sums
 
 
-def run_blocks(options, ledger, folder, say):
+def run_blocks(options, network, ledger, folder, say):
     seed = options.seed if options.seed is not None else random.randrange(10 ** 9)
-    cluster = Cluster(options.node, Network(5), folder)
+    cluster = Cluster(options.node, network, folder, NODES)
     try:
         cluster.start_all()
         cluster.wait_healthy()
@@ -96,6 +102,16 @@ def run_blocks(options, ledger, folder, say):
         cluster.close()
 
 
+def make_network(options):
+    """Namespaces; where the machine allows none, a proxy in front of each node."""
+    reason = "--proxy" if options.proxy else why_not_private()
+    if reason is None:
+        enter_private()
+        return Network(NODES)
+    print(f"partitions by a proxy between the nodes, not by the kernel: {reason}", flush=True)
+    return Proxy(PortBlock(), NODES, options.shim)
+
+
 def keep_evidence(cluster, block, folder, finding):
     target = folder.with_name(f"finding-{block.seed}")
     target.mkdir(exist_ok=True)
@@ -107,11 +123,7 @@ def keep_evidence(cluster, block, folder, finding):
 
 def main():
     options = arguments()
-    try:
-        enter_private()
-    except NoNetwork as reason:
-        print(f"soak faults: {reason}", file=sys.stderr)
-        return 2
+    network = make_network(options)
     ledger = Ledger(options.ledger, options.name)
     folder = options.folder / f"faults-{options.name}-{time.time_ns()}"
     folder.mkdir(parents=True)
@@ -121,7 +133,7 @@ def main():
         print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
 
     try:
-        run_blocks(options, ledger, folder, say)
+        run_blocks(options, network, ledger, folder, say)
         well = True
     except Finding as finding:
         say(str(finding).splitlines()[0])
