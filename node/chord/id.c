@@ -5,16 +5,6 @@
 
 #include "assert.h"
 
-#include <string.h>
-
-int id_compare(const struct chord_id *a, const struct chord_id *b) {
-    return memcmp(a->bytes, b->bytes, CHORD_ID_BYTES);
-}
-
-bool id_equal(const struct chord_id *a, const struct chord_id *b) {
-    return id_compare(a, b) == 0;
-}
-
 bool id_in_open(const struct chord_id *a, const struct chord_id *x, const struct chord_id *b) {
     int a_b = id_compare(a, b);
     if (a_b == 0) {
@@ -65,6 +55,18 @@ struct chord_id id_distance(const struct chord_id *from, const struct chord_id *
     return distance;
 }
 
+struct chord_id id_add(const struct chord_id *id, const struct chord_id *distance, unsigned m) {
+    struct chord_id sum;
+    unsigned carry = 0;
+    for (int i = CHORD_ID_BYTES - 1; i >= 0; i--) {
+        carry += (unsigned)id->bytes[i] + distance->bytes[i];
+        sum.bytes[i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+    cut(&sum, m);
+    return sum;
+}
+
 /* Half of 2^m when `id` is 0 (the whole circle), else id / 2. */
 static struct chord_id half(const struct chord_id *id, unsigned m) {
     struct chord_id result = {{0}};
@@ -81,15 +83,7 @@ static struct chord_id half(const struct chord_id *id, unsigned m) {
 struct chord_id id_middle(const struct chord_id *a, const struct chord_id *b, unsigned m) {
     struct chord_id distance = id_distance(a, b, m);
     struct chord_id step = half(&distance, m);
-    struct chord_id sum;
-    unsigned carry = 0;
-    for (int i = CHORD_ID_BYTES - 1; i >= 0; i--) {
-        carry += (unsigned)a->bytes[i] + step.bytes[i];
-        sum.bytes[i] = (uint8_t)carry;
-        carry >>= 8;
-    }
-    cut(&sum, m);
-    return sum;
+    return id_add(a, &step, m);
 }
 
 struct chord_id id_from_hash(const uint8_t hash[CHORD_ID_BYTES], unsigned m) {

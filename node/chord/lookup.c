@@ -5,7 +5,11 @@
  */
 #include "state.h"
 
-enum { RESTARTS_MAX = 3, FRESH_MS = 25 };
+enum {
+    RESTARTS_MAX = 3,
+    UNKNOWN_MS = 25,   /* until the next finger, when that is not known */
+    CHANGED_PARTS = 4, /* of the period, while sweeps still find changes */
+};
 
 /* ---- the local step ---- */
 
@@ -219,6 +223,18 @@ static void begin(struct step *step, uint16_t index, const struct chord_peer *vi
     ask(step, index, &response.ring.node);
 }
 
+/* A finger's owner is most often a finger of our predecessor's, or next to one (Stoica et al. 2001,
+ * section 4.4, has a neighbour's whole table copied; to ask it for one entry needs no new message).
+ */
+static void begin_near(struct step *step, uint16_t index) {
+    const struct chord_peer *predecessor = predecessor_get(step->chord);
+    struct chord_peer via;
+    if (predecessor != NULL) {
+        via = *predecessor;
+    }
+    begin(step, index, predecessor != NULL ? &via : NULL);
+}
+
 /* via NULL: from self. False: no room; nothing was started. May finish within the call. */
 bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct chord_id *target,
                   const struct chord_peer *via, uint16_t subject, uint32_t subject_serial,
@@ -253,7 +269,11 @@ bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct c
     if (purpose == LOOKUP_CLIENT) {
         path_add(chord, lookup, &chord->self, 0);
     }
-    begin(step, index, via);
+    if (purpose == LOOKUP_FINGER && via == NULL) {
+        begin_near(step, index);
+    } else {
+        begin(step, index, via);
+    }
     return true;
 }
 
@@ -268,6 +288,11 @@ void lookup_reply(struct step *step, uint16_t index, const struct chord_response
     path_add(chord, lookup, &lookup->asked, microseconds);
     if (response->ring.found) {
         finish(step, index, response);
+        return;
+    }
+    if (lookup->purpose == LOOKUP_FINGER && lookup->hops == 1 &&
+        id_in_open(&chord->self.id, &lookup->target, &lookup->asked.id)) {
+        begin_near(step, index); /* our finger is behind the owner: from it the way is all round */
         return;
     }
     /* Each hop must come nearer, or the lookup could go round for ever. */
@@ -345,6 +370,15 @@ static void sweep_end(struct chord *chord) {
     chord->finger_changed = false;
 }
 
+/* What is not known yet is looked up at once; what is may be outdated and is still of use. */
+static uint64_t fix_fingers_pause(struct chord *chord) {
+    if (chord->fingers[chord->finger_next] == NONE) {
+        return UNKNOWN_MS;
+    }
+    uint32_t period_ms = chord->config.timing.fix_fingers_period_ms;
+    return jitter(chord, chord->fingers_fresh ? period_ms : period_ms / CHANGED_PARTS);
+}
+
 /* One lookup serves every lower finger whose start the same owner covers. */
 static void finger_found(struct step *step, uint16_t finger, const struct chord_peer *owner,
                          const struct chord_peer *before) {
@@ -368,10 +402,7 @@ static void finger_found(struct step *step, uint16_t finger, const struct chord_
     } else {
         chord->finger_next = (uint16_t)next;
     }
-    chord->fix_fingers_ms =
-        chord->now_ms + (chord->fingers_fresh
-                             ? jitter(chord, chord->config.timing.fix_fingers_period_ms)
-                             : FRESH_MS);
+    chord->fix_fingers_ms = chord->now_ms + fix_fingers_pause(chord);
 }
 
 void fix_fingers_tick(struct step *step) {
@@ -396,9 +427,7 @@ void fix_fingers_tick(struct step *step) {
             finger_set(chord, (unsigned)i, peer);
         }
         sweep_end(chord);
-        if (!chord->fingers_fresh) {
-            chord->fix_fingers_ms = chord->now_ms + FRESH_MS;
-        }
+        chord->fix_fingers_ms = chord->now_ms + fix_fingers_pause(chord);
         return;
     }
     /* The present finger knows best whether it still owns the start: one question instead of a

@@ -312,7 +312,7 @@ struct transfer {
     bool done; /* the page being written is the last */
     uint8_t failures;
     struct chord_member source;
-    struct chord_range range;
+    struct chord_range range, part; /* part: what is compared or pulled now */
     uint64_t epoch;
     uint64_t token;      /* Sync's; 0 = settling, for `subject` */
     uint64_t request_id; /* Sync to answer; 0 = none */

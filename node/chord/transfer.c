@@ -1,6 +1,9 @@
 /*
- * transfer_keys: pulling a range from another member, in bounded pages. First the digests are
- * compared; where they are equal nothing moves. A leader that settles keeps the newer version of
+ * transfer_keys: pulling a range from another member, in bounded pages, and only where the two
+ * differ: the digests of a part are compared, a part that differs and has many rows is halved, and
+ * behind an equal one the next is twice as long. A returning disk that missed a few writes compares
+ * its rows a few times and moves those few; that is a tree of digests which nobody has to keep.
+ * A leader that settles keeps the newer version of
  * each row (`equal` off). A learner, or a member that fell behind, becomes equal to the leader:
  * rows of earlier epochs that the leader does not have go, so that a returning disk revives
  * nothing; rows of this epoch come by Apply as well, and the newer one stays.
@@ -9,7 +12,7 @@
  */
 #include "state.h"
 
-enum { FAILURES_MAX = 8, RETRY_MS = 200, DONE_MS = 20000 };
+enum { FAILURES_MAX = 8, RETRY_MS = 200, DONE_MS = 20000, PART_ROWS = 16 };
 
 static void transfers_due(struct chord *chord, uint64_t when_ms) {
     if (when_ms < chord->transfers_ms) {
@@ -76,7 +79,7 @@ static void pull(struct step *step, uint16_t index) {
     }
     transfer->retry_ms = 0;
     request->kind = digest ? CHORD_DIGEST : CHORD_TRANSFER_KEYS;
-    request->rows.range = transfer->range;
+    request->rows.range = transfer->part;
     request->rows.epoch = transfer->epoch;
     request->rows.learner = false;
     request->rows.has_after = transfer->has_after;
@@ -91,7 +94,7 @@ static void store(struct step *step, uint16_t index, enum chord_store_kind kind,
         finish(step, index, false);
         return;
     }
-    action->store.slice.range = transfer->range;
+    action->store.slice.range = transfer->part;
     action->store.slice.epoch = transfer->epoch;
     action->store.equal = transfer->equal;
     action->store.done = transfer->done;
@@ -117,10 +120,61 @@ static struct transfer *transfer_new(struct step *step, const struct chord_membe
     transfer->stage = TRANSFER_DIGEST;
     transfer->serial = serial_new(chord);
     transfer->epoch = epoch;
-    transfer->range = *range;
+    transfer->range = transfer->part = *range;
     transfer->source = *source;
     *slot = index;
     return transfer;
+}
+
+/* ---- part by part ---- */
+
+static void part_begin(struct transfer *transfer, const struct chord_id *lo,
+                       const struct chord_id *hi) {
+    transfer->part = (struct chord_range){*lo, *hi};
+    transfer->has_after = transfer->has_before = transfer->done = false;
+    transfer->stage = TRANSFER_DIGEST;
+}
+
+/* What differs is narrowed down, unless one of the two has nothing there or little is to move. */
+static bool part_halve(struct chord *chord, struct transfer *transfer, uint64_t rows_own) {
+    uint64_t theirs = transfer->digest_rows;
+    struct chord_id lo = transfer->part.lo;
+    struct chord_id middle = id_middle(&lo, &transfer->part.hi, chord->parameters.m);
+    if (rows_own == 0 || theirs == 0 || (rows_own <= PART_ROWS && theirs <= PART_ROWS) ||
+        id_equal(&middle, &lo)) {
+        return false;
+    }
+    part_begin(transfer, &lo, &middle);
+    return true;
+}
+
+/* The part is done. False: it was the last. */
+static bool part_next(struct chord *chord, struct transfer *transfer, bool was_equal) {
+    unsigned m = chord->parameters.m;
+    struct chord_id lo = transfer->part.hi, hi = lo;
+    if (id_equal(&lo, &transfer->range.hi)) {
+        return false;
+    }
+    struct chord_id width = id_distance(&transfer->part.lo, &transfer->part.hi, m);
+    for (int times = was_equal ? 2 : 1; times > 0; times--) {
+        struct chord_id rest = id_distance(&hi, &transfer->range.hi, m);
+        hi = id_compare(&width, &rest) < 0 ? id_add(&hi, &width, m) : transfer->range.hi;
+        if (id_equal(&hi, &transfer->range.hi)) {
+            break;
+        }
+    }
+    part_begin(transfer, &lo, &hi);
+    return true;
+}
+
+static void part_end(struct step *step, uint16_t index, bool was_equal) {
+    struct transfer *transfer = transfer_at(step->chord, index);
+    if (part_next(step->chord, transfer, was_equal)) {
+        answer(step, transfer, CHORD_OK, false);
+        pull(step, index);
+    } else {
+        finish(step, index, true);
+    }
 }
 
 bool transfer_settle(struct step *step, uint16_t subject, uint16_t member) {
@@ -179,6 +233,7 @@ void transfer_reply(struct step *step, uint16_t index, const struct chord_respon
         finish(step, index, false);
         return;
     }
+    transfer->failures = 0;
     if (transfer->stage == TRANSFER_DIGEST) {
         transfer->digest_rows = response->digest.rows;
         memcpy(transfer->digest, response->digest.digest, CHORD_DIGEST_BYTES);
@@ -188,7 +243,6 @@ void transfer_reply(struct step *step, uint16_t index, const struct chord_respon
     }
     transfer->done = response->transfer.done;
     transfer->rows += response->transfer.rows;
-    transfer->failures = 0;
     if (response->transfer.rows == 0 && !response->transfer.done) {
         finish(step, index, false);
         return;
@@ -219,26 +273,19 @@ void transfer_stored(struct step *step, uint16_t index) {
         finish(step, index, false);
         return;
     }
-    switch (transfer->stage) {
-    case TRANSFER_DIGEST_OWN:
-        if (step->event->stored.rows == transfer->digest_rows &&
-            memcmp(step->event->stored.digest, transfer->digest, CHORD_DIGEST_BYTES) == 0) {
-            finish(step, index, true);
-        } else {
-            transfer->stage = TRANSFER_PULL;
-            pull(step, index);
-        }
-        break;
-    default:
-        if (transfer->done) {
-            finish(step, index, true);
-        } else {
-            answer(step, transfer, CHORD_OK, false);
-            transfer->stage = TRANSFER_PULL;
-            pull(step, index);
-        }
-        break;
+    bool compared = transfer->stage == TRANSFER_DIGEST_OWN;
+    uint64_t rows = step->event->stored.rows;
+    bool equal = compared && rows == transfer->digest_rows &&
+                 memcmp(step->event->stored.digest, transfer->digest, CHORD_DIGEST_BYTES) == 0;
+    if (equal || (!compared && transfer->done)) {
+        part_end(step, index, equal);
+        return;
     }
+    if (!compared || !part_halve(step->chord, transfer, rows)) {
+        transfer->stage = TRANSFER_PULL;
+    }
+    answer(step, transfer, CHORD_OK, false);
+    pull(step, index);
 }
 
 void transfers_tick(struct step *step) {

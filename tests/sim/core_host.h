@@ -167,8 +167,9 @@ int host_members(struct host *host);
 int host_by_address(const struct host *host, const char *address); /* HOST_NOBODY: unknown */
 int host_owner(struct host *host, const struct chord_id *id);      /* among the live members */
 void host_print(struct host *host); /* members, lists and views, to stderr, for a failing test */
-uint64_t host_digest(const struct host *host);   /* of every action so far */
-uint64_t host_random(struct host *host);         /* a stream for the test itself */
-uint64_t host_messages(const struct host *host); /* requests and replies sent so far */
+uint64_t host_digest(const struct host *host);      /* of every action so far */
+uint64_t host_random(struct host *host);            /* a stream for the test itself */
+uint64_t host_messages(const struct host *host);    /* requests and replies sent so far */
+uint64_t host_rows_pulled(const struct host *host); /* by transfer_keys so far */
 
 #endif

@@ -154,6 +154,7 @@ static void store(struct host *host, int index, const struct chord_action *actio
     case CHORD_STORE_WRITE_PULLED:
         CHORD_ASSERT(host->reply != NULL);
         job->rows_count = host->reply->rows_count;
+        host->rows_pulled += job->rows_count;
         job->rows = copy_of(host->reply->rows, sizeof *job->rows * job->rows_count);
         job->epoch = slice->epoch;
         job->equal = action->store.equal;

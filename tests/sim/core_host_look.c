@@ -193,3 +193,7 @@ uint64_t host_random(struct host *host) {
 uint64_t host_messages(const struct host *host) {
     return host->messages;
 }
+
+uint64_t host_rows_pulled(const struct host *host) {
+    return host->rows_pulled;
+}

@@ -123,10 +123,13 @@ static int ring_first(const struct host *host, int index) {
  * many, some anywhere: the first cannot serve all. */
 static void seeds_add(struct host *host, int index, struct chord_event *event) {
     bool many = host->count > CHORD_SEEDS_MAX * 4;
-    for (int i = 0; i < host->count && !event->start.create; i++) {
+    if (event->start.create) {
+        return;
+    }
+    for (int i = 0; i < host->count && event->start.seeds_count < CHORD_SEEDS_MAX; i++) {
         int seed = many ? (int)between(&host->random_nodes, 0, (uint64_t)host->count - 1) : i;
         bool same = host->nodes[seed].public.ring == host->nodes[index].public.ring;
-        if (seed != index && same && event->start.seeds_count < CHORD_SEEDS_MAX) {
+        if (seed != index && same) {
             memcpy(event->start.seeds[event->start.seeds_count++].text,
                    host->nodes[seed].public.address, CHORD_ADDRESS_BYTES);
         }

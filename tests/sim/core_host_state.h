@@ -145,7 +145,7 @@ struct link {
 
 struct host {
     struct host_config config;
-    uint64_t now_us, sequence, digest, request_last, messages;
+    uint64_t now_us, sequence, digest, request_last, messages, rows_pulled;
     uint64_t random_network, random_store, random_nodes, random_test;
     struct node *nodes;
     int count, room;

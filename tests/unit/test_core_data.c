@@ -580,6 +580,32 @@ static void test_returning_disk_is_made_equal(void **state) {
     }
 }
 
+/* Of many rows only those that differ are moved, and not many beside them. */
+static void test_returning_disk_moves_what_differs(void **state) {
+    enum { ROWS = 600, LATE = 4, NEAR = 40 };
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 3);
+        for (unsigned key = 0; key < ROWS; key++) {
+            check(insist(host, CHORD_PUT, key, 7000)->operations[0].code == CHORD_OK);
+            host_forget_calls(host);
+        }
+        check(host_run_until(host, whole, 60000));
+        int node = (int)(seed_now % 3);
+        host_kill(host, node);
+        for (unsigned i = 0; i < LATE; i++) {
+            unsigned key = (unsigned)(host_random(host) % ROWS);
+            check(insist(host, CHORD_PUT, key, 8000)->operations[0].code == CHORD_OK);
+        }
+        uint64_t before = host_rows_pulled(host);
+        host_start(host, node);
+        check(host_run_until(host, whole, 60000));
+        check(host_rows_pulled(host) > before);
+        check(host_rows_pulled(host) - before <= LATE * NEAR);
+        ring_free(host);
+    }
+}
+
 static void test_lost_disk_is_filled_again(void **state) {
     (void)state;
     FOR_SEEDS {
@@ -1188,6 +1214,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_leave_and_return, teardown),
         cmocka_unit_test_teardown(test_leave_down_to_one, teardown),
         cmocka_unit_test_teardown(test_returning_disk_is_made_equal, teardown),
+        cmocka_unit_test_teardown(test_returning_disk_moves_what_differs, teardown),
         cmocka_unit_test_teardown(test_lost_disk_is_filled_again, teardown),
         cmocka_unit_test_teardown(test_whole_ring_restarts_with_its_keys, teardown),
         cmocka_unit_test_teardown(test_wrong_epoch_is_refused, teardown),
