@@ -9,8 +9,8 @@ SERVED = ("OK", "NOT_FOUND", "FAILED_PRECONDITION", "ABORTED")
 
 def after_fault(attempts, leaders, fault, address, end_us):
     """{key: milliseconds} for the keys that `address` led when the fault struck. A key counts as
-    missed until somebody asks for it again, so the figures of keys are too high by that; the least of
-    them is the range's."""
+    missed until somebody asks for it again, so the figures of keys are too high by that; the least
+    of them is the range's."""
     first = {key: end_us for key, leader in leaders.items() if leader == address}
     for key, sent, returned, _, code in attempts:
         if key in first and sent >= fault.began_us and code in SERVED:

@@ -2,8 +2,8 @@
 
 They keep the rules of kv.proto, as the clients of the simulator do (tests/sim/workload.c): what was
 certainly not executed is sent again as it was; a write whose outcome is unknown is sent again under
-its op_id as the next attempt; a write without an op_id stays unknown. Each put writes a number of its
-own, so that a value names its write. Times are those of this process's monotonic clock. Knows
+its op_id as the next attempt; a write without an op_id stays unknown. Each put writes a number of
+its own, so that a value names its write. Times are those of this process's monotonic clock. Knows
 addresses; knows nothing of faults.
 """
 

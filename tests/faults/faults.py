@@ -2,8 +2,8 @@
 
 An *episode* is a list of faults with their moments. A single fault strikes a healthy ring, and how
 long clients miss a key is measured for these; overlapping ones may take a majority of some range's
-copies away, and then no answer is the right answer. Everything is drawn from one seeded random; what
-the ring does between two moments is of course not repeatable.
+copies away, and then no answer is the right answer. Everything is drawn from one seeded random;
+what the ring does between two moments is of course not repeatable.
 """
 
 import heapq

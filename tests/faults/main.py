@@ -28,9 +28,9 @@ from ports import PortBlock  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 NODES = 5
-SUMS = ("kill", "pause", "partition", "one_way", "single", "late", "operations", "acknowledged", "reads",
-        "refused", "unknown", "failed", "retried", "lost", "not_linearizable", "given_up", "unread",
-        "seconds")
+SUMS = ("kill", "pause", "partition", "one_way", "single", "late", "operations", "acknowledged",
+        "reads", "refused", "unknown", "failed", "retried", "lost", "not_linearizable", "given_up",
+        "unread", "seconds")
 
 
 def arguments():
@@ -46,7 +46,7 @@ def arguments():
     parser.add_argument("--partitions", type=int, default=300, help="a third of them one-way")
     parser.add_argument("--block", type=int, default=20, help="faults in a block")
     parser.add_argument("--seed", type=int, help="of the first block; the next count on")
-    parser.add_argument("--proxy", action="store_true", help="no namespaces, also where they can be")
+    parser.add_argument("--proxy", action="store_true", help="a proxy, even if namespaces can be")
     return parser.parse_args()
 
 

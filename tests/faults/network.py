@@ -30,9 +30,9 @@ def why_not_private():
     for tool in ("unshare", "ip"):
         if shutil.which(tool) is None:
             return f"{tool} is missing (sh deploy/install-deps.sh test)"
-    done = subprocess.run([*unshare_words(), "sh", "-c",
-                           "ip link set lo up && ip link add type veth && mount -t tmpfs none /run"],
-                          capture_output=True, text=True, check=False)
+    trial = "ip link set lo up && ip link add type veth && mount -t tmpfs none /run"
+    done = subprocess.run([*unshare_words(), "sh", "-c", trial], capture_output=True, text=True,
+                          check=False)
     return None if done.returncode == 0 else f"no namespaces: {done.stderr.strip()}"
 
 

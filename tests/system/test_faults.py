@@ -1,4 +1,4 @@
-"""Rings of real processes that are broken under clients: see tests/faults/README.md. What clients were
+"""Rings of real processes that are broken under clients (tests/faults/README.md). What clients were
 told must be linearizable, and nothing acknowledged may be gone."""
 
 import json
@@ -6,8 +6,10 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+from chord_client import ChordClient
 from clients import Clients
 from cluster import Cluster
 from network import Loopback
@@ -54,6 +56,24 @@ def cluster(tmp_path):
     yield made
     made.close()
     ports.close()
+
+
+def test_an_outcome_that_nobody_can_tell_any_more_has_a_version(cluster):
+    """A later attempt at a write, after another has taken its place: no attempt will find out."""
+    with ChordClient(*cluster.addresses()) as client:
+        kv = client.messages.kv
+
+        def put(op_id, attempt):
+            operation = kv.Operation(kind=kv.OPERATION_KIND_PUT, key=b"key", value=b"value",
+                                     op_id=op_id, attempt=attempt)
+            return client._attempt(cluster.address(1), "KvService/Put",
+                                   kv.PutRequest(operation=operation), kv.PutResponse,
+                                   time.monotonic() + 10).result
+        first, second = put(b"first", 1), put(b"second", 1)
+        assert put(b"second", 2).version == second.version  # done already
+        late = put(b"first", 2)
+        assert client._code(late.code) == "UNKNOWN"
+        assert late.version == second.version != first.version
 
 
 def test_a_rolling_restart_under_load_fails_nothing(cluster, tmp_path):
