@@ -13,7 +13,7 @@ def after_fault(attempts, leaders, fault, address, end_us):
     of them is the range's."""
     first = {key: end_us for key, leader in leaders.items() if leader == address}
     for key, sent, returned, _, code in attempts:
-        if key in first and sent >= fault.began_us and code in SERVED:
+        if key in first and sent >= fault.struck_us and code in SERVED:
             first[key] = min(first[key], returned)
     return {key: (moment - fault.began_us) / 1000 for key, moment in first.items()}
 

@@ -13,6 +13,7 @@ from launcher.supervisor import Child
 
 POLL_S = 0.03
 STATUS_TIMEOUT_S = 0.5
+REPLICA, OPEN, RETIRED = 1, 3, 5  # RangeState of admin.proto
 
 
 class Finding(Exception):
@@ -104,8 +105,8 @@ class Cluster:
             return None
 
     def why_not_healthy(self):
-        """None: every node is a member with exact lists, and every key has one leader who knows all
-        copies complete. Else what is missing."""
+        """None: every node is a member with exact lists, and every range is led by its owner, whose
+        group is itself and its successors, with all copies complete. Else what is missing."""
         said = [self.status(node) for node in self.nodes()]
         if None in said:
             return f"node {said.index(None) + 1} does not answer"
@@ -123,16 +124,17 @@ class Cluster:
 
     def _why_ranges_are_not_whole(self, said):
         led = []
-        for status in said:
+        for place, status in enumerate(said):
+            copies = min(status.parameters.replicas, self.count)
+            group = {said[(place + step) % self.count].self.address for step in range(copies)}
             for entry in status.ranges:
-                members = len(entry.view.members)
+                members = {member.address for member in entry.view.members}
                 if entry.view.members[entry.view.leader].address != status.self.address or \
-                        entry.state in (1, 5):
+                        entry.state in (REPLICA, RETIRED):
                     continue
-                if entry.state != 3 or members < min(status.parameters.replicas, self.count) or \
-                        entry.copies < members:
+                if entry.state != OPEN or members != group or entry.copies < copies:
                     return f"a range of {status.self.address}: state {entry.state}, " \
-                           f"{entry.copies} copies of {members}"
+                           f"{entry.copies} copies in {sorted(members)}"
                 led.append((int.from_bytes(entry.view.range.lo, "big"),
                             int.from_bytes(entry.view.range.hi, "big")))
         size = sum((hi - lo - 1) % (1 << self.m) + 1 for lo, hi in led)

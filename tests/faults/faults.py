@@ -28,7 +28,7 @@ class Fault:
         self.kind, self.victim, self.text, self.seconds = kind, victim, text, seconds
         self.begin, self.end = begin, end
         self.one_way = False
-        self.began_us = self.ended_us = 0
+        self.began_us = self.struck_us = self.ended_us = 0  # `struck`: it has taken effect
 
 
 def make_kill(random, cluster, victim):
@@ -102,6 +102,7 @@ def live_through(episode, now_us, watch=lambda: None):
         if begins:
             fault.began_us = now_us()
             fault.begin()
+            fault.struck_us = now_us()
             heapq.heappush(moments, (time.monotonic() - began + fault.seconds, next(order), fault,
                                      False))
         else:
