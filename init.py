@@ -88,16 +88,16 @@ def command_soak(options, settings, reporter):
     from launcher import faults, sim
 
     del settings, reporter
-    if options.rest[:1] == ["faults"]:
-        return faults.soak(options.rest[1:])
-    if options.rest[:1] != ["sim"]:
-        raise Refused("soak what? there are: soak sim [--seeds K] [options of chord-sim], and "
-                      "soak faults [--kills K] [--pauses K] [--partitions K]")
-    rest = options.rest[1:]
+    kind, rest = "".join(options.rest[:1]), options.rest[1:]
+    if kind == "faults":
+        return faults.soak(rest)
+    if kind not in sim.SOAKS:
+        raise Refused("soak what? there are: soak sim|clients [--seeds K] [options of chord-sim], "
+                      "and soak faults [--kills K] [--pauses K] [--partitions K]")
     seeds = 10000
     if rest[:1] == ["--seeds"] and len(rest) > 1 and rest[1].isdigit() and int(rest[1]) > 0:
         seeds, rest = int(rest[1]), rest[2:]
-    return sim.soak(seeds, rest)
+    return sim.soak(kind, seeds, rest)
 
 
 def command_reset(options, settings, reporter):
@@ -116,9 +116,9 @@ COMMANDS = {
     "test": (command_test, "test", "run all tests; ends with the line 'N passed, N failed'"),
     "sim": (command_sim, None, "the simulator: rings in one process, virtual time, every fault; "
                                 "sim --help"),
-    "soak": (command_soak, None, "soak sim [--seeds K]: many seeds; soak faults [--kills K "
-                                 "--pauses K --partitions K]: real\n            processes broken; "
-                                 "both go on where they stopped"),
+    "soak": (command_soak, None, "soak sim|clients [--seeds K]: many seeds; soak faults [--kills K "
+                                 "--pauses K\n            --partitions K]: real processes broken; "
+                                 "all go on where they stopped"),
     "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
     "figures": (command_figures, "figures", "figures [MAX_NODES]: hops, load, maintenance and "
                                             "failures of 8 to 131072 nodes, as tables and plots"),

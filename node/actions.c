@@ -224,6 +224,7 @@ static const enum store_job_kind job_kinds[] = {
     [CHORD_STORE_WRITE_PULLED] = STORE_JOB_WRITE,
     [CHORD_STORE_READ_RANGE] = STORE_JOB_READ_RANGE,
     [CHORD_STORE_DIGEST] = STORE_JOB_DIGEST,
+    [CHORD_STORE_TOMBSTONES] = STORE_JOB_TOMBSTONES,
     [CHORD_STORE_DROP_RANGE] = STORE_JOB_DROP_RANGE,
     [CHORD_STORE_OTHER_RING] = STORE_JOB_OTHER_RING,
 };
@@ -252,6 +253,7 @@ static void store(struct node *node, const struct chord_action *action) {
     case CHORD_STORE_EXAMINE_OPERATIONS:
         request = request_find(node, slice->request_id);
         job->rows = kv_examine_rows(node, request, slice, &job->arena, &job->rows_count);
+        job->epoch = action->store.floor;
         break;
     case CHORD_STORE_WRITE_ROWS: {
         request = request_find(node, slice->request_id);
@@ -279,6 +281,7 @@ static void store(struct node *node, const struct chord_action *action) {
     case CHORD_STORE_DIGEST:
         request = slice->request_id != 0 ? request_find(node, slice->request_id) : NULL;
         break;
+    case CHORD_STORE_TOMBSTONES:
     case CHORD_STORE_DROP_RANGE:
         break;
     }
@@ -299,7 +302,8 @@ void action_stored(struct node *node, struct store_job *job) {
     struct chord_event event = {.kind = CHORD_EVENT_STORED};
     event.stored.store_op = job->store_op;
     event.stored.ok = job->ok;
-    bool counted = job->kind == STORE_JOB_DIGEST || job->kind == STORE_JOB_EXAMINE;
+    bool counted = job->kind == STORE_JOB_DIGEST || job->kind == STORE_JOB_EXAMINE ||
+                   job->kind == STORE_JOB_TOMBSTONES;
     event.stored.rows = counted ? job->digest_rows : job->rows_count;
     event.stored.done = job->done;
     memcpy(event.stored.last, job->last, CHORD_ID_BYTES);

@@ -258,15 +258,18 @@ static bool version_is(const struct store_row *row, const Chord__V1__Version *ve
     return row->epoch == version->epoch && row->counter == version->counter;
 }
 
-static bool newer(const struct store_row *row, const Chord__V1__Version *seen) {
-    return row->kind != 0 && (seen == NULL || row->epoch > seen->epoch ||
-                              (row->epoch == seen->epoch && row->counter > seen->counter));
+/* An absent row may have been deleted at any time before (floor, 0). */
+static bool newer(const struct store_row *row, uint64_t floor, const Chord__V1__Version *seen) {
+    bool absent = row->kind == 0;
+    uint64_t epoch = absent ? floor : row->epoch, counter = absent ? 0 : row->counter;
+    return epoch != 0 && (seen == NULL || epoch > seen->epoch ||
+                          (epoch == seen->epoch && counter > seen->counter));
 }
 
 /* What a write gets instead of being written (kv.proto has the rules); OK with `held` unset: it is
  * written. */
 static Chord__V1__Code examine(const Chord__V1__Operation *operation, const struct store_row *row,
-                               bool *held) {
+                               uint64_t floor, bool *held) {
     *held = true;
     if (row->bad) {
         return CHORD__V1__CODE__CODE_DATA_LOSS;
@@ -277,10 +280,10 @@ static Chord__V1__Code examine(const Chord__V1__Operation *operation, const stru
             memcmp(row->op_id, operation->op_id.data, operation->op_id.len) == 0) {
             return CHORD__V1__CODE__CODE_OK;
         }
-        if (operation->attempt > 1 && newer(row, seen)) {
+        if (operation->attempt > 1 && newer(row, floor, seen)) {
             return CHORD__V1__CODE__CODE_UNKNOWN;
         }
-        if (operation->attempt <= 1 && seen != NULL && newer(row, seen)) {
+        if (operation->attempt <= 1 && seen != NULL && newer(row, floor, seen)) {
             return CHORD__V1__CODE__CODE_ABORTED;
         }
     }
@@ -306,13 +309,16 @@ uint64_t kv_examined(struct node *node, struct request *request, const struct st
             i++;
         }
         struct operation_state *state = &request->states[i];
-        Chord__V1__Code code = examine(request->messages[i], row, &state->held);
+        Chord__V1__Code code = examine(request->messages[i], row, job->epoch, &state->held);
         if (state->held) {
             state->has = true;
             state->code = code;
             state->existed = row->kind == STORE_VALUE;
             state->epoch = row->epoch;
             state->counter = row->counter;
+            if (code == CHORD__V1__CODE__CODE_ABORTED && row->kind == 0) {
+                state->epoch = job->epoch;
+            }
         }
     }
     for (i = 0; i < request->operations_count; i++) {

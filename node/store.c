@@ -24,7 +24,7 @@ enum {
     CHECKPOINT_PAGES = 1000,       /* idle: checkpoint from here on */
     CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
     CACHE_KIB = 2048,
-    SCHEMA_VERSION = 2,
+    SCHEMA_VERSION = 3,
 };
 
 struct store {
@@ -104,6 +104,18 @@ static int write_other_ring(struct store *store, const struct store_job *job) {
     return rc == SQLITE_OK ? tables_recount(&store->tables) : rc;
 }
 
+/* With a view that forgets, its tombstones go in the same commit. */
+static int write_views(struct store *store, const struct store_job *job) {
+    int rc = views_write(store->db, job);
+    for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {
+        const struct chord_view *view = &job->views[i].view;
+        if (view->floor == view->epoch && !view->cut) {
+            rc = tables_forget(&store->tables, &view->range, view->floor);
+        }
+    }
+    return rc;
+}
+
 /* ---- the thread ---- */
 
 static int run_job(struct store *store, struct store_job *job) {
@@ -126,7 +138,9 @@ static int run_job(struct store *store, struct store_job *job) {
     case STORE_JOB_IDENTITY:
         return meta_put(store->db, "identity", job->identity, sizeof *job->identity);
     case STORE_JOB_VIEWS:
-        return views_write(store->db, job);
+        return write_views(store, job);
+    case STORE_JOB_TOMBSTONES:
+        return tables_tombstones(&store->tables, job);
     case STORE_JOB_OTHER_RING:
         return write_other_ring(store, job);
     case STORE_JOB_COUNT:

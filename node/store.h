@@ -46,6 +46,7 @@ enum store_job_kind {
     STORE_JOB_IDENTITY,
     STORE_JOB_VIEWS,
     STORE_JOB_OTHER_RING, /* identity; all rows and views go */
+    STORE_JOB_TOMBSTONES, /* digest_rows = those in the range */
     STORE_JOB_COUNT,      /* digest_rows = values in the ranges of `views` */
 };
 
@@ -59,7 +60,7 @@ struct store_job {
     struct store_row *rows;
     size_t rows_count;
     struct chord_range range;
-    uint64_t epoch;
+    uint64_t epoch; /* EXAMINE: the floor */
     bool has_after;
     uint8_t after[CHORD_ID_BYTES];
     const uint8_t *after_key; /* LIST_KEYS: with `after`, exactly where to go on */

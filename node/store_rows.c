@@ -62,7 +62,8 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
         " hash BLOB NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL,"
         " kind INTEGER NOT NULL, op_id BLOB, expires_at INTEGER NOT NULL, checksum INTEGER NOT "
         "NULL,"
-        " value BLOB NOT NULL, PRIMARY KEY (hash, key)) WITHOUT ROWID, STRICT;",
+        " value BLOB NOT NULL, PRIMARY KEY (hash, key)) WITHOUT ROWID, STRICT;"
+        "CREATE INDEX IF NOT EXISTS tombstones ON rows (hash, epoch) WHERE kind = 2;",
         NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
         rc = prepare(db, "SELECT " ROW_COLUMNS " FROM rows WHERE hash = ?1 AND key = ?2",
@@ -96,6 +97,17 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
                      " AND hash > ?1 AND hash <= ?2 AND epoch < ?3",
                      &tables->scan);
     }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db,
+                     "SELECT count(*) FROM rows WHERE kind = 2"
+                     " AND hash > ?1 AND hash <= ?2 AND epoch < ?3",
+                     &tables->tombstones);
+    }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db,
+                     "DELETE FROM rows WHERE kind = 2 AND hash > ?1 AND hash <= ?2 AND epoch < ?3",
+                     &tables->forget);
+    }
     return rc == SQLITE_OK ? tables_recount(tables) : rc;
 }
 
@@ -106,6 +118,8 @@ void tables_close(struct store_tables *tables) {
     sqlite3_finalize(tables->digest);
     sqlite3_finalize(tables->drop);
     sqlite3_finalize(tables->scan);
+    sqlite3_finalize(tables->tombstones);
+    sqlite3_finalize(tables->forget);
 }
 
 static int finish(sqlite3_stmt *statement, int rc) {
@@ -387,6 +401,33 @@ int tables_drop(struct store_tables *tables, struct store_job *job) {
     int rc = SQLITE_OK;
     for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
         rc = drop_interval(tables, &parts[i], INT64_MAX);
+    }
+    return rc;
+}
+
+int tables_tombstones(struct store_tables *tables, struct store_job *job) {
+    struct interval parts[2];
+    unsigned count = intervals(&job->range, tables->m, parts);
+    int rc = SQLITE_OK;
+    job->digest_rows = 0;
+    for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
+        bind_part(tables->tombstones, &parts[i], INT64_MAX);
+        rc = sqlite3_step(tables->tombstones);
+        if (rc == SQLITE_ROW) {
+            job->digest_rows += (uint64_t)sqlite3_column_int64(tables->tombstones, 0);
+        }
+        rc = finish(tables->tombstones, rc);
+    }
+    return rc;
+}
+
+int tables_forget(struct store_tables *tables, const struct chord_range *range, uint64_t epoch) {
+    struct interval parts[2];
+    unsigned count = intervals(range, tables->m, parts);
+    int rc = SQLITE_OK;
+    for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
+        bind_part(tables->forget, &parts[i], (int64_t)epoch);
+        rc = finish(tables->forget, sqlite3_step(tables->forget));
     }
     return rc;
 }

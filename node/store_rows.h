@@ -13,7 +13,7 @@ enum { STORE_BUCKET_BITS = 12, STORE_BUCKETS = 1 << STORE_BUCKET_BITS };
 struct store_tables {
     sqlite3 *db;
     unsigned m;
-    sqlite3_stmt *get, *put, *page, *digest, *drop, *scan;
+    sqlite3_stmt *get, *put, *page, *digest, *drop, *scan, *tombstones, *forget;
     atomic_int_least64_t keys[STORE_BUCKETS];
     atomic_int_least64_t bytes[STORE_BUCKETS];
 };
@@ -28,6 +28,9 @@ int tables_digest(struct store_tables *tables, struct store_job *job);
 /* Replaces the older rows of a page's hashes by the page. */
 int tables_equal(struct store_tables *tables, struct store_job *job);
 int tables_drop(struct store_tables *tables, struct store_job *job);
+int tables_tombstones(struct store_tables *tables, struct store_job *job);
+/* Drops the tombstones of a range with an earlier epoch. */
+int tables_forget(struct store_tables *tables, const struct chord_range *range, uint64_t epoch);
 int tables_count(struct store_tables *tables, struct store_job *job);
 /* Recounts from the rows; after a rollback the counts are no longer those of the file. */
 int tables_recount(struct store_tables *tables);

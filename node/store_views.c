@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VIEW_COLUMNS "lo, hi, epoch, leader, settled, members, merges, cut, recovered"
-enum { VIEW_COLUMNS_COUNT = 9 };
+#define VIEW_COLUMNS "lo, hi, epoch, leader, settled, members, merges, cut, recovered, floor"
+enum { VIEW_COLUMNS_COUNT = 10 };
 
 int views_open(sqlite3 *db, int schema) {
     int rc = SQLITE_OK;
@@ -22,15 +22,23 @@ int views_open(sqlite3 *db, int schema) {
                           "ALTER TABLE views ADD COLUMN promised INTEGER NOT NULL DEFAULT 0;",
                           NULL, NULL, NULL);
     }
+    if (rc == SQLITE_OK && schema == 2) {
+        rc = sqlite3_exec(db, "ALTER TABLE accepted ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;",
+                          NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK && (schema == 1 || schema == 2)) {
+        rc = sqlite3_exec(db, "ALTER TABLE views ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;",
+                          NULL, NULL, NULL);
+    }
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(
             db,
             "CREATE TABLE IF NOT EXISTS views (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
             " settled INTEGER, members BLOB, merges BLOB, cut INTEGER, recovered INTEGER,"
-            " learning INTEGER, promised INTEGER) STRICT;"
+            " learning INTEGER, promised INTEGER, floor INTEGER) STRICT;"
             "CREATE TABLE IF NOT EXISTS accepted (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
             " settled INTEGER, members BLOB, merges BLOB, cut INTEGER, recovered INTEGER,"
-            " of_lo BLOB, of_hi BLOB, ballot INTEGER, other_epoch INTEGER) "
+            " of_lo BLOB, of_hi BLOB, ballot INTEGER, other_epoch INTEGER, floor INTEGER) "
             "STRICT;",
             NULL, NULL, NULL);
     }
@@ -61,6 +69,7 @@ static void bind_view(sqlite3_stmt *statement, const struct chord_view *view) {
                         sizeof view->merges.items[0] * view->merges.count, SQLITE_STATIC);
     sqlite3_bind_int(statement, 8, view->cut);
     sqlite3_bind_int(statement, 9, view->recovered);
+    sqlite3_bind_int64(statement, 10, (int64_t)view->floor);
 }
 
 static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
@@ -74,6 +83,7 @@ static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
     view->merges.count = (uint16_t)(merges_bytes / sizeof view->merges.items[0]);
     view->cut = sqlite3_column_int(statement, 7) != 0;
     view->recovered = sqlite3_column_int(statement, 8) != 0;
+    view->floor = (uint64_t)sqlite3_column_int64(statement, 9);
     if (!read_id(statement, 0, &view->range.lo) || !read_id(statement, 1, &view->range.hi) ||
         merges_bytes > sizeof view->merges.items || bytes % sizeof view->members[0] != 0 ||
         bytes > sizeof view->members || view->leader >= view->members_count) {
@@ -106,15 +116,15 @@ int views_write(sqlite3 *db, const struct store_job *job) {
     if (rc == SQLITE_OK) {
         rc = sqlite3_prepare_v2(db,
                                 "INSERT INTO views (" VIEW_COLUMNS ", learning, promised)"
-                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                                 -1, &view, NULL);
     }
     if (rc == SQLITE_OK) {
-        rc = sqlite3_prepare_v2(db,
-                                "INSERT INTO accepted (" VIEW_COLUMNS
-                                ", of_lo, of_hi, ballot, other_epoch)"
-                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-                                -1, &accepted, NULL);
+        rc = sqlite3_prepare_v2(
+            db,
+            "INSERT INTO accepted (" VIEW_COLUMNS ", of_lo, of_hi, ballot, other_epoch)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            -1, &accepted, NULL);
     }
     for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {
         const struct chord_stored_view *stored = &job->views[i];

@@ -125,6 +125,7 @@ static bool read_view(const Chord__V1__View *message, struct chord_view *view) {
     view->settled = message->settled;
     view->cut = message->cut;
     view->recovered = message->recovered;
+    view->floor = message->floor;
     view->merges.count = (uint16_t)message->n_merges;
     for (size_t i = 0; i < message->n_merges; i++) {
         view->merges.items[i].epoch = message->merges[i]->epoch;

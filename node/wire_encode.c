@@ -59,6 +59,7 @@ Chord__V1__View *wire_view(struct wire_context *context, const struct chord_view
     message->settled = view->settled;
     message->cut = view->cut;
     message->recovered = view->recovered;
+    message->floor = view->floor;
     message->n_merges = view->merges.count;
     message->merges =
         arena_alloc(context->arena, sizeof *message->merges * (view->merges.count + 1u));

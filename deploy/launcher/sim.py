@@ -1,7 +1,7 @@
-"""`init.py sim` and `init.py soak sim`: the simulator, built optimised, and its long runs.
+"""`init.py sim`, `init.py soak sim` and `soak clients`: the simulator, optimised, and its long runs.
 
 A soak goes through seeds in blocks, two blocks at a time, and writes each block's figures as a line
-of JSON to build/soak/sim.jsonl, with the commit. Started again on the same commit it goes on where
+of JSON to build/soak/NAME.jsonl, with the commit. Started again on the same commit it goes on where
 it stopped. A violation stops it, and its shortest plan stays beside the ledger.
 """
 
@@ -17,8 +17,11 @@ from .common import EXIT_FAILED, Refused
 from .ledger import SOAK, Ledger, commit
 
 BLOCK_SEEDS = 50
+SOAKS = {"sim": [],  # the ring under every fault
+         "clients": ["--clients", "32", "--rate", "40"]}  # and the data
 SUMS = ("runs", "violations", "steps", "proof_steps", "messages", "orders", "suspicions",
-        "lookups", "simulated_hours", "seconds")
+        "lookups", "simulated_hours", "seconds", "reads", "acknowledged", "unknown",
+        "histories_given_up")
 
 
 def program():
@@ -51,14 +54,15 @@ def totals(ledger):
     return sums
 
 
-def soak(seeds, options=()):
+def soak(kind, seeds, options=()):
     """Seeds 1..`seeds`, those done before left out. Exit code 0: no violation."""
+    options = [*SOAKS[kind], *options]
     path = program()
     name = " ".join([commit(), *options])
-    ledger = Ledger(SOAK / "sim.jsonl", name)
+    ledger = Ledger(SOAK / f"{kind}.jsonl", name)
     done = {entry["first"] for entry in ledger.entries}
     blocks = [first for first in range(1, seeds + 1, BLOCK_SEEDS) if first not in done]
-    print(f"soak sim: {name}: seeds 1..{seeds}, {len(done) * BLOCK_SEEDS} were done before")
+    print(f"soak {kind}: {name}: seeds 1..{seeds}, {len(done) * BLOCK_SEEDS} were done before")
     began, told = time.monotonic(), 0.0
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         running = {}
@@ -72,7 +76,7 @@ def soak(seeds, options=()):
                 summary, output = future.result()
                 ledger.add({"first": first, "last": last, **summary})
                 if summary["violations"]:
-                    report = SOAK / f"violation-{first}.txt"
+                    report = SOAK / f"{kind}-violation-{first}.txt"
                     report.write_text(output)
                     print(output)
             if time.monotonic() - told > 10:

@@ -90,8 +90,10 @@ bool decision_valid(const struct chord_view *view, const struct chord_view *othe
         return false;
     }
     if (other == NULL) {
+        bool forgets = next->floor == next->epoch && next->settled &&
+                       id_equal(&next->range.hi, &view->range.hi) && members_same(view, next);
         return !decision_joint(view, next) && merges_same(&next->merges, &view->merges) &&
-               next->recovered == view->recovered;
+               (next->floor == view->floor || forgets) && next->recovered == view->recovered;
     }
     struct chord_range rest = decision_other(view, next);
     struct chord_view joint = *next;
@@ -99,6 +101,7 @@ bool decision_valid(const struct chord_view *view, const struct chord_view *othe
     return decision_joint(view, next) && members_same(view, other) &&
            id_equal(&rest.lo, &other->range.lo) && id_equal(&rest.hi, &other->range.hi) &&
            next->epoch > other->epoch && merges_same(&next->merges, &joint.merges) &&
+           next->floor == (view->floor > other->floor ? view->floor : other->floor) &&
            next->recovered == (view->recovered || other->recovered);
 }
 

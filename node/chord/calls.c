@@ -414,6 +414,11 @@ void stores_done(struct step *step) {
             transfer_stored(step, store.subject);
         }
         break;
+    case STORE_TOMBSTONES:
+        if (live_range(chord, store.subject, store.serial)) {
+            forget_counted(step, store.subject, step->event->stored.ok);
+        }
+        break;
     case STORE_RETIRED:
         break;
     case STORE_VIEWS_DECIDED:

@@ -199,6 +199,14 @@ static bool plan_renew(struct chord *chord, struct range *range, struct change *
     return range->taught || range->epoch_floor > range->view.epoch;
 }
 
+static bool plan_forget(struct chord *chord, struct range *range, struct change *change) {
+    memset(change, 0, sizeof *change);
+    change->cut = range->view.range.hi;
+    change->forget = true;
+    member_of_peer(&chord->self, &change->leader);
+    return range->forgettable && forget_possible(range);
+}
+
 static void plan_merge(struct step *step, struct range *range) {
     struct chord *chord = step->chord;
     struct range *next = merge_partner(chord, range);
@@ -295,7 +303,8 @@ void change_plan(struct step *step, uint16_t index) {
         planned = plan_give(chord, range, &change);
         if (!planned) {
             change.has_newcomer = false;
-            planned = plan_members(chord, range, &change) || plan_renew(chord, range, &change);
+            planned = plan_members(chord, range, &change) || plan_renew(chord, range, &change) ||
+                      plan_forget(chord, range, &change);
         }
         if (!planned) {
             plan_merge(step, range);
@@ -392,9 +401,10 @@ void change_decided(struct step *step, uint16_t index, uint16_t other,
         }
     }
     trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO,
-               other != NONE ? "merged two ranges; led by"
-               : count == 2  ? "split; led by"
-                             : "next view; led by",
+               next->floor == next->epoch ? "next view, tombstones are forgotten; led by"
+               : other != NONE            ? "merged two ranges; led by"
+               : count == 2               ? "split; led by"
+                                          : "next view; led by",
                next);
     for (uint16_t i = 0; i < count; i++) {
         uint16_t installed;
@@ -413,10 +423,12 @@ static void decide(struct step *step, uint16_t index) {
     next.epoch = view_next_epoch(range);
     next.range.hi = range->change.cut;
     next_members(chord, &range->change, &next);
-    if (!held(chord, range, &range->change, true)) {
+    if (!held(chord, range, &range->change, true) ||
+        (range->change.forget && !forget_possible(range))) {
         return; /* until the last answers are there, or the change is given up */
     }
     next.settled = view_leads(chord, &next); /* another leader settles first */
+    next.floor = range->change.forget ? next.epoch : range->view.floor;
     if (decide_start(step, index, NONE, &next)) {
         range->change.stage = CHANGE_DECIDE;
     }
@@ -431,6 +443,7 @@ static void decide_merge(struct step *step, uint16_t index, uint16_t other) {
     next.epoch = epochs[epochs[1] > epochs[0]];
     merges_join(&range->view, &second->view, &next);
     next.recovered = next.recovered || second->view.recovered;
+    next.floor = second->view.floor > next.floor ? second->view.floor : next.floor;
     next.settled = true;
     if (decide_start(step, index, other, &next)) {
         range->change.stage = second->change.stage = CHANGE_DECIDE;

@@ -13,6 +13,7 @@ const struct chord_timing chord_timing_default = {
     .silence_ms_max = 2000,
     .range_period_ms = 200,
     .graveyard_period_ms = 5000,
+    .forget_period_ms = 60000,
     .data_timeout_ms = 4000,
 };
 

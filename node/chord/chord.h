@@ -63,7 +63,8 @@ struct chord_timing {
     uint32_t silence_ms_min, silence_ms_max; /* bounds of one measured request timeout */
     uint32_t range_period_ms;
     uint32_t graveyard_period_ms;
-    uint32_t data_timeout_ms; /* Apply, Sync, Digest, TransferKeys */
+    uint32_t forget_period_ms; /* a leader looks for tombstones to forget */
+    uint32_t data_timeout_ms;  /* Apply, Sync, Digest, TransferKeys */
 };
 extern const struct chord_timing chord_timing_default;
 
@@ -183,7 +184,7 @@ struct chord_event {
         struct {
             uint64_t store_op;
             bool ok;
-            uint64_t rows;                /* READ_RANGE, DIGEST, EXAMINE_OPERATIONS */
+            uint64_t rows;                /* READ_RANGE, DIGEST, EXAMINE_OPERATIONS, TOMBSTONES */
             bool done;                    /* READ_RANGE: nothing lies beyond */
             uint8_t last[CHORD_ID_BYTES]; /* READ_RANGE: hash of the last row */
             uint8_t digest[CHORD_DIGEST_BYTES];
@@ -215,11 +216,13 @@ enum chord_action_kind {
 
 enum chord_store_kind {
     CHORD_STORE_IDENTITY = 1,       /* `identity`; no STORED is awaited */
-    CHORD_STORE_VIEWS,              /* the whole table, as chord_stored_view gives it now */
+    CHORD_STORE_VIEWS,              /* the whole table, as chord_stored_view gives it now; where a
+                                       view's floor is its epoch, tombstones of its range with an
+                                       earlier epoch go in the same commit */
     CHORD_STORE_EXAMINE_OPERATIONS, /* of `request_id` in `range`, unfinished writes with `examine`:
                                        the host finds those that must not be written and keeps what
-                                       they get instead; `rows` = writes of the slice that are left
-                                     */
+                                       they get instead; `rows` = writes of the slice that are
+                                       left. An absent row stands for a tombstone of (floor, 0) */
     CHORD_STORE_WRITE_OPERATIONS,   /* of `request_id` in `range`, unfinished puts and deletes that
                                        were not examined away: row i
                                        of the batch gets version (epoch, counter + i) */
@@ -231,6 +234,7 @@ enum chord_store_kind {
                                  end), give way to them */
     CHORD_STORE_READ_RANGE,   /* for the reply to `request_id` (TRANSFER_KEYS) */
     CHORD_STORE_DIGEST,       /* of `range` */
+    CHORD_STORE_TOMBSTONES,   /* `rows` = those of `range` */
     CHORD_STORE_DROP_RANGE,
     CHORD_STORE_OTHER_RING, /* `identity` of another ring; all rows and views of the former one go
                                in the same commit; no STORED is awaited */
@@ -302,6 +306,7 @@ struct chord_action {
             enum chord_store_kind kind;
             struct chord_slice slice;
             struct chord_identity identity;
+            uint64_t floor;              /* EXAMINE_OPERATIONS: of the range's view */
             bool equal, has_after, done; /* WRITE_PULLED */
             uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
         } store;

@@ -83,6 +83,7 @@ static bool store_slice(struct step *step, uint16_t index, enum chord_store_kind
         return false;
     }
     action->store.slice = batch->slice;
+    action->store.floor = range_at(step->chord, batch->range)->view.floor;
     return true;
 }
 

@@ -232,6 +232,11 @@ static const char *stores_broken(struct chord *chord, struct counts *counts) {
                 return "a store operation is about something outside its table";
             }
             break;
+        case STORE_TOMBSTONES:
+            if (store->subject >= limits->views_max) {
+                return "a store operation is about something outside its table";
+            }
+            break;
         case STORE_DIGEST_OWN:
         case STORE_PULLED:
             if (store->subject >= limits->transfers_max) {

@@ -281,6 +281,7 @@ void leader_advance(struct step *step, uint16_t index) {
             send_sync(step, range, index, i);
         }
     }
+    forget_tick(step, index);
     if (range->closed && decide_find(chord, index) == NONE) {
         leader_take_over(step, index, "no write is committed here any more; next epoch");
     } else if (range->change.stage != CHANGE_NONE) {

@@ -14,8 +14,9 @@ static bool range_valid(const struct chord *chord, const struct chord_range *ran
 }
 
 bool view_formed(const struct chord_view *view) {
-    if (view->epoch == 0 || view->merges.count > CHORD_MERGES_MAX || view->members_count == 0 ||
-        view->members_count > CHORD_REPLICAS_MAX || view->leader >= view->members_count) {
+    if (view->epoch == 0 || view->floor > view->epoch || view->merges.count > CHORD_MERGES_MAX ||
+        view->members_count == 0 || view->members_count > CHORD_REPLICAS_MAX ||
+        view->leader >= view->members_count) {
         return false;
     }
     for (uint16_t i = 0; i < view->members_count; i++) {

@@ -91,6 +91,7 @@ enum store_purpose {
     STORE_DIGEST_REPLY,  /* answers request_id */
     STORE_DIGEST_OWN,    /* subject: transfer */
     STORE_PULLED,        /* subject: transfer */
+    STORE_TOMBSTONES,    /* subject: range */
     STORE_RETIRED,       /* nothing waits for it */
 };
 
@@ -229,6 +230,7 @@ struct change {
     enum change_stage stage;
     bool has_newcomer, has_leaver;
     bool merge;                   /* with the range above it */
+    bool forget;                  /* tombstones go with the next view */
     bool follows;                 /* is that range: the lower one's change goes for both */
     struct chord_id cut;          /* (lo, cut] goes to the new leader; hi = all of it */
     struct chord_member newcomer; /* the learner */
@@ -258,6 +260,8 @@ struct range {
         uint64_t resend_ms;
     } check;
     bool closed;          /* a decision was proposed at ballot 0: no write is committed any more */
+    bool forgettable;     /* there are tombstones */
+    uint64_t forget_ms;   /* when to look for them again; 0 = not set yet */
     bool taught;          /* a store that is no member was made equal and keeps its rows */
     uint64_t epoch_floor; /* an epoch that a member remembers: the next one is above it */
     uint32_t learner_calls;                    /* Apply messages in flight: to learners, */
@@ -664,6 +668,12 @@ void change_abort(struct step *step, uint16_t index, const char *note);
 /* `next` was chosen for what follows the view of `index` (and of `other`). */
 void change_decided(struct step *step, uint16_t index, uint16_t other,
                     const struct chord_view *next);
+
+/* forget.c: tombstones that everybody has */
+void forget_tick(struct step *step, uint16_t index);
+void forget_counted(struct step *step, uint16_t index, bool ok);
+/* Every member has the whole range on disk, and nothing is on its way. */
+bool forget_possible(const struct range *range);
 
 /* decide.c: the proposer of a decision */
 /* The next view of `index`, or of it and `other` together. False: no room now. */

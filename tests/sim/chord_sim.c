@@ -31,7 +31,8 @@ static const char usage[] =
     "  --data               keep ranges too, not only the ring\n"
     "  --clients C          as many clients read and write --keys K (24) all the time, on rings "
     "of\n"
-    "                       4..12 nodes whose disks are never lost; their histories are checked\n"
+    "                       4..12 nodes that lose at most a minority of the copies; histories are "
+    "checked\n"
     "  --history FILE       what the clients were told of a key that is wrong\n"
     "  --measure            one ring of exactly --nodes (M 64, N 3): hops, load, maintenance; "
     "with\n"
@@ -131,7 +132,7 @@ static void report(struct plan *plan, struct run_result *result, bool shrink, co
 
 static void plan_of_seed(const struct settings *settings, uint64_t seed, struct plan *plan) {
     struct plan_profile profile = settings->profile;
-    profile.keeps_disks = settings->clients > 0;
+    profile.wipes_living = settings->clients > 0;
     profile.suspicion = settings->all && seed % 4 != 0;
     if (!settings->mild && !settings->all) {
         profile.faults_per_minute = 0;
@@ -333,32 +334,20 @@ static bool option(struct settings *settings, int key, const char *value) {
 }
 
 int main(int count, char **words) {
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"seeds", required_argument, NULL, 's'},
-                                            {"nodes", required_argument, NULL, 'k'},
-                                            {"m", required_argument, NULL, 'm'},
-                                            {"n", required_argument, NULL, 'n'},
-                                            {"minutes", required_argument, NULL, 't'},
-                                            {"churn", required_argument, NULL, 'c'},
-                                            {"rate", required_argument, NULL, 'r'},
-                                            {"faults", required_argument, NULL, 'f'},
-                                            {"ring-trace", required_argument, NULL, 'R'},
-                                            {"clients", required_argument, NULL, 'C'},
-                                            {"keys", required_argument, NULL, 'K'},
-                                            {"history", required_argument, NULL, 'H'},
-                                            {"data", no_argument, NULL, 'd'},
-                                            {"plan", no_argument, NULL, 'p'},
-                                            {"trace", no_argument, NULL, 'T'},
-                                            {"no-shrink", no_argument, NULL, 'S'},
-                                            {"measure", no_argument, NULL, 'M'},
-                                            {"lookups", required_argument, NULL, 'l'},
-                                            {"fail", required_argument, NULL, 'F'},
-                                            {"quiet", required_argument, NULL, 'q'},
-                                            {"slower", required_argument, NULL, 'w'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"stop", no_argument, NULL, 'X'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 's'},
+        {"nodes", required_argument, NULL, 'k'},   {"m", required_argument, NULL, 'm'},
+        {"n", required_argument, NULL, 'n'},       {"minutes", required_argument, NULL, 't'},
+        {"churn", required_argument, NULL, 'c'},   {"rate", required_argument, NULL, 'r'},
+        {"faults", required_argument, NULL, 'f'},  {"ring-trace", required_argument, NULL, 'R'},
+        {"clients", required_argument, NULL, 'C'}, {"keys", required_argument, NULL, 'K'},
+        {"history", required_argument, NULL, 'H'}, {"data", no_argument, NULL, 'd'},
+        {"plan", no_argument, NULL, 'p'},          {"trace", no_argument, NULL, 'T'},
+        {"no-shrink", no_argument, NULL, 'S'},     {"measure", no_argument, NULL, 'M'},
+        {"lookups", required_argument, NULL, 'l'}, {"fail", required_argument, NULL, 'F'},
+        {"quiet", required_argument, NULL, 'q'},   {"slower", required_argument, NULL, 'w'},
+        {"json", no_argument, NULL, 'j'},          {"stop", no_argument, NULL, 'X'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     struct settings settings = {
         .seed_first = 1,
         .seed_last = 1,

@@ -78,9 +78,10 @@ struct host_config {
     void (*on_assert)(void *context, const char *text); /* NULL: abort; must not return */
     void *context;
     bool ring_only; /* no ranges, no data */
-    bool
-        unchecked; /* without the local invariant after each step, which takes a quarter of a run */
-    bool traces;   /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
+    /* The local invariant is checked after each of so many steps of a node, which takes a third of
+     * a run when it is each one; 0: after each. */
+    uint64_t invariant_every;
+    bool traces; /* the core's trace words to stdout; also CHORD_TEST_TRACE=1 */
 };
 
 enum host_disk {

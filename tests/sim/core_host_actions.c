@@ -139,6 +139,7 @@ static void store(struct host *host, int index, const struct chord_action *actio
         break;
     case CHORD_STORE_EXAMINE_OPERATIONS:
         CHORD_ASSERT(open != NULL);
+        job->floor = action->store.floor;
         break;
     case CHORD_STORE_WRITE_OPERATIONS:
     case CHORD_STORE_READ_OPERATIONS:
@@ -169,6 +170,7 @@ static void store(struct host *host, int index, const struct chord_action *actio
         memcpy(job->after, parcel_request_of(open->parcel)->rows.after, CHORD_ID_BYTES);
         break;
     case CHORD_STORE_DIGEST:
+    case CHORD_STORE_TOMBSTONES:
     case CHORD_STORE_DROP_RANGE:
         break;
     }
@@ -206,10 +208,11 @@ static void record(struct open *open, uint32_t i, const struct core_row *row, bo
 }
 
 /* What a write gets instead of being written, by the rules of kv.proto. */
-static enum chord_code examine(struct host_operation *operation, const struct core_row *row) {
-    bool newer = row != NULL &&
-                 (row->epoch > operation->seen_epoch ||
-                  (row->epoch == operation->seen_epoch && row->counter > operation->seen_counter));
+static enum chord_code examine(struct host_operation *operation, const struct core_row *row,
+                               uint64_t floor) {
+    uint64_t epoch = row != NULL ? row->epoch : floor, counter = row != NULL ? row->counter : 0;
+    bool newer = epoch > operation->seen_epoch ||
+                 (epoch == operation->seen_epoch && counter > operation->seen_counter);
     bool exists = row != NULL && !row->tombstone;
     operation->held = true;
     if (operation->op_id != 0 && row != NULL && row->op_id == operation->op_id) {
@@ -242,11 +245,13 @@ static uint64_t run_examine(struct host *host, struct node *node, const struct j
         const struct core_row *row = core_store_find(&node->public.store, operation->key);
         operation->held = false;
         if (open->operations[i].examine) {
-            enum chord_code code = examine(operation, row);
+            enum chord_code code = examine(operation, row, job->floor);
             if (operation->held) {
                 operation->has = true;
                 operation->code = code;
-                operation->epoch = row != NULL ? row->epoch : 0;
+                operation->epoch = row != NULL             ? row->epoch
+                                   : code == CHORD_ABORTED ? job->floor
+                                                           : 0;
                 operation->counter = row != NULL ? row->counter : 0;
             }
         }
@@ -301,6 +306,12 @@ void run_job(struct host *host, int index, struct job *job) {
         rows->views = job->views;
         job->views = NULL;
         rows->views_count = job->views_count;
+        for (uint16_t i = 0; i < rows->views_count; i++) {
+            const struct chord_view *view = &rows->views[i].view;
+            if (view->floor == view->epoch && !view->cut) {
+                core_store_forget(rows, &view->range, host->config.m, view->floor);
+            }
+        }
         break;
     case CHORD_STORE_READ_RANGE:
         if (open != NULL) {
@@ -320,6 +331,9 @@ void run_job(struct host *host, int index, struct job *job) {
     case CHORD_STORE_DIGEST:
         event.stored.rows =
             core_store_digest(rows, &job->range, host->config.m, event.stored.digest);
+        break;
+    case CHORD_STORE_TOMBSTONES:
+        event.stored.rows = core_store_tombstones(rows, &job->range, host->config.m);
         break;
     case CHORD_STORE_DROP_RANGE:
         core_store_drop(rows, &job->range, host->config.m);

@@ -137,6 +137,27 @@ uint64_t core_store_digest(const struct core_store *store, const struct chord_ra
     return count;
 }
 
+size_t core_store_tombstones(const struct core_store *store, const struct chord_range *range,
+                             unsigned m) {
+    size_t count = 0;
+    for (size_t i = 0; i < store->rows_count; i++) {
+        count += store->rows[i].tombstone && row_in(&store->rows[i], range, m);
+    }
+    return count;
+}
+
+void core_store_forget(struct core_store *store, const struct chord_range *range, unsigned m,
+                       uint64_t epoch) {
+    size_t kept = 0;
+    for (size_t i = 0; i < store->rows_count; i++) {
+        const struct core_row *row = &store->rows[i];
+        if (!row->tombstone || row->epoch >= epoch || !row_in(row, range, m)) {
+            store->rows[kept++] = *row;
+        }
+    }
+    store->rows_count = kept;
+}
+
 void core_store_drop(struct core_store *store, const struct chord_range *range, unsigned m) {
     size_t kept = 0;
     for (size_t i = 0; i < store->rows_count; i++) {

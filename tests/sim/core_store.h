@@ -45,6 +45,11 @@ uint64_t core_store_digest(const struct core_store *store, const struct chord_ra
  * (NULL: to hi), clockwise. */
 void core_store_equal(struct core_store *store, const struct chord_range *range, unsigned m,
                       uint64_t epoch, const uint8_t *after, const uint8_t *last);
+size_t core_store_tombstones(const struct core_store *store, const struct chord_range *range,
+                             unsigned m);
+/* Drops the tombstones of a range with an earlier epoch. */
+void core_store_forget(struct core_store *store, const struct chord_range *range, unsigned m,
+                       uint64_t epoch);
 void core_store_drop(struct core_store *store, const struct chord_range *range, unsigned m);
 
 #endif

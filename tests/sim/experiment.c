@@ -262,7 +262,7 @@ void experiment_run(const struct experiment *experiment, struct experiment_resul
                                  .replicas = 1,
                                  .timing = timing_of(experiment),
                                  .ring_only = true,
-                                 .unchecked = true,
+                                 .invariant_every = UINT64_MAX,
                                  .limits = host_limits_small(experiment->n)};
     memset(result, 0, sizeof *result);
     result->node_bytes = chord_size(&config.limits);

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { STEPS_MAX = 2000000, PRINTED_US = 3000000 };
+enum { STEPS_MAX = 20000000, PRINTED_US = 3000000 };
 
 void history_add(struct history *history, const struct history_entry *entry) {
     if (history->count == history->room) {
@@ -92,17 +92,24 @@ const char *history_check(const struct history *history, size_t *entry, bool *gi
 
 const char *history_check_kept(const struct history *history, const struct history_entry *last,
                                size_t *entry) {
+    const struct history_entry *newest = NULL;
+    bool deleted = false; /* perhaps */
     for (size_t i = 0; i < history->count; i++) {
         const struct history_entry *one = &history->entries[i];
         bool write = one->operation.kind != LINEAR_GET && one->operation.outcome == LINEAR_DONE;
-        /* A tombstone may be collected; then nothing is left of its version. */
-        bool collected = one->operation.kind == LINEAR_DELETE && !told(&last->version);
-        if (write && !collected && newer(&one->version, &last->version)) {
+        deleted = deleted || (one->operation.kind == LINEAR_DELETE &&
+                              one->operation.outcome == LINEAR_UNKNOWN);
+        if (write && (newest == NULL || newer(&one->version, &newest->version))) {
+            newest = one;
             *entry = i;
-            return "an acknowledged write that is lost";
         }
     }
-    return NULL;
+    deleted = deleted || (newest != NULL && newest->operation.kind == LINEAR_DELETE);
+    /* A deletion may be forgotten; then nothing is left of its version. */
+    bool forgotten = deleted && !told(&last->version);
+    return newest != NULL && !forgotten && newer(&newest->version, &last->version)
+               ? "an acknowledged write that is lost"
+               : NULL;
 }
 
 void history_print(const struct history *history, size_t entry, FILE *out) {

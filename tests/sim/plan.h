@@ -26,7 +26,8 @@ enum order_kind {
     ORDER_START,   /* nodes: for the first time; they are made when needed */
     ORDER_CRASH,   /* kill -9 */
     ORDER_RESTART, /* with its disk */
-    ORDER_WIPE,    /* restart with a new disk */
+    ORDER_WIPE,    /* restart with a new disk; with clients: of a living node, when every range has
+                      all of its three copies or more */
     ORDER_LEAVE,
     ORDER_JOIN,      /* after it has left */
     ORDER_PAUSE,     /* lasting: SIGSTOP */
@@ -99,7 +100,7 @@ struct plan_profile {
     double minutes;
     double churn_per_minute;  /* joins, leaves, crashes and returns, per node */
     double faults_per_minute; /* of the other kinds, for the whole ring */
-    bool keeps_disks;         /* no disk is wiped: whatever was acknowledged can be found again */
+    bool wipes_living;        /* disks are lost by members, with clients only where that is safe */
     bool suspicion;           /* with faults that the proof excludes: pauses, cuts, losses, ... */
 };
 

@@ -82,18 +82,19 @@ static void churn(struct maker *maker, uint64_t at_us) {
                  {ORDER_WIPE, LIFE_DOWN, LIFE_UP},    {ORDER_LEAVE, LIFE_UP, LIFE_LEFT},
                  {ORDER_JOIN, LIFE_LEFT, LIFE_UP},    {ORDER_START, LIFE_NONE, LIFE_UP}};
     uint64_t pick = draw(maker, 0, sizeof moves / sizeof moves[0] - 1);
-    int node = moves[pick].from == LIFE_NONE ? maker->count : any(maker, moves[pick].from);
+    bool wipe = moves[pick].kind == ORDER_WIPE;
+    enum life from = wipe && maker->profile->wipes_living ? LIFE_UP : moves[pick].from;
+    int node = from == LIFE_NONE ? maker->count : any(maker, from);
     int least = maker->count / 2 > LEAST_ALIVE ? maker->count / 2 : LEAST_ALIVE;
     bool full = maker->plan->m < 16 && maker->count >= (3 << maker->plan->m) / 4;
-    if (node < 0 || (moves[pick].kind == ORDER_WIPE && maker->profile->keeps_disks) ||
-        (moves[pick].from == LIFE_UP && maker->up <= least) ||
-        (moves[pick].from == LIFE_NONE && (full || maker->count >= PLAN_NODES_MAX))) {
+    if (node < 0 || (from == LIFE_UP && !wipe && maker->up <= least) ||
+        (from == LIFE_NONE && (full || maker->count >= PLAN_NODES_MAX))) {
         return;
     }
     struct order *order = plan_add(maker->plan, moves[pick].kind, at_us);
     order->a = order->b = node;
     maker->count += node == maker->count;
-    maker->up += (moves[pick].to == LIFE_UP) - (moves[pick].from == LIFE_UP);
+    maker->up += (moves[pick].to == LIFE_UP) - (from == LIFE_UP);
     maker->lives[node] = moves[pick].to;
 }
 

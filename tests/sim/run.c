@@ -22,6 +22,8 @@ enum {
     STABLE_US = 5 * 1000000,
     LOOKUPS = 48,
     CHECK_EVERY_US = 50000,
+    FORGET_MS = 1500,
+    CLIENT_STEPS = 8, /* of a run with clients, whose checks are others, one is checked so */
 };
 
 struct moment {
@@ -346,6 +348,14 @@ static void heal(struct run *run) {
     }
 }
 
+/* What clients were promised survives the loss of a minority of the copies: a disk is lost only
+ * while every range has all of three or more. */
+static bool disk_may_go(struct run *run, int node) {
+    unsigned replicas = run->plan->replicas;
+    return replicas >= 3 && host_members(run->host) >= (int)replicas && host_settled(run->host) &&
+           (!run->plan->guard || check_failure_allowed(&run->picture, node));
+}
+
 static void order_node(struct run *run, const struct order *order, int node, bool undo) {
     struct host *host = run->host;
     while (order->kind == ORDER_START && host_count(host) <= node) {
@@ -363,6 +373,11 @@ static void order_node(struct run *run, const struct order *order, int node, boo
         }
         break;
     case ORDER_WIPE:
+        if (run->plan->clients > 0 && public->alive && disk_may_go(run, node)) {
+            host_kill(host, node);
+        } else if (run->plan->clients > 0) {
+            break;
+        }
         if (!public->alive && public->lives > 0) {
             host_wipe(host, node);
             host_start(host, node);
@@ -571,21 +586,26 @@ void run_plan(const struct plan *plan, const struct run_options *options,
     run->result = result;
     run->delay_us_max = plan->delay_us_max;
     picture_init(&run->picture, plan->n);
-    run->host = host_new(&(struct host_config){.seed = plan->seed,
-                                               .m = plan->m,
-                                               .n = plan->n,
-                                               .replicas = plan->replicas,
-                                               .delay = plan->delay,
-                                               .delay_us_min = plan->delay_us_min,
-                                               .delay_us_max = plan->delay_us_max,
-                                               .store_us_min = plan->store_us_min,
-                                               .store_us_max = plan->store_us_max,
-                                               .ring_only = !plan->data,
-                                               .traces = options->trace,
-                                               .on_step = on_step,
-                                               .on_end = on_end,
-                                               .on_assert = on_assert,
-                                               .context = run});
+    struct chord_timing timing = chord_timing_default;
+    timing.forget_period_ms = FORGET_MS; /* or no plan would live to see it */
+    run->host =
+        host_new(&(struct host_config){.seed = plan->seed,
+                                       .m = plan->m,
+                                       .n = plan->n,
+                                       .replicas = plan->replicas,
+                                       .delay = plan->delay,
+                                       .delay_us_min = plan->delay_us_min,
+                                       .delay_us_max = plan->delay_us_max,
+                                       .store_us_min = plan->store_us_min,
+                                       .store_us_max = plan->store_us_max,
+                                       .timing = timing,
+                                       .invariant_every = plan->clients > 0 ? CLIENT_STEPS : 0,
+                                       .ring_only = !plan->data,
+                                       .traces = options->trace,
+                                       .on_step = on_step,
+                                       .on_end = on_end,
+                                       .on_assert = on_assert,
+                                       .context = run});
     if (plan->clients > 0) {
         run->workload = workload_new(run->host, plan->seed, plan->clients, plan->keys);
     }

@@ -15,7 +15,7 @@
 
 #include "checks.h"
 
-enum { M = 16, KEYS = 60, CLIENTS = 16 };
+enum { M = 16, KEYS = 60, CLIENTS = 16, FORGET_MS = 2000 };
 
 static uint64_t seed_first = 1;
 static unsigned seeds_count = 2;
@@ -62,8 +62,14 @@ static void find_double_view(void *context, struct host *host, int node) {
 }
 
 static struct host *ring_new(unsigned n, unsigned replicas, int count) {
-    struct host *host = host_new(&(struct host_config){
-        .seed = seed_now, .m = M, .n = n, .replicas = replicas, .on_step = find_double_view});
+    struct chord_timing timing = chord_timing_default;
+    timing.forget_period_ms = FORGET_MS;
+    struct host *host = host_new(&(struct host_config){.seed = seed_now,
+                                                       .m = M,
+                                                       .n = n,
+                                                       .replicas = replicas,
+                                                       .timing = timing,
+                                                       .on_step = find_double_view});
     double_view[0] = '\0';
     current = host;
     for (int i = 0; i < count; i++) {
@@ -1043,6 +1049,58 @@ static void test_a_write_takes_effect_once(void **state) {
     }
 }
 
+static unsigned tombstones(struct host *host) {
+    const struct chord_range all = {{{0}}, {{0}}};
+    size_t count = 0;
+    for (int i = 0; i < host_count(host); i++) {
+        count += core_store_tombstones(&host_node(host, i)->store, &all, M);
+    }
+    return (unsigned)count;
+}
+
+static bool forgotten(struct host *host) {
+    return tombstones(host) == 0;
+}
+
+/* Deletions are forgotten when every copy has them, not before; a write that they had overtaken
+ * still does not happen again. */
+static void test_deletions_are_forgotten(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 3);
+        struct host_operation put = make(CHORD_PUT, 1, 1);
+        put.op_id = 77;
+        put.attempt = 1;
+        put_all(host, 0);
+        check(run_one(host, 0, put)->operations[0].code == CHORD_OK);
+        host_run(host, FORGET_MS * 3); /* there is nothing to forget: no floor yet */
+        int away = (int)(seed_now % 3);
+        host_kill(host, away);
+        for (unsigned key = 0; key < KEYS / 2; key++) {
+            insist(host, CHORD_DELETE, key, 0);
+        }
+        host_run(host, FORGET_MS * 5);
+        check(tombstones(host) == 2 * KEYS / 2); /* one copy still has the values */
+        host_start(host, away);
+        check(host_run_until(host, forgotten, FORGET_MS * 10));
+        check(host_run_until(host, whole, 20000));
+        for (unsigned key = 0; key < KEYS; key++) {
+            struct host_call *read = insist(host, CHORD_GET, key, 0);
+            check(read->operations[0].code == (key < KEYS / 2 ? CHORD_NOT_FOUND : CHORD_OK));
+        }
+        put.attempt = 2;
+        check(run_one(host, live_node(host), put)->operations[0].code == CHORD_UNKNOWN);
+        put.attempt = 1;
+        put.seen_epoch = put.seen_counter = 1; /* a late copy */
+        struct host_operation late = run_one(host, live_node(host), put)->operations[0];
+        check(late.code == CHORD_ABORTED && late.epoch > 1);
+        put.seen_epoch = late.epoch; /* with what that answer has told it is executed */
+        put.seen_counter = late.counter;
+        check(run_one(host, live_node(host), put)->operations[0].code == CHORD_OK);
+        ring_free(host);
+    }
+}
+
 static struct chord_id id_of(unsigned key) {
     struct host_operation operation = make(CHORD_GET, key, 0);
     uint8_t hash[CHORD_ID_BYTES];
@@ -1224,6 +1282,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_conditions, teardown),
         cmocka_unit_test_teardown(test_compare_and_swap_under_failures, teardown),
         cmocka_unit_test_teardown(test_a_write_takes_effect_once, teardown),
+        cmocka_unit_test_teardown(test_deletions_are_forgotten, teardown),
         cmocka_unit_test_teardown(test_recover, teardown),
         cmocka_unit_test_teardown(test_partitions_under_load, teardown),
         cmocka_unit_test_teardown(test_doubled_messages_under_load, teardown),
