@@ -85,12 +85,15 @@ def command_sim(options, settings, reporter):
 
 
 def command_soak(options, settings, reporter):
-    from launcher import sim
+    from launcher import faults, sim
 
     del settings, reporter
     kind, rest = "".join(options.rest[:1]), options.rest[1:]
+    if kind == "faults":
+        return faults.soak(rest)
     if kind not in sim.SOAKS:
-        raise Refused("soak what? there is: soak sim|clients [--seeds K] [options of chord-sim]")
+        raise Refused("soak what? there are: soak sim|clients [--seeds K] [options of chord-sim], "
+                      "and soak faults [--kills K] [--pauses K] [--partitions K]")
     seeds = 10000
     if rest[:1] == ["--seeds"] and len(rest) > 1 and rest[1].isdigit() and int(rest[1]) > 0:
         seeds, rest = int(rest[1]), rest[2:]
@@ -113,8 +116,9 @@ COMMANDS = {
     "test": (command_test, "test", "run all tests; ends with the line 'N passed, N failed'"),
     "sim": (command_sim, None, "the simulator: rings in one process, virtual time, every fault; "
                                 "sim --help"),
-    "soak": (command_soak, None, "soak sim|clients [--seeds K]: many seeds; goes on where it "
-                                  "stopped"),
+    "soak": (command_soak, None, "soak sim|clients [--seeds K]: many seeds; soak faults [--kills K "
+                                 "--pauses K\n            --partitions K]: real processes broken; "
+                                 "all go on where they stopped"),
     "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
     "figures": (command_figures, "figures", "figures [MAX_NODES]: hops, load, maintenance and "
                                             "failures of 8 to 131072 nodes, as tables and plots"),

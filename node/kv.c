@@ -309,7 +309,7 @@ uint64_t kv_examined(struct node *node, struct request *request, const struct st
             state->has = true;
             state->code = code;
             state->existed = row->kind == STORE_VALUE;
-            state->epoch = code == CHORD__V1__CODE__CODE_UNKNOWN ? 0 : row->epoch;
+            state->epoch = row->epoch;
             state->counter = row->counter;
             if (code == CHORD__V1__CODE__CODE_ABORTED && row->kind == 0) {
                 state->epoch = job->epoch;

@@ -13,9 +13,9 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 from . import build
-from .common import EXIT_FAILED, ROOT, Refused
+from .common import EXIT_FAILED, Refused
+from .ledger import SOAK, Ledger, commit
 
-SOAK = ROOT / "build" / "soak"
 BLOCK_SEEDS = 50
 SOAKS = {"sim": [],  # the ring under every fault
          "clients": ["--clients", "32", "--rate", "40"]}  # and the data
@@ -47,23 +47,9 @@ def run_seeds(path, first, last, *options):
         return {"runs": 0, "violations": 1, "died": done.returncode}, done.stdout
 
 
-def commit():
-    done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"],
-                          stdout=subprocess.PIPE, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def read_ledger(path, name):
-    """The blocks of this commit with these options."""
-    if not path.exists():
-        return []
-    entries = [json.loads(line) for line in path.read_text().splitlines()]
-    return [entry for entry in entries if entry["name"] == name]
-
-
-def totals(entries):
-    sums = {key: round(sum(entry.get(key, 0) for entry in entries), 2) for key in SUMS}
-    sums["heal_periods_max"] = max((entry.get("heal_periods_max", 0) for entry in entries),
+def totals(ledger):
+    sums = {key: ledger.sum(key) for key in SUMS}
+    sums["heal_periods_max"] = max((entry.get("heal_periods_max", 0) for entry in ledger.entries),
                                    default=0)
     return sums
 
@@ -72,17 +58,15 @@ def soak(kind, seeds, options=()):
     """Seeds 1..`seeds`, those done before left out. Exit code 0: no violation."""
     options = [*SOAKS[kind], *options]
     path = program()
-    SOAK.mkdir(parents=True, exist_ok=True)
-    ledger = SOAK / f"{kind}.jsonl"
     name = " ".join([commit(), *options])
-    entries = read_ledger(ledger, name)
-    done = {entry["first"] for entry in entries}
+    ledger = Ledger(SOAK / f"{kind}.jsonl", name)
+    done = {entry["first"] for entry in ledger.entries}
     blocks = [first for first in range(1, seeds + 1, BLOCK_SEEDS) if first not in done]
     print(f"soak {kind}: {name}: seeds 1..{seeds}, {len(done) * BLOCK_SEEDS} were done before")
     began, told = time.monotonic(), 0.0
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         running = {}
-        while (blocks or running) and totals(entries)["violations"] == 0:
+        while (blocks or running) and totals(ledger)["violations"] == 0:
             while blocks and len(running) < (os.cpu_count() or 2):
                 first = blocks.pop(0)
                 last = min(first + BLOCK_SEEDS - 1, seeds)
@@ -90,19 +74,17 @@ def soak(kind, seeds, options=()):
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 first, last = running.pop(future)
                 summary, output = future.result()
-                entries.append({"name": name, "first": first, "last": last, **summary})
-                with open(ledger, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(entries[-1]) + "\n")
+                ledger.add({"first": first, "last": last, **summary})
                 if summary["violations"]:
                     report = SOAK / f"{kind}-violation-{first}.txt"
                     report.write_text(output)
                     print(output)
             if time.monotonic() - told > 10:
                 told = time.monotonic()
-                sums = totals(entries)
+                sums = totals(ledger)
                 print(f"  {sums['runs']} of {seeds} seeds, {sums['violations']} violations, "
                       f"{told - began:.0f} s", flush=True)
-    sums = totals(entries)
+    sums = totals(ledger)
     print(json.dumps({"name": name, **sums}))
     if sums["violations"]:
         raise Refused(f"{sums['violations']} violations; see {SOAK}")

@@ -25,7 +25,7 @@ from .common import ROOT, Refused
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 RESULTS = ROOT / "build" / "test-results"
-PART_TIMEOUT_S = 720
+PART_TIMEOUT_S = 1200
 CLEAN_UP_S = 20
 JOBS = 2
 SIM_SEEDS = 300

@@ -1,6 +1,9 @@
-# Tests of the simulator's linearizability checker; included by tests/CMakeLists.txt.
+# Tests of the simulator's linearizability checker and of the histories that it reads; included by
+# tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
-add_executable(test_linear ${CMAKE_CURRENT_LIST_DIR}/test_linear.c)
-target_link_libraries(test_linear PRIVATE chord_warnings sim_workload ${CMOCKA_LIBRARY})
-add_test(NAME test_linear COMMAND test_linear)
-set_tests_properties(test_linear PROPERTIES TIMEOUT 60)
+foreach(name IN ITEMS test_linear test_history_file)
+  add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
+  target_link_libraries(${name} PRIVATE chord_warnings sim_workload ${CMOCKA_LIBRARY})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 60)
+endforeach()

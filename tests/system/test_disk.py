@@ -1,0 +1,154 @@
+"""Disks that lie, fail or are full under real nodes; the store alone is swept in
+tests/unit/test_store_faults.c. Three nodes, so that every key has a copy on each."""
+
+import time
+
+import pytest
+from chord_client import ChordClient, ChordError
+from cluster import Cluster
+from disk import ShimDisk, SmallDisk
+from network import Loopback
+from ports import PortBlock
+from ring import BUILD, RELEASE_BUILD, until
+
+SHIM = BUILD / "tests" / "faults" / "libdisk_shim.so"
+NODES = (1, 2, 3)
+BAD = 2
+ROWS = 100
+READ_AT_ONCE = 20
+DISK_FAILURE = 6  # exit code of chord-node
+BIG = 40000
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    ports = PortBlock()
+    made = Cluster(RELEASE_BUILD / "node" / "chord-node", Loopback(ports.rpc_port), tmp_path,
+                   len(NODES))
+    yield made
+    made.close()
+    ports.close()
+
+
+def start(cluster):
+    cluster.start_all()
+    cluster.wait_healthy()
+
+
+def write(cluster, name, count=ROWS, size=20):
+    """{key: value} of what was acknowledged; what was not is left out."""
+    rows = {}
+    with ChordClient(*cluster.addresses(), timeout=10) as client:
+        for number in range(count):
+            key, value = f"{name} {number}", f"{name} value {number} ".encode().ljust(size, b".")
+            try:
+                client.put(key, value)
+                rows[key] = value
+            except ChordError as error:
+                print(f"{key}: {error}")
+    return rows
+
+
+def read(client, keys, deadline_s=30):
+    """{key: value or None}; a few at a time, as big values fill an answer."""
+    found, keys, deadline = {}, list(keys), time.monotonic() + deadline_s
+    while left := [key for key in keys if key not in found][:READ_AT_ONCE]:
+        assert time.monotonic() < deadline, f"{left[0]} is not answered"
+        for key, result in zip(left, client.batch([("get", key) for key in left])):
+            if client._code(result.code) in ("OK", "NOT_FOUND"):
+                found[key] = result.value if client._code(result.code) == "OK" else None
+    return found
+
+
+def missing(cluster, rows):
+    """Keys that no longer have their value, through every node that runs."""
+    wrong = set()
+    for node in set(cluster.nodes()) - cluster.ended:
+        with ChordClient(cluster.address(node), timeout=20) as client:
+            wrong |= {key for key, value in read(client, rows).items() if value != rows[key]}
+    return wrong
+
+
+@pytest.mark.parametrize("back", ["at once", "when the others have gone on"])
+def test_one_lying_disk_of_three_copies_loses_nothing(cluster, back):
+    disk = ShimDisk(cluster, BAD, SHIM)
+    start(cluster)
+    rows = write(cluster, "honest")
+    disk.set("lie")
+    rows |= write(cluster, "lied")
+    assert len(rows) == 2 * ROWS
+    disk.power_cut()
+    if back != "at once":
+        rows |= write(cluster, "meanwhile")
+    disk.set("honest")
+    cluster.start(BAD)
+    assert missing(cluster, rows) == set()
+    cluster.wait_healthy()
+    rows |= write(cluster, "after")
+    assert missing(cluster, rows) == set()
+
+
+def test_three_lying_disks_lose_what_they_lied_about(cluster):
+    """Beyond any promise; it shows that the shim and this file's checks would see a loss."""
+    disks = [ShimDisk(cluster, node, SHIM) for node in NODES]
+    start(cluster)
+    honest = write(cluster, "honest")
+    for disk in disks:
+        disk.set("lie")
+    lied = write(cluster, "lied")
+    for disk in disks:
+        disk.power_cut()
+        disk.set("honest")
+    for node in NODES:
+        cluster.start(node)
+    cluster.wait_healthy()
+    assert missing(cluster, honest) == set()
+    assert missing(cluster, lied) == set(lied)
+
+
+def test_power_cuts_of_honest_disks_lose_nothing(cluster):
+    disks = [ShimDisk(cluster, node, SHIM) for node in NODES]
+    start(cluster)
+    rows = write(cluster, "before")
+    for disk in disks:
+        disk.power_cut()
+    for node in NODES:
+        cluster.start(node)
+    cluster.wait_healthy()
+    assert missing(cluster, rows) == set()
+
+
+def test_a_node_whose_syncs_fail_stops_itself_and_comes_back(cluster):
+    disk = ShimDisk(cluster, BAD, SHIM)
+    start(cluster)
+    rows = write(cluster, "before")
+    disk.set("fail")
+    cluster.ended.add(BAD)  # on its own, this time
+    child = cluster.children[BAD]
+    rows |= write(cluster, "failing")
+    assert len(rows) == 2 * ROWS  # the other two go on
+    until(lambda: not child.running, 20, "the end of the node whose syncs fail")
+    assert child.process.returncode == DISK_FAILURE
+    assert "the disk failed, stopping" in child.stderr_tail()
+    disk.power_cut()  # what it has not synced is gone, too
+    disk.set("honest")
+    cluster.start(BAD)
+    cluster.wait_healthy()
+    assert missing(cluster, rows) == set()
+
+
+def test_a_full_disk_takes_no_writes_until_there_is_room(cluster):
+    disk = SmallDisk(cluster, BAD, "4m")
+    try:
+        start(cluster)
+        rows = write(cluster, "big", 150, BIG)
+        assert "disk full" in cluster.children[BAD].stderr_tail()
+        print(f"{len(rows)} of 150 were acknowledged")
+        assert missing(cluster, rows) == set()
+        disk.resize("64m")
+        cluster.wait_healthy()
+        more = write(cluster, "room", 10, BIG)
+        assert len(more) == 10
+        assert missing(cluster, rows | more) == set()
+    finally:
+        disk.close()

@@ -1,0 +1,94 @@
+"""Rings of real processes that are broken under clients (tests/faults/README.md). What clients were
+told must be linearizable, and nothing acknowledged may be gone."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from chord_client import ChordClient
+from clients import Clients
+from cluster import Cluster
+from network import Loopback
+from ports import PortBlock
+from ring import BUILD, RELEASE_BUILD, ROOT
+from verdict import check
+
+CHECK_HISTORY = BUILD / "tests" / "sim" / "check-history"
+MAIN = ROOT / "tests" / "faults" / "main.py"
+
+
+def live_through(folder, kills, pauses, partitions, *options):
+    """The totals of a run of tests/faults; everything that must be so is checked."""
+    done = subprocess.run(
+        [sys.executable, MAIN, "--node", RELEASE_BUILD / "node" / "chord-node", "--check-history",
+         CHECK_HISTORY, "--shim", BUILD / "tests" / "faults" / "libnet_shim.so", "--ledger",
+         folder / "faults.jsonl", "--name", "test", "--folder", folder, "--kills", str(kills),
+         "--pauses", str(pauses), "--partitions", str(partitions), "--block", "10", *options],
+        stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout)
+    assert done.returncode == 0
+    sums = json.loads(done.stdout.splitlines()[-1])
+    assert (sums["kill"], sums["pause"], sums["partition"]) == (kills, pauses, partitions)
+    assert (sums["lost"], sums["not_linearizable"], sums["failed"]) == (0, 0, 0)
+    assert sums["acknowledged"] > 5 * (kills + pauses + partitions)
+    assert sums["reads"] > 5 * (kills + pauses + partitions)
+    return done.stdout
+
+
+def test_kills_pauses_and_partitions_lose_nothing(tmp_path):
+    live_through(tmp_path, 16, 7, 7)
+
+
+def test_the_same_without_namespaces(tmp_path):
+    assert "partitions by a proxy" in live_through(tmp_path, 1, 1, 3, "--proxy")
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    ports = PortBlock()
+    made = Cluster(BUILD / "node" / "chord-node", Loopback(ports.rpc_port), tmp_path)
+    made.start_all()
+    made.wait_healthy()
+    yield made
+    made.close()
+    ports.close()
+
+
+def test_an_outcome_that_nobody_can_tell_any_more_has_a_version(cluster):
+    """A later attempt at a write, after another has taken its place: no attempt will find out."""
+    with ChordClient(*cluster.addresses()) as client:
+        kv = client.messages.kv
+
+        def put(op_id, attempt):
+            operation = kv.Operation(kind=kv.OPERATION_KIND_PUT, key=b"key", value=b"value",
+                                     op_id=op_id, attempt=attempt)
+            return client._attempt(cluster.address(1), "KvService/Put",
+                                   kv.PutRequest(operation=operation), kv.PutResponse,
+                                   time.monotonic() + 10).result
+        first, second = put(b"first", 1), put(b"second", 1)
+        assert put(b"second", 2).version == second.version  # done already
+        late = put(b"first", 2)
+        assert client._code(late.code) == "UNKNOWN"
+        assert late.version == second.version != first.version
+
+
+def test_a_rolling_restart_under_load_fails_nothing(cluster, tmp_path):
+    """Each node is stopped and started with its disk, one after the other."""
+    seed = random.randrange(10 ** 9)
+    print(f"seed {seed}")
+    with Clients(8, cluster.addresses(), [f"key-{key}" for key in range(24)],
+                 seed) as clients:
+        for node in cluster.nodes():
+            cluster.kill(node, signal.SIGTERM)
+            assert cluster.children[node].process.returncode == 0
+            cluster.start(node)
+            cluster.wait_healthy()
+    assert clients.read_last() == []
+    verdict = check(CHECK_HISTORY, clients.history, tmp_path / "history.txt")
+    print(f"{clients.history.retried} retries, {verdict}")
+    assert clients.history.failed == 0 and clients.history.strange == []
+    assert verdict["acknowledged"] > 50
