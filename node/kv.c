@@ -309,11 +309,10 @@ uint64_t kv_examined(struct node *node, struct request *request, const struct st
             state->has = true;
             state->code = code;
             state->existed = row->kind == STORE_VALUE;
-            state->epoch = row->epoch;
+            bool overtaken =
+                code == CHORD__V1__CODE__CODE_ABORTED || code == CHORD__V1__CODE__CODE_UNKNOWN;
+            state->epoch = overtaken && row->kind == 0 ? job->epoch : row->epoch;
             state->counter = row->counter;
-            if (code == CHORD__V1__CODE__CODE_ABORTED && row->kind == 0) {
-                state->epoch = job->epoch;
-            }
         }
     }
     for (i = 0; i < request->operations_count; i++) {
