@@ -1,7 +1,8 @@
 """`init.py test`: builds, runs every test, counts, ends with the line `N passed, N failed`.
 
 Parts: unit (ctest: C tests under the address and undefined-behaviour sanitizers), sim (seeds of
-the simulator), launcher (pytest, init.py's own logic), system (pytest, real processes), web (node --test, real ring in a browser).
+the simulator), launcher (pytest, init.py's own logic), system (pytest, real processes), model
+(Spin), web (node --test, real ring in a browser).
 Each part prints what failed and how long it took.
 """
 
@@ -230,8 +231,9 @@ def part_launcher(full):
 def part_system(full):
     environment = {"CHORD_BUILD": str(ROOT / "build" / "asan"),
                    "CHORD_RELEASE_BUILD": str(ROOT / "build" / "release")}
+    # Most of them wait: two files of them at a time, each with ports of its own.
     return run_pytest(ROOT / "tests" / "system", "system", environment,
-                      [] if full else ["-m", "not slow"])
+                      ["-n", "2", "--dist", "loadfile", *([] if full else ["-m", "not slow"])])
 
 
 def part_web(full):

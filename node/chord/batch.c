@@ -321,12 +321,16 @@ void batches_wake(struct step *step) {
     }
 }
 
+void batch_unknown(struct step *step, uint16_t index) {
+    struct batch *batch = batch_at(step->chord, index);
+    reply(step, batch, CHORD_UNAVAILABLE, true);
+    batch->deadline_ms = UINT64_MAX;
+}
+
 static void batch_deadline(struct step *step, uint16_t index) {
     struct batch *batch = batch_at(step->chord, index);
     if (batch->state == BATCH_RUNNING && batch_sent(batch)) {
-        /* Its outcome is unknown to the client; it stays in flight until it is decided here. */
-        reply(step, batch, CHORD_UNAVAILABLE, true);
-        batch->deadline_ms = UINT64_MAX;
+        batch_unknown(step, index);
     } else {
         batch_end(step, index, CHORD_UNAVAILABLE);
     }
@@ -357,6 +361,10 @@ void batches_tick(struct step *step) {
             batch->resend_ms <= chord->now_ms && batch_range(chord, batch) != NULL) {
             execute_send(step, i, batch_range(chord, batch));
         }
+        if (batch->state == BATCH_RUNNING && batch->store_retry_ms != 0 &&
+            batch->store_retry_ms <= chord->now_ms && batch_range(chord, batch) != NULL) {
+            execute_store_again(step, i);
+        }
         struct range *range = batch->state == BATCH_RUNNING ? batch_range(chord, batch) : NULL;
         if (range != NULL && batch->confirm != 0) {
             confirm_again(step, batch->range);
@@ -370,6 +378,7 @@ void batches_tick(struct step *step) {
             batch_due(chord, batch->retry_ms);
         } else if (batch->state == BATCH_RUNNING && batch_sent(batch)) {
             batch_due(chord, batch->resend_ms);
+            batch_due(chord, batch->store_retry_ms != 0 ? batch->store_retry_ms : UINT64_MAX);
         }
     }
 }

@@ -5,7 +5,7 @@
  */
 #include "state.h"
 
-enum { RETRY_MS = 25, WAIT_MS_MAX = 200, RESEND_MS = 300 };
+enum { RETRY_MS = 25, WAIT_MS_MAX = 200, RESEND_MS = 300, STORE_RETRY_MS = 250 };
 
 static void send_apply(struct step *step, uint16_t index, uint16_t seat,
                        const struct chord_member *member) {
@@ -150,6 +150,7 @@ static void begin(struct step *step, uint16_t index, uint16_t range_index,
     batch->examining = counts->examines > 0;
     batch->writing = counts->writes > 0;
     batch->stored = batch->nothing = false;
+    batch->store_retry_ms = 0;
     if (batch->writing) {
         range->counter += count;
         range->writing++;
@@ -180,7 +181,8 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
     if (!range->open || range->closed || range->change.stage >= CHANGE_DRAIN ||
         !keys_free_now(chord, &range->view.range, operations, count, &counts)) {
         batch_wait(chord, batch, WAIT_MS_MAX);
-    } else if (counts.writes > chord->config.limits.keys_in_flight_max) {
+    } else if (counts.writes > chord->config.limits.keys_in_flight_max ||
+               (counts.writes > 0 && chord->now_ms < chord->writes_from_ms)) {
         batch_end(step, index, CHORD_RESOURCE_EXHAUSTED);
     } else if (!keys_room(chord, counts.writes) ||
                !action_room(step, 8u + 2u * range->view.members_count)) {
@@ -240,11 +242,39 @@ static void check_done(struct step *step, uint16_t index) {
     }
 }
 
+/* Our disk is full, or has a bad row there, while the others may have the write: until we have it
+ * too, our row is not the newest, and nobody may read it or decide by it. So its keys stay taken,
+ * the client is told that the outcome is unknown, and the same versions are written again and
+ * again. Meanwhile no other write is begun. */
+static void own_write_failed(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct batch *batch = batch_at(chord, index);
+    batch->store_retry_ms = chord->now_ms + STORE_RETRY_MS;
+    chord->writes_from_ms = chord->now_ms + 2 * STORE_RETRY_MS;
+    if (!batch->replied) {
+        batch_unknown(step, index);
+    }
+    batch_due(chord, batch->store_retry_ms);
+}
+
+void execute_store_again(struct step *step, uint16_t index) {
+    struct batch *batch = batch_at(step->chord, index);
+    batch->store_retry_ms = 0;
+    if (!store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE)) {
+        batch->store_retry_ms = step->chord->now_ms + STORE_RETRY_MS;
+        batch_due(step->chord, batch->store_retry_ms);
+    }
+}
+
 void execute_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct range *range = batch_range(chord, batch);
     if (batch->state != BATCH_RUNNING || range == NULL) {
+        return;
+    }
+    if (!ok && purpose == STORE_BATCH_WRITE) {
+        own_write_failed(step, index);
         return;
     }
     if (!ok) {

@@ -367,6 +367,8 @@ struct batch {
     uint64_t acked;   /* bit per member of the view */
     uint64_t sent;    /* bit per member: an Apply is in flight */
     uint64_t resend_ms;
+    uint64_t
+        store_retry_ms; /* our own store refused the write: when to ask it again; 0 = no need */
     uint32_t keys_head;
     struct chord_hint hint;
     struct chord_id stuck;        /* the first operation without a result */
@@ -432,6 +434,7 @@ struct chord {
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
         leave_told_ms;
     uint64_t identity_ms;    /* when to write the known members; 0 = they are written */
+    uint64_t writes_from_ms; /* before, none is begun: our disk refused one */
     uint64_t decisions_ms;   /* when a decision is due; UINT64_MAX = none */
     uint64_t batches_ms;     /* when a batch is due; UINT64_MAX = none */
     uint64_t transfers_ms;   /* when a pull is tried again; UINT64_MAX = none */
@@ -786,12 +789,15 @@ void batches_wake(struct step *step); /* something that batches wait for has cha
 void batch_wait(struct chord *chord, struct batch *batch, uint64_t delay_ms);
 void batch_due(struct chord *chord, uint64_t when_ms);
 void batch_end(struct step *step, uint16_t index, enum chord_code unfinished);
+/* The client is told so; the batch goes on until its outcome is decided here. */
+void batch_unknown(struct step *step, uint16_t index);
 void batch_hint(struct batch *batch, const struct chord_view *view);
 struct range *batch_range(struct chord *chord, struct batch *batch); /* NULL: its view is over */
 
 /* execute.c: at the leader */
 void execute_run(struct step *step, uint16_t index, uint16_t range_index,
                  const struct chord_operation *operations, uint32_t count);
+void execute_store_again(struct step *step, uint16_t index);
 void execute_stale(struct step *step, uint16_t index, uint16_t range_index);
 void execute_send(struct step *step, uint16_t index, struct range *range);
 void execute_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok);
