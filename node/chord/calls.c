@@ -69,9 +69,7 @@ uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct ch
     struct chord *chord = step->chord;
     struct chord_request *ignored;
     uint16_t index = peer_find(chord, peer);
-    const struct chord_timing *timing = &chord->config.timing;
-    uint32_t timeout_ms = index != NONE ? peer_timeout_ms(chord, index)
-                                        : (timing->silence_ms_min + timing->silence_ms_max) / 2;
+    uint32_t timeout_ms = peer_timeout_ms(chord, index);
     request = request != NULL ? request : &ignored;
     uint16_t slot = call_start(step, purpose, NONE, 0, NONE, peer->address, timeout_ms, request);
     if (slot != NONE) {

@@ -130,9 +130,9 @@ void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds) {
 
 uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
     const struct chord_timing *timing = &chord->config.timing;
-    struct peer_entry *entry = peer_at(chord, index);
-    if (entry->srtt_us == 0) {
-        return (timing->silence_ms_min + timing->silence_ms_max) / 2;
+    const struct peer_entry *entry = index != NONE ? peer_at(chord, index) : NULL;
+    if (entry == NULL || entry->srtt_us == 0) {
+        return timing->silence_ms_min * 2; /* nothing is measured: it takes three silences anyway */
     }
     uint32_t timeout_ms = (entry->srtt_us + 8 * entry->rttvar_us) / 1000;
     if (timeout_ms < timing->silence_ms_min) {

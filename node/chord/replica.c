@@ -4,8 +4,8 @@
 #include "state.h"
 
 enum {
-    PATIENCE_MS = 1500,
-    PATIENCE_SEAT_MS = 700,
+    PATIENCE_MS = 800,
+    PATIENCE_SEAT_MS = 400,
     RETRY_MS = 50,
 };
 
@@ -324,6 +324,11 @@ void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
     if (response == NULL) {
         if (range->strikes < UINT8_MAX) {
             range->strikes++;
+        }
+        const struct chord_peer *predecessor = predecessor_get(chord);
+        if (predecessor != NULL && member != NONE &&
+            address_same(range->view.members[member].address, predecessor->address)) {
+            check_predecessor_now(step); /* it may still talk and hear nothing */
         }
         if (range->strikes >= STRIKES_MAX) {
             leader_lost(step, index);

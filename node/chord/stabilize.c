@@ -135,6 +135,11 @@ static void on_stabilize_reply(struct step *step, const struct chord_response *r
     }
     bool known = between->incarnation != 0 && peer_valid(chord, between);
     if (known && id_in_open(&chord->self.id, &between->id, &successor.id)) {
+        if (peer_find(chord, between) == NONE) {
+            /* Perhaps one that was given up here a moment ago: its silence must not keep our
+             * successor, which asks its predecessor before it believes us, from hearing of us. */
+            notify_send(step);
+        }
         query_start(step, QUERY_CANDIDATE, between);
     } else if (!known || !peer_same(between, &chord->self)) {
         notify_send(step);

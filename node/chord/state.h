@@ -530,7 +530,7 @@ uint16_t peer_find(struct chord *chord, const struct chord_peer *peer); /* NONE 
 uint16_t peer_find_address(struct chord *chord, const char *address);
 uint16_t peer_add(struct chord *chord, const struct chord_peer *peer); /* NONE = no room */
 void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds);
-uint32_t peer_timeout_ms(struct chord *chord, uint16_t index);
+uint32_t peer_timeout_ms(struct chord *chord, uint16_t index); /* NONE: of one we do not know */
 /* One silence. True: the verdict is failure. */
 bool peer_silent(struct chord *chord, uint16_t index);
 bool peer_valid(const struct chord *chord, const struct chord_peer *peer);
