@@ -245,12 +245,14 @@ static void check_done(struct step *step, uint16_t index) {
 /* Our disk is full, or has a bad row there, while the others may have the write: until we have it
  * too, our row is not the newest, and nobody may read it or decide by it. So its keys stay taken,
  * the client is told that the outcome is unknown, and the same versions are written again and
- * again. Meanwhile no other write is begun. */
+ * again. Meanwhile no other write is begun, and the members hear no more that this
+ * node leads, so that one with room takes over. */
 static void own_write_failed(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     batch->store_retry_ms = chord->now_ms + STORE_RETRY_MS;
     chord->writes_from_ms = chord->now_ms + 2 * STORE_RETRY_MS;
+    range_at(chord, batch->range)->resigned = true;
     if (!batch->replied) {
         batch_unknown(step, index);
     }
@@ -292,6 +294,7 @@ void execute_stored(struct step *step, uint16_t index, enum store_purpose purpos
         }
     } else {
         batch->stored = true;
+        range->resigned = false;
         batch->acked |= 1ull << view_member(&range->view, chord->self.store_id);
     }
     check_done(step, index);

@@ -215,6 +215,10 @@ void on_get_view(struct step *step, const struct chord_request *request, uint64_
     response.kind = CHORD_GET_VIEW;
     uint16_t index =
         id_valid(&request->id, chord->parameters.m) ? range_find(chord, &request->id) : NONE;
+    if (index != NONE && range_at(chord, index)->resigned) {
+        reply_code(step, request_id, CHORD_GET_VIEW, CHORD_UNAVAILABLE, RETRY_MS);
+        return;
+    }
     if (index != NONE) {
         struct range *range = range_at(chord, index);
         response.view.has_view = true;

@@ -260,6 +260,7 @@ struct range {
         uint64_t agreed, calling; /* bit per member */
         uint64_t resend_ms;
     } check;
+    bool resigned;       /* our disk refuses writes: the members do not hear that we lead */
     bool closed;         /* a decision was proposed at ballot 0: no write is committed any more */
     uint64_t compare_ms; /* when the next member compares; 0 = not set yet */
     uint32_t compare_next;

@@ -90,8 +90,10 @@ def test_doctor(new_ring):
     assert verdicts(ctl, NOT_FOUND)[1] == "FAIL"
     errors = ctl.run("get", "key 1", "--timeout", "2500", exits=REFUSED)[1].decode()
     assert "127.0.0.1:" in errors.split("Missing:")[1] and "recover" in errors, errors
-    status, body = ring.get("key 1")
-    assert status == 503 and "127.0.0.1:" in body.decode().split("Missing:")[1], body
+    # 504 while nobody has found out yet
+    until(lambda: ring.get("key 1")[0] == 503, 30, lambda: ring.get("key 1"))
+    body = ring.get("key 1")[1]
+    assert "127.0.0.1:" in body.decode().split("Missing:")[1], body
 
 
 def flip(path, marker):

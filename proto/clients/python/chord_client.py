@@ -90,12 +90,13 @@ def load_messages(build_dir=None):
 class ChordError(Exception):
     """The ring's own answer, or the reason why there is none."""
 
-    def __init__(self, code, message, retry_after_ms=0, outcome_unknown=False):
+    def __init__(self, code, message, retry_after_ms=0, outcome_unknown=False, final=False):
         super().__init__(f"{code}: {message}" if message else code)
         self.code = code
         self.message = message
         self.retry_after_ms = retry_after_ms
         self.outcome_unknown = outcome_unknown  # a write may have taken effect, or still may
+        self.final = final  # UNKNOWN, and no further attempt can find out
 
 
 # ---- SP request/reply over TCP ----
@@ -263,7 +264,9 @@ class ChordClient:
                 failure = error
             unknown = unknown or failure.outcome_unknown
             wait = max(failure.retry_after_ms / 1000, random.uniform(pause / 2, pause))
-            if failure.code not in RETRIED_CODES or time.monotonic() + wait >= deadline:
+            again = failure.code in RETRIED_CODES or (
+                failure.code == "UNKNOWN" and not failure.final)
+            if not again or time.monotonic() + wait >= deadline:
                 # An earlier attempt may have had its effect, whatever the last one says.
                 failure.outcome_unknown = unknown
                 raise failure
@@ -280,7 +283,8 @@ class ChordClient:
         def check(response):
             code = self._code(response.result.code)
             if code not in ("OK", "NOT_FOUND"):
-                raise ChordError(code, "", outcome_unknown=code == "UNKNOWN")
+                raise ChordError(code, "", outcome_unknown=code == "UNKNOWN",
+                                 final=response.result.version.epoch > 0)
 
         result = self.call(method, request, response_type, check=check).result
         return None if self._code(result.code) == "NOT_FOUND" else result
