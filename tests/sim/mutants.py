@@ -12,6 +12,8 @@ text that is not found in its file is an error: the rule has moved, and so must 
 Two rules are not here because the core has a second one behind each, and nothing is seen without
 the first: a request for another life is not answered (senders tell of their new life too), and a
 joiner asks its predecessor to be (the other rules of genesis and admission leave no case of it here).
+Three rules of the data are left to the model, which kills their mutants (tests/model/views_runs.py:
+COMMIT_AFTER_ACCEPT, CHANGE_IN_FLIGHT, NEXT_MAJORITY_LACKS); 60 seeds here met no such case.
 """
 
 import subprocess
@@ -163,16 +165,6 @@ DATA_MUTANTS = {
     "equal_keeps_old_rows": (
         "a copy that is made equal loses the rows of earlier epochs that its leader has not",
         "transfer.c", "    action->store.equal = transfer->equal;", "    action->store.equal = false;"),
-    "change_unheld": (
-        "a majority of the next view holds everything before it is proposed",
-        "change.c", "    return holders >= view_majority(&next);", "    return holders > 0;"),
-    "drain_skipped": (
-        "writes pause until none is in flight, then the next view is decided",
-        "change.c", "    } else if (range->writing == 0 && range->learner_calls == 0) {",
-        "    } else {"),
-    "writes_after_accept": (
-        "from its first Accept a leader begins nothing in that epoch",
-        "decide.c", "    range->closed = true;\n", ""),
     "learner_not_told": (
         "each new write goes to the learner too",
         "execute.c", "    if (range->change.stage != CHANGE_NONE && range->change.has_newcomer) {\n"
