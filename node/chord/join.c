@@ -148,11 +148,18 @@ void join_start(struct step *step) {
 }
 
 /* A member that finds another one with its id in the ring was admitted there twice: it comes again
- * as a new member with the next salt. What it holds is not touched, only views decide. */
+ * as a new member with the next salt. What it holds is not touched, only views decide. The other
+ * one may do the same at the same time, so each asks its former neighbours too. */
 void join_again(struct step *step, const struct chord_peer *via) {
     struct chord *chord = step->chord;
     memset(&chord->join, 0, sizeof chord->join);
     seed_add(chord, via->address);
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        seed_add(chord, successor_at(chord, i)->address);
+    }
+    for (uint16_t i = 0; i < chord->known_count; i++) {
+        seed_add(chord, known_at(chord, i)->address);
+    }
     seed_members(chord);
     trace_peer(step, CHORD_WORD_JOIN, CHORD_LEVEL_WARN,
                "another member has the same id; joining anew", via);
