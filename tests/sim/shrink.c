@@ -21,11 +21,20 @@ static bool try_without(struct plan *plan, struct run_result *result, size_t fro
     struct run_result now;
     struct plan shorter;
     bool *keep = malloc(plan->orders_count + 1);
+    bool fewer = false;
     if (keep == NULL) {
         return false;
     }
     memset(keep, true, plan->orders_count + 1);
-    memset(keep + from, false, count);
+    for (size_t i = from; i < from + count; i++) {
+        /* Without its creator there is no ring to join: another violation by the same name. */
+        keep[i] = plan->orders[i].kind == ORDER_START && plan->orders[i].a == 0;
+        fewer = fewer || !keep[i];
+    }
+    if (!fewer) {
+        free(keep);
+        return false;
+    }
     plan_copy(&shorter, plan, keep);
     free(keep);
     run_plan(&shorter, &quiet, &now);
