@@ -33,7 +33,6 @@ SIM_SEEDS = 300
 # Rings that have just been formed, with lists as long as they can be.
 GENESIS = ("--n", "8", "--nodes", "9..14", "--minutes", "0.02", "--churn", "0", "--faults", "none")
 TRACE_SEEDS = (1, 2, 4, 6)
-CLIENTS = ("--clients", "32", "--rate", "40")
 CLIENT_SEEDS = 20
 HOPS_NODES = 1000
 RING_START_TIMEOUT_S = 120
@@ -178,7 +177,7 @@ def part_sim(full):
     count.add(Count(passed=int(well), failed=int(not well)))
     print(f"{'ok' if well else 'not ok'} seeds 1..400 of genesis{'' if well else ': ' + output}",
           flush=True)
-    summary, output = sim.run_seeds(path, 1, CLIENT_SEEDS, *CLIENTS)
+    summary, output = sim.run_seeds(path, 1, CLIENT_SEEDS, *sim.SOAKS["clients"])
     well = summary["violations"] == 0 and summary["runs"] == CLIENT_SEEDS
     count.add(Count(passed=int(well), failed=int(not well)))
     print(f"{'ok' if well else 'not ok'} seeds 1..{CLIENT_SEEDS} with clients: "

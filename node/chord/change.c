@@ -190,20 +190,23 @@ static bool plan_members(struct chord *chord, struct range *range, struct change
     return change->has_newcomer || change->has_leaver;
 }
 
-/* A new epoch with everything as it is: a learner that did not become a member may drop its rows
- * then, and a member that remembers a later epoch takes part again. */
-static bool plan_renew(struct chord *chord, struct range *range, struct change *change) {
+/* A new epoch with everything as it is. */
+static void plan_same(struct chord *chord, const struct range *range, struct change *change) {
     memset(change, 0, sizeof *change);
     change->cut = range->view.range.hi;
     member_of_peer(&chord->self, &change->leader);
+}
+
+/* A learner that did not become a member may drop its rows then, and a member that remembers a
+ * later epoch takes part again. */
+static bool plan_renew(struct chord *chord, struct range *range, struct change *change) {
+    plan_same(chord, range, change);
     return range->taught || range->epoch_floor > range->view.epoch;
 }
 
 static bool plan_forget(struct chord *chord, struct range *range, struct change *change) {
-    memset(change, 0, sizeof *change);
-    change->cut = range->view.range.hi;
+    plan_same(chord, range, change);
     change->forget = true;
-    member_of_peer(&chord->self, &change->leader);
     return range->forgettable && forget_possible(range);
 }
 
@@ -429,7 +432,7 @@ static void decide(struct step *step, uint16_t index) {
         return; /* until the last answers are there, or the change is given up */
     }
     next.settled = view_leads(chord, &next); /* another leader settles first */
-    next.floor = range->change.forget ? next.epoch : range->view.floor;
+    next.floor = range->change.forget ? next.epoch : next.floor;
     if (decide_start(step, index, NONE, &next)) {
         range->change.stage = CHANGE_DECIDE;
     }
