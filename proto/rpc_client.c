@@ -129,13 +129,14 @@ static void reply_from_msg(struct rpc_reply *reply, const struct rpc_pending *pe
 
 /* ---- the way of a call ---- */
 
-static void pending_end(struct rpc_pending *pending, struct rpc_reply *reply) {
+/* `rv`: 0 when an answer came, else the nng error that ends the call. */
+static void pending_end(struct rpc_pending *pending, int rv, struct rpc_reply *reply) {
     struct rpc_client *client = pending->link->peer->client;
     rpc_reply_fn *on_reply = pending->on_reply;
     void *context = pending->context;
     reply->microseconds = rpc_now_us() - pending->started_us;
     pthread_mutex_lock(&client->lock);
-    rpc_link_give_back(pending);
+    rpc_link_give_back(pending, rv);
     pthread_mutex_unlock(&client->lock);
     on_reply(context, reply);
     pthread_mutex_lock(&client->lock);
@@ -187,7 +188,7 @@ static void pending_event(void *context) {
         }
         reply_from_nng(&reply, pending, rv);
     }
-    pending_end(pending, &reply);
+    pending_end(pending, rv, &reply);
 }
 
 /* Puts the packed request on its lane. 0, or what to tell the caller. With the lock held. */

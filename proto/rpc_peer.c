@@ -3,7 +3,6 @@
  * idle. Knows sockets and pipes, nothing of what calls mean. One socket per peer and lane: a REQ
  * socket with two peers would share requests out between them.
  */
-#include <errno.h>
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <stdlib.h>
@@ -96,8 +95,24 @@ struct rpc_pending *rpc_link_take(struct rpc_link *link, void (*callback)(void *
     return pending;
 }
 
-void rpc_link_give_back(struct rpc_pending *pending) {
+static bool peer_is_idle(const struct rpc_peer *peer) {
+    return peer->links[RPC_LANE_RING].open_count == 0 && peer->links[RPC_LANE_DATA].open_count == 0;
+}
+
+/* A connection that was silent during a whole call may have lost packets to a cut cable or a dead
+ * router: TCP sends them again after 0.2, 0.4, 0.8, ... s, so that it would stay silent for up to as
+ * long as the cut was, once that is over. A new connection works at once. */
+static void link_judge(struct rpc_link *link, const struct rpc_pending *pending, int rv) {
+    if (rv == 0) {
+        link->heard_us = rpc_now_us();
+    } else if (rv == NNG_ETIMEDOUT && link->heard_us < pending->started_us) {
+        link->peer->given_up = true;
+    }
+}
+
+void rpc_link_give_back(struct rpc_pending *pending, int rv) {
     struct rpc_link *link = pending->link;
+    link_judge(link, pending, rv);
     if (pending->previous != NULL) {
         pending->previous->next = pending->next;
     } else {
@@ -109,6 +124,9 @@ void rpc_link_give_back(struct rpc_pending *pending) {
     link->open_count--;
     pending->next = link->spare;
     link->spare = pending;
+    if (link->peer->given_up && peer_is_idle(link->peer)) {
+        pthread_cond_broadcast(&link->peer->client->changed);
+    }
 }
 
 static void link_close(struct rpc_link *link) {
@@ -134,10 +152,6 @@ void rpc_peer_close(struct rpc_peer *peer) {
         link_close(&peer->links[lane]);
     }
     free(peer);
-}
-
-static bool peer_is_idle(const struct rpc_peer *peer) {
-    return peer->links[RPC_LANE_RING].open_count == 0 && peer->links[RPC_LANE_DATA].open_count == 0;
 }
 
 /* Moves *at from the peers to the doomed. */
@@ -186,7 +200,7 @@ static struct rpc_peer *peer_new(struct rpc_client *client, const char *address,
 
 struct rpc_peer *rpc_peer_get(struct rpc_client *client, const char *address, const char *url) {
     struct rpc_peer **at = &client->peers;
-    while (*at != NULL && strcmp((*at)->address, address) != 0) {
+    while (*at != NULL && ((*at)->given_up || strcmp((*at)->address, address) != 0)) {
         at = &(*at)->next;
     }
     struct rpc_peer *peer = *at;
@@ -203,10 +217,11 @@ struct rpc_peer *rpc_peer_get(struct rpc_client *client, const char *address, co
 
 /* ---- the janitor ---- */
 
-static void janitor_doom_idle(struct rpc_client *client) {
+static void janitor_doom_unneeded(struct rpc_client *client) {
     uint64_t now = rpc_now_us();
     for (struct rpc_peer **at = &client->peers; *at != NULL;) {
-        if (peer_is_idle(*at) && now - (*at)->used_us > RPC_PEER_IDLE_MS * UINT64_C(1000)) {
+        bool unused = now - (*at)->used_us > RPC_PEER_IDLE_MS * UINT64_C(1000);
+        if (peer_is_idle(*at) && ((*at)->given_up || unused)) {
             peer_doom(client, at);
         } else {
             at = &(*at)->next;
@@ -218,6 +233,7 @@ static void *janitor_run(void *context) {
     struct rpc_client *client = context;
     pthread_mutex_lock(&client->lock);
     while (!client->closing || client->doomed != NULL) {
+        janitor_doom_unneeded(client);
         struct rpc_peer *peer = client->doomed;
         if (peer != NULL) {
             client->doomed = peer->next;
@@ -229,9 +245,7 @@ static void *janitor_run(void *context) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += JANITOR_PERIOD_MS / 1000;
-        if (pthread_cond_timedwait(&client->changed, &client->lock, &until) == ETIMEDOUT) {
-            janitor_doom_idle(client);
-        }
+        pthread_cond_timedwait(&client->changed, &client->lock, &until);
     }
     pthread_mutex_unlock(&client->lock);
     return NULL;

@@ -37,6 +37,7 @@ struct rpc_link {
     struct rpc_pending *open;
     struct rpc_pending *spare;
     size_t open_count;
+    uint64_t heard_us; /* the last answer */
 };
 
 struct rpc_peer {
@@ -45,7 +46,8 @@ struct rpc_peer {
     char address[RPC_ADDRESS_BYTES_MAX + 1];
     char url[RPC_URL_BYTES];
     uint64_t used_us;
-    bool closing; /* its connections end because we hang up */
+    bool given_up; /* its calls end as they may; new ones get a new peer */
+    bool closing;  /* its connections end because we hang up */
     struct rpc_link links[RPC_LANES];
 };
 
@@ -75,7 +77,8 @@ struct rpc_peer *rpc_peer_get(struct rpc_client *client, const char *address, co
 int rpc_link_open(struct rpc_link *link);
 /* A pending in link->open, with context and aio. NULL: no memory. */
 struct rpc_pending *rpc_link_take(struct rpc_link *link, void (*callback)(void *));
-void rpc_link_give_back(struct rpc_pending *pending);
+/* `rv`: how the call ended, 0 or an nng error. */
+void rpc_link_give_back(struct rpc_pending *pending, int rv);
 /* Without the lock: closes sockets and frees a peer that is in no list any more. */
 void rpc_peer_close(struct rpc_peer *peer);
 /* Without the lock: the thread that closes idle peers, since nng must not be closed from its own

@@ -295,9 +295,11 @@ void replica_watch(struct step *step, uint16_t index) {
         target = (uint16_t)(random_next(chord) % view->members_count);
     }
     struct chord_request *request;
-    if (memcmp(view->members[target].store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 ||
-        call_member(step, CALL_WATCH, index, range->serial, target, &view->members[target],
-                    chord->config.timing.silence_ms_min * 2, &request) == NONE) {
+    const struct chord_member *member = &view->members[target];
+    if (memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 ||
+        call_member(step, CALL_WATCH, index, range->serial, target, member,
+                    peer_timeout_ms(chord, peer_find_address(chord, member->address)),
+                    &request) == NONE) {
         return;
     }
     request->kind = CHORD_GET_VIEW;

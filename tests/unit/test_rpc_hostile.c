@@ -381,6 +381,30 @@ static void test_peer_answers_too_much(void **state) {
     fixture_close(&f);
 }
 
+/* A connection that says nothing during a whole call is given up: the next call has a new one. */
+static void test_peer_is_silent(void **state) {
+    (void)state;
+    struct fixture f;
+    struct tally tally = {0};
+    uint32_t sp_id;
+    fixture_open(&f, 0, NULL);
+    int listener = raw_listen(f.port);
+    tally_get(&f, &tally, "key", 300);
+    int silent = peer_accept(listener, &sp_id);
+    tally_wait(&tally, 1);
+    assert_int_equal(tally.last_code, CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED);
+    assert_true(raw_is_closed(silent));
+    tally_get(&f, &tally, "key", 60000);
+    int fd = peer_accept(listener, &sp_id);
+    raw_send_message(fd, sp_id, "\x18\x03", 2);
+    tally_wait(&tally, 2);
+    assert_int_equal(tally.last_code, CHORD__V1__CODE__CODE_INVALID_ARGUMENT);
+    close(silent);
+    close(fd);
+    close(listener);
+    fixture_close(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_junk_handshake),
@@ -394,6 +418,7 @@ int main(void) {
         cmocka_unit_test(test_peer_hangs_up),
         cmocka_unit_test(test_peer_answers_junk),
         cmocka_unit_test(test_peer_answers_too_much),
+        cmocka_unit_test(test_peer_is_silent),
     };
     return cmocka_run_group_tests_name("rpc_hostile", tests, NULL, NULL);
 }
