@@ -68,6 +68,9 @@ byte counter[EPOCHS + 1];
 byte learner[EPOCHS + 1]; /* store + 1 */
 bit forgetting[EPOCHS + 1];
 byte crashes;
+#ifdef MUTANT_SETTLE_PULLS_ON
+byte synced; /* whom the latest settle made equal, until the next write: a leader goes by this */
+#endif
 
 /* The read in progress: one is enough, a wrong pair of reads never overlaps. Only reads whose answer
  * is not what is known already are started. */
@@ -221,6 +224,12 @@ end:
         fi
     }
 #endif
+#ifdef MUTANT_SETTLE_PULLS_ON
+    :: d_step {
+        E > 0 && IN(q, members[E]) && LEADS(E) && applying[E] && NEWER(row[q], row[leader[E]]) ->
+        row[leader[E]] = row[q]
+    }
+#endif
     /* Check */
     :: d_step {
         E > 0 && read_epoch == E && IN(q, members[E]) && !IN(q, read_by) ->
@@ -312,6 +321,8 @@ end:
 /* Who has in this epoch everything that the leader has. */
 #ifdef MUTANT_LEARNER_INCOMPLETE
 #define BELIEVED(q) (learner[e] == (q) + 1)
+#elif defined(MUTANT_SETTLE_PULLS_ON)
+#define BELIEVED(q) IN(q, synced)
 #else
 #define BELIEVED(q) false
 #endif
@@ -372,6 +383,9 @@ end:
     :: d_step {
         LEADS(e) && !open[e] && applying[e] && MAJORITY(members[e], settled_by[e]) &&
             IN(L, settled_by[e]) ->
+#ifdef MUTANT_SETTLE_PULLS_ON
+        synced = settled_by[e];
+#endif
         open[e] = 1;
         applying[e] = 0;
         settled_by[e] = 0;
@@ -391,6 +405,9 @@ end:
         base[writes] = row[L];
         late[writes] = NEWER(known, writes);
         in_flight[e] = writes;
+#ifdef MUTANT_SETTLE_PULLS_ON
+        synced = 0;
+#endif
         w = 0
     }
     :: d_step {
