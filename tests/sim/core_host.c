@@ -147,22 +147,40 @@ static struct event pop(struct host *host) {
     return host->events[top.event];
 }
 
-static void job_free(struct job *job) {
-    if (job != NULL) {
-        free(job->views);
-        free(job->rows);
-        free(job->indices);
-        free(job);
-    }
-}
-
 void event_free(struct event *event) {
     if (event->kind == EVENT_REQUEST || event->kind == EVENT_REPLY) {
         parcel_free(event->payload);
-    } else if (event->kind == EVENT_JOB) {
-        job_free(event->payload);
     } else {
         free(event->payload);
+    }
+}
+
+/* ---- jobs of a node's store ---- */
+
+void job_add(struct node *node, struct job *job) {
+    if (node->jobs == NULL) {
+        node->jobs_end = &node->jobs;
+    }
+    *node->jobs_end = job;
+    node->jobs_end = &job->next;
+}
+
+static struct job *job_take(struct node *node) {
+    struct job *job = node->jobs;
+    node->jobs = job->next;
+    return job;
+}
+
+static void job_free(struct job *job) {
+    free(job->views);
+    free(job->rows);
+    free(job->indices);
+    free(job);
+}
+
+void jobs_free(struct node *node) {
+    while (node->jobs != NULL) {
+        job_free(job_take(node));
     }
 }
 
@@ -332,15 +350,15 @@ static void on_derived(struct host *host, struct event *event) {
 
 static void on_job(struct host *host, struct event *event) {
     struct node *node = &host->nodes[event->node];
-    struct job *job = event->payload;
     if (node->public.disk == HOST_DISK_STALLED) {
         event->time_us = host->now_us + 5000;
         push(host, *event);
-        event->payload = NULL;
     } else if (node->public.disk == HOST_DISK_FAILING) {
         host_kill(host, event->node); /* a failed sync ends the real node */
     } else {
+        struct job *job = job_take(node);
         run_job(host, event->node, job);
+        job_free(job);
     }
 }
 
@@ -361,56 +379,88 @@ static bool stale(const struct host *host, const struct event *event) {
            (event->kind == EVENT_TICK && event->time_us != node->tick_us);
 }
 
+static void take(struct host *host, struct event *event);
+
+/* Everything in the order in which it came: a store does its jobs one after the other. */
+static void on_wake(struct host *host, int index) {
+    struct node *node = &host->nodes[index];
+    if (node->public.paused_until_us > host->now_us) {
+        return; /* it was paused once more */
+    }
+    struct event *waiting = node->waiting;
+    size_t count = node->waiting_count;
+    node->waiting = NULL;
+    node->waiting_count = node->waiting_room = 0;
+    for (size_t i = 0; i < count; i++) {
+        take(host, &waiting[i]);
+    }
+    free(waiting);
+}
+
+static void dispatch(struct host *host, struct event *event) {
+    switch (event->kind) {
+    case EVENT_REQUEST:
+        deliver_request(host, event);
+        break;
+    case EVENT_REPLY:
+        deliver_reply(host, event);
+        break;
+    case EVENT_TIMEOUT:
+        call_timeout(host, event);
+        break;
+    case EVENT_BROKEN:
+        calls_broken(host, event->node);
+        break;
+    case EVENT_WAKE:
+        on_wake(host, event->node);
+        break;
+    case EVENT_JOB:
+        on_job(host, event);
+        break;
+    case EVENT_DERIVED:
+        on_derived(host, event);
+        break;
+    case EVENT_TICK:
+        on_tick(host, event);
+        break;
+    case EVENT_RESUME:
+        on_resume(host, event);
+        break;
+    case EVENT_DISCONNECTED:
+        on_disconnected(host, event);
+        break;
+    }
+}
+
+static void take(struct host *host, struct event *event) {
+    if (!stale(host, event)) {
+        dispatch(host, event);
+    } else if (event->kind == EVENT_TIMEOUT) {
+        call_timeout(host, event); /* frees the slot */
+    }
+    event_free(event);
+}
+
+static bool waits(const struct host *host, const struct event *event) {
+    const struct node *node = event->node != HOST_NOBODY ? &host->nodes[event->node] : NULL;
+    return node != NULL && event->kind != EVENT_BROKEN && event->kind != EVENT_WAKE &&
+           !stale(host, event) &&
+           (node->public.paused_until_us > host->now_us || node->waiting_count > 0);
+}
+
 bool host_step(struct host *host) {
     if (next_us(host) == UINT64_MAX) {
         return false;
     }
     struct event event = pop(host);
     host->now_us = event.time_us;
-    const struct node *node = event.node != HOST_NOBODY ? &host->nodes[event.node] : NULL;
-    if (stale(host, &event)) {
-        if (event.kind == EVENT_TIMEOUT) {
-            call_timeout(host, &event); /* frees the slot */
-        }
-    } else if (node != NULL && node->public.alive && event.kind != EVENT_BROKEN &&
-               node->public.paused_until_us > host->now_us) {
-        event.time_us = node->public.paused_until_us;
-        if (event.kind == EVENT_TICK) {
-            host->nodes[event.node].tick_us = event.time_us;
-        }
-        push(host, event);
-        return true;
+    if (waits(host, &event)) {
+        struct node *node = &host->nodes[event.node];
+        node->waiting = grown(node->waiting, node->waiting_count, &node->waiting_room,
+                              sizeof *node->waiting);
+        node->waiting[node->waiting_count++] = event;
     } else {
-        switch (event.kind) {
-        case EVENT_REQUEST:
-            deliver_request(host, &event);
-            break;
-        case EVENT_REPLY:
-            deliver_reply(host, &event);
-            break;
-        case EVENT_TIMEOUT:
-            call_timeout(host, &event);
-            break;
-        case EVENT_BROKEN:
-            calls_broken(host, event.node);
-            break;
-        case EVENT_JOB:
-            on_job(host, &event);
-            break;
-        case EVENT_DERIVED:
-            on_derived(host, &event);
-            break;
-        case EVENT_TICK:
-            on_tick(host, &event);
-            break;
-        case EVENT_RESUME:
-            on_resume(host, &event);
-            break;
-        case EVENT_DISCONNECTED:
-            on_disconnected(host, &event);
-            break;
-        }
+        take(host, &event);
     }
-    event_free(&event);
     return true;
 }

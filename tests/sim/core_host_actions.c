@@ -179,11 +179,11 @@ static void store(struct host *host, int index, const struct chord_action *actio
     uint64_t ready =
         host->now_us + (node->public.disk == HOST_DISK_SLOW ? us * SLOW_DISK_FACTOR : us);
     node->store_us = ready > node->store_us ? ready : node->store_us;
+    job_add(node, job);
     push(host, (struct event){.kind = EVENT_JOB,
                               .time_us = node->store_us,
                               .node = index,
-                              .life = node->public.lives,
-                              .payload = job});
+                              .life = node->public.lives});
 }
 
 static void record(struct open *open, uint32_t i, const struct core_row *row, bool existed) {

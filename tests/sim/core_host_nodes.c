@@ -177,9 +177,17 @@ void host_kill(struct host *host, int index) {
     while (node->open != NULL) {
         open_free(node, node->open);
     }
+    jobs_free(node);
     free(node->public.chord);
     node->public.chord = NULL;
     node->public.paused_until_us = 0;
+    for (size_t i = 0; i < node->waiting_count; i++) {
+        node->waiting[i].time_us = host->now_us;
+        push(host, node->waiting[i]); /* ends the calls that it waited for */
+    }
+    free(node->waiting);
+    node->waiting = NULL;
+    node->waiting_count = node->waiting_room = 0;
     network_forget(host, index);
     if (host->config.on_end != NULL) {
         host->config.on_end(host->config.context, host, index);
@@ -203,7 +211,14 @@ void host_join(struct host *host, int index) {
 }
 
 void host_pause(struct host *host, int index, uint64_t us) {
-    host->nodes[index].public.paused_until_us = host->now_us + us;
+    struct node *node = &host->nodes[index];
+    node->public.paused_until_us = host->now_us + us;
+    if (us > 0 || node->waiting_count > 0) {
+        push(host, (struct event){.kind = EVENT_WAKE,
+                                  .time_us = node->public.paused_until_us,
+                                  .node = index,
+                                  .life = node->public.lives});
+    }
 }
 
 void host_clock(struct host *host, int index, int ppm, uint64_t jump_us) {

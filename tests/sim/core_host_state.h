@@ -27,12 +27,13 @@ enum event_kind {
     EVENT_REQUEST,
     EVENT_REPLY,
     EVENT_TIMEOUT,
-    EVENT_JOB,
+    EVENT_JOB, /* the store's next one is done */
     EVENT_DERIVED,
     EVENT_TICK,
     EVENT_RESUME,
     EVENT_DISCONNECTED,
-    EVENT_BROKEN
+    EVENT_BROKEN,
+    EVENT_WAKE /* the end of a pause */
 };
 
 /* A request or reply on its way, with the rows or operations that belong to it. */
@@ -58,6 +59,7 @@ struct job {
     uint64_t epoch, floor;
     bool equal, has_after, done;
     uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
+    struct job *next;
 };
 
 struct derived {
@@ -75,7 +77,7 @@ struct event {
     uint32_t call, generation; /* its slot */
     uint32_t timeout_ms;       /* REQUEST */
     uint64_t request_id;       /* RESUME */
-    void *payload;             /* REQUEST, REPLY: parcel; JOB: job; DERIVED: derived */
+    void *payload;             /* REQUEST, REPLY: parcel; DERIVED: derived */
 };
 
 /* A place in the heap; the event lies in `events`, so that sifting moves little. */
@@ -125,6 +127,7 @@ struct caller {
 struct node {
     struct host_node public;
     struct open *open;
+    struct job *jobs, **jobs_end; /* of its store, which does one after the other */
     uint64_t tick_us, store_us, spin_ms, broken_us;
     unsigned spins;
     uint32_t calls; /* chain of those under way to it; index + 1 */
@@ -133,6 +136,8 @@ struct node {
     int clock_ppm;
     uint64_t clock_since_us, clock_local_us;
     int contacts[CONTACTS]; /* by index modulo CONTACTS; node + 1 */
+    struct event *waiting; /* what came during a pause, in order */
+    size_t waiting_count, waiting_room;
     struct caller *callers; /* who has a connection to this one */
     size_t callers_count, callers_room;
 };
@@ -183,6 +188,8 @@ void push(struct host *host, struct event event);
 /* When the next event is due; UINT64_MAX: there is none. */
 uint64_t next_us(struct host *host);
 void event_free(struct event *event);
+void job_add(struct node *node, struct job *job);
+void jobs_free(struct node *node);
 struct open *open_find(struct node *node, uint64_t id); /* NULL: it has ended */
 void open_free(struct node *node, struct open *open);
 void step(struct host *host, int index, struct chord_event *event);
