@@ -133,6 +133,16 @@ static unsigned intervals(const struct chord_range *range, unsigned m, struct in
     return 2;
 }
 
+static bool has_hash(sqlite3_stmt *statement, int column) {
+    return sqlite3_column_bytes(statement, column) == CHORD_ID_BYTES;
+}
+
+/* The hash of a row, or zeros when a disk has shortened it. */
+static const uint8_t *column_hash(sqlite3_stmt *statement, int column) {
+    static const uint8_t none[CHORD_ID_BYTES];
+    return has_hash(statement, column) ? sqlite3_column_blob(statement, column) : none;
+}
+
 /* Binds "hash > ?1"; a zero-length blob sorts before every hash. */
 static void bind_after(sqlite3_stmt *statement, const struct interval *interval) {
     bind_blob(statement, 1, interval->after, interval->from_start ? 0 : CHORD_ID_BYTES);
@@ -258,6 +268,10 @@ static int page_interval(struct store_tables *tables, struct page *page, bool *f
     struct store_job *job = page->job;
     int rc = sqlite3_step(tables->page);
     for (; rc == SQLITE_ROW && !*full; rc = *full ? rc : sqlite3_step(tables->page)) {
+        if (!has_hash(tables->page, 0)) {
+            job->refused = true;
+            continue;
+        }
         const uint8_t *hash = sqlite3_column_blob(tables->page, 0);
         size_t row_bytes = (size_t)sqlite3_column_bytes(tables->page, 1) + 96;
         bool prefix_matches =
@@ -352,7 +366,7 @@ int tables_digest(struct store_tables *tables, struct store_job *job) {
                                   (uint64_t)sqlite3_column_int64(tables->digest, 4)};
             uint64_t row = checksum_bytes(7, sqlite3_column_blob(tables->digest, 1),
                                           (size_t)sqlite3_column_bytes(tables->digest, 1));
-            row = checksum_bytes(row, sqlite3_column_blob(tables->digest, 0), CHORD_ID_BYTES);
+            row = checksum_bytes(row, column_hash(tables->digest, 0), CHORD_ID_BYTES);
             row = checksum_bytes(row, (const uint8_t *)fields, sizeof fields);
             row += row_wrong(tables->digest); /* a bad row is like no other copy of it */
             sums[0] += row;
@@ -370,7 +384,7 @@ static int drop_interval(struct store_tables *tables, const struct interval *par
     bind_part(tables->scan, part, epoch);
     int rc;
     while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
-        count_change(tables, sqlite3_column_blob(tables->scan, 0), -1,
+        count_change(tables, column_hash(tables->scan, 0), -1,
                      -sqlite3_column_int64(tables->scan, 1));
     }
     rc = finish(tables->scan, rc);
@@ -525,7 +539,7 @@ int tables_recount(struct store_tables *tables) {
     bind_part(tables->scan, &all, INT64_MAX);
     int rc;
     while ((rc = sqlite3_step(tables->scan)) == SQLITE_ROW) {
-        count_change(tables, sqlite3_column_blob(tables->scan, 0), 1,
+        count_change(tables, column_hash(tables->scan, 0), 1,
                      sqlite3_column_int64(tables->scan, 1));
     }
     return finish(tables->scan, rc);

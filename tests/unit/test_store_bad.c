@@ -111,6 +111,29 @@ static void test_no_page_carries_it(void **state) {
     assert_true(write_keys(&fixture, 100, 5, 1, 1, 20));
 }
 
+/* A shortened hash is in no page, makes no copy equal to another, and can be dropped. */
+static void test_a_hash_that_is_none(void **state) {
+    (void)state;
+    uint64_t rows, rows_after;
+    uint8_t digest[CHORD_DIGEST_BYTES], after[CHORD_DIGEST_BYTES];
+    struct chord_range range = whole_ring();
+    assert_true(write_keys(&fixture, 0, 20, 1, 1, 20));
+    digest_of(&fixture, &range, &rows, digest);
+    spoil(7, "hash = substr(hash, 1, 3)");
+    digest_of(&fixture, &range, &rows_after, after);
+    assert_int_equal(rows, rows_after);
+    assert_memory_not_equal(digest, after, sizeof digest);
+    assert_false(page_ok(STORE_JOB_READ_RANGE, true));
+    assert_int_equal(fixture.failures, 0);
+    struct store_job *job = store_job_new(STORE_JOB_DROP_RANGE);
+    job->range = range;
+    fixture_run(&fixture, job);
+    assert_true(job->ok);
+    store_job_free(job);
+    digest_of(&fixture, &range, &rows_after, after);
+    assert_int_equal(rows_after, 0);
+}
+
 /* Its own version or a newer one takes its place; before an older one it stays, and that is said.
  */
 static void test_writes_over_it(void **state) {
@@ -279,6 +302,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_every_column_is_guarded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_its_copy_equals_no_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_page_carries_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_hash_that_is_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_writes_over_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_made_equal, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_not_forgotten, set_up, tear_down),
