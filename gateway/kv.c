@@ -65,6 +65,12 @@ bool kv_code_again(Chord__V1__Code code) {
            code == CHORD__V1__CODE__CODE_UNKNOWN || code == CHORD__V1__CODE__CODE_CANCELLED;
 }
 
+/* UNKNOWN with a version: the key has been overwritten since, and no attempt can find out more. */
+static bool is_final(Chord__V1__Code code, const Chord__V1__OperationResult *result) {
+    return code == CHORD__V1__CODE__CODE_UNKNOWN && result != NULL && result->version != NULL &&
+           result->version->epoch > 0;
+}
+
 struct kv_request {
     const uint8_t *key;
     size_t key_size;
@@ -140,7 +146,8 @@ static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rp
         if (address[0] == '\0' && end - KV_BUDGET_MS + KV_NOBODY_MS < clock_now_ms()) {
             return code; /* an empty ring is told soon */
         }
-        if (!kv_code_again(code) || clock_now_ms() + wait >= end || atomic_load(&app->stopping)) {
+        if (!kv_code_again(code) || is_final(code, *result) || clock_now_ms() + wait >= end ||
+            atomic_load(&app->stopping)) {
             return code;
         }
         /* Refused outright is known not to have happened; anything else may have. */

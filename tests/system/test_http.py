@@ -299,6 +299,16 @@ def test_conditions(gateway):
     assert gateway.request("DELETE", path, headers={"If-Match": second.headers["ETag"]}).status == 204
 
 
+def test_unknown_for_good(gateway):
+    """A write that the node answers with UNKNOWN and a version is not sent again."""
+    path, versions = "/api/v1/kv/unknown%20outcome", []
+    for value in (b"1", b"2"):
+        answer = gateway.request("PUT", path, value)
+        assert answer.status == 503 and answer.json()["code"] == "UNKNOWN"
+        versions.append(int(gateway.get(path).headers["ETag"].strip('"').split(".")[1]))
+    assert versions[1] == versions[0] + 1
+
+
 def test_lookup(gateway):
     gateway.request("PUT", "/api/v1/kv/look%20up", b"found")
     answer = gateway.get("/api/v1/lookups/look%20up").json()
