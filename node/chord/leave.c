@@ -6,7 +6,7 @@
 
 enum { LEAVE_TICK_MS = 100, REPEAT_MS = 1000 };
 
-static void tell(struct step *step, const char *address, bool left) {
+void leave_tell(struct step *step, const char *address, bool left) {
     struct chord *chord = step->chord;
     struct chord_request *request;
     if (address_same(address, chord->self.address) ||
@@ -22,11 +22,11 @@ static void tell_neighbours(struct step *step, bool left) {
     struct chord *chord = step->chord;
     const struct chord_peer *predecessor = predecessor_get(chord);
     if (predecessor != NULL) {
-        tell(step, predecessor->address, left);
+        leave_tell(step, predecessor->address, left);
     }
     for (uint16_t i = 0; i < chord->successors_count; i++) {
         if (predecessor == NULL || chord->successors[i] != chord->predecessor) {
-            tell(step, successor_at(chord, i)->address, left);
+            leave_tell(step, successor_at(chord, i)->address, left);
         }
     }
 }
@@ -94,7 +94,7 @@ void leave_tick(struct step *step) {
         struct range *range = range_at(chord, i);
         if (range->used &&
             (range->learning || view_member(&range->view, chord->self.store_id) != NONE)) {
-            tell(step, range->view.members[range->view.leader].address, false);
+            leave_tell(step, range->view.members[range->view.leader].address, false);
         }
     }
 }

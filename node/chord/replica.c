@@ -119,6 +119,11 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
         reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
         return;
     }
+    if (request->sync.learner && chord->state == CHORD_STATE_LEAVING) {
+        leave_tell(step, source.address, false); /* that leader did not know; else it would again */
+        reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
+        return;
+    }
     bool member = view_member(view, chord->self.store_id) != NONE;
     bool known = request->sync.learner ? !member && learn_view(step, view)
                                        : range_exact(chord, &view->range, view->epoch) != NONE;

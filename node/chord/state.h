@@ -619,6 +619,8 @@ void graveyard_failure(struct chord *chord, uint16_t index);
 /* leave.c */
 void leave_start(struct step *step);
 void leave_tick(struct step *step);
+/* Tells a node that this one leaves, or has left. */
+void leave_tell(struct step *step, const char *address, bool left);
 void on_leave(struct step *step, const struct chord_request *request, uint64_t request_id);
 
 /* another_ring.c: the last member, and the way to another ring */
