@@ -100,8 +100,8 @@ static bool peer_is_idle(const struct rpc_peer *peer) {
 }
 
 /* A connection that was silent during a whole call may have lost packets to a cut cable or a dead
- * router: TCP sends them again after 0.2, 0.4, 0.8, ... s, so that it would stay silent for up to as
- * long as the cut was, once that is over. A new connection works at once. */
+ * router: TCP sends them again after 0.2, 0.4, 0.8, ... s, so that it would stay silent for up to
+ * as long as the cut was, once that is over. A new connection works at once. */
 static void link_judge(struct rpc_link *link, const struct rpc_pending *pending, int rv) {
     if (rv == 0) {
         link->heard_us = rpc_now_us();

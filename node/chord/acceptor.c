@@ -6,7 +6,7 @@
  * as well (a merge): then it stands in both instances, and a member accepts it in both or in
  * neither. Answers leave only when promises and acceptances are on disk.
  */
-#include "state.h"
+#include "data.h"
 
 bool decision_joint(const struct chord_view *view, const struct chord_view *next) {
     return !id_equal(&view->range.lo, &next->range.lo) ||

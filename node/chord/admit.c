@@ -2,7 +2,7 @@
  * Admitting a joiner: what its successor to be decides (Zave 2017, J3), or in genesis the one
  * authority.
  */
-#include "state.h"
+#include "ring.h"
 
 static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
     if (id_equal(&joiner->id, &chord->self.id)) {
@@ -43,8 +43,8 @@ static enum chord_join_result admit(struct step *step, const struct chord_peer *
     if (id_taken(chord, joiner)) {
         return CHORD_JOIN_ID_IN_USE;
     }
-    /* One that leaves is a member until it has left: what it waits for may be this very joiner, which
-     * leads a range where the leaver holds a copy. */
+    /* One that leaves is a member until it has left: what it waits for may be this very joiner,
+     * which leads a range where the leaver holds a copy. */
     if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
         return CHORD_JOIN_NOT_SUCCESSOR;
     }

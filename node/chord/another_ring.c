@@ -6,7 +6,8 @@
  * leaves with its rows, serves them no more, and somebody copies them as a client (chordctl merge)
  * before it goes.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 bool another_ring(const struct chord *chord, const struct chord_parameters *ring) {
     return ring->m != 0 &&

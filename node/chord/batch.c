@@ -3,7 +3,8 @@
  * range after range, each forwarded once. The core keeps no operations: the host gives them again
  * with each RESUME.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum { RETRY_MS = 25, RETRY_MS_MAX = 200, MARGIN_MS = 30 };
 

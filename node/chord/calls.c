@@ -2,7 +2,8 @@
  * Own requests and store operations in flight, and where their outcomes go. An id is
  * (generation, slot): a late or unknown one finds nothing and is ignored.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 static uint64_t id_make(uint32_t generation, uint16_t slot) {
     return (uint64_t)generation << 16 | (uint64_t)(slot + 1);

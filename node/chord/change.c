@@ -4,7 +4,8 @@
  * the newcomer learns everything, writes pause until none is in flight, the next view is decided.
  * So no view ever holds an empty member.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum {
     RETRY_MS = 500,

@@ -1,7 +1,8 @@
 /*
  * The front of the core: the block, one step, the next deadline, reading the state.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum { GONE_RETRY_MS = 200 };
 

@@ -4,7 +4,7 @@
  * epoch was finished before the read began. One round of Check is out per range; reads that come
  * meanwhile share the next one. No clock, no lease.
  */
-#include "state.h"
+#include "data.h"
 
 enum { RESEND_MS = 150 };
 

@@ -6,7 +6,7 @@
  * A ballot is used by one proposer once: its own acceptor promises it, on disk, before Prepare
  * leaves. Two proposers that disturb each other wait for random times.
  */
-#include "state.h"
+#include "data.h"
 
 enum {
     SEATS = 64, /* ballot = round * SEATS + seat */

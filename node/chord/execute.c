@@ -3,7 +3,7 @@
  * view, and is acknowledged when a majority of them has it on disk in this epoch. One write is in
  * flight per key; a batch waits until all its keys are free.
  */
-#include "state.h"
+#include "data.h"
 
 enum { RETRY_MS = 25, WAIT_MS_MAX = 200, RESEND_MS = 300, STORE_RETRY_MS = 250 };
 

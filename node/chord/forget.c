@@ -9,7 +9,7 @@
  * stays in every view that follows, and an absent row counts as deleted at (floor, 0): an old retry
  * gets UNKNOWN instead of taking effect twice.
  */
-#include "state.h"
+#include "data.h"
 
 enum { RETRY_MS = 1000 };
 

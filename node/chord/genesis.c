@@ -3,7 +3,8 @@
  * 4.4), so until there are that many one authority admits joiners one at a time and hands the full
  * ordered list to all. The same brings a ring back after all of it was stopped.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum { FAILURES_MAX = 6, MISSED_MAX = 8 };
 

@@ -8,7 +8,8 @@
  * back takes a while), that fingers are right (they are hints), that the predecessor precedes
  * (rectify decides that with an answer, which may be old).
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 /* What is under way, counted over the tables in one pass each. */
 struct counts {

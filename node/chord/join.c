@@ -3,7 +3,8 @@
  * join: J1 to J3). A failed step clears everything and begins again; nothing is half joined.
  * Also the return of a node, alone or with its whole ring, and the choice of an id at small M.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum {
     ROUND_MS = 250, /* between two rounds over all seeds */

@@ -2,7 +2,7 @@
  * The keys that this leader is writing: one write in flight per key. A bounded hash set whose
  * entries are also chained per batch, so that a batch's end frees them all.
  */
-#include "state.h"
+#include "data.h"
 
 static uint32_t bucket_of(struct chord *chord, const uint8_t *hash) {
     uint32_t value = (uint32_t)hash[16] << 24 | (uint32_t)hash[17] << 16 | (uint32_t)hash[18] << 8 |

@@ -2,7 +2,8 @@
  * What the leader of a view does (the data protocol): make its members switch, make their copies
  * equal before the first answer, keep them equal, take over when a leader is lost.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum { RETRY_MS = 400 };
 

@@ -2,7 +2,8 @@
  * Leaving: hand every range over first, then be out of the ring. The leaver says so to those who
  * lead what it holds; it has left when no view names it and all its rows are confirmed elsewhere.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum { LEAVE_TICK_MS = 100, REPEAT_MS = 1000 };
 

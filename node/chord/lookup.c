@@ -3,7 +3,8 @@
  * sections 4.3 and 4.4; section 5.2 for fix_fingers). Fingers are hints: any may be wrong or dead,
  * the successor list is the fallback, and every lookup has a hop limit.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum {
     RESTARTS_MAX = 3,

@@ -9,7 +9,7 @@
  *  - a node that takes a new first successor tells it of the former one, which may belong between
  *    that one and its successor. So two rings close like a zip, each step asked for as ever.
  */
-#include "state.h"
+#include "ring.h"
 
 void graveyard_clear(struct chord *chord) {
     memset(grave_at(chord, 0), 0, sizeof(struct grave) * graves_max(&chord->config.limits));

@@ -2,7 +2,8 @@
  * The table of peers, and the failure detector: silence is judged by each peer's own measured
  * round trips (Jacobson 1988), a closed connection makes one more silence enough.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 bool address_same(const char *a, const char *b) {
     unsigned i = 0;

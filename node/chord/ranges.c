@@ -5,7 +5,7 @@
  * refused: forgetting it once let such a copy open a second leader. A range is named by its
  * interval, so no id of its own is needed: along the history of any key id epochs only rise.
  */
-#include "state.h"
+#include "data.h"
 
 enum { PIECES_MAX = 8 }; /* slots that a decision of two views may need at once */
 

@@ -4,7 +4,8 @@
  * lost ones can have decided among themselves, and it is marked, as is everything that follows from
  * it: acknowledged writes may be missing. The protocol promises nothing across this step.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum { EPOCHS_ABOVE = 1000 };
 

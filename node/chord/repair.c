@@ -10,7 +10,7 @@
  *
  * Until then a bad row is never given out: the host answers DATA_LOSS, and refuses to page it.
  */
-#include "state.h"
+#include "data.h"
 
 unsigned repair_needs(struct chord *chord, const struct range *range) {
     for (unsigned i = 0; i < chord->damages_count; i++) {

@@ -1,7 +1,8 @@
 /*
  * What every store answers about ranges, and how one that does not lead watches the one that does.
  */
-#include "state.h"
+#include "data.h"
+#include "ring.h"
 
 enum {
     PATIENCE_MS = 800,

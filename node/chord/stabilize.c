@@ -3,7 +3,7 @@
  * names). One maintenance query is open at a time; its answer is the only thing that changes the
  * successor list, and a pointer heard from a third party is adopted only from its target's answer.
  */
-#include "state.h"
+#include "ring.h"
 
 enum { SOON_MS = 20 };
 

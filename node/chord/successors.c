@@ -2,7 +2,7 @@
  * The successor list and the predecessor. Lists are ordered clockwise from self, have no self and
  * no duplicates, and never wrap past self (Zave 2017, section 4).
  */
-#include "state.h"
+#include "ring.h"
 
 const struct chord_peer *successor_at(struct chord *chord, uint16_t position) {
     return position < chord->successors_count ? &peer_at(chord, chord->successors[position])->peer

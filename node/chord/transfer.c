@@ -10,7 +10,7 @@
  * Both ends must be at the epoch at each page: a source that has gone on may have dropped its rows,
  * a receiver that has gone on may have been given others.
  */
-#include "state.h"
+#include "data.h"
 
 enum { FAILURES_MAX = 8, RETRY_MS = 200, DONE_MS = 20000, PART_ROWS = 16 };
 

@@ -456,8 +456,8 @@ bool host_step(struct host *host) {
     host->now_us = event.time_us;
     if (waits(host, &event)) {
         struct node *node = &host->nodes[event.node];
-        node->waiting = grown(node->waiting, node->waiting_count, &node->waiting_room,
-                              sizeof *node->waiting);
+        node->waiting =
+            grown(node->waiting, node->waiting_count, &node->waiting_room, sizeof *node->waiting);
         node->waiting[node->waiting_count++] = event;
     } else {
         take(host, &event);

@@ -136,7 +136,7 @@ struct node {
     int clock_ppm;
     uint64_t clock_since_us, clock_local_us;
     int contacts[CONTACTS]; /* by index modulo CONTACTS; node + 1 */
-    struct event *waiting; /* what came during a pause, in order */
+    struct event *waiting;  /* what came during a pause, in order */
     size_t waiting_count, waiting_room;
     struct caller *callers; /* who has a connection to this one */
     size_t callers_count, callers_room;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "state.h"
+#include "ring.h"
 
 enum { M = 8 };
 
