@@ -1,8 +1,11 @@
 # Tests of the store (SQLite) and of the wire forms; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
-foreach(name IN ITEMS test_store test_store_bad test_store_faults test_wire)
+foreach(name IN ITEMS test_store test_store_bad test_store_faults test_wire test_wire_damaged)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${CMAKE_CURRENT_LIST_DIR}/store_fixture.c)
   target_link_libraries(${name} PRIVATE chord_warnings chord_shell ${CMOCKA_LIBRARY})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 400)
+endforeach()
+foreach(name IN ITEMS test_wire test_wire_damaged)
+  target_sources(${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/wire_fixture.c)
 endforeach()
