@@ -1,11 +1,6 @@
 /* See data_fixture.h. */
 #include "data_fixture.h"
 
-uint64_t seed_first = 1;
-unsigned seeds_count = 2;
-uint64_t seed_now;
-const char *test_program = "";
-struct host *current;
 char double_view[200]; /* the first that the checker saw */
 
 /* ---- the checker ---- */
@@ -58,13 +53,6 @@ void ring_free(struct host *host) {
     }
     host_free(host);
     current = NULL;
-}
-
-int teardown(void **state) {
-    (void)state;
-    host_free(current);
-    current = NULL;
-    return 0;
 }
 
 /* ---- clients ---- */
@@ -237,12 +225,4 @@ struct host_call *run_one(struct host *host, int node, struct host_operation ope
     struct host_call *call = host_batch(host, node, &operation, 1, 8000);
     wait_for(host, call);
     return call;
-}
-
-void seeds_choose(const char *program) {
-    const char *seed = getenv("CHORD_TEST_SEED"), *runs = getenv("CHORD_TEST_RUNS");
-    test_program = program;
-    seed_first = seed != NULL ? strtoull(seed, NULL, 10) : seed_first;
-    seeds_count = runs != NULL ? (unsigned)strtoul(runs, NULL, 10) : seeds_count;
-    cmocka_set_test_filter(getenv("CHORD_TEST_NAME")); /* NULL: all */
 }

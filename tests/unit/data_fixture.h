@@ -1,50 +1,23 @@
 /*
  * What the tests of keys on core_host share: rings, clients, looking at copies. After every step a
- * checker looks for two views of one key and one epoch. CHORD_TEST_SEED=n CHORD_TEST_RUNS=k runs
- * the k seeds from n on, CHORD_TEST_TRACE=1 tells all.
+ * checker looks for two views of one key and one epoch.
  */
 #ifndef DATA_FIXTURE_H
 #define DATA_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "checks.h"
+#include "core_seeds.h"
 
 enum { M = 16, KEYS = 60, CLIENTS = 16, FORGET_MS = 2000 };
 
-extern uint64_t seed_first, seed_now;
-extern unsigned seeds_count;
-extern struct host *current; /* freed also when a test fails */
-extern const char *test_program;
 extern char double_view[200]; /* the first that the checker saw */
 
 /* host_config.on_step */
 void find_double_view(void *context, struct host *host, int node);
 
-#define FOR_SEEDS for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
-
-#define check(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            if (current != NULL) {                                                                 \
-                host_print(current);                                                               \
-            }                                                                                      \
-            fail_msg("%s; replay: CHORD_TEST_SEED=%llu CHORD_TEST_RUNS=1 %s", #condition,          \
-                     (unsigned long long)seed_now, test_program);                                  \
-        }                                                                                          \
-    } while (0)
-
 const struct chord_view *serving(struct host *host, int node, uint16_t *at);
 struct host *ring_new(unsigned n, unsigned replicas, int count);
 void ring_free(struct host *host);
-int teardown(void **state);
 struct host_operation make(enum chord_operation_kind kind, unsigned key, unsigned value);
 /* A node that takes requests: one that joins, or has left, answers UNAVAILABLE at once. */
 bool serves(struct host *host, int node);
@@ -68,7 +41,5 @@ bool copies_equal(struct host *host);
 bool whole(struct host *host);
 struct host_call *run_one(struct host *host, int node, struct host_operation operation);
 void leave(struct host *host, int node);
-/* Of a test program's main: which seeds are wanted. */
-void seeds_choose(const char *program);
 
 #endif

@@ -270,6 +270,6 @@ int main(void) {
         cmocka_unit_test_teardown(test_returning_disk_moves_what_differs, teardown),
         cmocka_unit_test_teardown(test_lost_disk_is_filled_again, teardown),
     };
-    seeds_choose("test_core_copies");
+    seeds_choose("test_core_copies", 2);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -427,6 +427,6 @@ int main(void) {
         cmocka_unit_test_teardown(test_before_the_first_join, teardown),
         cmocka_unit_test_teardown(test_seeds_of_former_bugs, teardown),
     };
-    seeds_choose("test_core_data");
+    seeds_choose("test_core_data", 2);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

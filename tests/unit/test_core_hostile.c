@@ -2,24 +2,10 @@
  * Bytes from outside never trip an assert: random requests and random answers, of the right types
  * and within the bounds that the wire layer checks, thrown at a ring that serves. Whatever happens
  * to the ring, no assertion, no endless step, no memory error; exactly one reply per request.
- * CHORD_TEST_SEED=n CHORD_TEST_RUNS=k runs the k seeds from n on.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "core_host.h"
+#include "core_seeds.h"
 
 enum { NODES = 5, M = 6 };
-
-static uint64_t seed_first = 1;
-static unsigned seeds_count = 12;
-static uint64_t seed_now;
 
 struct hostile {
     struct host *host;
@@ -369,7 +355,7 @@ static void throw(struct hostile * hostile, unsigned requests, unsigned percent)
 
 static void test_random_requests(void **state) {
     (void)state;
-    for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++) {
+    FOR_SEEDS {
         struct hostile hostile;
         start(&hostile);
         throw(&hostile, 400, 0);
@@ -379,7 +365,7 @@ static void test_random_requests(void **state) {
 
 static void test_random_answers(void **state) {
     (void)state;
-    for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++) {
+    FOR_SEEDS {
         struct hostile hostile;
         start(&hostile);
         throw(&hostile, 150, 10);
@@ -391,7 +377,7 @@ static void test_random_answers(void **state) {
 /* While the ring comes to be, and a node joins. */
 static void test_random_answers_at_the_start(void **state) {
     (void)state;
-    for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++) {
+    FOR_SEEDS {
         struct hostile hostile = {.random = seed_now, .percent = 15};
         hostile.host = host_new(&(struct host_config){.seed = seed_now,
                                                       .m = M,
@@ -413,14 +399,11 @@ static void test_random_answers_at_the_start(void **state) {
 }
 
 int main(void) {
-    const char *seed = getenv("CHORD_TEST_SEED"), *runs = getenv("CHORD_TEST_RUNS");
-    seed_first = seed != NULL ? strtoull(seed, NULL, 10) : seed_first;
-    seeds_count = runs != NULL ? (unsigned)strtoul(runs, NULL, 10) : seeds_count;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_requests),
         cmocka_unit_test(test_random_answers),
         cmocka_unit_test(test_random_answers_at_the_start),
     };
-    cmocka_set_test_filter(getenv("CHORD_TEST_NAME")); /* NULL: all */
+    seeds_choose("test_core_hostile", 12);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,6 +212,6 @@ int main(void) {
         cmocka_unit_test_teardown(test_partitions_under_load, teardown),
         cmocka_unit_test_teardown(test_doubled_messages_under_load, teardown),
     };
-    seeds_choose("test_core_load");
+    seeds_choose("test_core_load", 2);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

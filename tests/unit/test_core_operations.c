@@ -196,6 +196,6 @@ int main(void) {
         cmocka_unit_test_teardown(test_a_write_takes_effect_once, teardown),
         cmocka_unit_test_teardown(test_deletions_are_forgotten, teardown),
     };
-    seeds_choose("test_core_operations");
+    seeds_choose("test_core_operations", 2);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

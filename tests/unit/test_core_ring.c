@@ -1,37 +1,8 @@
 /*
  * The ring on core_host: genesis, join, stabilize, rectify, failures, restarts, leave, lookups,
- * and what hostile or late messages may not do. Every test runs from fixed seeds;
- * CHORD_TEST_SEED=n CHORD_TEST_RUNS=k runs the k seeds from n on, CHORD_TEST_TRACE=1 tells all.
+ * and what hostile or late messages may not do.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "core_host.h"
-
-static uint64_t seed_first = 1;
-static unsigned seeds_count = 3;
-static uint64_t seed_now;
-static struct host *current; /* freed also when a test fails */
-
-/* Tests run once per seed. */
-#define FOR_SEEDS for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
-
-#define check(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            if (current != NULL) {                                                                 \
-                host_print(current);                                                               \
-            }                                                                                      \
-            fail_msg("%s; replay: CHORD_TEST_SEED=%llu CHORD_TEST_RUNS=1 test_core_ring",          \
-                     #condition, (unsigned long long)seed_now);                                    \
-        }                                                                                          \
-    } while (0)
+#include "core_seeds.h"
 
 static struct host *host_make(const struct host_config *config) {
     current = host_new(config);
@@ -41,12 +12,6 @@ static struct host *host_make(const struct host_config *config) {
 static void host_end(struct host *host) {
     host_free(host);
     current = NULL;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    host_end(current);
-    return 0;
 }
 
 static struct host *ring_new(unsigned m, unsigned n, int count) {
@@ -733,9 +698,6 @@ static void test_seeds_of_former_bugs(void **state) {
 }
 
 int main(void) {
-    const char *seed = getenv("CHORD_TEST_SEED"), *runs = getenv("CHORD_TEST_RUNS");
-    seed_first = seed != NULL ? strtoull(seed, NULL, 10) : seed_first;
-    seeds_count = runs != NULL ? (unsigned)strtoul(runs, NULL, 10) : seeds_count;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_genesis_and_beyond, teardown),
         cmocka_unit_test_teardown(test_all_start_at_once, teardown),
@@ -762,6 +724,6 @@ int main(void) {
         cmocka_unit_test_teardown(test_copy_is_a_snapshot, teardown),
         cmocka_unit_test_teardown(test_seeds_of_former_bugs, teardown),
     };
-    cmocka_set_test_filter(getenv("CHORD_TEST_NAME")); /* NULL: all */
+    seeds_choose("test_core_ring", 3);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,46 +1,12 @@
 /*
  * Two rings that were built apart, on core_host: members go from one to the other, the last one
  * leaves with its rows. What a crash leaves on a disk belongs to one ring.
- * CHORD_TEST_SEED=n CHORD_TEST_RUNS=k runs the k seeds from n on, CHORD_TEST_TRACE=1 tells all.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "core_host.h"
+#include "core_seeds.h"
 
 enum { M = 16, N = 3, REPLICAS = 3, SIZE = 3, LAST = SIZE, NODES = 2 * SIZE, KEYS = 40 };
 
-static uint64_t seed_first = 1;
-static unsigned seeds_count = 4;
-static uint64_t seed_now;
-static struct host *current; /* freed also when a test fails */
-static uint64_t astray;      /* requests to LAST from nodes that have gone to the other ring */
-
-#define FOR_SEEDS for (seed_now = seed_first; seed_now < seed_first + seeds_count; seed_now++)
-
-#define check(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            if (current != NULL) {                                                                 \
-                host_print(current);                                                               \
-            }                                                                                      \
-            fail_msg("%s; replay: CHORD_TEST_SEED=%llu CHORD_TEST_RUNS=1 test_core_rings",         \
-                     #condition, (unsigned long long)seed_now);                                    \
-        }                                                                                          \
-    } while (0)
-
-static int teardown(void **state) {
-    (void)state;
-    host_free(current);
-    current = NULL;
-    return 0;
-}
+static uint64_t astray; /* requests to LAST from nodes that have gone to the other ring */
 
 static struct chord_status status_of(struct host *host, int node) {
     struct chord_status status;
@@ -478,9 +444,6 @@ static void test_a_crash_on_the_way(void **state) {
 }
 
 int main(void) {
-    const char *seed = getenv("CHORD_TEST_SEED"), *runs = getenv("CHORD_TEST_RUNS");
-    seed_first = seed != NULL ? strtoull(seed, NULL, 10) : seed_first;
-    seeds_count = runs != NULL ? (unsigned)strtoul(runs, NULL, 10) : seeds_count;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_two_rings_become_one, teardown),
         cmocka_unit_test_teardown(test_no_write_is_acknowledged_after_the_last_left, teardown),
@@ -492,6 +455,6 @@ int main(void) {
         cmocka_unit_test_teardown(test_what_is_refused, teardown),
         cmocka_unit_test_teardown(test_a_crash_on_the_way, teardown),
     };
-    cmocka_set_test_filter(getenv("CHORD_TEST_NAME")); /* NULL: all */
+    seeds_choose("test_core_rings", 4);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
