@@ -205,6 +205,17 @@ static void rows_of_apply(struct store_job *job, Chord__V1__Row *const *messages
     }
 }
 
+/* Rows of epochs before this one are not taken. */
+static void rows_skip(struct store_job *job, uint64_t epoch) {
+    size_t kept = 0;
+    for (size_t i = 0; i < job->rows_count; i++) {
+        if (job->rows[i].epoch >= epoch) {
+            job->rows[kept++] = job->rows[i];
+        }
+    }
+    job->rows_count = kept;
+}
+
 static void copy_views(struct node *node, struct store_job *job) {
     uint16_t count = chord_views_count(node->chord);
     job->views = arena_alloc(&job->arena, sizeof *job->views * (count + 1u));
@@ -264,8 +275,9 @@ static void store(struct node *node, const struct chord_action *action) {
     case CHORD_STORE_WRITE_PULLED: {
         const Chord__V1__TransferKeysResponse *pulled = (const void *)node->reply_message;
         rows_of_apply(job, pulled->rows, pulled->n_rows, true);
-        job->kind = action->store.equal ? STORE_JOB_EQUAL : STORE_JOB_WRITE;
-        job->epoch = slice->epoch;
+        rows_skip(job, action->store.skip_epoch);
+        job->kind = action->store.drop_epoch > 0 ? STORE_JOB_EQUAL : STORE_JOB_WRITE;
+        job->epoch = action->store.drop_epoch;
         job->has_after = action->store.has_after;
         job->done = action->store.done;
         memcpy(job->after, action->store.after, CHORD_ID_BYTES);

@@ -30,12 +30,17 @@ int views_open(sqlite3 *db, int schema) {
         rc = sqlite3_exec(db, "ALTER TABLE views ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;",
                           NULL, NULL, NULL);
     }
+    if (rc == SQLITE_OK && schema >= 1 && schema <= 3) {
+        rc =
+            sqlite3_exec(db, "ALTER TABLE views ADD COLUMN equal_epoch INTEGER NOT NULL DEFAULT 0;",
+                         NULL, NULL, NULL);
+    }
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(
             db,
             "CREATE TABLE IF NOT EXISTS views (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
             " settled INTEGER, members BLOB, merges BLOB, cut INTEGER, recovered INTEGER,"
-            " learning INTEGER, promised INTEGER, floor INTEGER) STRICT;"
+            " learning INTEGER, promised INTEGER, floor INTEGER, equal_epoch INTEGER) STRICT;"
             "CREATE TABLE IF NOT EXISTS accepted (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
             " settled INTEGER, members BLOB, merges BLOB, cut INTEGER, recovered INTEGER,"
             " of_lo BLOB, of_hi BLOB, ballot INTEGER, other_epoch INTEGER, floor INTEGER) "
@@ -115,8 +120,9 @@ int views_write(sqlite3 *db, const struct store_job *job) {
     int rc = sqlite3_exec(db, "DELETE FROM views; DELETE FROM accepted", NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
         rc = sqlite3_prepare_v2(db,
-                                "INSERT INTO views (" VIEW_COLUMNS ", learning, promised)"
-                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                "INSERT INTO views (" VIEW_COLUMNS
+                                ", learning, promised, equal_epoch)"
+                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                                 -1, &view, NULL);
     }
     if (rc == SQLITE_OK) {
@@ -131,6 +137,7 @@ int views_write(sqlite3 *db, const struct store_job *job) {
         bind_view(view, &stored->view);
         sqlite3_bind_int(view, VIEW_COLUMNS_COUNT + 1, stored->learning);
         sqlite3_bind_int64(view, VIEW_COLUMNS_COUNT + 2, (int64_t)stored->acceptor.promised);
+        sqlite3_bind_int64(view, VIEW_COLUMNS_COUNT + 3, (int64_t)stored->equal_epoch);
         rc = run(view);
         if (rc == SQLITE_OK && stored->acceptor.accepted) {
             rc = write_accepted(accepted, stored);
@@ -143,8 +150,9 @@ int views_write(sqlite3 *db, const struct store_job *job) {
 
 static int read_all(sqlite3 *db, struct chord_stored_view **views, size_t *count) {
     sqlite3_stmt *statement;
-    int rc = sqlite3_prepare_v2(db, "SELECT " VIEW_COLUMNS ", learning, promised FROM views", -1,
-                                &statement, NULL);
+    int rc = sqlite3_prepare_v2(
+        db, "SELECT " VIEW_COLUMNS ", learning, promised, equal_epoch FROM views", -1, &statement,
+        NULL);
     while (rc == SQLITE_OK && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
         struct chord_stored_view *grown = realloc(*views, sizeof **views * (*count + 1));
         rc = SQLITE_NOMEM;
@@ -156,6 +164,7 @@ static int read_all(sqlite3 *db, struct chord_stored_view **views, size_t *count
             stored->learning = sqlite3_column_int(statement, VIEW_COLUMNS_COUNT) != 0;
             stored->acceptor.promised =
                 (uint64_t)sqlite3_column_int64(statement, VIEW_COLUMNS_COUNT + 1);
+            stored->equal_epoch = (uint64_t)sqlite3_column_int64(statement, VIEW_COLUMNS_COUNT + 2);
             *count += rc == SQLITE_OK;
         }
     }

@@ -398,6 +398,7 @@ static bool read_transferred(const Chord__V1__TransferKeysResponse *message,
     memset(&response->transfer, 0, sizeof response->transfer);
     response->transfer.rows = message->n_rows;
     response->transfer.done = message->done;
+    response->transfer.equal_epoch = message->equal_epoch;
     if (message->n_rows > 0) {
         const Chord__V1__Row *last = message->rows[message->n_rows - 1];
         hash_key(last->key.data, last->key.len, response->transfer.last);
@@ -451,6 +452,7 @@ static bool read_response(enum chord_message_kind kind, const ProtobufCMessage *
         return true;
     case CHORD_DIGEST:
         response->digest.rows = AS(DigestResponse, message)->rows;
+        response->digest.equal_epoch = AS(DigestResponse, message)->equal_epoch;
         return AS(DigestResponse, message)->gone ||
                read_fixed(AS(DigestResponse, message)->digest, response->digest.digest,
                           CHORD_DIGEST_BYTES);

@@ -385,6 +385,7 @@ static ProtobufCMessage *encode_transferred(struct wire_context *context,
     message->rows = rows_of(context, rows, rows_count);
     message->n_rows = rows_count;
     message->done = response->transfer.done;
+    message->equal_epoch = response->transfer.equal_epoch;
     return &message->base;
 }
 
@@ -410,6 +411,7 @@ static ProtobufCMessage *encode_digest(struct wire_context *context,
     RESPONSE(DigestResponse, digest_response);
     message->rows = response->digest.rows;
     message->digest = bytes_of(response->digest.digest, CHORD_DIGEST_BYTES);
+    message->equal_epoch = response->digest.equal_epoch;
     return &message->base;
 }
 

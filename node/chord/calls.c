@@ -352,6 +352,8 @@ uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_p
 
 static void reply_stored(struct step *step, const struct store_op *store) {
     bool ok = step->event->stored.ok;
+    bool live = store->subject != NONE && live_range(step->chord, store->subject, store->serial);
+    uint64_t equal_epoch = live ? range_at(step->chord, store->subject)->equal_epoch : 0;
     struct chord_response response;
     memset(&response, 0, sizeof response);
     response.code = ok ? CHORD_OK : CHORD_INTERNAL;
@@ -367,11 +369,15 @@ static void reply_stored(struct step *step, const struct store_op *store) {
         response.transfer.rows = step->event->stored.rows;
         response.transfer.done = step->event->stored.done;
         memcpy(response.transfer.last, step->event->stored.last, CHORD_ID_BYTES);
+        response.transfer.equal_epoch = equal_epoch;
+        response.code = live ? response.code : CHORD_ABORTED;
         break;
     default:
         response.kind = CHORD_DIGEST;
         response.digest.rows = step->event->stored.rows;
         memcpy(response.digest.digest, step->event->stored.digest, CHORD_DIGEST_BYTES);
+        response.digest.equal_epoch = equal_epoch;
+        response.code = live ? response.code : CHORD_ABORTED;
         break;
     }
     reply_send(step, store->request_id, &response);

@@ -125,6 +125,7 @@ bool chord_restore_view(struct chord *chord, const struct chord_stored_view *sto
     }
     struct range *range = range_at(chord, index);
     range->learning = stored->learning;
+    range->equal_epoch = stored->equal_epoch;
     range->acceptor = stored->acceptor;
     range->lived = false;
     return true;
@@ -607,6 +608,7 @@ bool chord_stored_view(const struct chord *constant, uint16_t index,
         if (range->used && index-- == 0) {
             stored->view = range->view;
             stored->learning = range->learning;
+            stored->equal_epoch = range->equal_epoch;
             stored->acceptor = range->acceptor;
             return true;
         }

@@ -111,6 +111,9 @@ struct chord_acceptor {
 struct chord_stored_view {
     struct chord_view view;
     bool learning; /* we told its leader that our rows are equal: they stay */
+    /* The last epoch whose leader made this copy equal to its own; 0: none. What it holds of
+     * earlier epochs is as that leader had settled it. */
+    uint64_t equal_epoch;
     struct chord_acceptor acceptor;
 };
 
@@ -310,8 +313,11 @@ struct chord_action {
             enum chord_store_kind kind;
             struct chord_slice slice;
             struct chord_identity identity;
-            uint64_t floor;              /* EXAMINE_OPERATIONS: of the range's view */
-            bool equal, has_after, done; /* WRITE_PULLED */
+            uint64_t floor; /* EXAMINE_OPERATIONS: of the range's view */
+            /* WRITE_PULLED: first our rows of what the page speaks for go that are of epochs before
+             * drop_epoch; of the page, rows of epochs before skip_epoch are not taken. 0: none. */
+            uint64_t drop_epoch, skip_epoch;
+            bool has_after, done;
             uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
         } store;
         struct {

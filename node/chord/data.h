@@ -30,6 +30,7 @@ bool ranges_held(struct chord *chord); /* those that are only remembered are not
 
 unsigned bits_count(uint64_t bits);
 /* NULL: no room for a store operation. The caller may fill in more of it. */
+bool views_saved(const struct chord *chord); /* all of it is on disk */
 struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id);
 /* The next view when only the leader changes, to self. */
 void view_owner_change(const struct chord *chord, const struct range *range,

@@ -38,11 +38,13 @@ struct range {
     uint32_t serial;
     struct chord_view view;
     struct chord_acceptor acceptor; /* of the instance that decides what follows */
+    uint64_t equal_epoch;           /* of our copy: chord_stored_view */
     /* at the leader; bits per member */
     uint64_t switched, synced, merged, calling;
     uint64_t counter;
     bool settled, open;
-    struct { /* the round of Check that is out (confirm.c) */
+    uint64_t settle_epoch; /* settling: the greatest equal_epoch of those pulled from */
+    struct {               /* the round of Check that is out (confirm.c) */
         bool open;
         uint32_t serial;
         uint64_t round, done;     /* the last that began; the last that ended well */
@@ -128,6 +130,7 @@ struct transfer {
     uint64_t retry_ms;
     uint64_t digest_rows;
     uint8_t digest[CHORD_DIGEST_BYTES];
+    uint64_t source_epoch;                                 /* equal_epoch of the source's copy */
     uint8_t before[CHORD_ID_BYTES], after[CHORD_ID_BYTES]; /* ends of the page being written */
 };
 

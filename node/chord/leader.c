@@ -53,8 +53,7 @@ void leader_views_saved(struct step *step, bool ok) {
     if (!ok) {
         chord->views_retry_ms = chord->now_ms + RETRY_MS;
     }
-    bool saved = chord->views_saving == 0 && chord->views_retry_ms == 0;
-    for (uint16_t i = 0; i < chord->ranges_end && saved; i++) {
+    for (uint16_t i = 0; i < chord->ranges_end && views_saved(chord); i++) {
         struct range *range = led(chord, i);
         if (range != NULL) {
             uint16_t self = view_member(&range->view, chord->self.store_id);
@@ -254,6 +253,8 @@ static void settle(struct step *step, struct range *range, uint16_t index) {
     }
     if (merged && bits_count(range->synced & range->switched) >= majority) {
         range->settled = true;
+        range->equal_epoch = range->view.epoch;
+        views_save(step, STORE_VIEWS, 0);
         repair_settled(step->chord, range);
         trace_view(step, CHORD_WORD_SETTLE, CHORD_LEVEL_INFO, "a majority of copies is equal",
                    &range->view);
@@ -280,8 +281,8 @@ void leader_advance(struct step *step, uint16_t index) {
     if (!range->settled) {
         settle(step, range, index);
     }
-    if (!range->settled) {
-        return;
+    if (!range->settled || (!range->open && !views_saved(chord))) {
+        return; /* the second: that our copy is equal is not on disk */
     }
     if (!range->open) {
         range->open = true;

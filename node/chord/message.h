@@ -234,10 +234,12 @@ struct chord_response {
             uint64_t rows;
             bool done;                    /* nothing lies beyond */
             uint8_t last[CHORD_ID_BYTES]; /* hash of the last row; a page never splits a hash */
+            uint64_t equal_epoch;         /* of the sender's copy: chord_stored_view */
         } transfer;
         struct {
             uint64_t rows;
             uint8_t digest[CHORD_DIGEST_BYTES];
+            uint64_t equal_epoch;
         } digest;
         struct { /* APPLY, SYNC, DECIDED, CHECK: `view` is wrong_view; GET_VIEW: `view` is the
                     answer */

@@ -198,6 +198,7 @@ static bool cut_out(struct step *step, uint16_t index, const struct chord_range 
         }
         range_at(chord, piece)->gone = old.gone;
         range_at(chord, piece)->learning = old.learning;
+        range_at(chord, piece)->equal_epoch = old.equal_epoch;
     }
     return true;
 }
@@ -256,20 +257,28 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
         trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_WARN, "no room for another view", view);
         return false;
     }
+    uint64_t equal_epoch = UINT64_MAX; /* of the copy as it was; of two that become one the lower */
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && range->view.epoch < view->epoch &&
             ranges_overlap(&range->view.range, &view->range)) {
+            uint64_t one = range->gone ? 0 : range->equal_epoch;
+            equal_epoch = one < equal_epoch ? one : equal_epoch;
             CHORD_ASSERT(cut_out(step, i, &view->range));
         }
     }
     CHORD_ASSERT(range_add(chord, view, index));
+    range_at(chord, *index)->equal_epoch = equal_epoch == UINT64_MAX ? 0 : equal_epoch;
     chord->ranges_ms = chord->now_ms;
     trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_INFO,
                view_member(view, chord->self.store_id) != NONE ? "member of" : "not a member of",
                view);
     batches_wake(step);
     return true;
+}
+
+bool views_saved(const struct chord *chord) {
+    return chord->views_saving == 0 && chord->views_retry_ms == 0;
 }
 
 struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id) {

@@ -98,8 +98,12 @@ static bool learn_view(struct step *step, const struct chord_view *view) {
     if (index == NONE && !range_install(step, view, &index)) {
         return false;
     }
-    range_at(chord, index)->learning = true;
-    range_at(chord, index)->gone = false;
+    struct range *range = range_at(chord, index);
+    if (range->learning && !range->gone) {
+        return true; /* asked again */
+    }
+    range->learning = true;
+    range->gone = false;
     return views_save(step, STORE_VIEWS, 0) != NULL;
 }
 
@@ -148,7 +152,8 @@ static void read_range(struct step *step, const struct chord_request *request, u
     } else if (index == NONE || view_member(&range_at(step->chord, index)->view,
                                             step->chord->self.store_id) == NONE) {
         reply_code(step, request_id, request->kind, CHORD_ABORTED, RETRY_MS);
-    } else if (store_start(step, kind, purpose, NONE, 0, request_id, &action) == 0) {
+    } else if (store_start(step, kind, purpose, index, range_at(step->chord, index)->serial,
+                           request_id, &action) == 0) {
         reply_code(step, request_id, request->kind, CHORD_RESOURCE_EXHAUSTED, 20);
     } else {
         action->store.slice.range = request->rows.range;

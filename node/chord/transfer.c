@@ -4,11 +4,14 @@
  * behind an equal one the next is twice as long. A returning disk that missed a few writes compares
  * its rows a few times and moves those few; that is a tree of digests which nobody has to keep.
  * A leader that settles keeps the newer version of
- * each row (`equal` off). A learner, or a member that fell behind, becomes equal to the leader:
- * rows of earlier epochs that the leader does not have go, so that a returning disk revives
- * nothing; rows of this epoch come by Apply as well, and the newer one stays.
- * Both ends must be at the epoch at each page: a source that has gone on may have dropped its rows,
- * a receiver that has gone on may have been given others.
+ * each row (`equal` off), but among rows of before an epoch that was settled already, that is of
+ * before a copy's equal_epoch, goes by the copy with the greatest: a write that reached only a copy
+ * with a lower one was passed over then, and others may have been built on that since (chosen by
+ * ballot before version, as in Paxos). A learner, or a member that fell behind, becomes equal to
+ * the leader: rows of earlier epochs that the leader does not have go, so that a returning disk
+ * revives nothing; rows of this epoch come by Apply as well, and the newer one stays. Both ends
+ * must be at the epoch at each page: a source that has gone on may have dropped its rows, a
+ * receiver that has gone on may have been given others.
  */
 #include "data.h"
 
@@ -35,6 +38,18 @@ static void answer(struct step *step, struct transfer *transfer, enum chord_code
     transfer->request_id = 0;
 }
 
+/* Our copy is equal to the leader's: remembered, and only then said. True: it is on disk and the
+ * leader waits to hear it. */
+static bool equal_now(struct step *step, const struct transfer *transfer) {
+    struct chord *chord = step->chord;
+    uint16_t index = range_at_epoch(chord, &transfer->range, transfer->epoch);
+    if (index != NONE && range_at(chord, index)->equal_epoch != transfer->epoch) {
+        range_at(chord, index)->equal_epoch = transfer->epoch;
+        views_save(step, STORE_VIEWS, 0);
+    }
+    return transfer->request_id != 0 && views_saved(chord);
+}
+
 static void finish(struct step *step, uint16_t index, bool ok) {
     struct transfer *transfer = transfer_at(step->chord, index);
     transfer->stage = TRANSFER_FREE;
@@ -47,8 +62,8 @@ static void finish(struct step *step, uint16_t index, bool ok) {
         trace->count = transfer->rows;
     }
     if (transfer->token != 0) {
-        bool told = transfer->request_id != 0;
-        answer(step, transfer, ok ? CHORD_OK : CHORD_UNAVAILABLE, ok);
+        bool told = ok && equal_now(step, transfer);
+        answer(step, transfer, ok ? CHORD_OK : CHORD_UNAVAILABLE, told);
         if (ok && !told && !transfer->own) {
             transfer->stage = TRANSFER_DONE; /* until it is asked for again */
             transfer->retry_ms = step->chord->now_ms + DONE_MS;
@@ -86,6 +101,40 @@ static void pull(struct step *step, uint16_t index) {
     memcpy(request->rows.after, transfer->after, CHORD_ID_BYTES);
 }
 
+/* The leader whose pull this is; NULL: no leader's, or its view is over. */
+static struct range *settling(struct chord *chord, const struct transfer *transfer) {
+    struct range *range = range_at(chord, transfer->subject);
+    return transfer->token == 0 && range->used && range->serial == transfer->subject_serial ? range
+                                                                                            : NULL;
+}
+
+/* Which of our rows go before a page, and which of the page are not taken. */
+static void choose(struct chord *chord, const struct transfer *transfer, uint64_t *drop_epoch,
+                   uint64_t *skip_epoch) {
+    const struct range *range = settling(chord, transfer);
+    *drop_epoch = transfer->equal ? transfer->epoch : 0;
+    *skip_epoch = 0;
+    if (range == NULL) {
+        return;
+    }
+    uint64_t own = repair_needs(chord, range) > 0 ? 0 : range->equal_epoch; /* damaged: unknown */
+    uint64_t best = own > range->settle_epoch ? own : range->settle_epoch;
+    if (transfer->source_epoch < best) {
+        *skip_epoch = best;
+    } else if (transfer->source_epoch > own) {
+        *drop_epoch = transfer->source_epoch;
+    }
+}
+
+/* From the first word of a better copy on, pages of others are read by it. */
+static void source_learn(struct chord *chord, struct transfer *transfer, uint64_t equal_epoch) {
+    struct range *range = settling(chord, transfer);
+    transfer->source_epoch = equal_epoch;
+    if (range != NULL && equal_epoch > range->settle_epoch) {
+        range->settle_epoch = equal_epoch;
+    }
+}
+
 static void store(struct step *step, uint16_t index, enum chord_store_kind kind,
                   enum store_purpose purpose, uint64_t call_id) {
     struct transfer *transfer = transfer_at(step->chord, index);
@@ -96,7 +145,7 @@ static void store(struct step *step, uint16_t index, enum chord_store_kind kind,
     }
     action->store.slice.range = transfer->part;
     action->store.slice.epoch = transfer->epoch;
-    action->store.equal = transfer->equal;
+    choose(step->chord, transfer, &action->store.drop_epoch, &action->store.skip_epoch);
     action->store.done = transfer->done;
     action->store.has_after = transfer->has_before;
     memcpy(action->store.after, transfer->before, CHORD_ID_BYTES);
@@ -210,8 +259,9 @@ bool transfer_sync(struct step *step, const struct chord_member *source,
         }
         old->request_id = request_id;
         if (old->stage == TRANSFER_DONE) {
-            old->stage = TRANSFER_FREE;
-            answer(step, old, CHORD_OK, true);
+            bool saved = views_saved(chord);
+            old->stage = saved ? TRANSFER_FREE : TRANSFER_DONE;
+            answer(step, old, CHORD_OK, saved);
         }
         return true;
     }
@@ -236,12 +286,14 @@ void transfer_reply(struct step *step, uint16_t index, const struct chord_respon
     }
     transfer->failures = 0;
     if (transfer->stage == TRANSFER_DIGEST) {
+        source_learn(step->chord, transfer, response->digest.equal_epoch);
         transfer->digest_rows = response->digest.rows;
         memcpy(transfer->digest, response->digest.digest, CHORD_DIGEST_BYTES);
         transfer->stage = TRANSFER_DIGEST_OWN;
         store(step, index, CHORD_STORE_DIGEST, STORE_DIGEST_OWN, 0);
         return;
     }
+    source_learn(step->chord, transfer, response->transfer.equal_epoch);
     transfer->done = response->transfer.done;
     transfer->rows += response->transfer.rows;
     if (response->transfer.rows == 0 && !response->transfer.done) {

@@ -157,8 +157,8 @@ static void store(struct host *host, int index, const struct chord_action *actio
         job->rows_count = host->reply->rows_count;
         host->rows_pulled += job->rows_count;
         job->rows = copy_of(host->reply->rows, sizeof *job->rows * job->rows_count);
-        job->epoch = slice->epoch;
-        job->equal = action->store.equal;
+        job->drop_epoch = action->store.drop_epoch;
+        job->skip_epoch = action->store.skip_epoch;
         job->has_after = action->store.has_after;
         job->done = action->store.done;
         memcpy(job->after, action->store.after, CHORD_ID_BYTES);
@@ -264,8 +264,8 @@ static void run_rows(struct host *host, struct node *node, struct job *job,
                      struct chord_event *event) {
     struct core_store *rows = &node->public.store;
     struct open *open = job->request_id != 0 ? open_find(node, job->request_id) : NULL;
-    if (job->equal && node->public.disk != HOST_DISK_FULL) {
-        core_store_equal(rows, &job->range, host->config.m, job->epoch,
+    if (job->drop_epoch > 0 && node->public.disk != HOST_DISK_FULL) {
+        core_store_equal(rows, &job->range, host->config.m, job->drop_epoch,
                          job->has_after ? job->after : NULL, job->done ? NULL : job->last);
     }
     for (size_t i = 0; i < job->rows_count; i++) {
@@ -275,7 +275,7 @@ static void run_rows(struct host *host, struct node *node, struct job *job,
             }
         } else if (node->public.disk == HOST_DISK_FULL) {
             event->stored.ok = false;
-        } else {
+        } else if (job->rows[i].epoch >= job->skip_epoch) {
             bool existed = core_store_write(rows, &job->rows[i]);
             if (open != NULL && job->kind == CHORD_STORE_WRITE_OPERATIONS) {
                 record(open, job->indices[i], &job->rows[i], existed);

@@ -56,8 +56,8 @@ struct job {
     uint32_t *indices; /* of the operations that the rows belong to */
     size_t rows_count;
     struct chord_range range;
-    uint64_t epoch, floor;
-    bool equal, has_after, done;
+    uint64_t floor, drop_epoch, skip_epoch;
+    bool has_after, done;
     uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
     struct job *next;
 };
