@@ -79,14 +79,16 @@ void graveyard_tick(struct step *step) {
 void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response) {
     struct chord *chord = step->chord;
     struct chord_peer peer = response->ping.self;
-    memset(grave_at(chord, index), 0, sizeof(struct grave));
+    bool alone = successor_at(chord, 0) == NULL;
     if (chord->state != CHORD_STATE_MEMBER || response->ping.state != CHORD_STATE_MEMBER ||
         !peer_valid(chord, &peer) || peer_same(&peer, &chord->self)) {
-        return;
-    }
-    if (successor_at(chord, 0) == NULL) {
+        memset(grave_at(chord, index), 0, sizeof(struct grave));
+    } else if (alone) {
+        /* It may be busy, or lost again before it is our successor: then it is asked once more. */
+        grave_at(chord, index)->open = false;
         query_candidate(step, &peer);
     } else {
+        memset(grave_at(chord, index), 0, sizeof(struct grave));
         look_self_up(step, &peer);
     }
 }

@@ -47,6 +47,7 @@ byte known; /* the newest write that any answer has shown */
 /* Durable, per store. */
 byte epoch[N];
 byte row[N];
+byte equal[N]; /* the last epoch whose leader made its copy equal to its own */
 #ifdef MUTANT_ACK_BEFORE_STORED
 byte pending[N];
 #endif
@@ -63,6 +64,7 @@ bit open[EPOCHS + 1];     /* settled */
 bit applying[EPOCHS + 1]; /* settle: 0 reads from a majority, 1 applies the greatest */
 byte settled_by[EPOCHS + 1];
 byte settle_row[EPOCHS + 1];
+byte settle_epoch[EPOCHS + 1]; /* that row's: of the write or of the copy, the later */
 byte in_flight[EPOCHS + 1];
 byte counter[EPOCHS + 1];
 byte learner[EPOCHS + 1]; /* store + 1 */
@@ -95,6 +97,31 @@ inline shown(w) {
     fi
 }
 
+/* What a copy says of the key counts by this first, then by version. */
+#ifdef MUTANT_SETTLE_BY_VERSION
+#define COUNTS(q) 0
+#else
+#define COUNTS(q) (equal[q] > EPOCH_OF(row[q]) -> equal[q] : EPOCH_OF(row[q]))
+#endif
+
+inline merge_copy(e, q) {
+    if
+    :: COUNTS(q) > settle_epoch[e] || (COUNTS(q) == settle_epoch[e] && NEWER(row[q], settle_row[e])) ->
+        settle_row[e] = row[q];
+        settle_epoch[e] = COUNTS(q)
+    :: else
+    fi
+}
+
+/* What is answered first of a write: nothing was shown between it and what it replaced. */
+inline shown_by_read(w) {
+    if
+    :: NEWER(w, known) -> assert(!NEWER(known, base[w]))
+    :: else
+    fi;
+    shown(w)
+}
+
 inline raise(q, w) {
     if
     :: NEWER(w, row[q]) -> row[q] = w
@@ -108,6 +135,7 @@ inline volatile_lost(e) {
     applying[e] = 0;
     settled_by[e] = 0;
     settle_row[e] = 0;
+    settle_epoch[e] = 0;
     in_flight[e] = 0;
     counter[e] = 0;
     learner[e] = 0;
@@ -199,29 +227,23 @@ end:
         E > 0 && IN(q, members[E]) && LEADS(E) && !open[E] && !IN(q, settled_by[E]) ->
         settled_by[E] = settled_by[E] | BIT(q);
         if
-        :: applying[E] -> raise(q, settle_row[E])
-        :: else ->
-            if
-            :: NEWER(row[q], settle_row[E]) -> settle_row[E] = row[q]
-            :: else
-            fi
+        :: applying[E] -> row[q] = settle_row[E]; equal[q] = E
+        :: else -> merge_copy(E, q)
         fi
     }
     /* repair: a member that lags is made equal in the background */
     :: d_step {
         E > 0 && IN(q, members[E]) && LEADS(E) && open[E] && E < EPOCHS &&
-            NEWER(row[leader[E]], row[q]) ->
-        row[q] = row[leader[E]]
+            row[leader[E]] != row[q] && (NEWER(row[leader[E]], row[q]) || EPOCH_OF(row[q]) < E) ->
+        row[q] = row[leader[E]];
+        equal[q] = E
     }
 #ifdef MUTANT_SETTLE_UNSWITCHED
     :: d_step {
         E > 0 && E < EPOCHS && IN(q, members[E + 1]) && LEADS(E + 1) && !open[E + 1] &&
             !applying[E + 1] && !IN(q, settled_by[E + 1]) ->
         settled_by[E + 1] = settled_by[E + 1] | BIT(q);
-        if
-        :: NEWER(row[q], settle_row[E + 1]) -> settle_row[E + 1] = row[q]
-        :: else
-        fi
+        merge_copy(E + 1, q)
     }
 #endif
 #ifdef MUTANT_SETTLE_PULLS_ON
@@ -353,7 +375,7 @@ end:
 #ifdef MUTANT_RETURNER_MERGED
 #define EQUALISE(q) raise(q, row[L])
 #else
-#define EQUALISE(q) row[q] = row[L]
+#define EQUALISE(q) row[q] = row[L]; equal[q] = e
 #endif
 /* A learner stores the leader's view first, then its rows are made equal. */
 #define LEARN(q)                                                                            \
@@ -389,7 +411,8 @@ end:
         open[e] = 1;
         applying[e] = 0;
         settled_by[e] = 0;
-        settle_row[e] = 0
+        settle_row[e] = 0;
+        settle_epoch[e] = 0
     }
     /* write */
     :: d_step {
@@ -443,7 +466,7 @@ end:
 #endif
             true ->
         assert(!read_wrong);
-        shown(read_row);
+        shown_by_read(read_row);
         read_epoch = 0;
         read_row = 0;
         read_by = 0

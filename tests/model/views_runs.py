@@ -10,6 +10,7 @@ def defines(text):
 
 
 OWNER = defines("OWNER N=3 EPOCHS=3")
+SETTLED_TWICE = defines("OWNER N=3 EPOCHS=4 WRITES=2 CRASHES=0")
 PULLS = defines("OWNER REMOVE MOVE N=3 EPOCHS=4 WRITES=1 CRASHES=0")
 REPLACE = defines("REPLACE N=4 EPOCHS=3 CRASHES=0")
 MEMBER = defines("REPLACE OWNER N=4 EPOCHS=3")
@@ -35,6 +36,8 @@ MUTANTS = [
     ("SKIP_SETTLE", "settle", "a new leader serves at once", ("views", False, OWNER)),
     ("SETTLE_UNSWITCHED", "settle", "reads stores that have not switched", ("views", False, OWNER)),
     ("SETTLE_WITHOUT_SELF", "settle", "a majority without the leader", ("views", False, OWNER)),
+    ("SETTLE_BY_VERSION", "settle", "the greatest version, whatever was settled before",
+     ("views", False, SETTLED_TWICE)),
     ("SETTLE_PULLS_ON", "settle", "pulls on while a majority is made equal",
      ("views", False, PULLS)),
     ("RESTARTED_LEADS", "restart", "a restarted leader keeps its epoch", ("views", False, OWNER)),
