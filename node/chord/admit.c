@@ -45,7 +45,7 @@ static enum chord_join_result admit(struct step *step, const struct chord_peer *
     }
     /* One that leaves is a member until it has left: what it waits for may be this very joiner,
      * which leads a range where the leaver holds a copy. */
-    if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
+    if (!in_ring(chord)) {
         return CHORD_JOIN_NOT_SUCCESSOR;
     }
     if (predecessor != NULL && !id_in_open(&predecessor->id, &joiner->id, &chord->self.id)) {

@@ -198,7 +198,7 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
         forward(step, index, hint.address, &hint.range);
     } else if (range != NULL && range->leader_lost_ms == 0) {
         forward(step, index, range->view.members[range->view.leader].address, &range->view.range);
-    } else if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
+    } else if (!in_ring(chord)) {
         batch_end(step, index, CHORD_UNAVAILABLE);
     } else {
         batch->state = BATCH_LOOKING;

@@ -245,7 +245,7 @@ static bool other_life(const struct chord *chord, const struct chord_request *re
 static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     struct chord_response response = {.kind = CHORD_PING};
-    bool member = chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
+    bool member = in_ring(chord);
     response.gone = request->target_incarnation != 0 && (other_life(chord, request) || !member);
     response.ping.self = chord->self;
     response.ping.state = chord->state;
@@ -301,7 +301,7 @@ static void ring_request(struct step *step, const struct chord_request *request,
         on_genesis(step, request, request_id);
         return;
     }
-    if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
+    if (!in_ring(chord)) {
         reply_gone(step, request_id, request->kind);
         return;
     }
@@ -400,7 +400,7 @@ static void on_request(struct step *step) {
         on_batch(step, request, request_id);
         break;
     case CHORD_LOOKUP: {
-        bool member = chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
+        bool member = in_ring(chord);
         if (!member) {
             reply_code(step, request_id, CHORD_LOOKUP, CHORD_UNAVAILABLE, GONE_RETRY_MS);
         } else if (!lookup_start(step, LOOKUP_CLIENT, &request->id, NULL, NONE, 0, request_id,
@@ -493,13 +493,11 @@ uint64_t chord_deadline(const struct chord *chord) {
     uint64_t deadline = UINT64_MAX;
     sooner(&deadline,
            chord->join.stage != JOIN_IDLE && !chord->join.open ? chord->join.retry_ms : 0);
-    if (chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING) {
+    if (in_ring(chord)) {
         bool query_open = chord->query.kind != QUERY_NONE;
         sooner(&deadline, query_open ? chord->query.retry_ms : chord->stabilize_ms);
         sooner(&deadline, chord->fix_fingers_ms);
         sooner(&deadline, chord->check_predecessor_ms);
-    }
-    if (chord->state == CHORD_STATE_MEMBER) {
         sooner(&deadline, chord->graveyard_ms);
     }
     if (chord->state == CHORD_STATE_LEAVING) {

@@ -21,7 +21,7 @@ struct counts {
 };
 
 static bool is_member(const struct chord *chord) {
-    return chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
+    return in_ring(chord);
 }
 
 static bool peer_used(struct chord *chord, uint16_t index) {

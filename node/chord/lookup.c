@@ -408,7 +408,7 @@ static void finger_found(struct step *step, uint16_t finger, const struct chord_
 
 void fix_fingers_tick(struct step *step) {
     struct chord *chord = step->chord;
-    bool member = chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
+    bool member = in_ring(chord);
     if (!member || chord->fix_fingers_ms > chord->now_ms) {
         return;
     }

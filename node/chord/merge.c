@@ -65,7 +65,7 @@ static const struct chord_peer *random_peer(struct chord *chord) {
 
 void graveyard_tick(struct step *step) {
     struct chord *chord = step->chord;
-    if (chord->state != CHORD_STATE_MEMBER || chord->graveyard_ms > chord->now_ms) {
+    if (!in_ring(chord) || chord->graveyard_ms > chord->now_ms) {
         return;
     }
     chord->graveyard_ms = chord->now_ms + jitter(chord, chord->config.timing.graveyard_period_ms);
@@ -80,7 +80,7 @@ void graveyard_reply(struct step *step, uint16_t index, const struct chord_respo
     struct chord *chord = step->chord;
     struct chord_peer peer = response->ping.self;
     bool alone = successor_at(chord, 0) == NULL;
-    if (chord->state != CHORD_STATE_MEMBER || response->ping.state != CHORD_STATE_MEMBER ||
+    if (!in_ring(chord) || response->ping.state != CHORD_STATE_MEMBER ||
         !peer_valid(chord, &peer) || peer_same(&peer, &chord->self)) {
         memset(grave_at(chord, index), 0, sizeof(struct grave));
     } else if (alone) {
@@ -109,12 +109,14 @@ void merge_looked_up(struct step *step, const struct chord_peer *owner,
                      const struct chord_peer *before) {
     struct chord *chord = step->chord;
     const struct chord_peer *successor = successor_at(chord, 0);
-    if (chord->state != CHORD_STATE_MEMBER || address_same(owner->address, chord->self.address)) {
+    if (!in_ring(chord) || address_same(owner->address, chord->self.address)) {
         return;
     }
     if (id_equal(&owner->id, &chord->self.id)) {
         struct chord_peer twin = *owner;
-        join_again(step, &twin);
+        if (chord->state == CHORD_STATE_MEMBER) {
+            join_again(step, &twin);
+        }
         return;
     }
     trace_peer(step, CHORD_WORD_MERGE, CHORD_LEVEL_INFO, "a ring without this node; its owner here",

@@ -90,7 +90,7 @@ static const struct chord_peer *way_back(struct chord *chord) {
 
 void stabilize_tick(struct step *step) {
     struct chord *chord = step->chord;
-    if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
+    if (!in_ring(chord)) {
         return;
     }
     if (chord->query.kind != QUERY_NONE) {
@@ -249,7 +249,7 @@ void check_predecessor_now(struct step *step) {
 
 void check_predecessor_tick(struct step *step) {
     struct chord *chord = step->chord;
-    bool member = chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
+    bool member = in_ring(chord);
     if (!member || chord->check_predecessor_ms > chord->now_ms) {
         return;
     }

@@ -171,6 +171,11 @@ TABLE(key_at, struct key_entry, keys_at, uint32_t)
 TABLE(bucket_at, uint32_t, buckets_at, uint32_t)
 #undef TABLE
 
+/* One that leaves is a member until it has left. */
+static inline bool in_ring(const struct chord *chord) {
+    return chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;
+}
+
 /* One step under way. */
 struct step {
     struct chord *chord;

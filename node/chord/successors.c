@@ -138,7 +138,7 @@ bool owns(struct chord *chord, const struct chord_id *id) {
 
 /* How many members this node can tell there are: exact up to N+1, else N+1. */
 uint32_t members_estimate(struct chord *chord) {
-    if (chord->state != CHORD_STATE_MEMBER && chord->state != CHORD_STATE_LEAVING) {
+    if (!in_ring(chord)) {
         return 0;
     }
     uint32_t count = 1u + chord->successors_count;

@@ -161,7 +161,11 @@ DATA_MUTANTS = {
         "execute.c", "    action->store.floor = range_at(step->chord, batch->range)->view.floor;\n", ""),
     "equal_keeps_old_rows": (
         "a copy that is made equal loses the rows of earlier epochs that its leader has not",
-        "transfer.c", "    action->store.equal = transfer->equal;", "    action->store.equal = false;"),
+        "transfer.c", "*drop_epoch = transfer->equal ? transfer->epoch : 0;", "*drop_epoch = 0;"),
+    "settle_by_version": (
+        "of rows before an epoch that was settled, the copy that was made equal last counts",
+        "transfer.c", "transfer->source_epoch = equal_epoch;", "transfer->source_epoch = 0;\n"
+        "    equal_epoch = 0;\n    range = NULL;"),
     "learner_not_told": (
         "each new write goes to the learner too",
         "execute.c", "    if (range->change.stage != CHANGE_NONE && range->change.has_newcomer) {\n"
