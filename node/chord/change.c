@@ -211,10 +211,17 @@ static bool plan_forget(struct chord *chord, struct range *range, struct change 
     return range->forgettable && forget_possible(range);
 }
 
+/* Only then can two ranges become one: of a copy that has been made equal at different times in the
+ * two it could not be said any more what counts (transfer.c). */
+static bool all_equal(const struct range *range) {
+    uint64_t all = ((uint64_t)1 << range->view.members_count) - 1;
+    return (range->switched & range->synced & all) == all;
+}
+
 static void plan_merge(struct step *step, struct range *range) {
     struct chord *chord = step->chord;
     struct range *next = merge_partner(chord, range);
-    if (next == NULL) {
+    if (next == NULL || !all_equal(range) || !all_equal(next)) {
         return;
     }
     range->change.stage = CHANGE_DRAIN;
@@ -462,7 +469,10 @@ static void advance_merge(struct step *step, uint16_t index) {
         struct range *next = range_at(chord, i);
         if (next->used && next != range && next->change.stage == CHANGE_DRAIN &&
             next->change.follows && id_equal(&range->view.range.hi, &next->view.range.lo)) {
-            if (range->writing == 0 && next->writing == 0) {
+            if (!all_equal(range) || !all_equal(next)) {
+                change_abort(step, index, "a copy fell behind; no merge");
+                change_abort(step, i, "a copy fell behind; no merge");
+            } else if (forget_possible(range) && forget_possible(next)) {
                 decide_merge(step, index, i);
             }
             return;

@@ -73,6 +73,72 @@ static void test_settle_finds_what_the_new_leader_missed(void **state) {
     }
 }
 
+/* Until somebody who leads the key says what it is. */
+static struct host_call *read_until_told(struct host *host, int node, unsigned key) {
+    struct host_call *call = NULL;
+    for (int tries = 0; tries < 100; tries++) {
+        call = one(host, node, CHORD_GET, key, 0, 1000);
+        wait_for(host, call);
+        if (call->operations[0].code == CHORD_OK || call->operations[0].code == CHORD_NOT_FOUND) {
+            return call;
+        }
+    }
+    check(!"the key can be read");
+    return call;
+}
+
+static bool leads_key(struct host *host, int node, unsigned key) {
+    struct host_operation operation = make(CHORD_GET, key, 0);
+    uint8_t hash[CHORD_ID_BYTES];
+    core_hash(operation.key, hash);
+    struct chord_id id = id_from_hash(hash, M);
+    const struct chord_view *view;
+    for (uint16_t at = 0; (view = serving(host, node, &at)) != NULL;) {
+        if (id_in_half_open(&view->range.lo, &id, &view->range.hi)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool same_answer(const struct host_operation *a, const struct host_operation *b) {
+    return a->code == b->code && (a->code != CHORD_OK || strcmp(a->value, b->value) == 0);
+}
+
+/* Two writes reach one store each, the second in a later epoch. What was settled, and read, without
+ * the second does not change when its store is met: others may have been built on it. */
+static void test_settled_before_newer(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 3);
+        int first;
+        check(view_of(host, 0, &first) != NULL);
+        host_group(host, first, 1);
+        wait_for(host, one(host, first, CHORD_PUT, 0, 1, 300)); /* reaches nobody else */
+        int second = (first + 1) % 3, third = (first + 2) % 3;
+        read_until_told(host, second, 0);
+        if (!leads_key(host, second, 0)) {
+            int other = second;
+            second = third;
+            third = other;
+        }
+        check(leads_key(host, second, 0));
+        host_group(host, second, 2);
+        wait_for(host, one(host, second, CHORD_PUT, 0, 2, 300)); /* nor this */
+        host_group(host, first, 0);
+        struct host_operation was = read_until_told(host, third, 0)->operations[0];
+        host_group(host, first, 3);
+        host_group(host, second, 0);
+        host_kill(host, third); /* whoever led: a new epoch now, of these two */
+        host_start(host, third);
+        check(same_answer(&was, &read_until_told(host, third, 0)->operations[0]));
+        host_group(host, first, 0);
+        check(host_run_until(host, whole, 60000));
+        check(same_answer(&was, &read_until_told(host, third, 0)->operations[0]));
+        ring_free(host);
+    }
+}
+
 /* A write that only its dead leader's disk holds: when that disk comes back after its seat was
  * given away, it is made equal, whatever it holds. */
 static void test_a_returning_disk_revives_nothing(void **state) {
@@ -262,6 +328,7 @@ static void test_lost_disk_is_filled_again(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_settle_finds_what_the_new_leader_missed, teardown),
+        cmocka_unit_test_teardown(test_settled_before_newer, teardown),
         cmocka_unit_test_teardown(test_a_returning_disk_revives_nothing, teardown),
         cmocka_unit_test_teardown(test_a_damaged_copy_is_made_equal, teardown),
         cmocka_unit_test_teardown(test_a_damaged_leader_asks_all_others, teardown),
