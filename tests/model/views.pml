@@ -227,7 +227,12 @@ end:
         E > 0 && IN(q, members[E]) && LEADS(E) && !open[E] && !IN(q, settled_by[E]) ->
         settled_by[E] = settled_by[E] | BIT(q);
         if
+#ifdef MUTANT_SETTLE_WITHOUT_SELF
+        :: applying[E] && q == leader[E] -> raise(q, settle_row[E]); equal[q] = E
+        :: applying[E] && q != leader[E] -> row[q] = settle_row[E]; equal[q] = E
+#else
         :: applying[E] -> row[q] = settle_row[E]; equal[q] = E
+#endif
         :: else -> merge_copy(E, q)
         fi
     }
