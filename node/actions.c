@@ -189,12 +189,13 @@ static void send_reply(struct node *node, const struct chord_action *action) {
 
 /* ---- store ---- */
 
+/* Rows of epochs before skip_epoch are not taken. */
 static void rows_of_apply(struct store_job *job, Chord__V1__Row *const *messages, size_t count,
-                          bool copy) {
+                          bool copy, uint64_t skip_epoch) {
     job->rows = arena_alloc(&job->arena, sizeof *job->rows * (count + 1));
     for (size_t i = 0; i < count; i++) {
         struct store_row *row = &job->rows[job->rows_count];
-        if (!wire_read_row(messages[i], row)) {
+        if (!wire_read_row(messages[i], row) || row->epoch < skip_epoch) {
             continue; /* a row outside the limits is nobody's row */
         }
         if (copy) {
@@ -203,17 +204,6 @@ static void rows_of_apply(struct store_job *job, Chord__V1__Row *const *messages
         }
         job->rows_count++;
     }
-}
-
-/* Rows of epochs before this one are not taken. */
-static void rows_skip(struct store_job *job, uint64_t epoch) {
-    size_t kept = 0;
-    for (size_t i = 0; i < job->rows_count; i++) {
-        if (job->rows[i].epoch >= epoch) {
-            job->rows[kept++] = job->rows[i];
-        }
-    }
-    job->rows_count = kept;
 }
 
 static void copy_views(struct node *node, struct store_job *job) {
@@ -269,13 +259,12 @@ static void store(struct node *node, const struct chord_action *action) {
     case CHORD_STORE_WRITE_ROWS: {
         request = request_find(node, slice->request_id);
         const Chord__V1__ApplyRequest *apply = (const void *)request->message;
-        rows_of_apply(job, apply->rows, apply->n_rows, false);
+        rows_of_apply(job, apply->rows, apply->n_rows, false, 0);
         break;
     }
     case CHORD_STORE_WRITE_PULLED: {
         const Chord__V1__TransferKeysResponse *pulled = (const void *)node->reply_message;
-        rows_of_apply(job, pulled->rows, pulled->n_rows, true);
-        rows_skip(job, action->store.skip_epoch);
+        rows_of_apply(job, pulled->rows, pulled->n_rows, true, action->store.skip_epoch);
         job->kind = action->store.drop_epoch > 0 ? STORE_JOB_EQUAL : STORE_JOB_WRITE;
         job->epoch = action->store.drop_epoch;
         job->has_after = action->store.has_after;

@@ -211,17 +211,12 @@ static bool plan_forget(struct chord *chord, struct range *range, struct change 
     return range->forgettable && forget_possible(range);
 }
 
-/* Only then can two ranges become one: of a copy that has been made equal at different times in the
- * two it could not be said any more what counts (transfer.c). */
-static bool all_equal(const struct range *range) {
-    uint64_t all = ((uint64_t)1 << range->view.members_count) - 1;
-    return (range->switched & range->synced & all) == all;
-}
-
+/* Only when all copies are equal can two ranges become one: of a copy that has been made equal at
+ * different times in the two it could not be said any more what counts (transfer.c). */
 static void plan_merge(struct step *step, struct range *range) {
     struct chord *chord = step->chord;
     struct range *next = merge_partner(chord, range);
-    if (next == NULL || !all_equal(range) || !all_equal(next)) {
+    if (next == NULL || !range_all_equal(range) || !range_all_equal(next)) {
         return;
     }
     range->change.stage = CHANGE_DRAIN;
@@ -469,7 +464,7 @@ static void advance_merge(struct step *step, uint16_t index) {
         struct range *next = range_at(chord, i);
         if (next->used && next != range && next->change.stage == CHANGE_DRAIN &&
             next->change.follows && id_equal(&range->view.range.hi, &next->view.range.lo)) {
-            if (!all_equal(range) || !all_equal(next)) {
+            if (!range_all_equal(range) || !range_all_equal(next)) {
                 change_abort(step, index, "a copy fell behind; no merge");
                 change_abort(step, i, "a copy fell behind; no merge");
             } else if (forget_possible(range) && forget_possible(next)) {

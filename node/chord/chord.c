@@ -245,8 +245,8 @@ static bool other_life(const struct chord *chord, const struct chord_request *re
 static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     struct chord_response response = {.kind = CHORD_PING};
-    bool member = in_ring(chord);
-    response.gone = request->target_incarnation != 0 && (other_life(chord, request) || !member);
+    response.gone =
+        request->target_incarnation != 0 && (other_life(chord, request) || !in_ring(chord));
     response.ping.self = chord->self;
     response.ping.state = chord->state;
     response.ping.parameters = chord->parameters;
@@ -399,16 +399,14 @@ static void on_request(struct step *step) {
     case CHORD_BATCH:
         on_batch(step, request, request_id);
         break;
-    case CHORD_LOOKUP: {
-        bool member = in_ring(chord);
-        if (!member) {
+    case CHORD_LOOKUP:
+        if (!in_ring(chord)) {
             reply_code(step, request_id, CHORD_LOOKUP, CHORD_UNAVAILABLE, GONE_RETRY_MS);
         } else if (!lookup_start(step, LOOKUP_CLIENT, &request->id, NULL, NONE, 0, request_id,
                                  chord->now_ms + step->event->request.timeout_ms)) {
             reply_code(step, request_id, CHORD_LOOKUP, CHORD_RESOURCE_EXHAUSTED, 50);
         }
         break;
-    }
     default:
         ring_request(step, request, request_id);
         break;

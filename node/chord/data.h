@@ -26,7 +26,8 @@ bool view_valid(const struct chord *chord, const struct chord_view *view);    /*
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
 unsigned view_majority(const struct chord_view *view);
-bool ranges_held(struct chord *chord); /* those that are only remembered are not */
+bool range_all_equal(const struct range *range); /* at its leader: every member's copy is */
+bool ranges_held(struct chord *chord);           /* those that are only remembered are not */
 
 unsigned bits_count(uint64_t bits);
 /* NULL: no room for a store operation. The caller may fill in more of it. */

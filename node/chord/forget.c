@@ -14,13 +14,12 @@
 enum { RETRY_MS = 1000 };
 
 bool forget_possible(const struct range *range) {
-    uint64_t all = ((uint64_t)1 << range->view.members_count) - 1;
     bool answered = true;
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         answered = answered && range->member_calls[i] == 0;
     }
     return range->open && !range->closed && answered && range->writing == 0 &&
-           (range->switched & range->synced & all) == all;
+           range_all_equal(range);
 }
 
 /* A leader counts the tombstones of its range now and then. */

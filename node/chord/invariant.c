@@ -20,10 +20,6 @@ struct counts {
     unsigned writing_batches, looking_batches, forwarded_batches, batches_with_keys;
 };
 
-static bool is_member(const struct chord *chord) {
-    return in_ring(chord);
-}
-
 static bool peer_used(struct chord *chord, uint16_t index) {
     return index < chord->config.limits.peers_max && peer_at(chord, index)->peer.incarnation != 0;
 }
@@ -84,8 +80,8 @@ static const char *neighbours_broken(struct chord *chord) {
     if (!neighbour_good(chord, chord->candidate)) {
         return "the candidate for rectify is self or not a known peer";
     }
-    if (!is_member(chord) && (chord->successors_count > 0 || chord->predecessor != NONE ||
-                              chord->candidate != NONE || chord->query.kind != QUERY_NONE)) {
+    if (!in_ring(chord) && (chord->successors_count > 0 || chord->predecessor != NONE ||
+                            chord->candidate != NONE || chord->query.kind != QUERY_NONE)) {
         return "a node that is no member has neighbours";
     }
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
@@ -107,7 +103,7 @@ static const char *state_broken(const struct chord *chord) {
     if (chord->state != CHORD_STATE_NONE && chord->self.incarnation == 0) {
         return "a started node has no incarnation";
     }
-    if (is_member(chord) && !id_valid(&chord->self.id, chord->parameters.m)) {
+    if (in_ring(chord) && !id_valid(&chord->self.id, chord->parameters.m)) {
         return "a member's id is 2^M or more";
     }
     return NULL;
@@ -336,7 +332,7 @@ static const char *genesis_broken(const struct chord *chord) {
     if (!genesis->running) {
         return NULL;
     }
-    if (!is_member(chord)) {
+    if (!in_ring(chord)) {
         return "a genesis round runs in a node that is no member";
     }
     if (genesis->count < 2 || genesis->count > chord->config.limits.known_max ||

@@ -408,8 +408,7 @@ static void finger_found(struct step *step, uint16_t finger, const struct chord_
 
 void fix_fingers_tick(struct step *step) {
     struct chord *chord = step->chord;
-    bool member = in_ring(chord);
-    if (!member || chord->fix_fingers_ms > chord->now_ms) {
+    if (!in_ring(chord) || chord->fix_fingers_ms > chord->now_ms) {
         return;
     }
     chord->fix_fingers_ms =

@@ -56,6 +56,11 @@ unsigned view_majority(const struct chord_view *view) {
     return view->members_count / 2u + 1;
 }
 
+bool range_all_equal(const struct range *range) {
+    uint64_t all = ((uint64_t)1 << range->view.members_count) - 1;
+    return (range->switched & range->synced & all) == all;
+}
+
 bool ranges_held(struct chord *chord) {
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         if (range_at(chord, i)->used && !range_at(chord, i)->gone) {

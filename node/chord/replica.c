@@ -120,12 +120,11 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
     }
     struct chord_member source;
     member_of_peer(&request->sender, &source);
-    if (request->sync.learner && chord->state == CHORD_STATE_LEFT) {
-        reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
-        return;
-    }
-    if (request->sync.learner && chord->state == CHORD_STATE_LEAVING) {
-        leave_tell(step, source.address, false); /* that leader did not know; else it would again */
+    bool leaving = chord->state == CHORD_STATE_LEAVING;
+    if (request->sync.learner && (leaving || chord->state == CHORD_STATE_LEFT)) {
+        if (leaving) { /* that leader did not know; else it would ask again */
+            leave_tell(step, source.address, false);
+        }
         reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
         return;
     }

@@ -249,8 +249,7 @@ void check_predecessor_now(struct step *step) {
 
 void check_predecessor_tick(struct step *step) {
     struct chord *chord = step->chord;
-    bool member = in_ring(chord);
-    if (!member || chord->check_predecessor_ms > chord->now_ms) {
+    if (!in_ring(chord) || chord->check_predecessor_ms > chord->now_ms) {
         return;
     }
     uint32_t period_ms = chord->config.timing.check_predecessor_period_ms;

@@ -3,15 +3,17 @@
  * differ: the digests of a part are compared, a part that differs and has many rows is halved, and
  * behind an equal one the next is twice as long. A returning disk that missed a few writes compares
  * its rows a few times and moves those few; that is a tree of digests which nobody has to keep.
- * A leader that settles keeps the newer version of
- * each row (`equal` off), but among rows of before an epoch that was settled already, that is of
- * before a copy's equal_epoch, goes by the copy with the greatest: a write that reached only a copy
- * with a lower one was passed over then, and others may have been built on that since (chosen by
- * ballot before version, as in Paxos). A learner, or a member that fell behind, becomes equal to
- * the leader: rows of earlier epochs that the leader does not have go, so that a returning disk
- * revives nothing; rows of this epoch come by Apply as well, and the newer one stays. Both ends
- * must be at the epoch at each page: a source that has gone on may have dropped its rows, a
- * receiver that has gone on may have been given others.
+ *
+ * A leader that settles keeps the newer version of each row (`equal` off), but of rows from before
+ * a copy's equal_epoch it goes by the copy with the greatest equal_epoch: a write that had reached
+ * only another copy was passed over when that epoch was settled, and others may have been built on
+ * that since. So an epoch counts before a version, as in Paxos a ballot before a value.
+ *
+ * A learner, or a member that fell behind, becomes equal to the leader: rows of earlier epochs that
+ * the leader does not have go, so that a returning disk revives nothing; rows of this epoch come by
+ * Apply as well, and the newer one stays. Both ends must be at the epoch at each page: a source
+ * that has gone on may have dropped its rows, a receiver that has gone on may have been given
+ * others.
  */
 #include "data.h"
 

@@ -164,20 +164,28 @@ struct host_call *insist(struct host *host, enum chord_operation_kind kind, unsi
     return call;
 }
 
-const struct chord_view *view_of(struct host *host, unsigned key, int *leader) {
+const struct chord_view *view_led(struct host *host, int node, unsigned key) {
     struct host_operation operation = make(CHORD_GET, key, 0);
     uint8_t hash[CHORD_ID_BYTES];
     core_hash(operation.key, hash);
     struct chord_id id = id_from_hash(hash, M);
     const struct chord_view *view;
-    for (*leader = 0; *leader < host_count(host); (*leader)++) {
-        for (uint16_t at = 0; (view = serving(host, *leader, &at)) != NULL;) {
-            if (id_in_half_open(&view->range.lo, &id, &view->range.hi)) {
-                return view;
-            }
+    for (uint16_t at = 0; (view = serving(host, node, &at)) != NULL;) {
+        if (id_in_half_open(&view->range.lo, &id, &view->range.hi)) {
+            break;
         }
     }
-    return NULL;
+    return view;
+}
+
+const struct chord_view *view_of(struct host *host, unsigned key, int *leader) {
+    const struct chord_view *view = NULL;
+    for (*leader = 0; *leader < host_count(host); (*leader)++) {
+        if ((view = view_led(host, *leader, key)) != NULL) {
+            break;
+        }
+    }
+    return view;
 }
 
 unsigned copies_of(struct host *host, const struct host_operation *written) {

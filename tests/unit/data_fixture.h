@@ -33,6 +33,8 @@ void check_all(struct host *host, unsigned value);
 /* Asked again until somebody knows; a write may then have happened more than once. */
 struct host_call *insist(struct host *host, enum chord_operation_kind kind, unsigned key,
                          unsigned value);
+/* The view by which a node leads a key; NULL: it does not. */
+const struct chord_view *view_led(struct host *host, int node, unsigned key);
 /* Who leads a key, and where its copies are on disk. */
 const struct chord_view *view_of(struct host *host, unsigned key, int *leader);
 unsigned copies_of(struct host *host, const struct host_operation *written);
