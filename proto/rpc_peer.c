@@ -133,16 +133,16 @@ static void link_close(struct rpc_link *link) {
     if (nng_socket_id(link->socket) <= 0) {
         return;
     }
-    for (struct rpc_pending *pending = link->spare; pending != NULL; pending = pending->next) {
-        nng_aio_stop(pending->aio);
-        nng_ctx_close(pending->ctx);
-    }
-    nng_close(link->socket); /* returns after the last pipe event */
     while (link->spare != NULL) {
         struct rpc_pending *pending = link->spare;
         link->spare = pending->next;
-        pending_free(pending);
+        /* First the aio: nng's thread of deadlines may still be in the cancellation that ended the
+         * call, with the context's lock in its hand. Only freeing the aio waits for that. */
+        nng_aio_free(pending->aio);
+        nng_ctx_close(pending->ctx);
+        free(pending);
     }
+    nng_close(link->socket); /* returns after the last pipe event */
 }
 
 /* ---- peers ---- */
