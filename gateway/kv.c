@@ -65,12 +65,6 @@ bool kv_code_again(Chord__V1__Code code) {
            code == CHORD__V1__CODE__CODE_UNKNOWN || code == CHORD__V1__CODE__CODE_CANCELLED;
 }
 
-/* UNKNOWN with a version: the key has been overwritten since, and no attempt can find out more. */
-static bool is_final(Chord__V1__Code code, const Chord__V1__OperationResult *result) {
-    return code == CHORD__V1__CODE__CODE_UNKNOWN && result != NULL && result->version != NULL &&
-           result->version->epoch > 0;
-}
-
 struct kv_request {
     const uint8_t *key;
     size_t key_size;
@@ -82,27 +76,61 @@ struct kv_request {
     bool unknown; /* an earlier attempt may have taken effect */
 };
 
-static const Chord__V1__OperationResult *reply_result(enum rpc_method method,
-                                                      const struct rpc_reply *reply,
-                                                      const Chord__V1__OwnerHint **hint) {
+/* What a node said of the key; the pointers are the reply's. */
+struct kv_answer {
+    Chord__V1__Code code;
+    const Chord__V1__OperationResult *result; /* NULL when the node gave none */
+    const Chord__V1__OwnerHint *hint;
+    char **missing; /* members that do not answer, while too few do */
+    size_t missing_count;
+    bool nobody; /* no member was there to ask */
+};
+
+static struct kv_answer answer_of(enum rpc_method method, const struct rpc_reply *reply) {
+    struct kv_answer answer = {.code = reply->code};
+    if (reply->code != CHORD__V1__CODE__CODE_OK) {
+        return answer;
+    }
     const void *response = reply->response;
-    *hint = NULL;
     if (response == NULL) {
-        return NULL;
+        answer.code = CHORD__V1__CODE__CODE_INTERNAL;
+        return answer;
     }
     if (method == RPC_KV_GET) {
         const Chord__V1__GetResponse *get = response;
-        *hint = get->hint;
-        return get->result;
-    }
-    if (method == RPC_KV_PUT) {
+        answer.result = get->result;
+        answer.hint = get->hint;
+        answer.missing = get->missing;
+        answer.missing_count = get->n_missing;
+    } else if (method == RPC_KV_PUT) {
         const Chord__V1__PutResponse *put = response;
-        *hint = put->hint;
-        return put->result;
+        answer.result = put->result;
+        answer.hint = put->hint;
+        answer.missing = put->missing;
+        answer.missing_count = put->n_missing;
+    } else {
+        const Chord__V1__DeleteResponse *deleted = response;
+        answer.result = deleted->result;
+        answer.hint = deleted->hint;
+        answer.missing = deleted->missing;
+        answer.missing_count = deleted->n_missing;
     }
-    const Chord__V1__DeleteResponse *deleted = response;
-    *hint = deleted->hint;
-    return deleted->result;
+    answer.code = answer.result == NULL ? CHORD__V1__CODE__CODE_INTERNAL : answer.result->code;
+    return answer;
+}
+
+/* UNKNOWN with a version: the key has been overwritten since, and no attempt can find out more. */
+static bool is_final(const struct kv_answer *answer) {
+    return answer->code == CHORD__V1__CODE__CODE_UNKNOWN && answer->result != NULL &&
+           answer->result->version != NULL && answer->result->version->epoch > 0;
+}
+
+/* Whether a write may have taken effect though it was not acknowledged. Refused outright is known
+ * not to have happened; anything else may have. */
+static bool maybe_done(const struct kv_answer *answer, const struct rpc_reply *reply) {
+    return !reply->unsent &&
+           (answer->code == CHORD__V1__CODE__CODE_UNKNOWN ||
+            answer->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED || reply->local);
 }
 
 static void pause_ms(unsigned ms) {
@@ -110,60 +138,78 @@ static void pause_ms(unsigned ms) {
     nanosleep(&wait, NULL);
 }
 
-/* Until an answer that trying again cannot better, or the time is over. */
-static Chord__V1__Code kv_call(struct app *app, struct kv_request *kv, struct rpc_reply *reply,
-                               const Chord__V1__OperationResult **result) {
+/* One attempt, at whom the cached hint or the members' turn says. */
+static struct kv_answer kv_ask(struct app *app, const struct kv_request *kv, unsigned attempt,
+                               uint32_t timeout_ms, struct rpc_reply *reply) {
+    char address[SETTINGS_ADDRESS_SIZE];
+    kv_target_find(app, kv->id_known ? &kv->id : NULL, attempt, address);
+    memset(reply, 0, sizeof(*reply));
+    if (address[0] == '\0') {
+        reply->code = CHORD__V1__CODE__CODE_UNAVAILABLE;
+        reply->unsent = true;
+        snprintf(reply->message, sizeof(reply->message), "no node of the ring answers");
+        return (struct kv_answer){.code = reply->code, .nobody = true};
+    }
+    rpc_client_call_wait(app->client, address, kv->method, kv->message, timeout_ms, reply);
+    struct kv_answer answer = answer_of(kv->method, reply);
+    if (reply->code == CHORD__V1__CODE__CODE_OK) {
+        kv_hint_keep(app, answer.hint);
+    } else if (reply->local) {
+        hints_forget_address(app->hints, address);
+        ring_view_poke(app->view, address);
+    }
+    return answer;
+}
+
+/*
+ * Until an answer that trying again cannot better, or the time is over. What a node said of missing
+ * members is the answer then, rather than the silence of one of those that was asked after it.
+ */
+static struct kv_answer kv_call(struct app *app, struct kv_request *kv, struct rpc_reply *reply) {
     uint64_t end = clock_now_ms() + KV_BUDGET_MS;
+    struct rpc_reply named = {0}; /* the last that named missing members */
+    struct kv_answer answer;
     unsigned wait = 50;
     unsigned sent = 0; /* attempts that may have taken effect */
     for (unsigned attempt = 1;; attempt++) {
-        char address[SETTINGS_ADDRESS_SIZE];
-        kv_target_find(app, kv->id_known ? &kv->id : NULL, attempt, address);
-        memset(reply, 0, sizeof(*reply));
-        *result = NULL;
         uint64_t now = clock_now_ms();
         uint64_t left = now < end ? end - now : 1;
-        if (address[0] == '\0') {
-            reply->code = CHORD__V1__CODE__CODE_UNAVAILABLE;
-            snprintf(reply->message, sizeof(reply->message), "no node of the ring answers");
-        } else {
-            if (kv->operation != NULL) {
-                kv->operation->attempt = sent + 1;
-            }
-            rpc_client_call_wait(app->client, address, kv->method, kv->message,
-                                 (uint32_t)(left < KV_ATTEMPT_MS ? left : KV_ATTEMPT_MS), reply);
+        if (kv->operation != NULL) {
+            kv->operation->attempt = sent + 1;
         }
-        const Chord__V1__OwnerHint *hint = NULL;
-        *result = reply_result(kv->method, reply, &hint);
-        Chord__V1__Code code = reply->code;
-        if (code == CHORD__V1__CODE__CODE_OK) {
-            kv_hint_keep(app, hint);
-            code = *result == NULL ? CHORD__V1__CODE__CODE_INTERNAL : (*result)->code;
-        } else if (reply->local && address[0] != '\0') {
-            hints_forget_address(app->hints, address);
-            ring_view_poke(app->view, address);
-        }
-        if (address[0] == '\0' && end - KV_BUDGET_MS + KV_NOBODY_MS < clock_now_ms()) {
-            return code; /* an empty ring is told soon */
-        }
-        if (!kv_code_again(code) || is_final(code, *result) || clock_now_ms() + wait >= end ||
-            atomic_load(&app->stopping)) {
-            return code;
-        }
-        /* Refused outright is known not to have happened; anything else may have. */
-        kv->unknown = kv->unknown || code == CHORD__V1__CODE__CODE_UNKNOWN ||
-                      code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED || reply->disconnected;
+        answer = kv_ask(app, kv, attempt, (uint32_t)(left < KV_ATTEMPT_MS ? left : KV_ATTEMPT_MS),
+                        reply);
+        kv->unknown = kv->unknown || maybe_done(&answer, reply);
         sent += kv->unknown;
-        if (code == CHORD__V1__CODE__CODE_ABORTED && *result != NULL && !kv->unknown &&
-            (*result)->version != NULL && kv->operation->seen != NULL) {
-            /* Not done: the key is newer than we knew. */
-            kv->operation->seen->epoch = (*result)->version->epoch;
-            kv->operation->seen->counter = (*result)->version->counter;
+        now = clock_now_ms() + wait;
+        if (!kv_code_again(answer.code) || is_final(&answer) || now >= end ||
+            (answer.nobody && now >= end - KV_BUDGET_MS + KV_NOBODY_MS) ||
+            atomic_load(&app->stopping)) {
+            break;
         }
-        rpc_reply_free(reply);
+        if (answer.code == CHORD__V1__CODE__CODE_ABORTED && answer.result != NULL &&
+            answer.result->version != NULL && !kv->unknown && kv->operation != NULL &&
+            kv->operation->seen != NULL) {
+            /* Not done: the key is newer than we knew. */
+            kv->operation->seen->epoch = answer.result->version->epoch;
+            kv->operation->seen->counter = answer.result->version->counter;
+        }
+        if (answer.missing_count > 0) {
+            rpc_reply_free(&named);
+            named = *reply;
+        } else {
+            rpc_reply_free(reply);
+        }
         pause_ms(wait);
         wait = wait < 400 ? wait * 2 : 400;
     }
+    if (kv_code_again(answer.code) && answer.missing_count == 0 && named.response != NULL) {
+        rpc_reply_free(reply);
+        *reply = named;
+        return answer_of(kv->method, reply);
+    }
+    rpc_reply_free(&named);
+    return answer;
 }
 
 /* The key from the path, or from ?key= (browsers cannot send "." as a path). */
@@ -210,47 +256,33 @@ static void key_id_header(const struct app *app, const struct kv_request *kv, ch
     }
 }
 
-/* Members that do not answer, while too few do. */
-static size_t kv_missing(enum rpc_method method, const struct rpc_reply *reply, char ***missing) {
-    const void *response = reply->response;
-    if (reply->code != CHORD__V1__CODE__CODE_OK || response == NULL) {
-        return 0;
-    }
-    if (method == RPC_KV_GET) {
-        *missing = ((const Chord__V1__GetResponse *)response)->missing;
-        return ((const Chord__V1__GetResponse *)response)->n_missing;
-    }
-    if (method == RPC_KV_PUT) {
-        *missing = ((const Chord__V1__PutResponse *)response)->missing;
-        return ((const Chord__V1__PutResponse *)response)->n_missing;
-    }
-    *missing = ((const Chord__V1__DeleteResponse *)response)->missing;
-    return ((const Chord__V1__DeleteResponse *)response)->n_missing;
-}
-
-static void kv_problem(struct http_request *request, Chord__V1__Code code,
-                       const struct kv_request *kv, const struct rpc_reply *reply) {
+static void kv_problem(struct http_request *request, const struct kv_answer *answer,
+                       const struct rpc_reply *reply) {
     char text[400];
-    char **missing = NULL;
-    size_t count = kv_missing(kv->method, reply, &missing);
-    if (code == CHORD__V1__CODE__CODE_UNAVAILABLE && count > 0) {
-        int used = snprintf(text, sizeof(text),
-                            "too few copies of the key answer; start those that are missing (if "
-                            "their disks are lost for good: chordctl recover). Missing:");
-        for (size_t i = 0; i < count && used > 0 && (size_t)used < sizeof(text); i++) {
-            used += snprintf(text + used, sizeof(text) - (size_t)used, " %.63s", missing[i]);
+    if (kv_code_again(answer->code) && answer->missing_count > 0) {
+        int used =
+            snprintf(text, sizeof(text),
+                     "%stoo few copies of the key answer; start those that are missing (if "
+                     "their disks are lost for good: chordctl recover). Missing:",
+                     answer->code == CHORD__V1__CODE__CODE_UNKNOWN
+                         ? "whether the change was made is not known, read the key later to see; "
+                         : "");
+        for (size_t i = 0; i < answer->missing_count && used > 0 && (size_t)used < sizeof(text);
+             i++) {
+            used +=
+                snprintf(text + used, sizeof(text) - (size_t)used, " %.63s", answer->missing[i]);
         }
-        problem_code(request, code, text, reply->retry_after_ms);
+        problem_code(request, answer->code, text, reply->retry_after_ms);
         return;
     }
-    problem_code(request, code, reply->code == code ? reply->message : NULL, reply->retry_after_ms);
+    problem_code(request, answer->code, reply->code == answer->code ? reply->message : NULL,
+                 reply->retry_after_ms);
 }
 
 void kv_get(struct app *app, struct http_request *request, const struct buf *argument) {
     struct buf key = {0};
     struct kv_request kv = {.method = RPC_KV_GET};
     struct rpc_reply reply;
-    const Chord__V1__OperationResult *result = NULL;
     char stale[4] = "";
     Chord__V1__GetRequest message = CHORD__V1__GET_REQUEST__INIT;
     if (!kv_key(app, request, argument, &key, &kv)) {
@@ -263,11 +295,12 @@ void kv_get(struct app *app, struct http_request *request, const struct buf *arg
         message.consistency = CHORD__V1__CONSISTENCY__CONSISTENCY_STALE;
     }
     kv.message = &message.base;
-    Chord__V1__Code code = kv_call(app, &kv, &reply, &result);
+    struct kv_answer answer = kv_call(app, &kv, &reply);
+    const Chord__V1__OperationResult *result = answer.result;
     char tag[64];
     char headers[256];
     char key_id[80];
-    if (code == CHORD__V1__CODE__CODE_OK) {
+    if (answer.code == CHORD__V1__CODE__CODE_OK) {
         etag_make(result->version, tag, sizeof(tag));
         key_id_header(app, &kv, key_id, sizeof(key_id));
         snprintf(headers, sizeof(headers), "ETag: %s\r\nCache-Control: no-cache\r\n%s", tag,
@@ -279,10 +312,10 @@ void kv_get(struct app *app, struct http_request *request, const struct buf *arg
             http_reply(request, 200, "application/octet-stream", headers, result->value.data,
                        result->value.len);
         }
-    } else if (code == CHORD__V1__CODE__CODE_NOT_FOUND) {
+    } else if (answer.code == CHORD__V1__CODE__CODE_NOT_FOUND) {
         http_problem(request, 404, "NOT_FOUND", "the ring has no value for this key");
     } else {
-        kv_problem(request, code, &kv, &reply);
+        kv_problem(request, &answer, &reply);
     }
     rpc_reply_free(&reply);
 out:
@@ -327,8 +360,7 @@ static bool precondition_read(struct http_request *request, Chord__V1__Precondit
 
 /* What a put and a delete share: op_id, seen, precondition, the call. false = answered already. */
 static bool kv_change(struct app *app, struct http_request *request, struct kv_request *kv,
-                      struct rpc_reply *reply, const Chord__V1__OperationResult **result,
-                      Chord__V1__Code *code) {
+                      struct rpc_reply *reply, struct kv_answer *answer) {
     Chord__V1__Precondition precondition = CHORD__V1__PRECONDITION__INIT;
     Chord__V1__Version version = CHORD__V1__VERSION__INIT;
     Chord__V1__Version seen = CHORD__V1__VERSION__INIT;
@@ -358,14 +390,17 @@ static bool kv_change(struct app *app, struct http_request *request, struct kv_r
         seen.counter = hint.seen_counter;
         kv->operation->seen = &seen;
     }
-    *code = kv_call(app, kv, reply, result);
+    *answer = kv_call(app, kv, reply);
     free(key);
-    if (*code == CHORD__V1__CODE__CODE_OK && (*result)->version != NULL && kv->id_known) {
-        hints_seen(app->hints, &kv->id, (*result)->version->epoch, (*result)->version->counter);
-    }
-    if (kv->unknown && conditional && *code == CHORD__V1__CODE__CODE_FAILED_PRECONDITION) {
-        /* It may be our own first attempt that changed the version. */
-        *code = CHORD__V1__CODE__CODE_UNKNOWN;
+    if (answer->code == CHORD__V1__CODE__CODE_OK && answer->result->version != NULL &&
+        kv->id_known) {
+        hints_seen(app->hints, &kv->id, answer->result->version->epoch,
+                   answer->result->version->counter);
+    } else if (kv->unknown && answer->code != CHORD__V1__CODE__CODE_OK &&
+               answer->code != CHORD__V1__CODE__CODE_NOT_FOUND) {
+        /* Whatever refused this attempt, an earlier one may have been executed; a condition may
+         * have failed by it. */
+        answer->code = CHORD__V1__CODE__CODE_UNKNOWN;
     }
     return true;
 }
@@ -378,8 +413,7 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
     Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
     struct kv_request kv = {
         .method = RPC_KV_PUT, .operation = &operation, .message = &message.base};
-    const Chord__V1__OperationResult *result = NULL;
-    Chord__V1__Code code = CHORD__V1__CODE__CODE_OK;
+    struct kv_answer answer;
     if (!kv_key(app, request, argument, &key, &kv)) {
         goto out;
     }
@@ -397,19 +431,19 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
     operation.value.data = value.data;
     operation.value.len = value.size;
     message.operation = &operation;
-    if (!kv_change(app, request, &kv, &reply, &result, &code)) {
+    if (!kv_change(app, request, &kv, &reply, &answer)) {
         goto out;
     }
-    if (code == CHORD__V1__CODE__CODE_OK) {
+    if (answer.code == CHORD__V1__CODE__CODE_OK) {
         char tag[64];
         char headers[256];
         char key_id[80];
-        etag_make(result->version, tag, sizeof(tag));
+        etag_make(answer.result->version, tag, sizeof(tag));
         key_id_header(app, &kv, key_id, sizeof(key_id));
         snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", tag, key_id);
-        http_reply(request, result->existed ? 204 : 201, NULL, headers, NULL, 0);
+        http_reply(request, answer.result->existed ? 204 : 201, NULL, headers, NULL, 0);
     } else {
-        kv_problem(request, code, &kv, &reply);
+        kv_problem(request, &answer, &reply);
     }
     rpc_reply_free(&reply);
 out:
@@ -424,23 +458,19 @@ void kv_delete(struct app *app, struct http_request *request, const struct buf *
     Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
     struct kv_request kv = {
         .method = RPC_KV_DELETE, .operation = &operation, .message = &message.base};
-    const Chord__V1__OperationResult *result = NULL;
-    Chord__V1__Code code = CHORD__V1__CODE__CODE_OK;
+    struct kv_answer answer;
     operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
     message.operation = &operation;
     if (kv_key(app, request, argument, &key, &kv) &&
-        kv_change(app, request, &kv, &reply, &result, &code)) {
-        bool gone = code == CHORD__V1__CODE__CODE_NOT_FOUND ||
-                    (code == CHORD__V1__CODE__CODE_OK && !result->existed);
-        if (code == CHORD__V1__CODE__CODE_OK || (gone && kv.unknown)) {
-            gone = gone && !kv.unknown; /* our own first attempt may have deleted it */
-        }
-        if (gone) {
+        kv_change(app, request, &kv, &reply, &answer)) {
+        bool done = answer.code == CHORD__V1__CODE__CODE_OK;
+        bool gone = done ? !answer.result->existed : answer.code == CHORD__V1__CODE__CODE_NOT_FOUND;
+        if (gone && !kv.unknown) { /* else our own first attempt may have deleted it */
             http_problem(request, 404, "NOT_FOUND", "the ring has no value for this key");
-        } else if (code == CHORD__V1__CODE__CODE_OK || code == CHORD__V1__CODE__CODE_NOT_FOUND) {
+        } else if (done || gone) {
             http_reply(request, 204, NULL, NULL, NULL, 0);
         } else {
-            kv_problem(request, code, &kv, &reply);
+            kv_problem(request, &answer, &reply);
         }
         rpc_reply_free(&reply);
     }

@@ -309,6 +309,18 @@ def test_unknown_for_good(gateway):
     assert versions[1] == versions[0] + 1
 
 
+def test_unknown_is_never_refused(gateway):
+    """A first attempt whose outcome nobody knows, then a node that fails: still unknown, for the
+    first one was executed."""
+    path = "/api/v1/kv/broken%20node"
+    answer = gateway.request("PUT", path, b"done")
+    assert gateway.value("broken node") == b"done"
+    assert answer.status == 503 and answer.json()["code"] == "UNKNOWN"
+    answer = gateway.request("DELETE", path)
+    assert gateway.get(path).status == 404
+    assert answer.status == 503 and answer.json()["code"] == "UNKNOWN"
+
+
 def test_lookup(gateway):
     gateway.request("PUT", "/api/v1/kv/look%20up", b"found")
     answer = gateway.get("/api/v1/lookups/look%20up").json()

@@ -151,16 +151,27 @@ static void handle_get(Chord__V1__KvService_Service *service, const Chord__V1__G
     pthread_mutex_unlock(&lock);
 }
 
-/* Under a key "unknown ..." it is done, but nobody can tell any more. */
+static bool key_starts(const Chord__V1__Operation *operation, const char *text) {
+    size_t size = strlen(text);
+    return operation->key.len >= size && memcmp(operation->key.data, text, size) == 0;
+}
+
+/* Under a key "unknown ..." it is done, but nobody can tell any more; under "broken ..." it is
+ * done, nobody can tell, and the next attempt meets a broken node. */
 static void change(const Chord__V1__Operation *operation, struct answer *answer) {
     uint64_t version = 0;
     bool existed = false;
-    Chord__V1__Code code = row_put(operation, &version, &existed);
-    if (operation->key.len > 8 && memcmp(operation->key.data, "unknown ", 8) == 0) {
-        code = CHORD__V1__CODE__CODE_UNKNOWN;
+    if (key_starts(operation, "broken ") && operation->attempt > 1) {
+        answer_init(answer, CHORD__V1__CODE__CODE_INTERNAL, 0);
+        return;
     }
-    answer_init(answer, code, version);
+    Chord__V1__Code code = row_put(operation, &version, &existed);
+    bool lost = key_starts(operation, "unknown ") || key_starts(operation, "broken ");
+    answer_init(answer, lost ? CHORD__V1__CODE__CODE_UNKNOWN : code, version);
     answer->result.existed = existed;
+    if (key_starts(operation, "broken ")) {
+        answer->result.version = NULL;
+    }
 }
 
 static void handle_put(Chord__V1__KvService_Service *service, const Chord__V1__PutRequest *request,
