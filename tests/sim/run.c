@@ -289,6 +289,15 @@ static bool settled(struct run *run) {
     return !run->plan->data || host_settled(run->host);
 }
 
+/* A member whose leave was asked for, and that is a change still to come. */
+static int leaver(const struct run *run) {
+    int node = 0;
+    while (node < run->picture.count && run->picture.nodes[node].state != CHORD_STATE_LEAVING) {
+        node++;
+    }
+    return node < run->picture.count ? node : HOST_NOBODY;
+}
+
 /* Runs until the ring is ideal with its fingers; false: not within the time. */
 static bool until_ideal(struct run *run, uint64_t within_us, const char **why, int *node) {
     uint64_t until_us = host_now_us(run->host) + within_us;
@@ -296,6 +305,9 @@ static bool until_ideal(struct run *run, uint64_t within_us, const char **why, i
         *why = check_ideal(&run->picture, run->host, true, node);
         if (*why == NULL && !settled(run)) {
             *why = "a range that is not open with all its copies";
+        }
+        if (*why == NULL && (*node = leaver(run)) != HOST_NOBODY) {
+            *why = "a member that has not left";
         }
         if (*why == NULL || host_now_us(run->host) >= until_us || violated(run)) {
             return *why == NULL;
