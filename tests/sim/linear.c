@@ -2,7 +2,9 @@
  * See linear.h. Calls and returns lie in one list in the order of time. The search takes a call
  * that comes before any return of an operation not yet taken, puts it next in the order if the
  * state allows that, and goes back when none is left. What was taken, as a set, and the state
- * after it say all about what can follow: such a pair is tried once.
+ * after it say all about what can follow: such a pair is tried once. One that never changes the
+ * state is taken as soon as it can be, with no way back: an order in which it comes later is as
+ * good with it here.
  */
 #include "linear.h"
 
@@ -23,6 +25,7 @@ struct entry {
 struct taken {
     struct entry *call;
     uint64_t state; /* before it */
+    bool free;      /* it changes nothing: nothing else is tried in its place */
 };
 
 struct search {
@@ -31,6 +34,8 @@ struct search {
     uint64_t *set; /* of the operations taken */
     struct entry head, *entries;
     struct taken *stack;
+    size_t depth;   /* of the stack */
+    size_t missing; /* operations that must have a place in the order and have none yet */
     /* Pairs that were tried: `words` of the set, then the state; found by an open hash table. */
     uint64_t *pairs;
     size_t pairs_count, pairs_room;
@@ -70,6 +75,12 @@ static bool apply(const struct linear_operation *operation, uint64_t state, uint
                                        existed == (operation->existed == LINEAR_EXISTED));
 }
 
+/* Wherever it comes. */
+static bool changes_nothing(const struct linear_operation *operation) {
+    return operation->kind == LINEAR_GET || operation->outcome == LINEAR_REFUSED ||
+           (operation->kind == LINEAR_DELETE && operation->existed == LINEAR_DID_NOT_EXIST);
+}
+
 /* ---- what was tried ---- */
 
 static uint64_t mixed(const uint64_t *words, size_t count) {
@@ -100,8 +111,8 @@ static void table_grow(struct search *search) {
     }
 }
 
-/* False: this set with this state was there before. */
-static bool remember(struct search *search, uint64_t state) {
+/* False: the set with this operation, and this state, were there before. */
+static bool remember(struct search *search, size_t operation, uint64_t state) {
     size_t words = search->words + 1;
     if (search->pairs_count == search->pairs_room) {
         search->pairs_room = search->pairs_room * 2 + 256;
@@ -113,6 +124,7 @@ static bool remember(struct search *search, uint64_t state) {
     }
     uint64_t *pair = search->pairs + search->pairs_count * words;
     memcpy(pair, search->set, search->words * sizeof *pair);
+    pair[operation / WORD_BITS] |= 1ull << operation % WORD_BITS;
     pair[search->words] = state;
     uint32_t *found = place(search, pair);
     if (*found > 0) {
@@ -189,12 +201,53 @@ static void flip(struct search *search, size_t operation) {
 
 /* ---- the search ---- */
 
-static enum linear_result run(struct search *search, size_t missing, size_t steps_max,
-                              size_t *stuck) {
-    uint64_t state = LINEAR_NOTHING, furthest = 0;
+static void take(struct search *search, struct entry *call, uint64_t state, bool free) {
+    search->stack[search->depth++] = (struct taken){call, state, free};
+    flip(search, call->operation);
+    unlink_entry(call);
+    if (call->other != NULL) {
+        unlink_entry(call->other);
+        search->missing--;
+    }
+}
+
+/* Takes back the last, and those that came free after it. False: there is none. */
+static bool take_back(struct search *search, struct taken *taken) {
+    do {
+        if (search->depth == 0) {
+            return false;
+        }
+        *taken = search->stack[--search->depth];
+        flip(search, taken->call->operation);
+        if (taken->call->other != NULL) {
+            relink_entry(taken->call->other);
+            search->missing++;
+        }
+        relink_entry(taken->call);
+    } while (taken->free);
+    return true;
+}
+
+/* The first that can be tried in a new state, after those that come free in it. */
+static struct entry *first(struct search *search, uint64_t state) {
     struct entry *entry = search->head.after;
-    size_t depth = 0;
-    for (size_t steps = 0; missing > 0; steps++) {
+    while (entry != NULL && entry->call) {
+        const struct linear_operation *operation = &search->operations[entry->operation];
+        uint64_t next;
+        if (changes_nothing(operation) && apply(operation, state, &next)) {
+            take(search, entry, state, true);
+            entry = search->head.after; /* its return may have been what stood in the way */
+        } else {
+            entry = entry->after;
+        }
+    }
+    return search->head.after;
+}
+
+static enum linear_result run(struct search *search, size_t steps_max, size_t *stuck) {
+    uint64_t state = LINEAR_NOTHING, furthest = 0;
+    struct entry *entry = first(search, state);
+    for (size_t steps = 0; search->missing > 0; steps++) {
         if (steps >= steps_max) {
             return LINEAR_GIVEN_UP;
         }
@@ -202,41 +255,24 @@ static enum linear_result run(struct search *search, size_t missing, size_t step
         const struct linear_operation *operation = &search->operations[entry->operation];
         uint64_t next;
         if (!entry->call) {
+            struct taken taken;
             if (entry->time >= furthest) {
                 furthest = entry->time;
                 *stuck = entry->operation;
             }
-            if (depth == 0) {
+            if (!take_back(search, &taken)) {
                 return LINEAR_NO;
             }
-            struct taken *taken = &search->stack[--depth];
-            entry = taken->call;
-            state = taken->state;
-            flip(search, entry->operation);
-            if (entry->other != NULL) {
-                relink_entry(entry->other);
-                missing++;
-            }
-            relink_entry(entry);
+            entry = taken.call->after;
+            state = taken.state;
+        } else if (!changes_nothing(operation) && apply(operation, state, &next) &&
+                   remember(search, entry->operation, next)) {
+            take(search, entry, state, false);
+            state = next;
+            entry = first(search, state);
+        } else {
             entry = entry->after;
-            continue;
         }
-        if (apply(operation, state, &next)) {
-            flip(search, entry->operation);
-            if (remember(search, next)) {
-                search->stack[depth++] = (struct taken){entry, state};
-                unlink_entry(entry);
-                if (entry->other != NULL) {
-                    unlink_entry(entry->other);
-                    missing--;
-                }
-                state = next;
-                entry = search->head.after;
-                continue;
-            }
-            flip(search, entry->operation);
-        }
-        entry = entry->after;
     }
     return LINEAR_YES;
 }
@@ -248,7 +284,8 @@ enum linear_result linear_check(const struct linear_operation *operations, size_
     search.entries = zeroed(count * 2, sizeof *search.entries);
     search.stack = zeroed(count, sizeof *search.stack);
     *stuck = 0;
-    enum linear_result result = run(&search, lay_out(&search, count), steps_max, stuck);
+    search.missing = lay_out(&search, count);
+    enum linear_result result = run(&search, steps_max, stuck);
     free(search.set);
     free(search.entries);
     free(search.stack);

@@ -163,6 +163,23 @@ static void test_long_and_hopeless(void **state) {
     assert_int_equal(linear_check(operations, HOPELESS + 1, 10000, &stuck), LINEAR_GIVEN_UP);
 }
 
+/* Readers change nothing, so many at once cost no more than few. */
+static void test_many_readers_at_once(void **state) {
+    enum { READERS = 60, WRITERS = 6 };
+    struct linear_operation operations[READERS + WRITERS];
+    size_t stuck;
+    (void)state;
+    for (unsigned i = 0; i < WRITERS; i++) {
+        operations[i] = (struct linear_operation)PUT(i, 100, i + 1);
+    }
+    for (unsigned i = 0; i < READERS; i++) {
+        operations[WRITERS + i] = (struct linear_operation)GET(i, 100, i % WRITERS + 1);
+    }
+    assert_int_equal(linear_check(operations, WRITERS + READERS, 10000, &stuck), LINEAR_YES);
+    operations[WRITERS].value = WRITERS + 1;
+    assert_int_equal(linear_check(operations, WRITERS + READERS, 10000, &stuck), LINEAR_NO);
+}
+
 /* ---- against trying every order ---- */
 
 static uint64_t random_state;
@@ -246,9 +263,8 @@ static void test_against_every_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_histories),
-        cmocka_unit_test(test_names_where_it_is_stuck),
-        cmocka_unit_test(test_long_and_hopeless),
+        cmocka_unit_test(test_histories),           cmocka_unit_test(test_names_where_it_is_stuck),
+        cmocka_unit_test(test_long_and_hopeless),   cmocka_unit_test(test_many_readers_at_once),
         cmocka_unit_test(test_against_every_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
