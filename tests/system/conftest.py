@@ -1,5 +1,6 @@
 """Fixtures of the system tests: `new_ring(...)` gives a Ring (see ring.py) that is ended with the
-test; when the test failed, the processes' last lines are printed. Every test has a time limit."""
+test, `gateway` and `own(...)` a Gateway alone (lone_gateway.py). When a test failed, the last lines
+of its ring's processes are printed. Every test has a time limit."""
 
 import signal
 import sys
@@ -13,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(ROOT / "proto" / "clients" / "python"))
 sys.path.insert(0, str(ROOT / "tests" / "faults"))
 
+from lone_gateway import Gateway  # noqa: E402
 from ring import Ring  # noqa: E402
 
 
@@ -80,3 +82,25 @@ def new_ring(tmp_path, request):
         for ring in rings:
             ring.print_logs()
     close_all(rings)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    """One for the tests that leave it as it was. Every 5th operation of a batch fails once."""
+    it = Gateway(tmp_path_factory.mktemp("http")).start()
+    try:
+        yield it.start_node("--fail", "5")
+    finally:
+        it.close()
+
+
+@pytest.fixture
+def own(tmp_path):
+    made = []
+
+    def create(*flags, **more):
+        made.append(Gateway(tmp_path, *flags, **more))
+        return made[-1].start()
+    yield create
+    for it in made:
+        it.close()

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("CHORD_BUILD", ROOT / "build" / "asan"))
 RELEASE_BUILD = Path(os.environ.get("CHORD_RELEASE_BUILD", ROOT / "build" / "release"))
 POLL_S = 0.05
+SANITIZED = any(word in BUILD.name for word in ("asan", "tsan"))
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
                    "WARNING: ThreadSanitizer")
 

@@ -9,6 +9,6 @@ foreach(name IN ITEMS test_csv test_gateway_text)
 endforeach()
 target_link_libraries(test_csv PRIVATE ${CSV_LIBRARY})
 
-# A stand-in for a node that can misbehave; tests/system/test_http.py runs it.
+# A stand-in for a node that can misbehave; tests/system/lone_gateway.py runs it.
 add_executable(fake_node ${CMAKE_CURRENT_LIST_DIR}/fake_node.c)
 target_link_libraries(fake_node PRIVATE chord_warnings chord_gateway_core chord_proto)
