@@ -141,6 +141,18 @@ bool write_keys(struct fixture *fixture, uint64_t first, size_t count, uint64_t 
     return ok;
 }
 
+void write_one(struct fixture *fixture, uint64_t key, uint64_t epoch, uint64_t counter,
+               enum store_row_kind kind, size_t value_bytes, bool *existed) {
+    struct store_job *job = store_job_new(STORE_JOB_WRITE);
+    job->rows = arena_alloc(&job->arena, sizeof *job->rows);
+    job->rows_count = 1;
+    row_set(job, &job->rows[0], key, epoch, counter, kind, value_bytes);
+    fixture_run(fixture, job);
+    assert_true(job->ok);
+    *existed = job->rows[0].existed;
+    store_job_free(job);
+}
+
 struct store_job *read_key(struct fixture *fixture, uint64_t key) {
     struct store_job *job = store_job_new(STORE_JOB_READ);
     job->rows = arena_alloc(&job->arena, sizeof *job->rows);

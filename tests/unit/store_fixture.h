@@ -40,6 +40,9 @@ void row_set(struct store_job *job, struct store_row *row, uint64_t key, uint64_
 /* Writes keys first..first+count-1; ok as the store said. */
 bool write_keys(struct fixture *fixture, uint64_t first, size_t count, uint64_t epoch,
                 uint64_t counter, size_t value_bytes);
+/* Writes one; *existed: there was a value. */
+void write_one(struct fixture *fixture, uint64_t key, uint64_t epoch, uint64_t counter,
+               enum store_row_kind kind, size_t value_bytes, bool *existed);
 /* The row under a key; value and key of the job's arena. */
 struct store_job *read_key(struct fixture *fixture, uint64_t key);
 bool has_key(struct fixture *fixture, uint64_t key, uint64_t epoch, uint64_t counter);
