@@ -1,19 +1,9 @@
 /*
- * See run.h: carries out a plan's orders in time, and calls the checkers: those of one node and,
- * while the proof's assumptions hold, the invariant after each event that changed the ring; the
- * rest at the end.
- *
- * The assumptions (Zave 2017, section 4.1) begin to hold when genesis has been undisturbed and
- * every member has heard its end, or later when the ring is ideal with at least N+1 members. They
- * end with a false suspicion, or with a failure or leave that takes the last live successor of a
- * member or one of the last N+1 principals.
+ * See run.h: carries out a plan's orders in time; run_watch.c looks on. The rest is checked at the
+ * end: the ring heals and stays ideal, lookups find the owners, and the clients' histories can be.
  */
-#include "run.h"
+#include "run_internal.h"
 
-#include "checks.h"
-
-#include <inttypes.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,257 +16,11 @@ enum {
     CLIENT_STEPS = 8, /* of a run with clients, whose checks are others, one is checked so */
 };
 
-struct moment {
-    uint64_t at_us;
-    size_t order;
-    bool undo;
-};
-
-struct run {
-    const struct plan *plan;
-    const struct run_options *options;
-    struct run_result *result;
-    struct host *host;
-    struct workload *workload; /* NULL: no clients */
-    uint64_t views[PLAN_NODES_MAX];
-    struct picture picture;
-    bool proof, changed;
-    bool disturbed; /* a failure or false suspicion before the first proof: genesis promises nothing
-                     */
-    uint32_t delay_us_max; /* in fair weather */
-    size_t traces_met;
-    struct moment *moments;
-    size_t moments_count;
-    jmp_buf failed;
-};
-
-static void violation_of(struct run *run, const char *text, const char *what, int node) {
-    if (run->result->violation[0] == '\0') {
-        snprintf(run->result->violation, sizeof run->result->violation, "%s", text);
-        run->result->violation_us = host_now_us(run->host);
-        if (node != HOST_NOBODY) {
-            size_t used = strlen(run->result->violation);
-            snprintf(run->result->violation + used, sizeof run->result->violation - used, ": %s %d",
-                     what, node);
-        }
-        if (run->options->trace) {
-            fflush(stdout);
-            host_print(run->host);
-        }
-    }
-}
-
-static void violation(struct run *run, const char *text, int node) {
-    violation_of(run, text, "node", node);
-}
-
-static bool violated(const struct run *run) {
-    return run->result->violation[0] != '\0';
-}
-
-/* ---- after each step ---- */
-
-static void print_entry(FILE *out, const struct picture_entry *entry) {
-    fprintf(out, "%d.%u", entry->node, entry->life);
-}
-
-static void print_id(FILE *out, const struct chord_id *id, unsigned m) {
-    for (unsigned i = CHORD_ID_BYTES - (m + 7) / 8; i < CHORD_ID_BYTES; i++) {
-        fprintf(out, "%02x", id->bytes[i]);
-    }
-}
-
-/* The word of the step: the last one that is about the ring. */
-static const char *ring_word(const struct chord_actions *actions) {
-    for (uint16_t i = actions->traces_count; i > 0; i--) {
-        switch (actions->traces[i - 1].word) {
-        case CHORD_WORD_JOIN:
-        case CHORD_WORD_GENESIS:
-        case CHORD_WORD_MEMBER:
-        case CHORD_WORD_STABILIZE:
-        case CHORD_WORD_RECTIFY:
-        case CHORD_WORD_FAILURE:
-        case CHORD_WORD_LEFT:
-        case CHORD_WORD_LEAVE:
-        case CHORD_WORD_RECREATE:
-        case CHORD_WORD_CREATE:
-            return chord_word_text(actions->traces[i - 1].word);
-        default:
-            break;
-        }
-    }
-    return "-";
-}
-
-static void print_ring(struct run *run, int node) {
-    static const char *const states[] = {"none", "joining", "member", "leaving", "left"};
-    const struct picture_node *now = &run->picture.nodes[node];
-    FILE *out = run->options->ring_trace;
-    if (out == NULL) {
-        return;
-    }
-    int asked = host_asked(run->host);
-    fprintf(out, "ring %" PRIu64 " %d.%u %s asked=", host_now_us(run->host), node, now->life,
-            ring_word(host_actions(run->host)));
-    if (asked == HOST_NOBODY) {
-        fprintf(out, "-");
-    } else {
-        fprintf(out, "%d.%u", asked, run->picture.nodes[asked].life);
-    }
-    fprintf(out, " state=%s id=", states[now->state]);
-    print_id(out, &now->id, run->plan->m);
-    fprintf(out, " succ=%s", now->successors_count == 0 ? "-" : "");
-    for (uint16_t i = 0; i < now->successors_count; i++) {
-        fprintf(out, i > 0 ? "," : "");
-        print_entry(out, &now->successors[i]);
-    }
-    fprintf(out, " pred=%s", now->has_predecessor ? "" : "-");
-    if (now->has_predecessor) {
-        print_entry(out, &now->predecessor);
-    }
-    fprintf(out, "\n");
-}
-
-static void match_traces(struct run *run, int node, enum chord_word word, int other) {
-    const struct plan *plan = run->plan;
-    for (size_t i = 0; i < plan->traces_count; i++) {
-        const struct plan_trace *line = &plan->traces[i];
-        bool same = (line->node < 0 || line->node == node) && line->word == word &&
-                    (line->other < 0 || line->other == other);
-        if (same && line->never) {
-            violation(run, "a word was traced that never should be", node);
-        } else if (same && i == run->traces_met) {
-            run->traces_met++;
-            break;
-        }
-    }
-    while (run->traces_met < plan->traces_count && plan->traces[run->traces_met].never) {
-        run->traces_met++;
-    }
-}
-
-static void on_traces(struct run *run, int node) {
-    const struct chord_actions *actions = host_actions(run->host);
-    for (uint16_t i = 0; i < actions->traces_count; i++) {
-        const struct chord_trace *trace = &actions->traces[i];
-        int other = trace->address[0] != '\0' ? host_by_address(run->host, trace->address) : -1;
-        if (trace->word == CHORD_WORD_FAILURE && other >= 0 && other < run->picture.count) {
-            const struct picture_node *peer = &run->picture.nodes[other];
-            unsigned life =
-                picture_life_of(&run->picture, other, trace->store_id, trace->incarnation);
-            if (peer->member && peer->life == life) {
-                run->proof = false;
-                run->disturbed = true;
-                run->result->suspicions++;
-                if (run->options->ring_trace != NULL) {
-                    fprintf(run->options->ring_trace, "suspect %" PRIu64 " %d.%u %d.%u\n",
-                            host_now_us(run->host), node, run->picture.nodes[node].life, other,
-                            life);
-                }
-            }
-        }
-        match_traces(run, node, trace->word, other);
-    }
-}
-
-static bool all_formed(const struct picture *picture) {
-    for (int i = 0; i < picture->ring_count; i++) {
-        if (!picture->nodes[picture->ring[i]].formed) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* `failure`: the change was a member's end, which may break the assumptions itself. */
-static void check_ring(struct run *run, bool failure) {
-    int at;
-    run->disturbed = run->disturbed || failure;
-    if (!run->proof) {
-        bool enough = run->picture.ring_count > (int)run->picture.n;
-        bool genesis = enough && !run->disturbed && all_formed(&run->picture);
-        run->proof =
-            genesis || (enough && check_ideal(&run->picture, run->host, false, &at) == NULL);
-        if (!genesis) {
-            return;
-        }
-    }
-    const char *broken = check_invariant(&run->picture, &at);
-    if (broken != NULL && failure) {
-        run->proof = false;
-        return;
-    }
-    if (broken == NULL) {
-        broken = check_one_ring(&run->picture, &at);
-    }
-    if (broken != NULL) {
-        violation(run, broken, at);
-    }
-}
-
-static void check_node_views(struct run *run, int node) {
-    int other;
-    uint64_t mark = views_mark(run->host, node);
-    if (mark != run->views[node]) {
-        run->views[node] = mark;
-        const char *broken = check_views(run->host, node, &other);
-        if (broken != NULL) {
-            violation(run, broken, node);
-        }
-    }
-}
-
-static void on_step(void *context, struct host *host, int node) {
-    struct run *run = context;
-    if (run->plan->data) {
-        check_node_views(run, node);
-    }
-    bool member = node < run->picture.count && run->picture.nodes[node].member;
-    bool changed = picture_update(&run->picture, host, node);
-    run->result->steps++;
-    run->result->proof_steps += run->proof;
-    if (host_actions(host)->traces_count > 0) {
-        on_traces(run, node);
-    }
-    if (!changed) {
-        return;
-    }
-    run->changed = true;
-    print_ring(run, node);
-    const struct picture_node *now = &run->picture.nodes[node];
-    const char *broken = check_lists(&run->picture, node);
-    if (broken == NULL && run->proof && !member && now->member) {
-        broken = check_joined(&run->picture, node);
-    }
-    if (broken != NULL) {
-        violation(run, broken, node);
-    }
-    check_ring(run, member && !now->member);
-}
-
-static void on_end(void *context, struct host *host, int node) {
-    struct run *run = context;
-    if (run->options->ring_trace != NULL) {
-        fprintf(run->options->ring_trace, "dead %" PRIu64 " %d.%u\n", host_now_us(host), node,
-                run->picture.nodes[node].life);
-    }
-    if (picture_update(&run->picture, host, node)) {
-        run->changed = true;
-        check_ring(run, true);
-    }
-}
-
-static void on_assert(void *context, const char *text) {
-    struct run *run = context;
-    violation(run, text, HOST_NOBODY);
-    longjmp(run->failed, 1);
-}
-
 /* ---- waiting for the ideal ring ---- */
 
 /* Time passes, and the clients go on. */
 static void pass(struct run *run, uint64_t ms) {
-    for (uint64_t i = 0; run->workload != NULL && i < ms && !violated(run); i++) {
+    for (uint64_t i = 0; run->workload != NULL && i < ms && !run_violated(run); i++) {
         host_run(run->host, 1);
         workload_turn(run->workload);
     }
@@ -309,7 +53,7 @@ static bool until_ideal(struct run *run, uint64_t within_us, const char **why, i
         if (*why == NULL && (*node = leaver(run)) != HOST_NOBODY) {
             *why = "a member that has not left";
         }
-        if (*why == NULL || host_now_us(run->host) >= until_us || violated(run)) {
+        if (*why == NULL || host_now_us(run->host) >= until_us || run_violated(run)) {
             return *why == NULL;
         }
         pass(run, CHECK_EVERY_US / 1000);
@@ -323,7 +67,7 @@ static void expect(struct run *run, const struct order *order) {
     case EXPECT_IDEAL:
     case EXPECT_SETTLED:
         if (!until_ideal(run, order->amount, &why, &node)) {
-            violation(run, why, node);
+            run_violation(run, why, node);
         }
         break;
     case EXPECT_ONE_RING:
@@ -344,7 +88,7 @@ static void expect(struct run *run, const struct order *order) {
         break;
     }
     if (why != NULL) {
-        violation(run, why, node);
+        run_violation(run, why, node);
     }
 }
 
@@ -502,7 +246,7 @@ static void lay_out(struct run *run) {
 }
 
 static void run_until_us(struct run *run, uint64_t began_us, uint64_t at_us) {
-    while (!violated(run) && host_now_us(run->host) < began_us + at_us) {
+    while (!run_violated(run) && host_now_us(run->host) < began_us + at_us) {
         uint64_t left_us = began_us + at_us - host_now_us(run->host);
         pass(run, left_us > CHECK_EVERY_US ? CHECK_EVERY_US / 1000 : left_us / 1000 + 1);
     }
@@ -521,7 +265,8 @@ static bool until_stays_ideal(struct run *run, const char **why, int *node) {
         for (uint64_t us = 0; us < STABLE_US && !run->changed; us += CHECK_EVERY_US) {
             pass(run, CHECK_EVERY_US / 1000);
         }
-    } while (run->changed && !violated(run) && host_now_us(run->host) < ended_us + HEAL_LIMIT_US);
+    } while (run->changed && !run_violated(run) &&
+             host_now_us(run->host) < ended_us + HEAL_LIMIT_US);
     *why = run->changed ? "a ring that does not stay ideal" : NULL;
     return !run->changed;
 }
@@ -537,7 +282,7 @@ static void end_phase(struct run *run) {
         }
     }
     if (!until_stays_ideal(run, &why, &node)) {
-        violation(run, why, node);
+        run_violation(run, why, node);
         return;
     }
     run->result->healed = true;
@@ -547,11 +292,11 @@ static void end_phase(struct run *run) {
         why = "an ideal ring that changed in quiet time";
     }
     if (why != NULL) {
-        violation(run, why, node);
-    } else if (run->workload != NULL && !violated(run)) {
+        run_violation(run, why, node);
+    } else if (run->workload != NULL && !run_violated(run)) {
         why = workload_check(run->workload, run->options->history, &node);
         if (why != NULL) {
-            violation_of(run, why, "key", node);
+            run_violation_of(run, why, "key", node);
         }
     }
 }
@@ -559,29 +304,29 @@ static void end_phase(struct run *run) {
 static void live_through(struct run *run) {
     const struct plan *plan = run->plan;
     uint64_t began_us = host_now_us(run->host);
-    for (size_t i = 0; i < run->moments_count && !violated(run); i++) {
+    for (size_t i = 0; i < run->moments_count && !run_violated(run); i++) {
         const struct moment *moment = &run->moments[i];
         if (plan->end_us > 0 && moment->at_us > plan->end_us) {
             break;
         }
         run_until_us(run, began_us, moment->at_us);
-        if (!violated(run)) {
+        if (!run_violated(run)) {
             order_network(run, &plan->orders[moment->order], moment->undo);
             run->result->orders += !moment->undo;
         }
     }
     if (plan->end_us > 0) {
         run_until_us(run, began_us, plan->end_us);
-        if (!violated(run)) {
+        if (!run_violated(run)) {
             end_phase(run);
         }
     }
-    if (run->traces_met < plan->traces_count && !violated(run)) {
+    if (run->traces_met < plan->traces_count && !run_violated(run)) {
         char text[200];
         const struct plan_trace *missing = &plan->traces[run->traces_met];
         snprintf(text, sizeof text, "trace line %zu was not met: %d %s %d", run->traces_met + 1,
                  missing->node, chord_word_text(missing->word), missing->other);
-        violation(run, text, HOST_NOBODY);
+        run_violation(run, text, HOST_NOBODY);
     }
     run->result->simulated_us = host_now_us(run->host) - began_us;
 }
@@ -615,9 +360,9 @@ void run_plan(const struct plan *plan, const struct run_options *options,
                                        .invariant_every = plan->clients > 0 ? CLIENT_STEPS : 0,
                                        .ring_only = !plan->data,
                                        .traces = options->trace,
-                                       .on_step = on_step,
-                                       .on_end = on_end,
-                                       .on_assert = on_assert,
+                                       .on_step = run_on_step,
+                                       .on_end = run_on_end,
+                                       .on_assert = run_on_assert,
                                        .context = run});
     if (plan->clients > 0) {
         run->workload = workload_new(run->host, plan->seed, plan->clients, plan->keys);
