@@ -183,11 +183,16 @@ struct step {
     const struct chord_event *event;
 };
 
-/* chord.c */
+/* block.c */
 /* How many of each are remembered under these limits. */
 uint16_t admitted_max(const struct chord_limits *limits);
 uint16_t graves_max(const struct chord_limits *limits);
 uint16_t leaving_max(const struct chord_limits *limits);
+
+/* request.c */
+void request_arrived(struct step *step);
+
+/* chord.c */
 struct chord_action *action_add(struct step *step, enum chord_action_kind kind);
 bool action_room(const struct step *step, unsigned count);
 uint32_t serial_new(struct chord *chord);

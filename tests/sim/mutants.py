@@ -152,7 +152,7 @@ DATA_MUTANTS = {
         "    range->settled = true;\n    if (!range->settled) {\n        settle(step, range, index);\n"),
     "gone_is_ok": (
         "a node that is in no ring yet says that it did nothing",
-        "chord.c", "    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {",
+        "request.c", "    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {",
         "    if (kind == CHORD_LOOKUP) {"),
     "forget_with_a_copy_behind": (
         "deletions are forgotten when all members have them, not only a majority",
