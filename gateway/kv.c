@@ -128,9 +128,10 @@ static bool is_final(const struct kv_answer *answer) {
 /* Whether a write may have taken effect though it was not acknowledged. Refused outright is known
  * not to have happened; anything else may have. */
 static bool maybe_done(const struct kv_answer *answer, const struct rpc_reply *reply) {
-    return !reply->unsent &&
-           (answer->code == CHORD__V1__CODE__CODE_UNKNOWN ||
-            answer->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED || reply->local);
+    bool says_nothing =
+        reply->local || (reply->code == CHORD__V1__CODE__CODE_OK && answer->result == NULL);
+    return !reply->unsent && (says_nothing || answer->code == CHORD__V1__CODE__CODE_UNKNOWN ||
+                              answer->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED);
 }
 
 static void pause_ms(unsigned ms) {
