@@ -171,6 +171,8 @@ void host_print(struct host *host); /* members, lists and views, to stderr, for 
 uint64_t host_digest(const struct host *host);      /* of every action so far */
 uint64_t host_random(struct host *host);            /* a stream for the test itself */
 uint64_t host_messages(const struct host *host);    /* requests and replies sent so far */
+/* When the oldest call about the ring that is still open was sent; UINT64_MAX: none is. */
+uint64_t host_oldest_ring_call_us(const struct host *host);
 uint64_t host_rows_pulled(const struct host *host); /* by transfer_keys so far */
 
 #endif

@@ -190,6 +190,18 @@ uint64_t host_random(struct host *host) {
     return random_of(&host->random_test);
 }
 
+uint64_t host_oldest_ring_call_us(const struct host *host) {
+    uint64_t oldest_us = UINT64_MAX;
+    for (uint32_t i = 0; i < host->slots_used; i++) {
+        const struct slot *slot = &host->slots[i];
+        bool ring = slot->kind < CHORD_TRANSFER_KEYS || slot->kind == CHORD_MERGE;
+        if (slot->used && ring && slot->sent_us < oldest_us) {
+            oldest_us = slot->sent_us;
+        }
+    }
+    return oldest_us;
+}
+
 uint64_t host_messages(const struct host *host) {
     return host->messages;
 }

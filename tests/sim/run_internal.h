@@ -24,6 +24,7 @@ struct run {
     uint64_t views[PLAN_NODES_MAX];
     struct picture picture;
     bool proof, changed;
+    uint64_t ideal_us; /* without proof: since when the ring has been ideal; 0: it is not */
     bool disturbed; /* a failure or false suspicion before the first proof: genesis promises nothing
                      */
     uint32_t delay_us_max; /* in fair weather */

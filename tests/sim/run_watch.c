@@ -3,9 +3,10 @@
  * the proof's assumptions hold, the invariant after each event that changed the ring; trace words.
  *
  * The assumptions (Zave 2017, section 4.1) begin to hold when genesis has been undisturbed and
- * every member has heard its end, or later when the ring is ideal with at least N+1 members. They
- * end with a false suspicion, or with a failure or leave that takes the last live successor of a
- * member or one of the last N+1 principals.
+ * every member has heard its end, or later when the ring has become ideal with at least N+1 members
+ * and each question asked before that has ended: an answer on its way may hold a list of the time
+ * when they did not. They end with a false suspicion, or with a failure or leave that takes the
+ * last live successor of a member or one of the last N+1 principals.
  */
 #include "run_internal.h"
 
@@ -130,6 +131,7 @@ static void on_traces(struct run *run, int node) {
                 picture_life_of(&run->picture, other, trace->store_id, trace->incarnation);
             if (peer->member && peer->life == life) {
                 run->proof = false;
+                run->ideal_us = 0;
                 run->disturbed = true;
                 run->result->suspicions++;
                 if (run->options->ring_trace != NULL) {
@@ -160,16 +162,17 @@ static void check_ring(struct run *run, bool failure) {
     run->disturbed = run->disturbed || failure;
     if (!run->proof) {
         bool enough = run->picture.ring_count > (int)run->picture.n;
-        bool genesis = enough && !run->disturbed && all_formed(&run->picture);
-        run->proof =
-            genesis || (enough && check_ideal(&run->picture, run->host, false, &at) == NULL);
-        if (!genesis) {
+        run->proof = enough && !run->disturbed && all_formed(&run->picture);
+        if (!run->proof) {
+            bool ideal = enough && check_ideal(&run->picture, run->host, false, &at) == NULL;
+            run->ideal_us = ideal ? host_now_us(run->host) : 0;
             return;
         }
     }
     const char *broken = check_invariant(&run->picture, &at);
     if (broken != NULL && failure) {
         run->proof = false;
+        run->ideal_us = 0;
         return;
     }
     if (broken == NULL) {
@@ -200,6 +203,10 @@ void run_on_step(void *context, struct host *host, int node) {
     bool member = node < run->picture.count && run->picture.nodes[node].member;
     bool changed = picture_update(&run->picture, host, node);
     run->result->steps++;
+    if (!run->proof && run->ideal_us > 0 && !changed &&
+        host_oldest_ring_call_us(host) >= run->ideal_us) {
+        run->proof = true;
+    }
     run->result->proof_steps += run->proof;
     if (host_actions(host)->traces_count > 0) {
         on_traces(run, node);
