@@ -167,7 +167,8 @@ static struct kv_answer kv_ask(struct app *app, const struct kv_request *kv, uns
  * members is the answer then, rather than the silence of one of those that was asked after it.
  */
 static struct kv_answer kv_call(struct app *app, struct kv_request *kv, struct rpc_reply *reply) {
-    uint64_t end = clock_now_ms() + KV_BUDGET_MS;
+    uint64_t began = clock_now_ms();
+    uint64_t end = began + KV_BUDGET_MS;
     struct rpc_reply named = {0}; /* the last that named missing members */
     struct kv_answer answer;
     unsigned wait = 50;
@@ -184,8 +185,7 @@ static struct kv_answer kv_call(struct app *app, struct kv_request *kv, struct r
         sent += kv->unknown;
         now = clock_now_ms() + wait;
         if (!kv_code_again(answer.code) || is_final(&answer) || now >= end ||
-            (answer.nobody && now >= end - KV_BUDGET_MS + KV_NOBODY_MS) ||
-            atomic_load(&app->stopping)) {
+            (answer.nobody && now >= began + KV_NOBODY_MS) || atomic_load(&app->stopping)) {
             break;
         }
         if (answer.code == CHORD__V1__CODE__CODE_ABORTED && answer.result != NULL &&
@@ -204,7 +204,8 @@ static struct kv_answer kv_call(struct app *app, struct kv_request *kv, struct r
         pause_ms(wait);
         wait = wait < 400 ? wait * 2 : 400;
     }
-    if (kv_code_again(answer.code) && answer.missing_count == 0 && named.response != NULL) {
+    if (kv_code_again(answer.code) && !is_final(&answer) && answer.missing_count == 0 &&
+        named.response != NULL) {
         rpc_reply_free(reply);
         *reply = named;
         return answer_of(kv->method, reply);

@@ -100,6 +100,11 @@ static void print_ring(struct run *run, int node) {
     fprintf(out, "\n");
 }
 
+static void assumptions_end(struct run *run) {
+    run->proof = false;
+    run->ideal_us = 0;
+}
+
 /* ---- trace words ---- */
 
 static void match_traces(struct run *run, int node, enum chord_word word, int other) {
@@ -130,8 +135,7 @@ static void on_traces(struct run *run, int node) {
             unsigned life =
                 picture_life_of(&run->picture, other, trace->store_id, trace->incarnation);
             if (peer->member && peer->life == life) {
-                run->proof = false;
-                run->ideal_us = 0;
+                assumptions_end(run);
                 run->disturbed = true;
                 run->result->suspicions++;
                 if (run->options->ring_trace != NULL) {
@@ -171,8 +175,7 @@ static void check_ring(struct run *run, bool failure) {
     }
     const char *broken = check_invariant(&run->picture, &at);
     if (broken != NULL && failure) {
-        run->proof = false;
-        run->ideal_us = 0;
+        assumptions_end(run);
         return;
     }
     if (broken == NULL) {
