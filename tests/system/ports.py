@@ -10,7 +10,7 @@ import os
 import socket
 import tempfile
 
-FIRST, LAST, SIZE = 19000, 19999, 70
+FIRST, LAST, SIZE = 17000, 23999, 70
 FOLDER = os.path.join(tempfile.gettempdir(), f"chord-test-ports-{os.getuid()}")
 
 
