@@ -7,13 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 
 struct db {
     pthread_mutex_t lock;
-    sqlite3 *sqlite;
+    sqlite3 *sqlite; /* NULL: there is no file to be had */
     bool complained;
+    char path[4200];
     uint64_t events_saved;
 };
 
@@ -40,28 +42,33 @@ static int db_open_file(struct db *db, const char *path) {
     return result;
 }
 
+/* What is no database is put aside. */
+static int db_open_any(struct db *db) {
+    char aside[sizeof(db->path) + 40];
+    int result = db_open_file(db, db->path);
+    if (result == SQLITE_NOTADB || result == SQLITE_CORRUPT) {
+        snprintf(aside, sizeof(aside), "%s.broken", db->path);
+        log_line("WARN", "gateway.db", "%s is damaged; kept as %s, history starts anew", db->path,
+                 aside);
+        (void)rename(db->path, aside);
+        result = db_open_file(db, db->path);
+    }
+    return result;
+}
+
 int db_open(struct db **out, const char *folder, char *error, size_t error_size) {
-    char path[4200];
-    char aside[4240];
-    snprintf(path, sizeof(path), "%s/gateway.db", folder);
-    snprintf(aside, sizeof(aside), "%s.broken", path);
     struct db *db = calloc(1, sizeof(*db));
     *out = NULL;
     if (db == NULL) {
-        snprintf(error, error_size, "no memory for %s", path);
+        snprintf(error, error_size, "no memory for %s/gateway.db", folder);
         return -ENOMEM;
     }
+    snprintf(db->path, sizeof(db->path), "%s/gateway.db", folder);
     pthread_mutex_init(&db->lock, NULL);
-    int result = db_open_file(db, path);
-    if (result == SQLITE_NOTADB || result == SQLITE_CORRUPT) {
-        log_line("WARN", "gateway.db", "%s is damaged; kept as %s, history starts anew", path,
-                 aside);
-        (void)rename(path, aside);
-        result = db_open_file(db, path);
-    }
+    int result = db_open_any(db);
     if (result != SQLITE_OK) {
         snprintf(error, error_size,
-                 "cannot open %s: %s; set DATA_DIR to a folder that can be written", path,
+                 "cannot open %s: %s; set DATA_DIR to a folder that can be written", db->path,
                  sqlite3_errstr(result));
         db_close(db);
         return -EIO;
@@ -78,17 +85,47 @@ void db_close(struct db *db) {
     }
 }
 
+/* Of the database, or of its log beside it: what is written there is found by nobody later. */
+static bool db_moved(struct db *db) {
+    char log[sizeof(db->path) + 8];
+    int moved = 0;
+    snprintf(log, sizeof(log), "%s-wal", db->path);
+    (void)sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    return moved != 0 || access(log, F_OK) != 0;
+}
+
+bool db_follow(struct db *db) {
+    bool again = false;
+    pthread_mutex_lock(&db->lock);
+    if (db->sqlite == NULL || db_moved(db)) {
+        if (db->sqlite != NULL) {
+            log_line("WARN", "gateway.db",
+                     "%s was removed, renamed or replaced under the running gateway: members and "
+                     "new events go to what is under that name now; put the old one back for the "
+                     "events before",
+                     db->path);
+        }
+        sqlite3_close_v2(db->sqlite); /* of one that has moved it touches no name */
+        db->sqlite = NULL;
+        again = db_open_any(db) == SQLITE_OK;
+        db->complained = db->complained && !again;
+    }
+    pthread_mutex_unlock(&db->lock);
+    return again;
+}
+
 static void db_complain(struct db *db) {
     if (!db->complained) {
         db->complained = true;
         log_line("WARN", "gateway.db", "cannot be used: %s; events are kept in memory only",
-                 sqlite3_errmsg(db->sqlite));
+                 db->sqlite == NULL ? "there is no file" : sqlite3_errmsg(db->sqlite));
     }
 }
 
 static sqlite3_stmt *db_prepare(struct db *db, const char *sql) {
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL) != SQLITE_OK) {
+    if (db->sqlite == NULL ||
+        sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL) != SQLITE_OK) {
         db_complain(db);
     }
     return statement; /* NULL is harmless in every use below */

@@ -21,6 +21,10 @@ struct db;
 /* 0, or negative errno with a sentence. A file that is no database is moved aside. */
 int db_open(struct db **db, const char *folder, char *error, size_t error_size);
 void db_close(struct db *db); /* accepts NULL */
+/* To be called now and then. Where gateway.db was removed, renamed or replaced, what is under its
+ * name now is opened, or made as long as the folder is there. true: it was, and what is known now
+ * should be saved again. */
+bool db_follow(struct db *db);
 
 void db_member_save(struct db *db, const char *address, const char *id);
 void db_member_forget(struct db *db, const char *address);

@@ -174,6 +174,9 @@ static void run(struct app *app, const sigset_t *signals) {
             return;
         }
         slots_grow(app);
+        if (db_follow(app->db)) {
+            ring_view_save(app->view);
+        }
     }
 }
 

@@ -369,6 +369,16 @@ void ring_view_learn(struct ring_view *view, const char *address) {
     pthread_mutex_unlock(&view->lock);
 }
 
+void ring_view_save(struct ring_view *view) {
+    pthread_mutex_lock(&view->lock);
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        if (view->nodes[i]->heard && view->nodes[i]->id[0] != '\0') {
+            db_member_save(view->app->db, view->nodes[i]->address, view->nodes[i]->id);
+        }
+    }
+    pthread_mutex_unlock(&view->lock);
+}
+
 void ring_view_poke(struct ring_view *view, const char *address) {
     pthread_mutex_lock(&view->lock);
     struct view_node *node = view_node_find(view, address);

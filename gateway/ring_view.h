@@ -68,6 +68,8 @@ void ring_view_disconnected(void *view, const char *address);
 void ring_view_stop(struct ring_view *view);
 void ring_view_free(struct ring_view *view);
 
+/* Puts the members that are known into gateway.db again. */
+void ring_view_save(struct ring_view *view);
 /* A node whose address was heard; asks it soon. */
 void ring_view_learn(struct ring_view *view, const char *address);
 /* Asks the node now. */

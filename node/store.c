@@ -5,6 +5,7 @@
 #include "store.h"
 
 #include "log.h"
+#include "store_files.h"
 #include "store_rows.h"
 #include "store_views.h"
 
@@ -18,6 +19,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -25,6 +27,7 @@ enum {
     CHECKPOINT_PAGES = 1000,       /* idle: checkpoint from here on */
     CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
     CACHE_KIB = 2048,
+    FILES_PERIOD_MS = 1000, /* idle: look for the files so often */
 };
 
 struct store {
@@ -33,7 +36,8 @@ struct store {
     sqlite3 *db;
     int lock;
     int synchronous;
-    char path[4096];
+    char path[4096], wal_path[4096 + 8];
+    struct store_file file, wal;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
@@ -178,6 +182,30 @@ static void fail(struct store *store, int rc) {
     }
 }
 
+static void checkpoint(struct store *store);
+
+/* False: what is written now would not be found again. A log without its name is still ours to
+ * read: what it holds is put into the database first. */
+static bool files_hold(struct store *store) {
+    bool database = store_file_moved(&store->file);
+    if (store->failed || !(database || store_file_moved(&store->wal))) {
+        return !store->failed;
+    }
+    if (!database) {
+        checkpoint(store);
+        if (store->failed) {
+            return false;
+        }
+    }
+    char reason[sizeof store->path + 300];
+    snprintf(reason, sizeof reason,
+             "%s was removed, renamed or replaced under the running node; put it back, start again",
+             database ? store->file.path : store->wal.path);
+    store->failed = true;
+    store->options.on_failure(store->options.context, reason);
+    return false;
+}
+
 /* Jobs of one transaction: all are on disk, or none is. */
 static void run_group(struct store *store, struct store_job *group) {
     bool writes = false;
@@ -196,6 +224,9 @@ static void run_group(struct store *store, struct store_job *group) {
     }
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK && writes && !files_hold(store)) {
+        rc = SQLITE_IOERR;
     }
     if (rc != SQLITE_OK) {
         if (!sqlite3_get_autocommit(store->db)) {
@@ -232,6 +263,18 @@ static void checkpoint(struct store *store) {
     }
 }
 
+/* Until a job comes, or it is time to look after the files. */
+static void wait_job(struct store *store) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += FILES_PERIOD_MS / 1000;
+    if (pthread_cond_timedwait(&store->wake, &store->mutex, &until) == ETIMEDOUT) {
+        pthread_mutex_unlock(&store->mutex);
+        files_hold(store);
+        pthread_mutex_lock(&store->mutex);
+    }
+}
+
 /* The next group, oldest first; NULL: closing and nothing left. */
 static struct store_job *take_group(struct store *store) {
     struct store_job *group = NULL;
@@ -243,7 +286,7 @@ static struct store_job *take_group(struct store *store) {
             pthread_mutex_lock(&store->mutex);
             continue;
         }
-        pthread_cond_wait(&store->wake, &store->mutex);
+        wait_job(store);
     }
     group = store->first;
     struct store_job *end = group;
@@ -337,6 +380,10 @@ static int open_database(struct store *store) {
         sqlite3_wal_hook(store->db, on_wal, store);
         rc = tables_open(&store->tables, store->db);
     }
+    if (rc == SQLITE_OK && !(store_file_note(&store->file, store->path) &&
+                             store_file_note(&store->wal, store->wal_path))) {
+        rc = SQLITE_CANTOPEN;
+    }
     return rc;
 }
 
@@ -413,6 +460,7 @@ enum store_error store_open(struct store **opened, const struct store_options *o
         goto out;
     }
     snprintf(store->path, sizeof store->path, "%s/chord.db", options->directory);
+    snprintf(store->wal_path, sizeof store->wal_path, "%s-wal", store->path);
     int rc = open_database(store);
     if (rc == SQLITE_OK) {
         rc = load(store, store_id, identity, views, views_count);
@@ -434,7 +482,11 @@ enum store_error store_open(struct store **opened, const struct store_options *o
         store_set_m(store, identity->parameters.m);
     }
     pthread_mutex_init(&store->mutex, NULL);
-    pthread_cond_init(&store->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     if (pthread_create(&store->thread, NULL, run, store) != 0) {
         snprintf(reason, reason_bytes, "cannot start a thread");
         error = STORE_FAILED;

@@ -41,6 +41,7 @@ static void on_failure(void *context, const char *reason) {
     pthread_mutex_lock(&fixture->mutex);
     fixture->failures++;
     snprintf(fixture->failure, sizeof fixture->failure, "%s", reason);
+    pthread_cond_broadcast(&fixture->done);
     pthread_mutex_unlock(&fixture->mutex);
 }
 
