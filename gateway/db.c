@@ -23,6 +23,7 @@ static const char schema[] =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304;"
     "CREATE TABLE IF NOT EXISTS member(address TEXT PRIMARY KEY, id TEXT NOT NULL,"
     " seen_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS ring(one INTEGER PRIMARY KEY CHECK(one = 1), id BLOB NOT NULL);"
     "CREATE TABLE IF NOT EXISTS event(sequence INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL,"
     " type TEXT NOT NULL, data TEXT NOT NULL);"
     "CREATE TABLE IF NOT EXISTS operation(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
@@ -178,6 +179,26 @@ void db_members_read(struct db *db,
         }
     }
     sqlite3_finalize(statement);
+    pthread_mutex_unlock(&db->lock);
+}
+
+bool db_ring_read(struct db *db, uint8_t ring_id[16]) {
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement = db_prepare(db, "SELECT id FROM ring WHERE length(id)=16");
+    bool found = statement != NULL && sqlite3_step(statement) == SQLITE_ROW;
+    if (found) {
+        memcpy(ring_id, sqlite3_column_blob(statement, 0), 16);
+    }
+    sqlite3_finalize(statement);
+    pthread_mutex_unlock(&db->lock);
+    return found;
+}
+
+void db_ring_save(struct db *db, const uint8_t ring_id[16]) {
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement = db_prepare(db, "INSERT OR REPLACE INTO ring VALUES(1,?)");
+    (void)sqlite3_bind_blob(statement, 1, ring_id, 16, SQLITE_STATIC);
+    db_run(db, statement);
     pthread_mutex_unlock(&db->lock);
 }
 

@@ -32,6 +32,10 @@ void db_members_read(struct db *db,
                      void (*each)(void *context, const char *address, const char *id),
                      void *context);
 
+/* The 16 bytes of the ring that the members are of. False: none was saved. */
+bool db_ring_read(struct db *db, uint8_t ring_id[16]);
+void db_ring_save(struct db *db, const uint8_t ring_id[16]);
+
 void db_event_save(struct db *db, uint64_t sequence, uint64_t time_ms, const char *type,
                    const char *data);
 uint64_t db_event_sequence(struct db *db); /* the newest, 0 = none */

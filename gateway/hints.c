@@ -114,6 +114,12 @@ void hints_seen(struct hints *hints, const struct ring_id *id, uint64_t epoch, u
     pthread_mutex_unlock(&hints->lock);
 }
 
+void hints_clear(struct hints *hints) {
+    pthread_mutex_lock(&hints->lock);
+    hints->count = 0;
+    pthread_mutex_unlock(&hints->lock);
+}
+
 void hints_forget_address(struct hints *hints, const char *address) {
     pthread_mutex_lock(&hints->lock);
     for (size_t i = hints->count; i-- > 0;) {

@@ -31,6 +31,7 @@ void hints_put(struct hints *hints, const struct ring_id *lo, const struct ring_
                uint64_t epoch, const char *address);
 bool hints_find(struct hints *hints, const struct ring_id *id, struct hint *hint);
 void hints_seen(struct hints *hints, const struct ring_id *id, uint64_t epoch, uint64_t counter);
+void hints_clear(struct hints *hints);
 void hints_forget_address(struct hints *hints, const char *address);
 
 #endif

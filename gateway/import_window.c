@@ -325,7 +325,8 @@ static void batch_take(struct import_window *window, struct window_batch *batch)
         log_line("INFO", "import", "%zu rows are sent again: %s: %s", batch->rows_count,
                  batch->address, reply->message);
     }
-    if (reply->local && batch->address[0] != '\0' && response == NULL) {
+    bool elsewhere = reply->local || reply->code == CHORD__V1__CODE__CODE_WRONG_RING;
+    if (elsewhere && batch->address[0] != '\0' && response == NULL) {
         hints_forget_address(window->app->hints, batch->address);
         ring_view_poke(window->app->view, batch->address);
     }

@@ -62,7 +62,8 @@ bool kv_code_again(Chord__V1__Code code) {
     return code == CHORD__V1__CODE__CODE_UNAVAILABLE || code == CHORD__V1__CODE__CODE_ABORTED ||
            code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED ||
            code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ||
-           code == CHORD__V1__CODE__CODE_UNKNOWN || code == CHORD__V1__CODE__CODE_CANCELLED;
+           code == CHORD__V1__CODE__CODE_UNKNOWN || code == CHORD__V1__CODE__CODE_CANCELLED ||
+           code == CHORD__V1__CODE__CODE_WRONG_RING;
 }
 
 struct kv_request {
@@ -155,7 +156,7 @@ static struct kv_answer kv_ask(struct app *app, const struct kv_request *kv, uns
     struct kv_answer answer = answer_of(kv->method, reply);
     if (reply->code == CHORD__V1__CODE__CODE_OK) {
         kv_hint_keep(app, answer.hint);
-    } else if (reply->local) {
+    } else if (reply->local || reply->code == CHORD__V1__CODE__CODE_WRONG_RING) {
         hints_forget_address(app->hints, address);
         ring_view_poke(app->view, address);
     }

@@ -24,6 +24,8 @@ static const struct {
     {CHORD__V1__CODE__CODE_INTERNAL, 500, "the node failed"},
     {CHORD__V1__CODE__CODE_UNAVAILABLE, 503, "no node can answer for the key now; try again"},
     {CHORD__V1__CODE__CODE_DATA_LOSS, 500, "the stored value is damaged"},
+    {CHORD__V1__CODE__CODE_WRONG_RING, 503,
+     "the node that was asked belongs to another ring than this gateway"},
     {CHORD__V1__CODE__CODE_UNAUTHENTICATED, 502,
      "the node refuses this gateway's ring key; check RING_KEY_FILE"},
 };

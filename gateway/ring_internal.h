@@ -59,6 +59,7 @@ struct ring_view {
     struct view_node *nodes[VIEW_NODES_MAX];
     size_t nodes_count;
     struct view_parameters parameters;
+    bool ring_known; /* the ring that the gateway belongs to (ring_of.c) */
     uint8_t ring_id[16];
     struct view_health health;
     uint64_t leaderless_since_ms; /* 0 = every key has a leader */
@@ -83,6 +84,14 @@ void view_status_apply(struct ring_view *view, struct view_node *node, struct rp
 void view_status_failed(struct ring_view *view, struct view_node *node,
                         const struct rpc_reply *reply, uint64_t now);
 void view_log_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply);
+
+/* ring_of.c: which ring the gateway belongs to. app->client is open. */
+void view_ring_restore(struct ring_view *view);
+/* False: the node that said this is in another ring. */
+bool view_ring_is_ours(struct ring_view *view, const Chord__V1__StatusResponse *status);
+/* True: all nodes of this host have gone to another ring, and the gateway with them; what was known
+ * of the others is of no use any more. */
+bool view_ring_follow(struct ring_view *view);
 
 /* ring_state.c: the comparison with the ideal ring. */
 void view_health_compute(struct ring_view *view, uint64_t now);

@@ -144,9 +144,7 @@ static json_t *memory_json(void) {
 
 static void ring_json_parameters(const struct ring_view *view, json_t *json) {
     char hex[2 * sizeof(view->ring_id) + 1];
-    for (size_t i = 0; i < sizeof(view->ring_id); i++) {
-        snprintf(hex + 2 * i, 3, "%02x", view->ring_id[i]);
-    }
+    rpc_hex(hex, view->ring_id, sizeof(view->ring_id));
     json_put(json, "ring_id", json_string(hex));
     json_put(json, "m", json_integer(view->parameters.m));
     json_put(json, "n", json_integer(view->parameters.n));
@@ -207,8 +205,8 @@ uint64_t view_ring_hash(struct ring_view *view) {
         snprintf(numbers, sizeof(numbers), "%d %d %llu %llu %d %u %u", node->state,
                  view_slot(view, node->address),
                  status == NULL ? 0ULL : (unsigned long long)status->keys_led,
-                 status == NULL ? 0ULL : (unsigned long long)status->keys_stored,
-                 node->reports < 2, view_recovered(node), status == NULL ? 0 : status->bad_rows);
+                 status == NULL ? 0ULL : (unsigned long long)status->keys_stored, node->reports < 2,
+                 view_recovered(node), status == NULL ? 0 : status->bad_rows);
         hash = hash_text(hash, numbers);
         for (size_t k = 0; status != NULL && k < status->n_successors; k++) {
             hash = hash_text(hash, status->successors[k]->address);
@@ -269,9 +267,9 @@ static json_t *ranges_json(const struct ring_view *view, const Chord__V1__Status
         }
         json_put(range, "members", members);
         json_put(range, "copies", json_integer(status->ranges[i]->copies));
-        json_put(range, "recovered",
-                 json_boolean(status->ranges[i]->view != NULL &&
-                              status->ranges[i]->view->recovered));
+        json_put(
+            range, "recovered",
+            json_boolean(status->ranges[i]->view != NULL && status->ranges[i]->view->recovered));
         json_put(range, "state", json_string(range_state_text(status->ranges[i]->state)));
         (void)json_array_append_new(array, range);
     }

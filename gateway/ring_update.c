@@ -41,6 +41,8 @@ static void state_set(struct ring_view *view, struct view_node *node, enum view_
         node_event(view, node, back ? "node.back" : "node.joined", back ? "is back" : "joined");
     } else if (state == VIEW_LEFT && was_heard && before != VIEW_DOWN) {
         node_event(view, node, "node.left", "left the ring");
+    } else if (state == VIEW_FOREIGN) {
+        node_event(view, node, "node.left", "is in another ring");
     } else if (state == VIEW_DOWN && before != VIEW_LEFT) {
         node_event(view, node, "node.down", "does not answer any more");
     }
@@ -51,7 +53,10 @@ static void state_set(struct ring_view *view, struct view_node *node, enum view_
         node->fell = false;
         db_member_save(view->app->db, node->address, node->id);
     }
-    if (state == VIEW_DOWN || state == VIEW_LEFT) {
+    if (state == VIEW_FOREIGN) {
+        db_member_forget(view->app->db, node->address);
+    }
+    if (state == VIEW_DOWN || state == VIEW_LEFT || state == VIEW_FOREIGN) {
         hints_forget_address(view->app->hints, node->address);
     }
 }
@@ -159,12 +164,6 @@ static void parameters_learn(struct ring_view *view, const Chord__V1__StatusResp
         return;
     }
     view->parameters = (struct view_parameters){true, ring->m, ring->n, ring->replicas};
-    memset(view->ring_id, 0, sizeof(view->ring_id));
-    size_t size =
-        ring->ring_id.len < sizeof(view->ring_id) ? ring->ring_id.len : sizeof(view->ring_id);
-    if (size > 0) {
-        memcpy(view->ring_id, ring->ring_id.data, size);
-    }
 }
 
 static void hints_learn(struct ring_view *view, const struct view_node *node) {
@@ -197,8 +196,11 @@ void view_status_apply(struct ring_view *view, struct view_node *node, struct rp
     const Chord__V1__StatusResponse *old = node->status;
     const Chord__V1__StatusResponse *status =
         (const Chord__V1__StatusResponse *)(const void *)reply->response;
-    parameters_learn(view, status);
-    keys_moved(view, node, old, status);
+    bool ours = view_ring_is_ours(view, status);
+    if (ours) {
+        parameters_learn(view, status);
+        keys_moved(view, node, old, status);
+    }
     if (old != NULL && status->uptime_ms > old->uptime_ms) {
         uint64_t used = status->cpu_ms > old->cpu_ms ? status->cpu_ms - old->cpu_ms : 0;
         double percent = 100.0 * (double)used / (double)(status->uptime_ms - old->uptime_ms);
@@ -223,8 +225,10 @@ void view_status_apply(struct ring_view *view, struct view_node *node, struct rp
         id_from_wire(&id, status->self->id.data, status->self->id.len)) {
         id_to_hex(&id, view->parameters.m, node->id);
     }
-    peers_learn(view, status, now);
-    state_set(view, node, state_of(status), now);
+    if (ours) {
+        peers_learn(view, status, now);
+    }
+    state_set(view, node, ours ? state_of(status) : VIEW_FOREIGN, now);
     if (node->state == VIEW_MEMBER || node->state == VIEW_LEAVING) {
         hints_learn(view, node);
     }

@@ -79,11 +79,11 @@ int view_slot(const struct ring_view *view, const char *address) {
 }
 
 bool view_node_alive(const struct view_node *node) {
-    return node->heard && node->state != VIEW_DOWN;
+    return node->heard && node->state != VIEW_DOWN && node->state != VIEW_FOREIGN;
 }
 
 const char *view_state_text(enum view_state state) {
-    static const char *const texts[] = {"joining", "member", "leaving", "left", "down"};
+    static const char *const texts[] = {"joining", "member", "leaving", "left", "down", "foreign"};
     return texts[state];
 }
 
@@ -214,18 +214,23 @@ static void inbox_take(struct ring_view *view, uint64_t now) {
     }
 }
 
+/* Known from the settings, not from what nodes say. */
+static bool node_is_given(const struct ring_view *view, const struct view_node *node) {
+    bool given = view_slot(view, node->address) > 0;
+    for (size_t k = 0; k < view->app->settings.join_count; k++) {
+        given = given || strcmp(view->app->settings.join[k], node->address) == 0;
+    }
+    return given;
+}
+
 static void nodes_ask(struct ring_view *view, uint64_t now) {
     for (size_t i = view->nodes_count; i-- > 0;) {
         struct view_node *node = view->nodes[i];
-        bool kept = view_slot(view, node->address) > 0;
-        uint64_t quiet = node->heard ? VIEW_FORGET_MS : 60000;
-        if (!kept && !node->asking && !node->log_asking && node->state == VIEW_DOWN &&
-            now - node->since_ms > quiet && now - node->referred_ms > quiet) {
-            bool seed = false;
-            for (size_t k = 0; k < view->app->settings.join_count; k++) {
-                seed = seed || strcmp(view->app->settings.join[k], node->address) == 0;
-            }
-            if (!seed) {
+        bool foreign = node->state == VIEW_FOREIGN;
+        uint64_t quiet = foreign ? VIEW_FOREIGN_MS : node->heard ? VIEW_FORGET_MS : 60000;
+        if (!node->asking && !node->log_asking && (foreign || node->state == VIEW_DOWN) &&
+            now - node->since_ms > quiet && (foreign || now - node->referred_ms > quiet)) {
+            if (!node_is_given(view, node)) {
                 db_member_forget(view->app->db, node->address);
                 node_remove(view, i);
             }
@@ -233,6 +238,22 @@ static void nodes_ask(struct ring_view *view, uint64_t now) {
         }
         if (!node->asking && now >= node->ask_at_ms) {
             node_ask(view, node);
+        }
+    }
+}
+
+/* The gateway goes with its host's nodes to their ring: the members of the former one are none. */
+static void ring_follow(struct ring_view *view) {
+    if (!view_ring_follow(view)) {
+        return;
+    }
+    hints_clear(view->app->hints);
+    for (size_t i = view->nodes_count; i-- > 0;) {
+        struct view_node *node = view->nodes[i];
+        node->ask_at_ms = 0;
+        if (!node_is_given(view, node) && !node->asking && !node->log_asking) {
+            db_member_forget(view->app->db, node->address);
+            node_remove(view, i);
         }
     }
 }
@@ -272,6 +293,7 @@ static void *view_thread(void *context) {
         uint64_t now = clock_now_ms();
         slots_learn(view);
         inbox_take(view, now);
+        ring_follow(view);
         nodes_ask(view, now);
         view_health_compute(view, now);
         if (!view->first_round_done && now - view->started_ms > 2 * VIEW_STATUS_TIMEOUT_MS) {
@@ -323,6 +345,7 @@ struct ring_view *ring_view_new(struct app *app) {
 }
 
 bool ring_view_start(struct ring_view *view) {
+    view_ring_restore(view);
     view->thread_runs = pthread_create(&view->thread, NULL, view_thread, view) == 0;
     return view->thread_runs;
 }

@@ -26,12 +26,14 @@ enum {
     VIEW_LOST_TIMEOUT_MS = 400, /* of a node whose connection has just closed */
     VIEW_FAILURES_MAX = 2,      /* in a row: the node is down */
     VIEW_FORGET_MS = 600000,    /* a node that is down and has no slot here */
+    VIEW_FOREIGN_MS = 5000,     /* the same for one that is in another ring */
     VIEW_PUBLISH_MS = 250,      /* at most so often when something changed */
     VIEW_VOLATILE_MS = 1000,    /* and so often when only processor and memory did */
     VIEW_LEADERLESS_MS = 3000,  /* keys without a leader for so long: degraded, not healing */
 };
 
-enum view_state { VIEW_JOINING, VIEW_MEMBER, VIEW_LEAVING, VIEW_LEFT, VIEW_DOWN };
+/* VIEW_FOREIGN: it answers, and is in another ring than the gateway. */
+enum view_state { VIEW_JOINING, VIEW_MEMBER, VIEW_LEAVING, VIEW_LEFT, VIEW_DOWN, VIEW_FOREIGN };
 const char *view_state_text(enum view_state state);
 
 struct view_ref {

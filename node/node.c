@@ -151,6 +151,23 @@ void node_submit(struct node *node, struct store_job *job, struct request *owner
 
 /* ---- events ---- */
 
+/* Envelopes say which ring they are of. */
+static void learn_ring(struct node *node) {
+    const uint8_t *ring_id = chord_ring_id(node->chord);
+    bool same = ring_id == NULL
+                    ? !node->has_ring
+                    : node->has_ring && memcmp(ring_id, node->ring_id, sizeof node->ring_id) == 0;
+    if (same) {
+        return;
+    }
+    node->has_ring = ring_id != NULL;
+    if (ring_id != NULL) {
+        memcpy(node->ring_id, ring_id, sizeof node->ring_id);
+    }
+    rpc_server_set_ring(node->server, ring_id);
+    rpc_client_set_ring(node->client, ring_id);
+}
+
 static void learn_m(struct node *node) {
     struct chord_status status;
     if (node->m != 0) {
@@ -181,6 +198,7 @@ void node_event(struct node *node, struct chord_event *event) {
     chord_step(node->chord, event, node->actions);
     check_invariant(node);
     learn_m(node);
+    learn_ring(node);
     actions_run(node);
 }
 

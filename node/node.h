@@ -158,7 +158,9 @@ struct node {
     uint64_t kill_at_ms; /* 0 = not killed */
     bool stopping;
     enum node_exit exit_code;
-    unsigned m;        /* last known */
+    unsigned m;    /* last known */
+    bool has_ring; /* what envelopes say */
+    uint8_t ring_id[CHORD_RING_ID_BYTES];
     uint64_t keys_led; /* as counted last */
     uint64_t counted_ms;
     bool counting;

@@ -28,6 +28,7 @@ enum {
     RPC_TIMEOUT_MS_DEFAULT = 3000,
     RPC_TIMEOUT_MS_MAX = 600000,
     RPC_CONNECT_MS_MAX = 1000, /* without a connection a call ends after so long, unsent */
+    RPC_RING_ID_BYTES = 16,
 };
 
 /* Every method of every service: (enum suffix, service, method). */
@@ -81,6 +82,9 @@ const ProtobufCMessageDescriptor *rpc_method_request(enum rpc_method method);
 const ProtobufCMessageDescriptor *rpc_method_response(enum rpc_method method);
 enum rpc_lane rpc_method_lane(enum rpc_method method); /* the lane a call of it travels on */
 bool rpc_method_is_data(enum rpc_method method);       /* counts against the channel size */
+bool rpc_method_is_anyones(enum rpc_method method);    /* asks who one is: meant for any ring */
+/* Lower-case hex, of a ring id for example; `text` has room for 2 * bytes_count + 1. */
+void rpc_hex(char *text, const uint8_t *bytes, size_t bytes_count);
 const char *rpc_code_text(Chord__V1__Code code);       /* "NOT_FOUND" */
 
 /* The key that authenticates every envelope of a ring; bytes_count 0 = none. Copied. */
@@ -111,6 +115,9 @@ struct rpc_server_options {
 int rpc_server_open(struct rpc_server **server, const struct rpc_server_options *options);
 /* Stops listening and waits for callbacks; calls still open are dropped. Accepts NULL. */
 void rpc_server_close(struct rpc_server *server);
+/* The ring that this process belongs to, RPC_RING_ID_BYTES; NULL: none (any more). Each answer says
+ * so, and what is meant for another ring is answered WRONG_RING. */
+void rpc_server_set_ring(struct rpc_server *server, const uint8_t *ring_id);
 uint64_t rpc_server_refused_total(const struct rpc_server *server);
 uint64_t rpc_server_requests_total(const struct rpc_server *server);
 
@@ -133,14 +140,17 @@ void rpc_call_reply(struct rpc_call *call, Chord__V1__Code code, const char *mes
 struct rpc_client;
 
 struct rpc_reply {
-    Chord__V1__Code code; /* the remote's, or UNAVAILABLE (connection lost, closed; nobody there),
-                             DEADLINE_EXCEEDED (no answer in time), INTERNAL (an answer that cannot
-                             be read), INVALID_ARGUMENT (request too large, bad address) */
+    Chord__V1__Code code; /* the remote's (WRONG_RING: it belongs to another ring than is meant,
+                             nothing was done), or UNAVAILABLE (connection lost, closed; nobody
+                             there), DEADLINE_EXCEEDED (no answer in time), INTERNAL (an answer that
+                             cannot be read), INVALID_ARGUMENT (request too large, bad address) */
     bool local;           /* the code was made here: nothing is known of the remote's outcome */
     bool disconnected;    /* the connection closed while the call was open */
     bool unsent;          /* local: the request never left this process, so nothing was executed */
     char message[200];
     uint32_t retry_after_ms;
+    bool has_ring; /* the answer names the ring that the remote belongs to */
+    uint8_t ring_id[RPC_RING_ID_BYTES];
     uint64_t microseconds;      /* from call to answer */
     ProtobufCMessage *response; /* NULL when absent; owned by the reply */
     struct rpc_arena *arena;    /* internal: what response lives in */
@@ -157,6 +167,9 @@ struct rpc_client_options {
 };
 
 int rpc_client_open(struct rpc_client **client, const struct rpc_client_options *options);
+/* The ring that calls are meant for, RPC_RING_ID_BYTES; NULL, and at first: any. It goes with each
+ * call but those of methods that are anyone's. An answer from another ring is WRONG_RING. */
+void rpc_client_set_ring(struct rpc_client *client, const uint8_t *ring_id);
 /* Ends open calls (their callbacks run with UNAVAILABLE), then closes. Accepts NULL. */
 void rpc_client_close(struct rpc_client *client);
 

@@ -1,7 +1,8 @@
 /*
  * Calls: one request, one answer, one deadline, exactly one callback. A call that finds no
  * connection waits for it until its deadline; one whose connection closes ends at once. Nothing is
- * ever sent twice: whether to try again is the caller's decision.
+ * ever executed twice: whether to try again is the caller's decision. Only what a ring with a key
+ * refused with CHALLENGE, unexecuted, is signed anew and sent once more.
  *
  * Lock: client->lock is held while an nng operation is started, so that neither a disconnect nor
  * rpc_client_close can slip between a call's entry in the list and its start. Callbacks to the
@@ -73,6 +74,38 @@ static void reply_unreadable(struct rpc_reply *reply, const struct rpc_pending *
     reply_error(reply, CHORD__V1__CODE__CODE_INTERNAL, text);
 }
 
+/* What every answer says of the process that gave it. */
+static void peer_hear(const struct rpc_pending *pending, const Chord__V1__RpcResponse *envelope) {
+    struct rpc_peer *peer = pending->link->peer;
+    if (envelope->start.len == RPC_START_BYTES) {
+        pthread_mutex_lock(&peer->client->lock);
+        peer->has_start = true;
+        memcpy(peer->start, envelope->start.data, RPC_START_BYTES);
+        peer->clock_us = rpc_now_us() - envelope->clock_ms * 1000;
+        pthread_mutex_unlock(&peer->client->lock);
+    }
+}
+
+/* An answer of another ring is none. Its nodes refuse by themselves what is not meant for them;
+ * this is for those that do not look. False: *reply says so. */
+static bool ring_hear(struct rpc_reply *reply, const struct rpc_pending *pending,
+                      const Chord__V1__RpcResponse *envelope) {
+    reply->has_ring = envelope->ring_id.len == RPC_RING_ID_BYTES;
+    if (reply->has_ring) {
+        memcpy(reply->ring_id, envelope->ring_id.data, RPC_RING_ID_BYTES);
+    }
+    if (!pending->has_ring || !reply->has_ring || envelope->code != CHORD__V1__CODE__CODE_OK ||
+        memcmp(reply->ring_id, pending->ring_id, RPC_RING_ID_BYTES) == 0) {
+        return true;
+    }
+    char ring[2 * RPC_RING_ID_BYTES + 1];
+    rpc_hex(ring, reply->ring_id, RPC_RING_ID_BYTES);
+    reply->code = CHORD__V1__CODE__CODE_WRONG_RING;
+    snprintf(reply->message, sizeof reply->message, "%s belongs to another ring, %s",
+             pending->link->peer->address, ring);
+    return false;
+}
+
 /* The envelope, checked; then its payload. */
 static void reply_from_envelope(struct rpc_reply *reply, const struct rpc_pending *pending,
                                 const Chord__V1__RpcResponse *envelope) {
@@ -92,12 +125,15 @@ static void reply_from_envelope(struct rpc_reply *reply, const struct rpc_pendin
         reply_unreadable(reply, pending, "it has another request_id");
         return;
     }
+    peer_hear(pending, envelope);
     /* A code that a newer peer invented means nothing here. */
-    Chord__V1__Code code = (unsigned)envelope->code > CHORD__V1__CODE__CODE_UNAUTHENTICATED
-                               ? CHORD__V1__CODE__CODE_UNKNOWN
-                               : envelope->code;
+    Chord__V1__Code code =
+        rpc_code_is_known(envelope->code) ? envelope->code : CHORD__V1__CODE__CODE_UNKNOWN;
     *reply = (struct rpc_reply){.code = code, .retry_after_ms = envelope->retry_after_ms};
     snprintf(reply->message, sizeof reply->message, "%s", envelope->message);
+    if (!ring_hear(reply, pending, envelope)) {
+        return;
+    }
     if (envelope->code != CHORD__V1__CODE__CODE_OK && envelope->payload.len == 0) {
         return;
     }
@@ -135,6 +171,8 @@ static void pending_end(struct rpc_pending *pending, int rv, struct rpc_reply *r
     rpc_reply_fn *on_reply = pending->on_reply;
     void *context = pending->context;
     reply->microseconds = rpc_now_us() - pending->started_us;
+    nng_msg_free(pending->copy);
+    pending->copy = NULL;
     pthread_mutex_lock(&client->lock);
     rpc_link_give_back(pending, rv);
     pthread_mutex_unlock(&client->lock);
@@ -164,6 +202,57 @@ static int pending_receive(struct rpc_pending *pending) {
     return rv;
 }
 
+static void envelope_fill(Chord__V1__RpcRequest *envelope, const struct rpc_pending *pending) {
+    chord__v1__rpc_request__init(envelope);
+    envelope->protocol_version = RPC_PROTOCOL_VERSION;
+    envelope->method = (char *)rpc_method_name(pending->method);
+    envelope->request_id.data = (uint8_t *)pending->request_id;
+    envelope->request_id.len = sizeof pending->request_id;
+    envelope->timeout_ms = pending->timeout_ms;
+    if (pending->has_ring) {
+        envelope->ring_id = (ProtobufCBinaryData){RPC_RING_ID_BYTES, (uint8_t *)pending->ring_id};
+    }
+}
+
+/* For the process that the peer was when it last answered; for nobody when it never has. */
+static bool pending_sign(struct rpc_client *client, const struct rpc_pending *pending,
+                         const uint8_t start[RPC_START_BYTES], uint64_t clock_us, nng_msg *msg) {
+    Chord__V1__RpcRequest envelope;
+    envelope_fill(&envelope, pending);
+    envelope.receiver = (ProtobufCBinaryData){RPC_START_BYTES, (uint8_t *)start};
+    envelope.sent_ms = (rpc_now_us() - clock_us) / 1000;
+    return rpc_envelope_sign_request(msg, client->mac, &envelope, pending->payload_bytes);
+}
+
+/* The request was refused unexecuted, since it was signed for another process or time. True: it is
+ * on its way again, signed for what the refusal said. */
+static bool pending_send_again(struct rpc_pending *pending) {
+    struct rpc_peer *peer = pending->link->peer;
+    struct rpc_client *client = peer->client;
+    nng_msg *msg = pending->copy;
+    uint8_t start[RPC_START_BYTES];
+    pthread_mutex_lock(&client->lock);
+    memcpy(start, peer->start, sizeof start);
+    uint64_t clock_us = peer->clock_us;
+    pthread_mutex_unlock(&client->lock);
+    if (msg == NULL || !pending_sign(client, pending, start, clock_us, msg)) {
+        return false;
+    }
+    uint64_t passed_ms = (rpc_now_us() - pending->started_us) / 1000;
+    pthread_mutex_lock(&client->lock);
+    bool goes = !client->closing && passed_ms < pending->timeout_ms;
+    if (goes) {
+        pending->copy = NULL;
+        pending->receiving = false;
+        pending->msg = msg;
+        nng_aio_set_timeout(pending->aio, (nng_duration)(pending->timeout_ms - passed_ms));
+        nng_aio_set_msg(pending->aio, msg);
+        nng_ctx_send(pending->ctx, pending->aio);
+    }
+    pthread_mutex_unlock(&client->lock);
+    return goes;
+}
+
 static void pending_event(void *context) {
     struct rpc_pending *pending = context;
     struct rpc_reply reply;
@@ -178,6 +267,12 @@ static void pending_event(void *context) {
         nng_msg *msg = nng_aio_get_msg(pending->aio);
         nng_aio_set_msg(pending->aio, NULL);
         reply_from_msg(&reply, pending, msg);
+        if (reply.code == CHORD__V1__CODE__CODE_CHALLENGE) {
+            if (pending_send_again(pending)) {
+                return;
+            }
+            reply.code = CHORD__V1__CODE__CODE_UNAVAILABLE; /* nothing was done */
+        }
     } else if (!pending->receiving) {
         nng_msg_free(nng_aio_get_msg(pending->aio)); /* not sent: still ours */
         nng_aio_set_msg(pending->aio, NULL);
@@ -207,6 +302,10 @@ static int client_start(struct rpc_client *client, struct rpc_peer *peer,
     pending->started_us = wanted->started_us;
     pending->timeout_ms = wanted->timeout_ms;
     memcpy(pending->request_id, wanted->request_id, sizeof pending->request_id);
+    pending->has_ring = wanted->has_ring;
+    memcpy(pending->ring_id, wanted->ring_id, sizeof pending->ring_id);
+    pending->payload_bytes = wanted->payload_bytes;
+    pending->copy = wanted->copy;
     pending->on_reply = wanted->on_reply;
     pending->context = wanted->context;
     client->calls_open++;
@@ -217,24 +316,46 @@ static int client_start(struct rpc_client *client, struct rpc_peer *peer,
     return 0;
 }
 
-static void client_request_id(struct rpc_client *client, uint8_t id[RPC_REQUEST_ID_BYTES_MAX]) {
+/* The request's id, and which ring it is meant for. */
+static void client_name(struct rpc_client *client, struct rpc_pending *wanted) {
     pthread_mutex_lock(&client->lock);
     uint64_t number = client->requests_total++;
+    wanted->has_ring = client->has_ring && !rpc_method_is_anyones(wanted->method);
+    memcpy(wanted->ring_id, client->ring_id, sizeof wanted->ring_id);
     pthread_mutex_unlock(&client->lock);
-    memcpy(id, &client->request_prefix, 8);
-    memcpy(id + 8, &number, 8);
+    memcpy(wanted->request_id, &client->request_prefix, 8);
+    memcpy(wanted->request_id + 8, &number, 8);
 }
 
-static nng_msg *client_pack(struct rpc_client *client, const struct rpc_pending *wanted,
-                            const ProtobufCMessage *request, struct rpc_reply *reply) {
-    Chord__V1__RpcRequest envelope = CHORD__V1__RPC_REQUEST__INIT;
-    envelope.protocol_version = RPC_PROTOCOL_VERSION;
-    envelope.method = (char *)rpc_method_name(wanted->method);
-    envelope.request_id.data = (uint8_t *)wanted->request_id;
-    envelope.request_id.len = sizeof wanted->request_id;
-    envelope.timeout_ms = wanted->timeout_ms;
+/* Signs for the peer and keeps a copy for the case that it is another process by now. */
+static int client_sign(struct rpc_client *client, const char *address, const char *url,
+                       struct rpc_pending *wanted, nng_msg *msg) {
+    uint8_t start[RPC_START_BYTES] = {0};
+    uint64_t clock_us = 0;
+    pthread_mutex_lock(&client->lock);
+    const struct rpc_peer *peer = rpc_peer_get(client, address, url);
+    if (peer != NULL && peer->has_start) {
+        memcpy(start, peer->start, sizeof start);
+        clock_us = peer->clock_us;
+    }
+    pthread_mutex_unlock(&client->lock);
+    return pending_sign(client, wanted, start, clock_us, msg) &&
+                   nng_msg_dup(&wanted->copy, msg) == 0
+               ? 0
+               : -ENOMEM;
+}
+
+static nng_msg *client_pack(struct rpc_client *client, const char *address, const char *url,
+                            struct rpc_pending *wanted, const ProtobufCMessage *request,
+                            struct rpc_reply *reply) {
+    Chord__V1__RpcRequest envelope;
     nng_msg *msg = NULL;
-    int rc = rpc_envelope_pack_request(&msg, client->mac, &envelope, request);
+    envelope_fill(&envelope, wanted);
+    int rc = rpc_envelope_pack_request(&msg, client->mac != NULL, &envelope, request,
+                                       &wanted->payload_bytes);
+    if (rc == 0 && client->mac != NULL && (rc = client_sign(client, address, url, wanted, msg))) {
+        nng_msg_free(msg);
+    }
     if (rc == 0) {
         return msg;
     }
@@ -276,6 +397,7 @@ static bool client_send(struct rpc_client *client, const char *address, const ch
         reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
     }
     nng_msg_free(msg);
+    nng_msg_free(wanted->copy);
     return false;
 }
 
@@ -298,8 +420,8 @@ void rpc_client_call(struct rpc_client *client, const char *address, enum rpc_me
         on_reply(context, &reply);
         return;
     }
-    client_request_id(client, wanted.request_id);
-    nng_msg *msg = client_pack(client, &wanted, request, &reply);
+    client_name(client, &wanted);
+    nng_msg *msg = client_pack(client, address, url, &wanted, request, &reply);
     if (msg == NULL || !client_send(client, address, url, &wanted, msg, &reply)) {
         on_reply(context, &reply);
     }
@@ -370,6 +492,15 @@ int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *op
     }
     *out = client;
     return 0;
+}
+
+void rpc_client_set_ring(struct rpc_client *client, const uint8_t *ring_id) {
+    pthread_mutex_lock(&client->lock);
+    client->has_ring = ring_id != NULL;
+    if (ring_id != NULL) {
+        memcpy(client->ring_id, ring_id, RPC_RING_ID_BYTES);
+    }
+    pthread_mutex_unlock(&client->lock);
 }
 
 void rpc_client_close(struct rpc_client *client) {

@@ -65,6 +65,11 @@ static bool call_check(struct rpc_call *call, const Chord__V1__RpcRequest *envel
         call_reply_error(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, text);
         return false;
     }
+    Chord__V1__Code code = rpc_receiver_check(server->receiver, envelope, text, sizeof text);
+    if (code != CHORD__V1__CODE__CODE_OK) {
+        call_reply_error(call, code, text);
+        return false;
+    }
     if (!rpc_method_find(envelope->method, &call->method)) {
         snprintf(text, sizeof text, "there is no method \"%.100s\" here", envelope->method);
         call_reply_error(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, text);

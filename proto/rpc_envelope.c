@@ -16,6 +16,7 @@
 enum {
     FIELD_HEAD_BYTES = 6, /* tag and a 32-bit length */
     MAC_FIELD_BYTES = 2 + RPC_MAC_BYTES,
+    SIGNATURE_BYTES = 2 + RPC_START_BYTES + 9 + MAC_FIELD_BYTES, /* receiver, sent_ms, mac */
 };
 
 /* Writes tag and length of a length-delimited field. */
@@ -30,9 +31,9 @@ static size_t field_head_write(uint8_t *out, unsigned field, size_t length) {
     return at;
 }
 
-/* Allocates *msg with the packed head and payload; *rest is the room that was left for the MAC. */
+/* Allocates *msg with the packed head and payload, and tail_bytes of room behind them. */
 static int envelope_start(nng_msg **msg, const ProtobufCMessage *head, unsigned payload_field,
-                          const ProtobufCMessage *payload, bool with_mac,
+                          const ProtobufCMessage *payload, size_t tail_bytes,
                           ProtobufCBinaryData *packed_payload) {
     size_t head_bytes = protobuf_c_message_get_packed_size(head);
     size_t payload_bytes = payload == NULL ? 0 : protobuf_c_message_get_packed_size(payload);
@@ -42,7 +43,7 @@ static int envelope_start(nng_msg **msg, const ProtobufCMessage *head, unsigned 
     }
     size_t field_head_bytes =
         payload_bytes == 0 ? 0 : field_head_write(field_head, payload_field, payload_bytes);
-    size_t total = head_bytes + field_head_bytes + payload_bytes + (with_mac ? MAC_FIELD_BYTES : 0);
+    size_t total = head_bytes + field_head_bytes + payload_bytes + tail_bytes;
     if (total > RPC_MESSAGE_BYTES_MAX) {
         return -EMSGSIZE;
     }
@@ -60,34 +61,51 @@ static int envelope_start(nng_msg **msg, const ProtobufCMessage *head, unsigned 
     return 0;
 }
 
-static void envelope_end(nng_msg *msg, unsigned mac_field, const uint8_t mac[RPC_MAC_BYTES]) {
-    uint8_t *at = (uint8_t *)nng_msg_body(msg) + nng_msg_len(msg) - MAC_FIELD_BYTES;
-    at += field_head_write(at, mac_field, RPC_MAC_BYTES);
-    memcpy(at, mac, RPC_MAC_BYTES);
+static uint8_t *bytes_field_write(uint8_t *at, unsigned field, const uint8_t *bytes, size_t count) {
+    at += field_head_write(at, field, count);
+    memcpy(at, bytes, count);
+    return at + count;
 }
 
-int rpc_envelope_pack_request(nng_msg **msg, struct rpc_mac *mac,
-                              const Chord__V1__RpcRequest *envelope,
-                              const ProtobufCMessage *payload) {
-    ProtobufCBinaryData packed;
-    int rc = envelope_start(msg, &envelope->base, 5, payload, mac != NULL, &packed);
-    if (rc != 0 || mac == NULL) {
-        return rc;
+static uint8_t *fixed64_field_write(uint8_t *at, unsigned field, uint64_t number) {
+    *at++ = (uint8_t)(field << 3 | 1);
+    for (unsigned i = 0; i < 8; i++) {
+        *at++ = (uint8_t)(number >> 8 * i);
     }
+    return at;
+}
+
+int rpc_envelope_pack_request(nng_msg **msg, bool signs, const Chord__V1__RpcRequest *envelope,
+                              const ProtobufCMessage *payload, size_t *payload_bytes) {
+    ProtobufCBinaryData packed = {0};
+    int rc = envelope_start(msg, &envelope->base, 5, payload, signs ? SIGNATURE_BYTES : 0, &packed);
+    *payload_bytes = packed.len;
+    return rc;
+}
+
+/* Receiver, time and MAC are as long as they are whatever they say, and stand last: so a request
+ * can be signed anew for another receiver without being packed anew. */
+bool rpc_envelope_sign_request(nng_msg *msg, struct rpc_mac *mac,
+                               const Chord__V1__RpcRequest *envelope, size_t payload_bytes) {
+    uint8_t *at = (uint8_t *)nng_msg_body(msg) + nng_msg_len(msg) - SIGNATURE_BYTES;
     uint8_t bytes[RPC_MAC_BYTES];
-    if (!rpc_mac_request(mac, envelope, packed, bytes)) {
-        nng_msg_free(*msg);
-        return -ENOMEM;
+    assert(envelope->receiver.len == RPC_START_BYTES);
+    if (!rpc_mac_request(mac, envelope, (ProtobufCBinaryData){payload_bytes, at - payload_bytes},
+                         bytes)) {
+        return false;
     }
-    envelope_end(*msg, 6, bytes);
-    return 0;
+    at = bytes_field_write(at, 8, envelope->receiver.data, RPC_START_BYTES);
+    at = fixed64_field_write(at, 9, envelope->sent_ms);
+    bytes_field_write(at, 6, bytes, RPC_MAC_BYTES);
+    return true;
 }
 
 int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
                                const Chord__V1__RpcResponse *envelope,
                                const ProtobufCMessage *payload) {
     ProtobufCBinaryData packed;
-    int rc = envelope_start(msg, &envelope->base, 6, payload, mac != NULL, &packed);
+    int rc = envelope_start(msg, &envelope->base, 6, payload, mac != NULL ? MAC_FIELD_BYTES : 0,
+                            &packed);
     if (rc != 0 || mac == NULL) {
         return rc;
     }
@@ -96,8 +114,18 @@ int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
         nng_msg_free(*msg);
         return -ENOMEM;
     }
-    envelope_end(*msg, 7, bytes);
+    uint8_t *at = (uint8_t *)nng_msg_body(*msg) + nng_msg_len(*msg) - MAC_FIELD_BYTES;
+    bytes_field_write(at, 7, bytes, RPC_MAC_BYTES);
     return 0;
+}
+
+void rpc_hex(char *text, const uint8_t *bytes, size_t bytes_count) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < bytes_count; i++) {
+        *text++ = digits[bytes[i] >> 4];
+        *text++ = digits[bytes[i] & 15];
+    }
+    *text = '\0';
 }
 
 uint64_t rpc_now_us(void) {

@@ -10,6 +10,7 @@
 
 enum {
     RPC_REQUEST_ID_BYTES_MAX = 16,
+    RPC_START_BYTES = 16, /* what names one start of a server */
     RPC_MAC_BYTES = 32,
     RPC_MESSAGE_TEXT_MAX = 199,            /* characters of an error sentence */
     RPC_CONNECTIONS_MAX = 2048,            /* accepted by one server; more are closed at once */
@@ -27,6 +28,7 @@ enum {
 
 const ProtobufCServiceDescriptor *rpc_method_service(enum rpc_method method);
 unsigned rpc_method_index(enum rpc_method method); /* its place in the service */
+bool rpc_code_is_known(Chord__V1__Code code);      /* the wire may carry any number */
 
 /* ---- rpc_arena.c: heap with a budget, freed as a whole ---- */
 
@@ -57,11 +59,16 @@ bool rpc_mac_equal(const uint8_t expected[RPC_MAC_BYTES], ProtobufCBinaryData gi
 
 /* ---- rpc_envelope.c ---- */
 
-/* Packs the envelope with `payload` (NULL = empty) and its MAC into a new nng message. `envelope`
- * must have payload and mac empty. 0, -EMSGSIZE (above RPC_MESSAGE_BYTES_MAX) or -ENOMEM. */
-int rpc_envelope_pack_request(nng_msg **msg, struct rpc_mac *mac,
-                              const Chord__V1__RpcRequest *envelope,
-                              const ProtobufCMessage *payload);
+/* Packs the envelope with `payload` (NULL = empty) into a new nng message. `envelope` must have
+ * payload, receiver, sent_ms and mac empty. `signs`: room is left for the last three, which
+ * rpc_envelope_sign_request writes. 0, -EMSGSIZE (above RPC_MESSAGE_BYTES_MAX) or -ENOMEM. */
+int rpc_envelope_pack_request(nng_msg **msg, bool signs, const Chord__V1__RpcRequest *envelope,
+                              const ProtobufCMessage *payload, size_t *payload_bytes);
+/* (Again) with the receiver and sent_ms of `envelope`, which is the one that was packed otherwise.
+ * `receiver` is RPC_START_BYTES long. False: no memory. */
+bool rpc_envelope_sign_request(nng_msg *msg, struct rpc_mac *mac,
+                               const Chord__V1__RpcRequest *envelope, size_t payload_bytes);
+/* The same with the MAC (NULL = none) at once. */
 int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
                                const Chord__V1__RpcResponse *envelope,
                                const ProtobufCMessage *payload);

@@ -1,7 +1,7 @@
 /*
  * Authenticates envelopes: HMAC-SHA-256 under the ring key. What is signed is written field by
  * field with lengths (proto/README.md), not as packed protobuf, because two encoders may pack the
- * same message differently. It does not stop a replay of a recorded request.
+ * same message differently. What stops a recorded request from working again is rpc_receiver.c.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -87,6 +87,11 @@ static void mac_number(EVP_MAC_CTX *ctx, uint32_t number) {
     EVP_MAC_update(ctx, bytes, sizeof bytes);
 }
 
+static void mac_long(EVP_MAC_CTX *ctx, uint64_t number) {
+    mac_number(ctx, (uint32_t)(number >> 32));
+    mac_number(ctx, (uint32_t)number);
+}
+
 static void mac_bytes(EVP_MAC_CTX *ctx, const void *bytes, size_t count) {
     mac_number(ctx, (uint32_t)count);
     if (count > 0) {
@@ -118,6 +123,9 @@ bool rpc_mac_request(struct rpc_mac *mac, const Chord__V1__RpcRequest *request,
     mac_bytes(ctx, request->request_id.data, request->request_id.len);
     mac_number(ctx, request->timeout_ms);
     mac_bytes(ctx, payload.data, payload.len);
+    mac_bytes(ctx, request->ring_id.data, request->ring_id.len);
+    mac_bytes(ctx, request->receiver.data, request->receiver.len);
+    mac_long(ctx, request->sent_ms);
     return mac_final(ctx, out);
 }
 
@@ -134,6 +142,9 @@ bool rpc_mac_response(struct rpc_mac *mac, const Chord__V1__RpcResponse *respons
     mac_text(ctx, response->message);
     mac_number(ctx, response->retry_after_ms);
     mac_bytes(ctx, payload.data, payload.len);
+    mac_bytes(ctx, response->ring_id.data, response->ring_id.len);
+    mac_bytes(ctx, response->start.data, response->start.len);
+    mac_long(ctx, response->clock_ms);
     return mac_final(ctx, out);
 }
 

@@ -118,6 +118,22 @@ bool rpc_method_is_data(enum rpc_method method) {
     }
 }
 
+bool rpc_method_is_anyones(enum rpc_method method) {
+    switch (method) {
+    case RPC_ADMIN_STATUS:
+    case RPC_ADMIN_LOGS:
+    case RPC_META_GET_SERVER_INFO:
+    case RPC_META_GET_FILE_DESCRIPTOR_SET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool rpc_code_is_known(Chord__V1__Code code) {
+    return protobuf_c_enum_descriptor_get_value(&chord__v1__code__descriptor, (int)code) != NULL;
+}
+
 const char *rpc_code_text(Chord__V1__Code code) {
     static const char *const texts[] = {
         [CHORD__V1__CODE__CODE_OK] = "OK",
@@ -137,8 +153,8 @@ const char *rpc_code_text(Chord__V1__Code code) {
         [CHORD__V1__CODE__CODE_UNAVAILABLE] = "UNAVAILABLE",
         [CHORD__V1__CODE__CODE_DATA_LOSS] = "DATA_LOSS",
         [CHORD__V1__CODE__CODE_UNAUTHENTICATED] = "UNAUTHENTICATED",
+        [CHORD__V1__CODE__CODE_WRONG_RING] = "WRONG_RING",
+        [CHORD__V1__CODE__CODE_CHALLENGE] = "CHALLENGE",
     };
-    /* A code may come from the wire, where any number is possible. */
-    unsigned index = (unsigned)code;
-    return index < sizeof texts / sizeof texts[0] ? texts[index] : "UNRECOGNISED";
+    return rpc_code_is_known(code) ? texts[code] : "UNRECOGNISED";
 }

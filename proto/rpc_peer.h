@@ -21,12 +21,16 @@ struct rpc_pending {
     struct rpc_pending *previous;
     nng_ctx ctx;
     nng_aio *aio;
-    bool receiving;  /* the request was sent; else it waits for the connection */
-    const void *msg; /* the request; once it was sent it is nng's and this only its address */
+    bool receiving;       /* the request was sent; else it waits for the connection */
+    const void *msg;      /* the request; once it was sent it is nng's and this only its address */
+    nng_msg *copy;        /* to send once more when it is refused with CHALLENGE; NULL: not again */
+    size_t payload_bytes; /* of the copy */
     enum rpc_method method;
     uint64_t started_us;
     uint32_t timeout_ms;
     uint8_t request_id[RPC_REQUEST_ID_BYTES_MAX];
+    bool has_ring; /* meant for this ring */
+    uint8_t ring_id[RPC_RING_ID_BYTES];
     rpc_reply_fn *on_reply;
     void *context;
 };
@@ -46,8 +50,11 @@ struct rpc_peer {
     char address[RPC_ADDRESS_BYTES_MAX + 1];
     char url[RPC_URL_BYTES];
     uint64_t used_us;
-    bool given_up; /* its calls end as they may; new ones get a new peer */
-    bool closing;  /* its connections end because we hang up */
+    bool has_start; /* it has named its start and its clock, */
+    uint8_t start[RPC_START_BYTES];
+    uint64_t clock_us; /* which was at 0 at this time of ours */
+    bool given_up;     /* its calls end as they may; new ones get a new peer */
+    bool closing;      /* its connections end because we hang up */
     struct rpc_link links[RPC_LANES];
 };
 
@@ -58,6 +65,8 @@ struct rpc_client {
     bool janitor_runs;
     bool closing;
     struct rpc_mac *mac;
+    bool has_ring; /* calls are meant for this ring */
+    uint8_t ring_id[RPC_RING_ID_BYTES];
     size_t peers_max;
     void (*on_disconnect)(void *context, const char *address);
     void *context;

@@ -89,6 +89,8 @@ static nng_msg *call_pack(const struct rpc_call *call, Chord__V1__Code code, con
     envelope.code = code;
     envelope.message = text;
     envelope.retry_after_ms = retry_after_ms;
+    struct rpc_receiver_room room;
+    rpc_receiver_name(call->server->receiver, &envelope, &room);
     nng_msg *msg = NULL;
     int rc = rpc_envelope_pack_response(&msg, call->server->mac, &envelope, response);
     if (rc == -EMSGSIZE) {
@@ -103,6 +105,7 @@ static nng_msg *call_pack(const struct rpc_call *call, Chord__V1__Code code, con
 
 static void server_free(struct rpc_server *server) {
     rpc_mac_close(server->mac);
+    rpc_receiver_close(server->receiver);
     pthread_mutex_destroy(&server->lock);
     free(server->services);
     free(server);
@@ -261,6 +264,9 @@ int rpc_server_open(struct rpc_server **out, const struct rpc_server_options *op
     server->services = calloc(options->services_count + 1, sizeof *server->services);
     int rc = server->services == NULL ? -ENOMEM : rpc_mac_open(&server->mac, &options->key);
     if (rc == 0) {
+        rc = rpc_receiver_open(&server->receiver, server->mac != NULL);
+    }
+    if (rc == 0) {
         for (size_t i = 0; i < options->services_count; i++) {
             server->services[i] = options->services[i];
         }
@@ -321,6 +327,10 @@ void rpc_server_close(struct rpc_server *server) {
     if (server_release_calls(server)) {
         server_free(server);
     }
+}
+
+void rpc_server_set_ring(struct rpc_server *server, const uint8_t *ring_id) {
+    rpc_receiver_set_ring(server->receiver, ring_id);
 }
 
 uint64_t rpc_server_refused_total(const struct rpc_server *server) {

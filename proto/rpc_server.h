@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "rpc_internal.h"
+#include "rpc_receiver.h"
 
 struct rpc_call {
     struct rpc_server *server;
@@ -33,6 +34,7 @@ struct rpc_server {
     pthread_mutex_t lock;
     nng_socket socket;
     struct rpc_mac *mac;
+    struct rpc_receiver *receiver;
     ProtobufCService **services;
     size_t services_count;
     size_t data_calls_max;

@@ -6,7 +6,7 @@
  * @typedef {{lo: string, hi: string}} Range  the ids in (lo, hi]
  * @typedef {object} RingNode
  * @property {string} id  @property {string} address  @property {number|null} slot  @property {string|null} dashboard
- * @property {"joining"|"member"|"leaving"|"left"|"down"} state  @property {number} since_ms
+ * @property {"joining"|"member"|"leaving"|"left"|"down"|"foreign"} state  @property {number} since_ms
  * @property {number} keys  @property {number} keys_stored  @property {number} bytes_stored
  * @property {number|null} cpu_percent  @property {number|null} rss_bytes  @property {number|null} uptime_ms
  * @property {number} incarnation  @property {string|null} predecessor  @property {string[]} successors

@@ -7,6 +7,7 @@ const NODE_STATES = {
   leaving: { word: "leaving", sign: "◆" },
   left: { word: "left", sign: "□" },
   down: { word: "down", sign: "✕" },
+  foreign: { word: "in another ring", sign: "◇" },
 };
 
 const RING_STATES = {

@@ -282,7 +282,7 @@ void calls_reply(struct step *step) {
     uint16_t peer = call_health_peer(chord, &call);
     if (response->gone && peer != NONE) {
         peer_failed(step, &peer_at(chord, peer)->peer, "that life of it is over");
-    } else if (response->code == CHORD_FAILED_PRECONDITION && peer != NONE) {
+    } else if (response->code == CHORD_WRONG_RING && peer != NONE) {
         peer_failed(step, &peer_at(chord, peer)->peer, "is in another ring now");
     } else if (peer != NONE) {
         peer_heard(chord, peer, step->event->reply.microseconds);

@@ -376,6 +376,9 @@ struct chord_status {
     uint64_t maintenance_messages_total;
 };
 void chord_read_status(const struct chord *chord, struct chord_status *status);
+/* CHORD_RING_ID_BYTES of the ring that it is in, or was last; NULL: none yet. Until the next step.
+ */
+const uint8_t *chord_ring_id(const struct chord *chord);
 /* False: finger `index` is not known yet. */
 bool chord_finger_at(const struct chord *chord, unsigned index, struct chord_peer *peer);
 /* NULL, or a constant text: the first rule of the local invariant that this state breaks. It holds

@@ -126,7 +126,7 @@ void request_arrived(struct step *step) {
     }
     if (request->has_ring_id && chord->parameters.m != 0 &&
         memcmp(request->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES) != 0) {
-        reply_code(step, request_id, request->kind, CHORD_FAILED_PRECONDITION, 0);
+        reply_code(step, request_id, request->kind, CHORD_WRONG_RING, 0);
         return;
     }
     if (request->kind == CHORD_PING) {

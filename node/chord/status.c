@@ -48,6 +48,10 @@ bool chord_finger_at(const struct chord *constant, unsigned index, struct chord_
     return true;
 }
 
+const uint8_t *chord_ring_id(const struct chord *chord) {
+    return chord->parameters.m != 0 ? chord->parameters.ring_id : NULL;
+}
+
 uint16_t chord_views_count(const struct chord *constant) {
     struct chord *chord = (struct chord *)(uintptr_t)constant;
     uint16_t count = 0;

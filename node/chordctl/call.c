@@ -42,6 +42,13 @@ int call_no_node(const struct ctl *ctl, const char *reason) {
     return CTL_NO_NODE;
 }
 
+void call_learn_ring(struct ctl *ctl, const struct rpc_reply *reply) {
+    if (reply->has_ring && !ctl->has_ring) {
+        ctl->has_ring = true;
+        rpc_client_set_ring(ctl->client, reply->ring_id);
+    }
+}
+
 /* The call, with a probe before it. */
 static void call_run(struct ctl *ctl, const char *address, enum rpc_method method,
                      const ProtobufCMessage *request, uint32_t timeout_ms,
@@ -50,6 +57,7 @@ static void call_run(struct ctl *ctl, const char *address, enum rpc_method metho
     int error = address_probe(address, probe_ms);
     if (error == 0) {
         rpc_client_call_wait(ctl->client, address, method, request, timeout_ms, reply);
+        call_learn_ring(ctl, reply);
         return;
     }
     *reply = (struct rpc_reply){.code = CHORD__V1__CODE__CODE_UNAVAILABLE, .local = true};

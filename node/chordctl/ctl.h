@@ -37,6 +37,8 @@ enum {
 
 struct ctl {
     struct rpc_client *client;
+    struct rpc_key key;
+    bool has_ring; /* the client belongs to one ring: that of the first node that answered */
     char nodes[CTL_NODES_MAX][RPC_ADDRESS_BYTES_MAX + 1];
     size_t nodes_count;
     const char *nodes_source; /* where the addresses came from, for messages */
@@ -102,6 +104,8 @@ extern const struct command merge_command;
 
 /* CTL_OK or CTL_USAGE, said. */
 int session_open(struct ctl *ctl, const struct arguments *arguments);
+/* A client of its own into ctl->client, of no ring yet. CTL_OK, or said. */
+int session_client_open(struct ctl *ctl);
 void session_close(struct ctl *ctl);
 bool address_is_valid(const char *text);
 uint64_t clock_now_ms(void); /* monotonic */
@@ -137,6 +141,8 @@ int call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_metho
               const ProtobufCMessage *request, struct rpc_reply *reply, const char **address);
 /* The exit code of a node's refusal, with its sentence. */
 int call_refused(Chord__V1__Code code, const char *who, const char *message);
+/* The client belongs to the ring of the first answer it is shown. */
+void call_learn_ring(struct ctl *ctl, const struct rpc_reply *reply);
 int call_no_node(const struct ctl *ctl, const char *reason);
 /* Status of one node: CTL_OK or said. */
 int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,

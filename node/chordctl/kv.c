@@ -136,6 +136,7 @@ static bool operation_send(struct ctl *ctl, const Chord__V1__BatchRequest *reque
         answer->address = address;
         rpc_client_call_wait(ctl->client, address, RPC_KV_BATCH, &request->base, ask_ms,
                              &answer->reply);
+        call_learn_ring(ctl, &answer->reply);
         answer_read(answer);
         return true;
     }

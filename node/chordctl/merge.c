@@ -30,7 +30,7 @@ static int ring_open(struct merge *merge, struct merge_ring *ring, const char *o
     ring->ctl.nodes_count = 1;
     ring->ctl.nodes_source = option;
     memcpy(ring->ctl.nodes[0], address, strlen(address) + 1);
-    return CTL_OK;
+    return session_client_open(&ring->ctl); /* a client belongs to one ring */
 }
 
 static int ring_read(struct merge_ring *ring, const Chord__V1__StatusResponse *status,
@@ -296,8 +296,7 @@ static int merge_rings(struct merge *merge, const struct merge_look *look, bool 
     return exit_code;
 }
 
-static int merge_run(struct ctl *ctl, const struct arguments *arguments) {
-    struct merge merge = {.ctl = ctl, .step_ms = MERGE_STEP_MS};
+static int merge_run(struct merge *merge, const struct arguments *arguments) {
     struct merge_look look;
     const char *conflict = arguments_option(arguments, "on-conflict");
     const char *path = arguments_option(arguments, "conflicts");
@@ -305,30 +304,39 @@ static int merge_run(struct ctl *ctl, const struct arguments *arguments) {
         ctl_error("--on-conflict '%s' is not known: give keep or replace", conflict);
         return CTL_USAGE;
     }
-    merge.replace = conflict != NULL && strcmp(conflict, "replace") == 0;
-    merge.conflicts_path = path != NULL ? path : "merge-conflicts.csv";
-    merge.step_ms = ctl->timeout_given ? ctl->timeout_ms : MERGE_STEP_MS;
-    merge.progress = isatty(STDERR_FILENO);
-    int exit_code = ring_open(&merge, &merge.from, "from", arguments_option(arguments, "from"));
+    merge->replace = conflict != NULL && strcmp(conflict, "replace") == 0;
+    merge->conflicts_path = path != NULL ? path : "merge-conflicts.csv";
+    merge->step_ms = merge->ctl->timeout_given ? merge->ctl->timeout_ms : MERGE_STEP_MS;
+    merge->progress = isatty(STDERR_FILENO);
+    int exit_code = ring_open(merge, &merge->from, "from", arguments_option(arguments, "from"));
     if (exit_code == CTL_OK) {
-        exit_code = ring_open(&merge, &merge.into, "into", arguments_option(arguments, "into"));
+        exit_code = ring_open(merge, &merge->into, "into", arguments_option(arguments, "into"));
     }
     if (exit_code == CTL_OK) {
-        exit_code = rings_look(&merge, &look);
+        exit_code = rings_look(merge, &look);
     }
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    bool were_one = one_ring(&merge);
+    bool were_one = one_ring(merge);
     if (!were_one) {
-        exit_code = merge_rings(&merge, &look, arguments_option(arguments, "yes") != NULL);
+        exit_code = merge_rings(merge, &look, arguments_option(arguments, "yes") != NULL);
     }
     if (exit_code == CTL_OK) {
-        exit_code = ring_await_ideal(&merge.into, were_one ? "one" : "merged", merge.step_ms, true);
+        exit_code =
+            ring_await_ideal(&merge->into, were_one ? "one" : "merged", merge->step_ms, true);
     }
     if (exit_code == CTL_OK) {
-        result_print(&merge, were_one ? "one ring already" : "merged");
+        result_print(merge, were_one ? "one ring already" : "merged");
     }
+    return exit_code;
+}
+
+static int merge_command_run(struct ctl *ctl, const struct arguments *arguments) {
+    struct merge merge = {.ctl = ctl, .step_ms = MERGE_STEP_MS};
+    int exit_code = merge_run(&merge, arguments);
+    rpc_client_close(merge.from.ctl.client);
+    rpc_client_close(merge.into.ctl.client);
     return exit_code;
 }
 
@@ -359,5 +367,5 @@ const struct command merge_command = {
             "Parts of one ring that lost sight of each other need no command: they find each "
             "other.\n",
     .options = merge_options,
-    .run = merge_run,
+    .run = merge_command_run,
 };

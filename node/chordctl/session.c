@@ -182,18 +182,23 @@ static bool key_choose(const char *path, struct rpc_key *key) {
     return rc == 0;
 }
 
-int session_open(struct ctl *ctl, const struct arguments *arguments) {
-    struct rpc_client_options options = {.peers_max = CLIENT_PEERS_MAX};
-    if (!output_choose(ctl, arguments->output) || !timeout_choose(ctl, arguments->timeout) ||
-        !key_choose(arguments->ring_key_file, &options.key) || !nodes_choose(ctl, arguments)) {
-        return CTL_USAGE;
-    }
+int session_client_open(struct ctl *ctl) {
+    struct rpc_client_options options = {.key = ctl->key, .peers_max = CLIENT_PEERS_MAX};
     int rc = rpc_client_open(&ctl->client, &options);
     if (rc != 0) {
         ctl_error("this host cannot open connections: %s", strerror(-rc));
         return CTL_NO_NODE;
     }
+    ctl->has_ring = false;
     return CTL_OK;
+}
+
+int session_open(struct ctl *ctl, const struct arguments *arguments) {
+    if (!output_choose(ctl, arguments->output) || !timeout_choose(ctl, arguments->timeout) ||
+        !key_choose(arguments->ring_key_file, &ctl->key) || !nodes_choose(ctl, arguments)) {
+        return CTL_USAGE;
+    }
+    return session_client_open(ctl);
 }
 
 void session_close(struct ctl *ctl) {

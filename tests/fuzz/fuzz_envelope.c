@@ -265,6 +265,7 @@ static void whole_request(const uint8_t *data, size_t size, const struct rpc_key
     }
     must(pthread_mutex_init(&server.lock, NULL) == 0, "no mutex");
     must(rpc_mac_open(&server.mac, key) == 0, "no key");
+    must(rpc_receiver_open(&server.receiver, false) == 0, "no receiver");
     must(nng_msg_alloc(&msg, size) == 0, "no memory");
     if (size > 0) {
         memcpy(nng_msg_body(msg), data, size);
@@ -274,6 +275,7 @@ static void whole_request(const uint8_t *data, size_t size, const struct rpc_key
     must(replies == 1, "not exactly one answer");
     rpc_arena_free(call.arena);
     rpc_mac_close(server.mac);
+    rpc_receiver_close(server.receiver);
     pthread_mutex_destroy(&server.lock);
 }
 

@@ -362,7 +362,7 @@ bool raw_is_closed(int fd) {
     return n == 0 || errno == ECONNRESET;
 }
 
-Chord__V1__Code raw_call(int fd, const void *envelope, size_t count) {
+Chord__V1__RpcResponse *raw_ask(int fd, const void *envelope, size_t count) {
     static uint32_t next_id = 0x80000000;
     uint8_t body[4096];
     uint32_t sp_id;
@@ -371,6 +371,11 @@ Chord__V1__Code raw_call(int fd, const void *envelope, size_t count) {
     assert_int_equal(sp_id, next_id);
     Chord__V1__RpcResponse *response = chord__v1__rpc_response__unpack(NULL, got, body);
     assert_non_null(response);
+    return response;
+}
+
+Chord__V1__Code raw_call(int fd, const void *envelope, size_t count) {
+    Chord__V1__RpcResponse *response = raw_ask(fd, envelope, count);
     Chord__V1__Code code = response->code;
     chord__v1__rpc_response__free_unpacked(response, NULL);
     return code;

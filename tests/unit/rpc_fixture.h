@@ -68,6 +68,8 @@ void raw_send_message(int fd, uint32_t sp_id, const void *body, size_t count);
 /* The body behind the SP id into body; its length. */
 size_t raw_receive_message(int fd, uint32_t *sp_id, uint8_t *body, size_t body_max);
 bool raw_is_closed(int fd); /* waits for the other side to hang up */
+/* Sends one envelope's bytes and returns the answer; chord__v1__rpc_response__free_unpacked. */
+Chord__V1__RpcResponse *raw_ask(int fd, const void *envelope, size_t count);
 /* Sends one envelope's bytes and returns the code of the answer. */
 Chord__V1__Code raw_call(int fd, const void *envelope, size_t count);
 int raw_listen(int port);

@@ -33,6 +33,9 @@ MESSAGE_BYTES_MAX = 1024 * 1024 + 64 * 1024
 RECEIVE_BYTES_MAX = 2 * 1024 * 1024
 # What another attempt, perhaps at another node, may mend.
 RETRIED_CODES = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED")
+# They ask who one is, so they are meant for any ring.
+ANYONES_METHODS = ("AdminService/Status", "AdminService/Logs", "MetaService/GetServerInfo",
+                   "MetaService/GetFileDescriptorSet")
 PROTO_ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROTO_NAMES = ("common", "envelope", "ring", "replica", "kv", "admin", "meta")
 
@@ -152,11 +155,18 @@ class SpConnection:
 # ---- the client ----
 
 
+class _Long(int):
+    """A number of 8 bytes in a MAC."""
+
+
 def _mac(key, *fields):
-    """HMAC-SHA-256 over fields: numbers as 4 bytes, texts and bytes with their length before."""
+    """HMAC-SHA-256 over fields: numbers as 4 bytes, a _Long as 8, texts and bytes with their length
+    before."""
     digest = hmac.new(key, digestmod=hashlib.sha256)
     for field in fields:
-        if isinstance(field, int):
+        if isinstance(field, _Long):
+            digest.update(struct.pack(">Q", field))
+        elif isinstance(field, int):
             digest.update(struct.pack(">I", field))
         else:
             data = field.encode() if isinstance(field, str) else field
@@ -165,22 +175,79 @@ def _mac(key, *fields):
     return digest.digest()
 
 
+class Envelopes:
+    """Signs requests and opens answers, for one ring.
+
+    The ring is the one that is given (ring_id, 16 bytes), or else that of the first answer: what a
+    node of another ring says is refused from then on, and it refuses what it is sent. Where the
+    ring has a key, a request is signed for one start of one node and its clock; both are in each
+    answer, a CHALLENGE among them.
+    """
+
+    def __init__(self, messages, key=b"", ring_id=b""):
+        self._messages = messages
+        self._key = key
+        self.ring_id = ring_id
+        self._receivers = {}  # address: (start, when its clock was at 0 by ours, in seconds)
+
+    def seal(self, address, method, payload, timeout_ms):
+        """A RpcRequest."""
+        request = self._messages.RpcRequest(
+            protocol_version=PROTOCOL_VERSION,
+            method=f"chord.v1.{method}",
+            request_id=os.urandom(16),
+            timeout_ms=timeout_ms,
+            payload=payload,
+            ring_id=b"" if method in ANYONES_METHODS else self.ring_id,
+        )
+        if self._key:
+            request.receiver, zero = self._receivers.get(address, (bytes(16), time.monotonic()))
+            request.sent_ms = max(0, int((time.monotonic() - zero) * 1000))
+            request.mac = _mac(self._key, "chord.v1.RpcRequest", request.protocol_version,
+                               request.method, request.request_id, request.timeout_ms,
+                               request.payload, request.ring_id, request.receiver,
+                               _Long(request.sent_ms))
+        return request
+
+    def open(self, address, request, answer):
+        """The RpcResponse in the bytes of an answer, checked. Its code may be any."""
+        response = self._messages.RpcResponse.FromString(answer)
+        if self._key:
+            expected = _mac(self._key, "chord.v1.RpcResponse", response.protocol_version,
+                            response.request_id, response.code, response.message,
+                            response.retry_after_ms, response.payload, response.ring_id,
+                            response.start, _Long(response.clock_ms))
+            if not hmac.compare_digest(expected, response.mac):
+                raise ChordError("UNAUTHENTICATED", "the answer's mac is wrong: another ring key?")
+        ok = response.code == self._messages.CODE_OK
+        if response.request_id != request.request_id and (ok or response.request_id):
+            raise ChordError("INTERNAL", "the answer belongs to another request")
+        self._receivers[address] = (response.start, time.monotonic() - response.clock_ms / 1000)
+        anyones = request.method.removeprefix("chord.v1.") in ANYONES_METHODS
+        if ok and response.ring_id and not self.ring_id and not anyones:
+            self.ring_id = response.ring_id
+        if ok and request.ring_id and response.ring_id not in (b"", self.ring_id):
+            raise ChordError("WRONG_RING", f"{address} belongs to ring {response.ring_id.hex()}, "
+                                           f"this client to ring {self.ring_id.hex()}")
+        return response
+
+
 class ChordClient:
     """Talks to any of the addresses; goes on to the next when one does not answer.
 
     Calls are tried again until the timeout. A write keeps its op_id and counts its attempts, so
     that the ring can recognise it; when it fails after an attempt that got no answer, the
-    ChordError has outcome_unknown set. Not for several threads at once: give each its own.
+    ChordError has outcome_unknown set. It belongs to one ring (class Envelopes). Not for several threads at once: give each its own.
     """
 
-    def __init__(self, *addresses, timeout=5.0, key=b"", build_dir=None):
+    def __init__(self, *addresses, timeout=5.0, key=b"", ring_id=b"", build_dir=None):
         if not addresses:
             raise ValueError("give at least one address, host:port")
         self._addresses = list(addresses)
         self._timeout = timeout
-        self._key = key
         self._connections = {}
         self.messages = load_messages(build_dir)
+        self._envelopes = Envelopes(self.messages.envelope, key, ring_id)
 
     def __enter__(self):
         return self
@@ -289,8 +356,9 @@ class ChordClient:
         result = self.call(method, request, response_type, check=check).result
         return None if self._code(result.code) == "NOT_FOUND" else result
 
-    def _attempt(self, address, method, request, response_type, deadline):
-        envelope = self._envelope(method, request, deadline)
+    def _attempt(self, address, method, request, response_type, deadline, challenged=False):
+        timeout_ms = max(1, int((deadline - time.monotonic()) * 1000))
+        envelope = self._envelopes.seal(address, method, request.SerializeToString(), timeout_ms)
         body = envelope.SerializeToString()
         if len(body) > MESSAGE_BYTES_MAX:
             raise ChordError(
@@ -305,7 +373,7 @@ class ChordClient:
         except OSError as error:
             raise ChordError("UNAVAILABLE", f"no connection to {address}: {error}") from error
         try:
-            answer = connection.call(body, deadline)
+            response = self._envelopes.open(address, envelope, connection.call(body, deadline))
         except OSError as error:
             # What was half read cannot be read on.
             self._connections.pop(address).close()
@@ -315,46 +383,9 @@ class ChordClient:
                 f"{address}: {error}",
                 outcome_unknown=True,
             ) from error
-        return self._open(envelope, answer, response_type)
-
-    def _envelope(self, method, request, deadline):
-        envelope = self.messages.envelope.RpcRequest(
-            protocol_version=PROTOCOL_VERSION,
-            method=f"chord.v1.{method}",
-            request_id=os.urandom(16),
-            timeout_ms=max(1, int((deadline - time.monotonic()) * 1000)),
-            payload=request.SerializeToString(),
-        )
-        if self._key:
-            envelope.mac = _mac(
-                self._key,
-                "chord.v1.RpcRequest",
-                envelope.protocol_version,
-                envelope.method,
-                envelope.request_id,
-                envelope.timeout_ms,
-                envelope.payload,
-            )
-        return envelope
-
-    def _open(self, envelope, answer, response_type):
-        response = self.messages.envelope.RpcResponse.FromString(answer)
-        if self._key:
-            expected = _mac(
-                self._key,
-                "chord.v1.RpcResponse",
-                response.protocol_version,
-                response.request_id,
-                response.code,
-                response.message,
-                response.retry_after_ms,
-                response.payload,
-            )
-            if not hmac.compare_digest(expected, response.mac):
-                raise ChordError("UNAUTHENTICATED", "the answer's mac is wrong: another ring key?")
         code = self._code(response.code)
-        if response.request_id != envelope.request_id and code == "OK":
-            raise ChordError("INTERNAL", "the answer belongs to another request")
+        if code == "CHALLENGE" and not challenged:
+            return self._attempt(address, method, request, response_type, deadline, True)
         if code != "OK":
             raise ChordError(
                 code, response.message, response.retry_after_ms, outcome_unknown=code == "UNKNOWN"
