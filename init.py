@@ -5,9 +5,10 @@
     python3 init.py test            the same for the tests, then run all of them
 
 How it works: the parts live in deploy/launcher/, one module for each concern. This file reads the
-command line, makes sure that the packages are there (packages.py) and that the interpreter sees
-them, chooses the settings (settings.py: default < .env < environment < flag) and calls the command.
-A start is run.py: it checks everything that can be refused (network.py, datadir.py), builds
+command line, chooses the settings (settings.py: default < .env < environment < flag), makes sure
+that the packages are there (packages.py) and that the interpreter sees them, and calls the command.
+A start is run.py: it checks everything that can be refused (network.py, joining.py, datadir.py,
+memory.py), builds
 (build.py), starts the processes (supervisor.py), looks at the ring through the gateway
 (ringview.py), shows it (report.py) and serves orders on a Unix socket (control.py), which
 `init.py --start`, `--add` and `--leave` use (orders.py). `test` is suite.py.
@@ -171,7 +172,7 @@ def parser_of(table):
         group.add_argument(setting.flag_name, dest=f"setting_{setting.name}",
                            metavar="K" if setting.kind == "number" else "X",
                            help=f"{setting.name}: {setting.meaning}{span}{default}")
-    parser.add_argument("--env-file", metavar="FILE", default=str(ROOT / ".env"),
+    parser.add_argument("--env-file", metavar="FILE",
                         help="settings file instead of .env beside init.py")
     parser.add_argument("--build", metavar="DIR",
                         help="use the programs of this build folder and build nothing")
@@ -182,11 +183,24 @@ def stop_by_interrupt(number, frame):
     raise KeyboardInterrupt
 
 
+def open_closed_streams():
+    """A stream that was closed when we started (`>&-`) becomes /dev/null: else the next file that
+    is opened would take its place and get what is said."""
+    for place, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(place)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))
+
+
 def main():
     from pathlib import Path
 
     from launcher import settings as settings_module
 
+    open_closed_streams()
     words = sys.argv[1:]
     passed_on = next((at + 1 for at, word in enumerate(words) if word in PASSED_ON), len(words))
     options = parser_of(settings_module.TABLE).parse_args(words[:passed_on])
@@ -196,12 +210,14 @@ def main():
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop_by_interrupt)
     try:
+        flags = {setting.name: getattr(options, f"setting_{setting.name}")
+                 for setting in settings_module.TABLE}
+        settings = settings_module.choose(flags, os.environ,
+                                          Path(options.env_file or ROOT / ".env").absolute(),
+                                          options.env_file is not None)
         if options.command != "reset" and options.start is None and options.add is None:
             packages.ensure_packages(package_set, options.yes, reporter.say)
         packages.carry_on_under_system_python()
-        flags = {setting.name: getattr(options, f"setting_{setting.name}")
-                 for setting in settings_module.TABLE}
-        settings = settings_module.choose(flags, os.environ, Path(options.env_file).absolute())
         return function(options, settings, reporter)
     except Refused as refusal:
         reporter.error(str(refusal))
@@ -209,7 +225,8 @@ def main():
     except KeyboardInterrupt:
         reporter.error("interrupted")
         return EXIT_FAILED
-    except BrokenPipeError:
+    except OSError as problem:  # a full disk, a folder that went away
+        reporter.error(f"{problem.filename or 'the system'}: {problem.strerror or problem}")
         return EXIT_FAILED
 
 

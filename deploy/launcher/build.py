@@ -26,6 +26,7 @@ class Programs:
         self.folder = Path(folder)
         self.node = self.folder / "node" / "chord-node"
         self.gateway = self.folder / "gateway" / "chord-gateway"
+        self.chordctl = self.folder / "node" / "chordctl"
 
     def check(self):
         for program in (self.node, self.gateway):

@@ -1,9 +1,11 @@
 """DATA_DIR: the lock that one running init.py holds, the number of slots, reset.
 
 Layout: node-1/ node-2/ ... (each a node's database and logs), gateway.db, gateway.log, init.lock,
-supervisor.sock, slots.
+supervisor.sock, slots, ring.json (memory.py). The folder and all in it are their owner's alone;
+files are opened without following links, which somebody else may have put there.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -28,7 +30,7 @@ class Lock:
 
     def acquire(self, address):
         """True when this process holds it now."""
-        file = open(self.path, "a+", encoding="utf-8")
+        file = open_private(self.path, "a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -46,7 +48,7 @@ class Lock:
     def holder(self):
         """{"pid": text, "address": text} of whoever holds the lock, or None."""
         try:
-            with open(self.path, encoding="utf-8") as file:
+            with open_private(self.path, "r") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -62,17 +64,50 @@ class Lock:
             self.file = None
 
 
-def prepare(settings):
-    """Creates DATA_DIR; refuses when it cannot be written."""
-    path = settings["DATA_DIR"]
+def open_private(path, mode):
+    """Like open(), for a text file of the owner alone that is no link."""
+    def opener(name, flags):
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
+        return open(path, mode, encoding="utf-8", opener=opener)
     except OSError as error:
-        raise Refused(f"DATA_DIR={path} (from {settings.origin['DATA_DIR']}) cannot be written: "
-                      f"{error.strerror}; choose a folder that this user may write",
+        if error.errno == errno.ELOOP:
+            raise Refused(f"{path} is a symbolic link, which is not followed: remove it") from None
+        raise
+
+
+def prepare(settings):
+    """Creates DATA_DIR; refuses when it cannot be written, or is open to others."""
+    path = settings["DATA_DIR"]
+    named = f"DATA_DIR={path} (from {settings.origin['DATA_DIR']})"
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        about = path.stat()
+    except OSError as error:
+        raise Refused(f"{named} cannot be written: {error.strerror}; choose a folder that this "
+                      "user may write, for example: --data-dir ~/chord-data",
                       EXIT_BAD_SETTING) from error
+    if about.st_uid != os.geteuid():
+        raise Refused(f"{named} belongs to user {about.st_uid}, this is user {os.geteuid()}: "
+                      "start as that user, or choose another folder", EXIT_BAD_SETTING)
+    if about.st_mode & 0o077:
+        raise Refused(f"{named} is open to other users (mode {about.st_mode & 0o777:03o}), who "
+                      f"could read every row: chmod -R go= {path}", EXIT_BAD_SETTING)
+    try:
+        with tempfile.TemporaryFile(dir=path) as probe:
+            probe.write(b"room for a line")
+    except OSError as error:
+        raise Refused(f"{named} cannot be written: {error.strerror}; choose a folder that this "
+                      "user may write and that has room", EXIT_BAD_SETTING) from error
+
+
+def replace_file(path, text):
+    """Others re-read the file while it runs: they must never see half of it."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    with open_private(temporary, "x") as file:
+        file.write(text)
+    temporary.replace(path)
 
 
 def has_database(settings, slot):
@@ -89,11 +124,8 @@ def known_slots(data_dir):
 
 
 def write_slots(data_dir, count):
-    """The gateway re-reads the file while it runs, so it must never see half a number."""
-    path = Path(data_dir) / "slots"
-    temporary = path.with_suffix(".new")
-    temporary.write_text(f"{count}\n")
-    temporary.replace(path)
+    """For the gateway: how many slots this host has."""
+    replace_file(Path(data_dir) / "slots", f"{count}\n")
 
 
 def slots_to_start(settings):
@@ -109,8 +141,8 @@ def reset(settings, say):
         raise Refused(f"init.py is running on {data_dir} (pid {holder.get('pid', '?')}): stop it "
                       "first with Ctrl-C there, then reset")
     doomed = [data_dir / f"node-{slot}" for slot in known_slots(data_dir)]
-    for pattern in ("gateway.db*", "gateway.log*", "slots", "slots.new", "init.lock",
-                    "supervisor.sock"):
+    for pattern in ("gateway.db*", "gateway.log*", "slots", "slots.new", "ring.json", "ring.new",
+                    "init.lock", "supervisor.sock"):
         doomed += sorted(data_dir.glob(pattern))
     if not doomed:
         say(f"{data_dir} holds nothing to clear.")

@@ -2,6 +2,7 @@
 
 import errno
 import getpass
+import ipaddress
 import json
 import os
 import shutil
@@ -14,39 +15,58 @@ from .common import Refused
 
 TAILSCALE_TIMEOUT_S = 5
 LEFTOVER_TIMEOUT_S = 20
-JOIN_TIMEOUT_S = 3
 LISTEN_STATE = "0A"
 
 
 def tailscale_ipv4(status):
-    """The IPv4 address in the answer of `tailscale status --json`, or None unless it is running
-    and online. The format is not frozen, so everything in it may be missing."""
-    if not isinstance(status, dict) or status.get("BackendState") != "Running":
-        return None
-    own = status.get("Self") or {}
-    if not own.get("Online"):
-        return None
-    return next((ip for ip in own.get("TailscaleIPs") or [] if "." in str(ip)), None)
+    """(IPv4 address or None, Tailscale's state in a word) from the answer of `tailscale status
+    --json`. The format is not frozen: everything in it may be missing, or of another type."""
+    if not isinstance(status, dict):
+        return None, "unknown"
+    state = status.get("BackendState")
+    if state != "Running":
+        return None, state if isinstance(state, str) and state.isalpha() else "unknown"
+    own = status.get("Self")
+    if not isinstance(own, dict) or own.get("Online") is not True:
+        return None, "offline"
+    addresses = own.get("TailscaleIPs")
+    for text in addresses if isinstance(addresses, list) else []:
+        try:
+            if isinstance(text, str):
+                return str(ipaddress.IPv4Address(text)), "Running"
+        except ValueError:
+            continue
+    return None, "without an IPv4 address"
 
 
 def find_tailscale():
+    """The same as tailscale_ipv4(), asked now."""
     if not shutil.which("tailscale"):
-        return None
+        return None, "not installed"
     try:
         answer = subprocess.run(["tailscale", "status", "--json"], capture_output=True,
                                 timeout=TAILSCALE_TIMEOUT_S, stdin=subprocess.DEVNULL)
         return tailscale_ipv4(json.loads(answer.stdout))
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None
+    except (OSError, ValueError, RecursionError, subprocess.TimeoutExpired):
+        return None, "not answering"
 
 
 def choose_host(settings):
     """Fills in HOST when nobody set it."""
     if settings["HOST"] is not None:
         return
-    found = find_tailscale()
+    found, state = find_tailscale()
     settings.values["HOST"] = found or "127.0.0.1"
-    settings.origin["HOST"] = "tailscale status" if found else "default"
+    settings.origin["HOST"] = ("tailscale status" if found else
+                               f"default: Tailscale is {state}")
+
+
+def user_name():
+    """A uid without an entry in the password file, as in many containers, has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "USER"
 
 
 def reach_hint(settings):
@@ -55,7 +75,7 @@ def reach_hint(settings):
         return ""
     port = settings["PORT"]
     return (f"This address works on this machine only. From another one: ssh -L {port}:"
-            f"{settings['HOST']}:{port} {getpass.getuser()}@{socket.gethostname()} "
+            f"{settings['HOST']}:{port} {user_name()}@{socket.gethostname()} "
             f"and open http://127.0.0.1:{port}, or start Tailscale (tailscale up) and start again.")
 
 
@@ -147,18 +167,3 @@ def wait_for_leftovers(settings, ports, say):
                 told.add(pid)
                 say(f"Waiting for process {pid} of the last run to end (port {port}) ...")
             time.sleep(0.1)
-
-
-def check_join(peers):
-    """Refuses when none of the seeds accepts a connection."""
-    problems = []
-    for peer in filter(None, peers.split(",")):
-        host, _, port = peer.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), JOIN_TIMEOUT_S).close()
-            return
-        except OSError as error:
-            problems.append(f"{peer}: {error.strerror or error}")
-    raise Refused(f"nobody to join answers ({'; '.join(problems)}): start that ring first, check "
-                  "JOIN (a node's address such as 127.0.0.1:4001, not its dashboard's), or leave "
-                  "JOIN empty to create a ring")

@@ -12,7 +12,7 @@ import sys
 from .common import INSTALL_SCRIPT, Refused
 
 # Packages of the distribution that only its own interpreter can see.
-MODULES = ("dotenv", "psutil")
+MODULES = ("psutil",)
 SYSTEM_PYTHON = "/usr/bin/python3"
 SWITCHED = "CHORD_INIT_SWITCHED"
 # Taken out of the environment, so that an init.py that this one starts may switch as well.
@@ -83,7 +83,7 @@ def carry_on_under_system_python():
     if has_switched or not os.access(SYSTEM_PYTHON, os.X_OK):
         raise Refused(
             f"{sys.executable} cannot import {' and '.join(MODULES)}; "
-            f"run: sudo apt-get install python3-dotenv python3-psutil"
+            f"run: sudo apt-get install python3-psutil"
         )
     os.environ[SWITCHED] = "1"
     sys.stdout.flush()

@@ -5,10 +5,25 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import time
+
+from .terminal import Terminal
 
 STATUS_PERIOD_S = 10
 RECENT_LINES = 8
+
+
+def put(stream, text):
+    """Writes past Python's buffers. Whoever reads may be gone, or the disk full: what is said then
+    is lost, and the ring goes on."""
+    data = text.encode(getattr(stream, "encoding", None) or "utf-8", errors="replace")
+    try:
+        place = stream.fileno()
+        while data:
+            data = data[os.write(place, data):]
+    except (OSError, ValueError, AttributeError):
+        pass
 
 
 def human_bytes(count):
@@ -42,11 +57,11 @@ def summary(picture):
     down = [f"node {node['slot']} {node['state']}" for node in picture["nodes"]
             if node["state"] != "member"]
     cpu = sum(node["cpu_percent"] for node in picture["nodes"])
-    memory = sum(node["memory_bytes"] or 0 for node in picture["nodes"])
+    memory = sum(node["memory_pss_bytes"] or 0 for node in picture["nodes"])
     parts = [f"ring {picture['ring_state']}", f"{picture['active']} active nodes"]
     if picture["keys"] is not None:
         parts.append(f"{picture['keys']} keys")
-    parts += [f"nodes use {cpu:.1f} % CPU and {human_bytes(memory)}",
+    parts += [f"nodes use {cpu:.1f} % CPU and {human_bytes(memory)} (PSS)",
               f"system memory {human_bytes(used)} of {human_bytes(total)}"]
     return ", ".join(parts + down)
 
@@ -62,10 +77,17 @@ class PlainReporter:
 
     def event(self, name, text, **fields):
         del name, fields
-        print(text, flush=True)
+        put(sys.stdout, text + "\n")
 
     def error(self, text):
-        print(f"init.py: {text}", file=sys.stderr, flush=True)
+        put(sys.stderr, f"init.py: {text}\n")
+
+    def ask(self, question, wanted):
+        """Whether somebody types the wanted word; False where nobody can be asked."""
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return False
+        put(sys.stdout, question)
+        return sys.stdin.readline().strip() == wanted
 
     def due(self, picture):
         now, status = time.monotonic(), fingerprint(picture)
@@ -76,7 +98,7 @@ class PlainReporter:
 
     def status(self, picture):
         if self.due(picture):
-            print(time.strftime("%H:%M:%S ") + summary(picture), flush=True)
+            put(sys.stdout, time.strftime("%H:%M:%S ") + summary(picture) + "\n")
 
     def close(self):
         """Back to plain lines."""
@@ -87,7 +109,7 @@ class JsonReporter(PlainReporter):
 
     def emit(self, name, fields):
         line = {"event": name, "time_ms": int(time.time() * 1000), **fields}
-        print(json.dumps(line), flush=True)
+        put(sys.stdout, json.dumps(line) + "\n")
 
     def event(self, name, text, **fields):
         self.emit(name, {"text": text, **fields})
@@ -95,14 +117,59 @@ class JsonReporter(PlainReporter):
     def error(self, text):
         self.emit("error", {"text": text})
 
+    def ask(self, question, wanted):
+        return False  # programs read this
+
     def status(self, picture):
         if self.due(picture):
             self.emit("status", picture)
 
 
-COLUMNS = (("node", 4), ("id", 10), ("address", 21), ("state", 9), ("keys", 8), ("CPU %", 6),
-           ("memory", 10), ("uptime", 9))
+# name, whether numbers stand in it, the cell of a node. Memory is PSS, as on the page: pages that
+# processes share count as their part.
+COLUMNS = (
+    ("node", True, lambda node: f"{node['slot']}"),
+    ("id", False, lambda node: shortened(number(node["id"]), 10)),
+    ("address", False, lambda node: node["address"]),
+    ("state", False, lambda node: node["state"]),
+    ("keys", True, lambda node: number(node["keys"])),
+    ("CPU %", True, lambda node: f"{node['cpu_percent']:.1f}"),
+    ("PSS", True, lambda node: human_bytes(node["memory_pss_bytes"])),
+    ("uptime", True, lambda node: human_time(node["uptime_s"])),
+)
+# What a narrow terminal does without, the first first.
+DISPENSABLE = ("uptime", "CPU %", "id", "PSS", "keys")
 COLOURS = {"member": "32", "healthy": "32", "down": "31", "left": "33", "degraded": "31"}
+
+
+def shortened(text, most):
+    return text if len(text) <= most else text[:most - 1] + "…"
+
+
+def table(nodes, width):
+    """(head, rows) of plain cells that fit the width: first the gaps shrink, then columns go."""
+    columns = list(COLUMNS)
+    cells = {name: [cell(node) for node in nodes] for name, _, cell in COLUMNS}
+    widths = {name: max([len(name), *map(len, cells[name])]) for name in cells}
+    dispensable = list(DISPENSABLE)
+
+    def needed(gap):
+        return sum(widths[column[0]] for column in columns) + gap * (len(columns) - 1)
+
+    while needed(1) > width and dispensable:
+        gone = dispensable.pop(0)
+        columns = [column for column in columns if column[0] != gone]
+    gap = " " * (2 if needed(2) <= width else 1)
+
+    def line(texts):
+        return gap.join(f"{text:{'>' if right else '<'}{widths[name]}}"
+                        for (name, right, _), text in zip(columns, texts))
+    return line([column[0] for column in columns]), \
+        [line([cells[column[0]][row] for column in columns]) for row in range(len(nodes))]
+
+
+def wrapped(text, width):
+    return textwrap.wrap(text, max(width, 20), subsequent_indent="  ") or [""]
 
 
 class TableReporter(PlainReporter):
@@ -114,6 +181,7 @@ class TableReporter(PlainReporter):
         self.drawn = False
         self.recent = []
         self.plain = bool(os.environ.get("NO_COLOR"))
+        self.terminal = Terminal()
 
     def event(self, name, text, **fields):
         if self.drawn:
@@ -125,55 +193,63 @@ class TableReporter(PlainReporter):
         self.close()
         super().error(text)
 
-    def colour(self, word, width=0):
+    def coloured(self, line, word):
         code = COLOURS.get(word, "36")
-        padded = f"{word:<{width}}"
-        return padded if self.plain else f"\x1b[{code}m{padded}\x1b[0m"
+        return line if self.plain else line.replace(word, f"\x1b[{code}m{word}\x1b[0m", 1)
 
-    def row(self, node):
-        ident = number(node["id"])
-        cells = [f"{node['slot']:>4}", f"{ident if len(ident) <= 10 else ident[:9] + '…':<10}",
-                 f"{node['address']:<21}", self.colour(node["state"], 9),
-                 f"{number(node['keys']):>8}", f"{node['cpu_percent']:>6.1f}",
-                 f"{human_bytes(node['memory_bytes']):>10}", f"{human_time(node['uptime_s']):>9}"]
-        return "  ".join(cells)
-
-    def lines(self, picture, height):
+    def head(self, picture, width):
         used, total = picture["memory_used_bytes"], picture["memory_total_bytes"]
-        head = [f"Ring {self.colour(picture['ring_state'])}  {picture['ring_reason']}",
-                f"{picture['active']} active nodes, {picture['members_elsewhere']} of them "
-                f"elsewhere   {number(picture['keys'])} keys   "
-                f"system memory {human_bytes(used)} of {human_bytes(total)}",
-                f"{picture['ring_dashboard']}   (node i: the port + i)   {picture['warning']}", "",
-                "  ".join(f"{name:{'<' if name in ('id', 'address', 'state') else '>'}{width}}"
-                          for name, width in COLUMNS)]
-        tail = ["", *self.recent, "Ctrl-C stops the nodes (data stays); again: at once"]
-        room = max(1, height - len(head) - len(tail) - 1)
-        rows = [self.row(node) for node in picture["nodes"]]
+        ring = wrapped(f"Ring {picture['ring_state']}  {picture['ring_reason']}", width)
+        ring[0] = self.coloured(ring[0], picture["ring_state"])
+        survives = picture["survives_failures"]
+        facts = [f"{picture['active']} active nodes, {picture['members_elsewhere']} of them elsewhere",
+                 f"{number(picture['keys'])} keys"]
+        facts += [f"survives {survives} more failure{'' if survives == 1 else 's'}"] \
+            if survives is not None else []
+        facts += [f"system memory {human_bytes(used)} of {human_bytes(total)}"]
+        return [*ring, *wrapped(", ".join(facts), width),
+                *wrapped(f"{picture['ring_dashboard']} (node i: the port + i) "
+                         f"{picture['warning']}", width), ""]
+
+    def lines(self, picture, height, width):
+        head = self.head(picture, width)
+        titles, rows = table(picture["nodes"], width)
+        hint = "Ctrl-C stops the nodes (data stays); again: at once"
+        # The last event is always there as a whole; older ones and nodes share what is left.
+        recent = [wrapped(text, width) for text in self.recent]
+        room = height - len(head) - 3 - (len(recent[-1]) if recent else 0)
+        shown = self.chosen_rows(picture["nodes"], rows, max(1, room))
+        events = recent[-1] if recent else []
+        for lines in reversed(recent[:-1]):
+            if len(shown) + len(events) + len(lines) > height - len(head) - 3:
+                break
+            events = lines + events
+        return [*head, titles, *shown, "", *events, hint[:width]]
+
+    def chosen_rows(self, nodes, rows, room):
+        """What needs eyes comes first when not every row fits."""
+        order = range(len(rows))
+        more = []
         if len(rows) > room:
-            # What needs eyes comes first when not every row fits.
-            order = sorted(picture["nodes"], key=lambda node: node["state"] == "member")
-            rows = [self.row(node) for node in order[:room - 1]]
-            rows.append(f"      ... {len(order) - room + 1} more nodes")
-        return head + rows + tail
+            order = sorted(order, key=lambda row: nodes[row]["state"] == "member")[:room - 1]
+            more = [f"... {len(rows) - len(order)} more nodes"]
+        return [self.coloured(rows[row], nodes[row]["state"]) for row in order] + more
 
     def status(self, picture):
         if not self.drawn:
             self.drawn = True
-            sys.stdout.write("\x1b[?1049h\x1b[?25l")
+            self.terminal.quiet()
+            put(sys.stdout, "\x1b[?1049h\x1b[?25l")
         size = shutil.get_terminal_size()
-        lines = self.lines(picture, size.lines)[:size.lines]
-        # Wrapping off while drawing: a narrow terminal cuts lines instead of scrolling.
-        sys.stdout.write("\x1b[?7l\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[K\x1b[J\x1b[?7h")
-        sys.stdout.flush()
+        lines = self.lines(picture, size.lines, size.columns)[:size.lines]
+        # Wrapping off while drawing: what is still too long is cut instead of scrolling.
+        put(sys.stdout, "\x1b[?7l\x1b[H" + "\x1b[K\r\n".join(lines) + "\x1b[K\x1b[J\x1b[?7h")
 
     def close(self):
         if self.drawn:
             self.drawn = False
-            sys.stdout.write("\x1b[?25h\x1b[?1049l")
-            sys.stdout.flush()
-            for line in self.recent:
-                print(line)
+            put(sys.stdout, "\x1b[?25h\x1b[?1049l" + "".join(line + "\n" for line in self.recent))
+            self.terminal.restore()
 
 
 def choose(as_json):

@@ -94,11 +94,14 @@ class Usage:
 
     @staticmethod
     def memory(process):
-        """PSS where the kernel tells it (own processes), else RSS."""
+        """PSS, as the page shows it: memory that processes share counts as their part. None where
+        the kernel does not tell it."""
         try:
-            return process.memory_full_info().pss
-        except psutil.AccessDenied:
-            return process.memory_info().rss
+            with open(f"/proc/{process.pid}/smaps_rollup", encoding="ascii") as lines:
+                return next(int(line.split()[1]) * 1024 for line in lines
+                            if line.startswith("Pss:"))
+        except (OSError, StopIteration):
+            return None
 
 
 class Monitor(threading.Thread):
@@ -109,7 +112,7 @@ class Monitor(threading.Thread):
         self.api = api
         self.lock = threading.Lock()
         self.pids = {}  # slot -> pid
-        self.view = {"ring": None, "ready": False, "usage": {}, "memory": None}
+        self.view = {"ring": None, "usage": {}, "memory": None}
         self.ended = threading.Event()
 
     def watch(self, pids):
@@ -121,7 +124,7 @@ class Monitor(threading.Thread):
             return self.view
 
     def run(self):
-        usage, sampled_at, sampled, memory, ready = Usage(), 0.0, {}, None, False
+        usage, sampled_at, sampled, memory = Usage(), 0.0, {}, None
         while not self.ended.wait(SAMPLE_PERIOD_S if self.view["ring"] else 0.1):
             if time.monotonic() - sampled_at >= USAGE_PERIOD_S:
                 sampled_at = time.monotonic()
@@ -129,9 +132,7 @@ class Monitor(threading.Thread):
                     pids = dict(self.pids)
                 sampled = {slot: usage.of(pid) for slot, pid in pids.items()}
                 memory = psutil.virtual_memory()
-            ready = ready or self.api.ready()  # asked only while the ring starts
-            view = {"ring": self.api.ring(), "ready": ready, "usage": sampled,
-                    "memory": memory}
+            view = {"ring": self.api.ring(), "usage": sampled, "memory": memory}
             with self.lock:
                 self.view = view
 
@@ -160,7 +161,7 @@ def snapshot(settings, children, view):
             "slot": slot, "id": known.get("id"), "address": settings.rpc_address(slot),
             "state": state, "pid": child.pid if child.running else None,
             "keys": known.get("keys"), "keys_stored": known.get("keys_stored"),
-            "cpu_percent": round(cpu, 1), "memory_bytes": memory,
+            "cpu_percent": round(cpu, 1), "memory_pss_bytes": memory,
             "uptime_s": round(child.uptime_s(), 1) if child.running else 0,
         })
     members = [node for node in by_address.values() if node.get("state") == "member"]

@@ -1,22 +1,28 @@
 """`init.py`: start the nodes and the gateway, watch them, stop them. The main thread does all of it;
-only looking at the gateway happens in a thread of its own (ringview.Monitor)."""
+only looking at the gateway happens in a thread of its own (ringview.Monitor).
 
+Ready means: this host's nodes are members. Whatever else is ill in the ring, nodes that have joined,
+or that hold data, are never stopped because of it: who waits says for whom, and goes on waiting.
+"""
+
+import os
 import signal
 import time
 
-from . import build, datadir, network, ringview, settings as settings_module
+from . import build, datadir, joining, memory, network, ringview, settings as settings_module
 from .common import Refused
 from .control import ControlServer
 from .supervisor import Supervisor
 
 START_TIMEOUT_S = 60
 START_TIMEOUT_PER_NODE_S = 1
+TELL_WAITING_AFTER_S = 10
 STOP_TIMEOUT_S = 60
 LEAVE_TIMEOUT_S = 600
 LOOP_S = 0.1
 STATUS_PERIOD_S = 0.5
 LOG_TRIM_PERIOD_S = 30
-GATEWAY_RESTARTS_MAX = 5
+WAITED_FOR_SHOWN = 5
 ADD_MAX = 1000
 
 
@@ -34,10 +40,13 @@ class Session:
         self.api = ringview.Api(settings["HOST"], settings["PORT"], settings["API_TOKEN_FILE"])
         self.monitor = ringview.Monitor(self.api)
         self.control = None
+        self.memory = memory.Memory(settings["DATA_DIR"])
         self.interrupts = 0
-        self.gateway_restarts = 0
         self.asked_to_join = set()
         self.phase = "starting"
+        self.ready = False
+        self.joined = None  # how many of this host's nodes were members when it was last told
+        self.told, self.tell_at = "", time.monotonic() + TELL_WAITING_AFTER_S
 
     def on_signal(self, number, frame):
         del number, frame
@@ -59,28 +68,70 @@ class Session:
         self.monitor.watch(self.supervisor.pids())
         self.monitor.start()
         self.wait_ready(count)
-        self.announce(count)
 
     def wait_ready(self, count):
+        """Returns when the nodes are members, or when only the ring's other nodes are missing;
+        refuses while there is nothing here that a stop could harm."""
         deadline = time.monotonic() + START_TIMEOUT_S + START_TIMEOUT_PER_NODE_S * count
-        told = None
-        while not self.monitor.look()["ready"]:
+        while not self.ready:
             self.control.serve(LOOP_S)
             if self.interrupts:
                 raise Interrupted
             for child in self.supervisor.newly_ended():
-                raise Refused(f"{child.name} {child.how_it_ended()} while the ring was starting; "
-                              f"its last lines:\n{child.stderr_tail()}")
-            picture = self.picture()
-            self.join_the_left(picture)
-            joined = sum(node["state"] == "member" for node in picture["nodes"])
-            if joined != told:
-                told = joined
-                self.report.event("progress", f"  {joined} of {count} joined", joined=joined,
-                                  nodes=count)
+                if not self.worth_keeping():
+                    raise Refused(f"{child.name} {child.how_it_ended()} while the ring was "
+                                  f"starting; its last lines:\n{child.stderr_tail()}")
+                self.show_end(child)
+            self.tend_gateway()
+            self.monitor.watch(self.supervisor.pids())
+            self.tend_start(self.picture())
             if time.monotonic() > deadline:
-                raise Refused(f"the ring was not ready in time ({joined} of {count} joined):\n"
-                              f"{self.api.why_not_ready()}")
+                if not self.worth_keeping():
+                    raise Refused(f"no node of this host could join ({self.joined} of {count} "
+                                  f"joined):\n{self.api.why_not_ready()}")
+                return
+
+    def worth_keeping(self):
+        """Whether a running node is a member already, or holds data that the ring may wait for."""
+        return any(node["pid"] and (node["state"] == "member" or
+                                    node["slot"] in self.supervisor.with_data)
+                   for node in self.picture()["nodes"])
+
+    def tend_start(self, picture):
+        """One look at a start that is under way: is it done, and if not, who is missing?"""
+        self.join_the_left(picture)
+        here = [node for node in picture["nodes"] if node["pid"]]
+        joined = sum(node["state"] == "member" for node in here)
+        if joined != self.joined:
+            self.joined = joined
+            self.report.event("progress", f"  {joined} of {len(picture['nodes'])} joined",
+                              joined=joined, nodes=len(picture["nodes"]))
+        if here and joined == len(here):
+            self.ready = True
+            self.announce(len(picture["nodes"]))
+        elif time.monotonic() >= self.tell_at:
+            self.tell_at = time.monotonic() + TELL_WAITING_AFTER_S
+            self.tell_waiting(here)
+
+    def tell_waiting(self, here):
+        waiting = [node["slot"] for node in here if node["state"] != "member"]
+        missing = self.missing_elsewhere()
+        nodes = "node " + ", ".join(map(str, waiting))
+        text = (f"{nodes} waits for {', '.join(missing)}: start them, or wait" if missing else
+                f"{nodes} is not a member yet: {self.api.why_not_ready()}")
+        if text != self.told:
+            self.told = text
+            self.report.event("waiting", "  " + text, slots=waiting, waiting_for=missing)
+
+    def missing_elsewhere(self):
+        """Members of other hosts that were known and do not answer now."""
+        own = {self.settings.rpc_address(slot) for slot in self.supervisor.nodes}
+        nodes = ringview.ring_nodes_by_address(self.monitor.look()["ring"])
+        known = {address for address, node in nodes.items() if node.get("state") == "down"}
+        known |= {member for member in self.memory.known["members"] if member not in nodes}
+        known = sorted(known - own)
+        more = len(known) - WAITED_FOR_SHOWN
+        return known[:WAITED_FOR_SHOWN] + ([f"{more} more"] if more > 0 else [])
 
     def join_the_left(self, picture):
         """A node that had left before the last stop comes back as left; starting means joining."""
@@ -116,33 +167,40 @@ class Session:
             self.control.serve(LOOP_S)
             for child in self.supervisor.newly_ended():
                 self.show_end(child)
+            self.tend_gateway()
             self.monitor.watch(self.supervisor.pids())
             now = time.monotonic()
             if now - status_at >= STATUS_PERIOD_S:
                 status_at = now
-                self.report.status(self.picture())
+                picture = self.picture()
+                if not self.ready:
+                    self.tend_start(picture)
+                self.report.status(picture)
+                self.memory.note(self.monitor.look()["ring"])
             if now - trimmed_at >= LOG_TRIM_PERIOD_S:
                 trimmed_at = now
                 self.supervisor.trim_logs()
 
     def show_end(self, child):
         if child is self.supervisor.gateway:
-            self.restart_gateway(child)
+            pause = self.supervisor.pauses.died(child.uptime_s())
+            last = child.stderr_tail().splitlines()[-1:] if pause > 1 else []
+            self.report.event("gateway_restarted", f"the gateway {child.how_it_ended()} and is "
+                              f"started again in {pause:.1f} s; the nodes go on"
+                              + "".join(f" ({line})" for line in last), pause_s=pause)
             return
         slot = next(slot for slot, other in self.supervisor.nodes.items() if other is child)
-        self.report.event("node_down", f"node {slot} (pid {child.pid}) {child.how_it_ended()}; "
-                          f"start it again from its page or with: python3 init.py --start {slot}",
+        why = child.stderr_tail().splitlines()[-1:] if child.process.returncode > 0 else []
+        self.report.event("node_down", f"node {slot} (pid {child.pid}) {child.how_it_ended()}"
+                          + "".join(f" ({line})" for line in why)
+                          + "; start it again from its page or with: python3 init.py --start "
+                          f"{slot}{self.settings.same_folder()}",
                           slot=slot, pid=child.pid, exit_code=child.process.returncode)
 
-    def restart_gateway(self, child):
-        """The gateway keeps no keys: it is started again, aloud, but not for ever."""
-        self.gateway_restarts += 1
-        if self.gateway_restarts > GATEWAY_RESTARTS_MAX:
-            raise Refused(f"the gateway {child.how_it_ended()} once more; its last lines:\n"
-                          f"{child.stderr_tail()}")
-        self.report.event("gateway_restarted", f"the gateway {child.how_it_ended()} and is "
-                          f"started again ({self.gateway_restarts} of {GATEWAY_RESTARTS_MAX})")
-        self.supervisor.start_gateway()
+    def tend_gateway(self):
+        """The gateway keeps no keys: it is started again after growing pauses, for ever."""
+        if self.supervisor.pauses.due():
+            self.supervisor.start_gateway()
 
     # Orders from the socket
 
@@ -155,8 +213,8 @@ class Session:
                     + ", ".join(orders)}
         try:
             return {"ok": True, **orders[command](request)}
-        except Refused as refusal:
-            return {"ok": False, "error": str(refusal)}
+        except (Refused, OSError) as problem:
+            return {"ok": False, "error": str(problem)}
 
     def order_status(self, request):
         del request
@@ -233,10 +291,11 @@ class Session:
             self.report.say("Killing what still runs ...")
         self.supervisor.kill_all()
         self.monitor.stop()
+        self.memory.write_if_gone()
         if self.control:
             self.control.close()
         self.report.event("stopped", "Stopped; the data stays. Start again with: "
-                          "python3 init.py")
+                          f"python3 init.py{self.settings.same_folder()}")
 
     def stop_children(self, asked):
         nodes = list(self.supervisor.nodes.values())
@@ -313,8 +372,30 @@ def refuse_second(settings, lock):
                   "with Ctrl-C there, or choose another DATA_DIR and PORT")
 
 
+def refuse_forgotten_ring(settings, report):
+    """A new ring where an old one is remembered would hide that its data is gone: ask first."""
+    if settings["JOIN"]:
+        return
+    slots = datadir.known_slots(settings["DATA_DIR"])
+    if any(datadir.has_database(settings, slot) for slot in slots):
+        return
+    witnesses = memory.witnesses(settings, slots)
+    if not witnesses:
+        return
+    members = memory.recall(settings["DATA_DIR"])["members"]
+    alive = next((member for member in members if joining.problem_of(member) is None), None)
+    text = (f"{settings['DATA_DIR']} remembers a ring ({'; '.join(witnesses)}), but no node's "
+            "database is there: this start would make a new, empty ring")
+    ways = "put the databases back"
+    if alive:
+        ways += f", or join the old ring, which runs at {alive} (--join {alive})"
+    if not report.ask(f"{text}. Either {ways}, or type new to make a new ring: ", "new"):
+        raise Refused(f"{text}; {ways}, or forget the old ring first: python3 init.py reset"
+                      f"{settings.same_folder()}")
+
+
 def check_start(settings, report):
-    """Everything that can be refused before the first process starts; returns the node count."""
+    """Everything that can be refused before anything is built; returns the node count."""
     network.choose_host(settings)
     settings_module.check_exposure(settings)
     count = datadir.slots_to_start(settings)
@@ -326,16 +407,18 @@ def check_start(settings, report):
     ports = network.start_ports(settings, range(1, count + 1))
     network.wait_for_leftovers(settings, ports, report.say)
     network.check_ports(settings, ports)
-    if settings["JOIN"] and any(not datadir.has_database(settings, slot)
-                                for slot in range(1, count + 1)):
-        network.check_join(settings["JOIN"])
+    joining.check(settings, count, has_fresh_node(settings, count))
+    refuse_forgotten_ring(settings, report)
     return count
+
+
+def has_fresh_node(settings, count):
+    return any(not datadir.has_database(settings, slot) for slot in range(1, count + 1))
 
 
 def run(settings, report, preset, programs_folder=None, leave_on_stop=False):
     """The whole life of one start; returns the exit code."""
-    for warning in settings.warnings:
-        report.event("warning", f"warning: {warning}")
+    settings_module.check_secrets(settings)
     datadir.prepare(settings)
     lock = datadir.Lock(settings["DATA_DIR"])
     if not lock.acquire("(starting)"):
@@ -348,6 +431,9 @@ def run(settings, report, preset, programs_folder=None, leave_on_stop=False):
         else:
             programs = build.build(preset, report.say)
         programs.check()
+        joining.check_ring(programs, settings, count, has_fresh_node(settings, count),
+                           memory.recall(settings["DATA_DIR"])["ring_id"])
+        os.umask(0o077)
         return live(Session(settings, programs, report, leave_on_stop), count)
     finally:
         report.close()

@@ -4,19 +4,21 @@ Precedence: default < .env < environment < flag. Every refusal names the setting
 range and where the value came from.
 """
 
+import difflib
 import ipaddress
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from . import envfile
 from .common import EXIT_BAD_SETTING, ROOT, Refused
 
 
 @dataclass(frozen=True)
 class Setting:
     name: str
-    kind: str  # "number", "text", "path", "address", "peers"
+    kind: str  # "number", "path", "address", "peers", "names"
     default: object
     meaning: str
     low: int = 0
@@ -35,12 +37,14 @@ TABLE = (
     Setting("PORT", "number", 3000, "ring dashboard; node i's dashboard is PORT+i", 1, 65534),
     Setting("NUM_OF_NODES", "number", 5, "nodes to start on this host", 1, 1000, "--nodes"),
     Setting("DEFAULT_CHANNEL_SIZE", "number", 1000,
-            "data requests a node holds before it refuses more", 1, 1000000, "--channel-size"),
+            "data requests a node holds before it refuses more", 1, 60000, "--channel-size"),
     Setting("RPC_PORT", "number", None, "node i listens on RPC_PORT+i; PORT+1000 when not set",
             1, 65534),
     Setting("HOST", "address", None,
             "address to bind and advertise; Tailscale's when it runs, else 127.0.0.1"),
-    Setting("JOIN", "peers", "", "host:port of any member of an existing ring"),
+    Setting("JOIN", "peers", "", "host:port of any member of an existing ring; several with commas"),
+    Setting("HOST_NAMES", "names", "",
+            "further names of this host that browsers and proxies may ask for, with commas"),
     Setting("DATA_DIR", "path", "data", "databases, logs, sockets"),
     Setting("RING_KEY_FILE", "path", "", "file with the key that all nodes of the ring share"),
     Setting("API_TOKEN_FILE", "path", "", "file with the token for changes over HTTP"),
@@ -49,6 +53,13 @@ NAMES = {setting.name for setting in TABLE}
 TAILSCALE_NETWORK = ipaddress.ip_network("100.64.0.0/10")
 # sun_path has 108 bytes; the supervisor's socket lives in DATA_DIR.
 DATA_DIR_BYTES_MAX = 90
+RPC_PORT_ABOVE = 1000
+# What the programs themselves take (node/chord/chord.h, gateway/settings.h, proto/rpc.h).
+JOIN_MAX = 16
+ADDRESS_BYTES_MAX = 63
+HOST_NAMES_MAX = 24
+HOST_NAME_BYTES_MAX = 253
+SECRET_BYTES = {"RING_KEY_FILE": (16, 64), "API_TOKEN_FILE": (16, 256)}
 
 
 @dataclass
@@ -57,7 +68,6 @@ class Settings:
 
     values: dict
     origin: dict
-    warnings: list = field(default_factory=list)
 
     def __getitem__(self, name):
         return self.values[name]
@@ -70,6 +80,17 @@ class Settings:
         if origin == "default":
             return False
         return not (origin.startswith("line ") and self.values[name] == default)
+
+    def environment(self):
+        """For the programs: what they are to know stands on their command lines, and nothing that
+        this reading did not choose reaches them past it."""
+        return {name: value for name, value in os.environ.items() if name not in NAMES}
+
+    def same_folder(self):
+        """What an order to this init.py needs beside the order."""
+        if self.origin["DATA_DIR"] == "default" or self.origin["DATA_DIR"].endswith(" of .env"):
+            return ""
+        return f" --data-dir {self['DATA_DIR']}"
 
     def rpc_address(self, slot):
         return f"{self['HOST']}:{self['RPC_PORT'] + slot}"
@@ -85,29 +106,18 @@ def bad(setting, value, origin, fix):
     return Refused(f"{setting.name}={value} (from {origin}) {fix}", EXIT_BAD_SETTING)
 
 
-def read_env_file(path):
-    """{name: (text, origin)} of an .env file; {} when there is none."""
-    from dotenv import dotenv_values
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+def read_env_file(path, named):
+    """{name: (text, origin)} of a settings file. Only the one beside init.py, which nobody named,
+    may be missing. A name that is no setting is a mistake of somebody who wanted something."""
+    if not named and not path.exists():
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"cannot read {path}: {error}", EXIT_BAD_SETTING) from error
-    lines = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        word = line.strip()
-        if not word or word.startswith("#"):
-            continue
-        match = re.match(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", word)
-        if not match:
-            raise Refused(f"line {number} of {path} is not NAME=VALUE: {word[:60]!r}",
-                          EXIT_BAD_SETTING)
-        lines[match[1]] = number
-    values = dotenv_values(path, interpolate=False)
-    return {name: ((value or "").strip(), f"line {lines.get(name, '?')} of {path.name}")
-            for name, value in values.items()}
+    found = envfile.read(path)
+    for name, (_, origin) in found.items():
+        if name not in NAMES:
+            near = difflib.get_close_matches(name.upper(), sorted(NAMES), 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else "there are: " + ", ".join(sorted(NAMES))
+            raise Refused(f"{name} ({origin}) is no setting; {hint}", EXIT_BAD_SETTING)
+    return found
 
 
 def parse_number(setting, text, origin):
@@ -120,13 +130,33 @@ def parse_number(setting, text, origin):
     return number
 
 
+def words_of(text):
+    return re.split(r"[,\s]+", text.strip(", \t"))
+
+
 def parse_peers(setting, text, origin):
-    for peer in filter(None, text.split(",")):
-        host, colon, port = peer.rpartition(":")
-        if not colon or not host or not port.isdigit() or not 1 <= int(port) <= 65535:
-            raise bad(setting, text, origin, "is not HOST:PORT[,HOST:PORT...], "
-                      "for example 100.101.102.103:4001")
-    return text
+    """Commas, blanks or both between them; what the programs get has commas only."""
+    peers = words_of(text)
+    for peer in peers:
+        host, _, port = peer.rpartition(":")
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", host) or not re.fullmatch(r"[0-9]{1,5}", port) \
+                or not 1 <= int(port) <= 65535 or len(peer) > ADDRESS_BYTES_MAX:
+            raise bad(setting, text, origin, f"has {peer!r}, which is not HOST:PORT[,HOST:PORT...] "
+                      f"of at most {ADDRESS_BYTES_MAX} bytes each, for example 100.101.102.103:4001")
+    if len(peers) > JOIN_MAX:
+        raise bad(setting, text, origin, f"has {len(peers)} addresses: range 1..{JOIN_MAX}")
+    return ",".join(peers)
+
+
+def parse_names(setting, text, origin):
+    names = words_of(text)
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or len(name) > HOST_NAME_BYTES_MAX:
+            raise bad(setting, text, origin, f"has {name!r}, which is no host name (without scheme "
+                      "and port), for example chord.example.net")
+    if len(names) > HOST_NAMES_MAX:
+        raise bad(setting, text, origin, f"has {len(names)} names: range 1..{HOST_NAMES_MAX}")
+    return ",".join(names)
 
 
 def parse_address(setting, text, origin):
@@ -143,6 +173,15 @@ def parse_address(setting, text, origin):
     return text
 
 
+def parse_path(setting, text, origin, base):
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # ~ of a user without an entry in the password file
+        raise bad(setting, text, origin, "begins with ~, and this user has no home folder: give "
+                  "the whole path") from None
+    return Path(os.path.abspath(base / path))
+
+
 def parse(setting, text, origin, base):
     if setting.kind == "number":
         return parse_number(setting, text, origin)
@@ -150,26 +189,25 @@ def parse(setting, text, origin, base):
         return setting.default
     if setting.kind == "peers":
         return parse_peers(setting, text, origin)
+    if setting.kind == "names":
+        return parse_names(setting, text, origin)
     if setting.kind == "address":
         return parse_address(setting, text, origin)
-    if setting.kind == "path":
-        return Path(os.path.abspath(base / Path(text).expanduser()))
-    return text
+    return parse_path(setting, text, origin, base)
 
 
-def choose(flags, environment, env_file):
-    """Settings from {name: text} of flags, the environment and an .env file; only single values
-    are checked here, check_together() does the rest."""
-    from_file = read_env_file(env_file)
+def choose(flags, environment, env_file, named=False):
+    """Settings from {name: text} of flags, the environment and a settings file (named: somebody
+    asked for that very file); only single values are checked here, check_together() does the
+    rest."""
+    from_file = read_env_file(env_file, named)
     settings = Settings({}, {})
-    for name in sorted(set(from_file) - NAMES):
-        settings.warnings.append(f"{name} ({from_file[name][1]}) is no setting and is ignored")
     for setting in TABLE:
         name = setting.name
         # An empty environment variable counts as not set.
         if flags.get(name) is not None:
-            text, origin, base = str(flags[name]), f"flag {setting.flag_name}", Path.cwd()
-        elif environment.get(name):
+            text, origin, base = str(flags[name]).strip(), f"flag {setting.flag_name}", Path.cwd()
+        elif environment.get(name, "").strip():
             text, origin, base = environment[name].strip(), "the environment", Path.cwd()
         elif name in from_file:
             (text, origin), base = from_file[name], env_file.parent
@@ -186,7 +224,7 @@ def choose(flags, environment, env_file):
         settings.values[name] = value
         settings.origin[name] = origin
     if settings["RPC_PORT"] is None:
-        settings.values["RPC_PORT"] = settings["PORT"] + 1000
+        settings.values["RPC_PORT"] = settings["PORT"] + RPC_PORT_ABOVE
     return settings
 
 
@@ -209,34 +247,71 @@ def check_together(settings, slots):
     if len(os.fsencode(values["DATA_DIR"])) > DATA_DIR_BYTES_MAX:
         raise bad(setting_named("DATA_DIR"), values["DATA_DIR"], origin["DATA_DIR"],
                   f"is longer than {DATA_DIR_BYTES_MAX} bytes: choose a shorter path")
-    for name in ("RING_KEY_FILE", "API_TOKEN_FILE"):
+    check_secrets(settings)
+
+
+def check_secrets(settings):
+    for name in SECRET_BYTES:
         check_secret(settings, name)
 
 
 def check_ports(settings, slots):
-    port, rpc_port, origin = settings["PORT"], settings["RPC_PORT"], settings.origin
+    """Names the setting that somebody gave: RPC_PORT may only follow PORT."""
+    port, rpc_port = settings["PORT"], settings["RPC_PORT"]
+    follows = settings.origin["RPC_PORT"] == "default"
     for name in ("PORT", "RPC_PORT"):
-        if settings[name] + slots > 65535:
-            raise bad(setting_named(name), settings[name], origin[name],
-                      f"leaves no room for {slots} nodes: range 1..{65535 - slots}")
+        if settings[name] + slots <= 65535:
+            continue
+        above, note = 0, ""
+        if name == "RPC_PORT" and follows:
+            name, above, note = "PORT", RPC_PORT_ABOVE, f", RPC_PORT={rpc_port} (PORT+1000) above it"
+        room = 65535 - above - slots
+        if settings.origin[name] == "default":
+            raise bad(setting_named("NUM_OF_NODES"), slots, settings.origin["NUM_OF_NODES"],
+                      f"needs more ports than there are above {name}={settings[name]}: range "
+                      f"1..{65535 - above - settings[name]}")
+        raise bad(setting_named(name), settings[name], settings.origin[name],
+                  f"leaves no room for {slots} nodes{note}: range 1..{room}")
     if port <= rpc_port + slots and rpc_port + 1 <= port + slots:
-        raise bad(setting_named("RPC_PORT"), rpc_port, origin["RPC_PORT"],
+        name = "RPC_PORT" if not follows else "NUM_OF_NODES"
+        value = rpc_port if not follows else slots
+        raise bad(setting_named(name), value, settings.origin[name],
                   f"makes ports {rpc_port + 1}..{rpc_port + slots} of the nodes meet the "
                   f"dashboards' ports {port}..{port + slots}: choose another")
 
 
 def check_secret(settings, name):
+    """The same rules as the programs': proto/private.c."""
     path = settings[name]
     if not path:
         return
+    setting, origin = setting_named(name), settings.origin[name]
+    low, high = SECRET_BYTES[name]
     try:
-        empty = not path.read_bytes().strip()
+        about = path.stat()
+        secret = path.read_bytes() if path.is_file() else None
     except OSError as error:
-        raise bad(setting_named(name), path, settings.origin[name],
-                  f"cannot be read: {error.strerror}") from error
-    if empty:
-        raise bad(setting_named(name), path, settings.origin[name],
-                  "is empty: put a secret of at least 16 characters into it")
+        raise bad(setting, path, origin, f"cannot be read: {error.strerror}") from error
+    if secret is None:
+        raise bad(setting, path, origin, "is no file")
+    line = re.split(rb"\r\n|\n|\r", secret)[0]
+    if line.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise bad(setting, path, origin, "begins with a byte order mark (BOM), which would count "
+                  "as a part of the secret: save it as plain text without BOM")
+    if not low <= len(line) <= high:
+        raise bad(setting, path, origin, f"has {len(line)} bytes in its first line: a secret has "
+                  f"{low} to {high}, for example: head -c 32 /dev/urandom | base64 > {path}")
+    check_owner(setting, path, origin, about)
+
+
+def check_owner(setting, path, origin, about):
+    """Readable for its owner alone; a file of root's also for a group."""
+    if about.st_uid not in (0, os.geteuid()):
+        raise bad(setting, path, origin, f"belongs to user {about.st_uid}, who could change it: "
+                  f"chown it to user {os.geteuid()}")
+    if about.st_mode & (0o027 if about.st_uid == 0 and os.geteuid() != 0 else 0o077):
+        raise bad(setting, path, origin, f"can be read by others (mode {about.st_mode & 0o777:03o})"
+                  f": chmod 600 {path}")
 
 
 def check_exposure(settings):

@@ -21,7 +21,7 @@ import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import build, sim
+from . import build, ringview, sim
 from .common import ROOT, Refused
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -291,7 +291,7 @@ def real_ring():
              "--rpc-port", str(ports.rpc_port), "--data-dir", data],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            wait_for_ready(ring, log_path)
+            wait_for_ready(ring, log_path, ports.port)
             yield f"http://127.0.0.1:{ports.port}"
         finally:
             ring.terminate()
@@ -299,9 +299,11 @@ def real_ring():
             ports.close()
 
 
-def wait_for_ready(ring, log_path):
+def wait_for_ready(ring, log_path, port):
+    """Its nodes are members, and the whole ring is well."""
+    api = ringview.Api("127.0.0.1", port)
     deadline = time.monotonic() + RING_START_TIMEOUT_S
-    while '"event": "ready"' not in log_path.read_text(errors="replace"):
+    while '"event": "ready"' not in log_path.read_text(errors="replace") or not api.ready():
         if ring.poll() is not None or time.monotonic() > deadline:
             raise Refused("the ring for the page's tests did not start:\n"
                           + log_path.read_text(errors="replace"))

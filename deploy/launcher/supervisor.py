@@ -27,15 +27,15 @@ LISTEN_TIMEOUT_S = 10
 class Child:
     """One process: node of a slot, or the gateway."""
 
-    def __init__(self, name, arguments, log_path, say_stdout):
+    def __init__(self, name, arguments, log_path, environment):
         self.name = name
         self.log_path = log_path
         # Appending, so that the file can be cut while the child writes.
-        with open(log_path, "ab") as log:
+        with datadir.open_private(log_path, "a") as log:
             self.log_start = log.tell()
             self.process = subprocess.Popen(
-                [str(argument) for argument in arguments], stdin=subprocess.DEVNULL,
-                stdout=log if say_stdout else subprocess.DEVNULL, stderr=log, process_group=0)
+                [str(argument) for argument in arguments], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, process_group=0, env=environment)
         self.pid = self.process.pid
         self.started_at = time.monotonic()
         self.end_seen = False
@@ -83,11 +83,39 @@ class Child:
             pass
 
 
+class Pauses:
+    """When a process that keeps no keys is started again: soon at first, then after pauses that
+    double; the count begins anew once it has run well for a while."""
+
+    FIRST_S, LONGEST_S, WELL_AFTER_S = 0.1, 60, 60
+
+    def __init__(self):
+        self.next_s = self.FIRST_S
+        self.due_at = None
+
+    def died(self, uptime_s):
+        """Returns the pause."""
+        if uptime_s >= self.WELL_AFTER_S:
+            self.next_s = self.FIRST_S
+        pause, self.next_s = self.next_s, min(self.next_s * 2, self.LONGEST_S)
+        self.due_at = time.monotonic() + pause
+        return pause
+
+    def due(self):
+        """True once, when the pause is over."""
+        if self.due_at is None or time.monotonic() < self.due_at:
+            return False
+        self.due_at = None
+        return True
+
+
 class Supervisor:
     def __init__(self, settings, programs, say):
         self.settings, self.programs, self.say = settings, programs, say
         self.nodes = {}  # slot -> Child
         self.gateway = None
+        self.pauses = Pauses()  # of the gateway
+        self.with_data = set()  # slots that had a database before this start
 
     # Starting
 
@@ -122,10 +150,11 @@ class Supervisor:
 
     def start_node(self, slot, seeds=None, creates=False):
         folder = self.settings.node_dir(slot)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         arguments = self.node_arguments(slot, self.seeds(slot) if seeds is None else seeds,
                                         creates)
-        child = Child(f"node {slot}", arguments, folder / "stderr.log", True)
+        child = Child(f"node {slot}", arguments, folder / "stderr.log",
+                      self.settings.environment())
         self.nodes[slot] = child
         return child
 
@@ -136,8 +165,10 @@ class Supervisor:
                      "--slots", len(self.nodes), "--data", settings["DATA_DIR"],
                      "--exit-with-parent"]
         arguments += ["--join", settings["JOIN"]] if settings["JOIN"] else []
+        arguments += ["--host-names", settings["HOST_NAMES"]] if settings["HOST_NAMES"] else []
         arguments += self.secrets(["API_TOKEN_FILE", "RING_KEY_FILE"])
-        self.gateway = Child("the gateway", arguments, settings["DATA_DIR"] / "gateway.log", True)
+        self.gateway = Child("the gateway", arguments, settings["DATA_DIR"] / "gateway.log",
+                             settings.environment())
         return self.gateway
 
     def start_first(self, count):
@@ -145,6 +176,7 @@ class Supervisor:
         a ring to join: a second ring must never be born silently."""
         with_data = [slot for slot in range(1, count + 1)
                      if datadir.has_database(self.settings, slot)]
+        self.with_data = set(with_data)
         creates = not self.settings["JOIN"] and not with_data
         host_seeds = ",".join(self.settings.rpc_address(slot)
                               for slot in (with_data or [1])[:SEEDS_MAX])

@@ -1,13 +1,16 @@
 """Tailscale, ports, DATA_DIR, packages, counting: the launcher's other parts without a ring."""
 
+import contextlib
 import os
 import socket
+import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 from conftest import ROOT
-from launcher import datadir, network, packages, settings as s, suite
+from launcher import datadir, joining, network, packages, settings as s, suite
 from launcher.common import Refused
 
 
@@ -23,16 +26,37 @@ STATUS = {"Version": "1.56.1", "BackendState": "Running",
                    "TailscaleIPs": ["fd7a:115c:a1e0::1", "100.101.102.103"]}, "Peer": {}}
 
 
+def self_with(**values):
+    return {**STATUS, "Self": {**STATUS["Self"], **values}}
+
+
 @pytest.mark.parametrize("status, expected", [
     (STATUS, "100.101.102.103"),
     ({**STATUS, "BackendState": "Stopped"}, None),
-    ({**STATUS, "Self": {**STATUS["Self"], "Online": False}}, None),
-    ({**STATUS, "Self": {"Online": True, "TailscaleIPs": None}}, None),
+    ({**STATUS, "BackendState": ["Running"]}, None),
+    (self_with(Online=False), None),
+    (self_with(Online="no"), None),
+    (self_with(TailscaleIPs=None), None),
+    (self_with(TailscaleIPs=7), None),
+    (self_with(TailscaleIPs="100.101.102.103"), None),
+    (self_with(TailscaleIPs={"100.101.102.103": 1}), None),
+    (self_with(TailscaleIPs=[None, 7, ["100.1.1.1"], "1.2.3", "no.ip"]), None),
+    (self_with(TailscaleIPs=[1681224295, "100.101.102.103"]), "100.101.102.103"),
     ({**STATUS, "Self": None}, None),
-    ([], None),
+    ({**STATUS, "Self": ["a"]}, None),
+    ({**STATUS, "Self": "a"}, None),
+    ([], None), (None, None), (7, None), ("Running", None),
 ])
 def test_tailscale_address(status, expected):
-    assert network.tailscale_ipv4(status) == expected
+    address, state = network.tailscale_ipv4(status)
+    assert address == expected and isinstance(state, str)
+
+
+def test_a_user_without_an_entry_has_a_hint_too(tmp_path, monkeypatch):
+    def unknown():
+        raise KeyError("getpwuid(): uid not found: 4711")
+    monkeypatch.setattr(network.getpass, "getuser", unknown)
+    assert "ssh -L" in network.reach_hint(settings_for(tmp_path))
 
 
 def test_taken_port_names_the_holder_and_the_way_out(tmp_path):
@@ -45,13 +69,38 @@ def test_taken_port_names_the_holder_and_the_way_out(tmp_path):
     assert f"port {port}" in text and str(os.getpid()) in text and "--port" in text
 
 
-def test_join_to_nobody(tmp_path):
+@contextlib.contextmanager
+def listener(hello):
+    """A port that answers every connection with these bytes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        network.check_join(f"127.0.0.1:1,127.0.0.1:{port}")
-    with pytest.raises(Refused, match=f"127.0.0.1:{port}"):
-        network.check_join(f"127.0.0.1:{port}")
-    del tmp_path
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(hello)
+                        connection.recv(64)
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_joins_that_cannot_work_name_the_seed(tmp_path):
+    def check(join, fresh=True, **values):
+        joining.check(settings_for(tmp_path, JOIN=join, **values), 3, fresh)
+    with listener(joining.HELLO_OF_NODE) as node, listener(b"HTTP/1.1 400") as page:
+        check(f"127.0.0.1:1,{node}")
+        check(page, fresh=False)  # nodes with data wait for their ring
+        for join, word in ((page, "no node"), ("127.0.0.1:1", "Connection refused"),
+                           ("nobody.invalid:4001", "the name nobody.invalid is unknown"),
+                           ("127.0.0.1:4002", "this host's own nodes"),
+                           ("localhost:4001", "this host's own nodes"),
+                           ("192.0.2.7:4001", "could not reach")):
+            with pytest.raises(Refused) as refusal:
+                check(join)
+            assert join in str(refusal.value) and word in str(refusal.value)
+        with pytest.raises(Refused, match="only this machine can dial"):
+            check(node, HOST="100.101.102.103")
 
 
 def test_lock_is_held_once_and_tells_by_whom(tmp_path):
@@ -70,6 +119,51 @@ def test_unwritable_data_dir(tmp_path):
     settings = settings_for(tmp_path, DATA_DIR=tmp_path / "file" / "data")
     with pytest.raises(Refused, match="DATA_DIR=.*cannot be written"):
         datadir.prepare(settings)
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o777])
+def test_a_data_dir_that_others_can_read_is_refused(tmp_path, mode):
+    settings = settings_for(tmp_path)
+    settings["DATA_DIR"].mkdir()
+    settings["DATA_DIR"].chmod(mode)
+    with pytest.raises(Refused, match=f"mode {mode:03o}.*chmod -R go="):
+        datadir.prepare(settings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder away")
+def test_a_data_dir_of_another_user_is_refused(tmp_path):
+    settings = settings_for(tmp_path)
+    settings["DATA_DIR"].mkdir(mode=0o700)
+    os.chown(settings["DATA_DIR"], 4711, 4711)
+    with pytest.raises(Refused, match="belongs to user 4711"):
+        datadir.prepare(settings)
+
+
+def test_what_the_launcher_writes_is_the_owners_alone(tmp_path):
+    settings = settings_for(tmp_path)
+    old = os.umask(0)
+    try:
+        datadir.prepare(settings)
+        lock = datadir.Lock(settings["DATA_DIR"])
+        assert lock.acquire("x")
+        datadir.write_slots(settings["DATA_DIR"], 3)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(settings["DATA_DIR"].stat().st_mode) == 0o700
+    for path in settings["DATA_DIR"].iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    lock.release()
+
+
+def test_links_are_not_followed(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "init.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(Refused, match="init.lock is a symbolic link"):
+        datadir.Lock(tmp_path).acquire("x")
+    (tmp_path / "slots.new").symlink_to(tmp_path / "victim")
+    datadir.write_slots(tmp_path, 3)
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "slots").read_text() == "3\n"
 
 
 def test_a_ring_comes_back_with_all_its_nodes(tmp_path):

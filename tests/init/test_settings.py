@@ -42,7 +42,7 @@ def test_paths_are_relative_to_where_they_were_written(tmp_path):
     ("N=33", ["N=33", "1..32"]),
     ("PORT=70000", ["PORT=70000", "1..65534"]),
     ("NUM_OF_NODES=0", ["NUM_OF_NODES=0", "1..1000"]),
-    ("DEFAULT_CHANNEL_SIZE=-1", ["DEFAULT_CHANNEL_SIZE=-1", "1..1000000"]),
+    ("DEFAULT_CHANNEL_SIZE=-1", ["DEFAULT_CHANNEL_SIZE=-1", "1..60000"]),
     ("JOIN=somewhere", ["JOIN=somewhere", "HOST:PORT"]),
     ("HOST=0.0.0.0", ["HOST=0.0.0.0", "others can dial"]),
     ("HOST=example", ["HOST=example", "IPv4"]),
@@ -63,14 +63,74 @@ def test_origin_is_named_for_environment_and_flag(tmp_path):
         chosen(tmp_path, "", NUM_OF_NODES="many")
 
 
-def test_unknown_keys_warn(tmp_path):
-    settings = chosen(tmp_path, "M=6\nNUM_NODES=5\n")
-    assert settings.warnings == ["NUM_NODES (line 2 of .env) is no setting and is ignored"]
+def refusal_of(call, *arguments, **flags):
+    with pytest.raises(Refused) as refusal:
+        call(*arguments, **flags)
+    assert refusal.value.exit_code == 2 and "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize("text, parts", [
+    ("M=6\nNUM_NODES=5", ["NUM_NODES", "line 2", "did you mean NUM_OF_NODES?"]),
+    ("port=80", ["port", "did you mean PORT?"]),
+    ("COLOUR=red", ["COLOUR", "there are:", "DATA_DIR"]),
+    ('M="32', ["line 1", "M", "has no end"]),
+    ("M='32", ["line 1", "has no end"]),
+    ('M=32"', ["line 1", "quote in the middle"]),
+    ('M="32"6', ["line 1", "'6'", "behind the quoted"]),
+    ('DATA_DIR="a\nb"', ["line 1", "has no end"]),
+    ('DATA_DIR="a\\"b"', ["line 1", "DATA_DIR"]),
+    ("DATA_DIR=a\\ b", ["backslash"]),
+    ("M=32 # six", ["line 1", "comment", "line of its own"]),
+    ('M="32" # six', ["line 1", "line of its own"]),
+    ("JOIN=#none", ["comment"]),
+    ("export M=32", ["export", "write M=32"]),
+    ("M=7\nM=8", ["line 2", "M is set again", "line 1 of .env"]),
+    ("\ufeffM=7", ["byte order mark", "sed -i"]),
+    ("DATA_DIR=a\x00b", ["line 1", "control character"]),
+    ("M 7", ["line 1", "NAME=VALUE"]),
+    ("M=\u0663", ["whole number"]),
+    ("M=7_0", ["whole number"]),
+    ("DEFAULT_CHANNEL_SIZE=60001", ["DEFAULT_CHANNEL_SIZE=60001", "1..60000"]),
+    ("JOIN=" + ",".join(["a:1"] * 17), ["17 addresses", "1..16"]),
+    ("JOIN=" + "a" * 62 + ":1", ["at most 63 bytes"]),
+    ("JOIN=http://a:1", ["'http://a:1'", "HOST:PORT"]),
+    ("HOST_NAMES=https://a", ["HOST_NAMES", "'https://a'", "host name"]),
+    ("HOST_NAMES=" + ",".join(["a"] * 25), ["25 names", "1..24"]),
+])
+def test_what_readers_would_take_differently_is_refused(tmp_path, text, parts):
+    said = refusal_of(chosen, tmp_path, text)
+    for part in parts:
+        assert part in said
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfeM\x00", b"M=7\nDATA_DIR=\xe4\n"])
+def test_other_encodings_are_named(tmp_path, data):
+    (tmp_path / ".env").write_bytes(data)
+    assert "UTF-8" in refusal_of(s.choose, {}, {}, tmp_path / ".env")
+
+
+def test_what_every_reader_takes_alike(tmp_path):
+    settings = chosen(tmp_path, "# a comment\r\n; another\r\n M = \"32\" \r\nDATA_DIR='my data'\r\n"
+                      "JOIN=a:1, b:2  c:3\r\nHOST_NAMES=x.example, y.example\r\n")
+    assert settings["M"] == 32 and settings["DATA_DIR"] == tmp_path / "my data"
+    assert settings["JOIN"] == "a:1,b:2,c:3"
+    assert settings["HOST_NAMES"] == "x.example,y.example"
+
+
+def test_a_named_file_must_be_there(tmp_path):
+    assert "No such file" in refusal_of(s.choose, {}, {}, tmp_path / "none", True)
+
+
+def test_programs_hear_of_settings_on_their_command_line_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOIN", "elsewhere:4001")
+    monkeypatch.setenv("LANG", "C")
+    given = chosen(tmp_path, "", JOIN="").environment()
+    assert given["LANG"] == "C" and not set(given) & s.NAMES
 
 
 def test_shipped_file_is_valid():
     settings = s.choose({}, {}, ROOT / ".env")
-    assert settings.warnings == []
     settings.values["HOST"] = "127.0.0.1"
     s.check_together(settings, settings["NUM_OF_NODES"])
     assert not any(settings.explicit(name) for name in ("M", "N", "REPLICAS"))
@@ -79,7 +139,9 @@ def test_shipped_file_is_valid():
 @pytest.mark.parametrize("text, parts", [
     ("M=3\nNUM_OF_NODES=9", ["NUM_OF_NODES=9", "8 ids", "M=3"]),
     ("N=2\nREPLICAS=4", ["REPLICAS=4", "1..3", "N=2"]),
-    ("PORT=65534", ["65534", "no room"]),
+    ("PORT=64800", ["PORT=64800 (from line 1", "no room", "RPC_PORT=65800", "1..64530"]),
+    ("RPC_PORT=65534", ["RPC_PORT=65534 (from line 1", "no room", "1..65530"]),
+    ("M=32\nPORT=64000\nNUM_OF_NODES=600", ["PORT=64000", "600 nodes"]),
     ("PORT=3000\nRPC_PORT=3002", ["RPC_PORT=3002", "meet"]),
     ("RING_KEY_FILE=/nonexistent/key", ["RING_KEY_FILE", "cannot be read"]),
     ("DATA_DIR=/" + "x" * 100, ["DATA_DIR", "90 bytes"]),
@@ -99,6 +161,7 @@ def test_strangers_address_needs_secrets(tmp_path):
     assert "RING_KEY_FILE and API_TOKEN_FILE" in str(refusal.value)
     for name in ("key", "token"):
         (tmp_path / name).write_text("a secret of some length\n")
+        (tmp_path / name).chmod(0o600)
     s.check_exposure(chosen(tmp_path, "HOST=192.0.2.7\nRING_KEY_FILE=key\nAPI_TOKEN_FILE=token"))
     s.check_exposure(chosen(tmp_path, "HOST=100.101.102.103"))
     s.check_exposure(chosen(tmp_path, "HOST=127.0.0.1"))
@@ -109,3 +172,23 @@ def test_what_counts_as_insisting(tmp_path):
     assert chosen(tmp_path, "M=7").explicit("M")
     assert chosen(tmp_path, "", {"M": "6"}).explicit("M")
     assert chosen(tmp_path, "", M="6").explicit("M")
+
+
+@pytest.mark.parametrize("secret, mode, part", [
+    (b"a secret of some length\n", 0o644, "chmod 600"),
+    (b"a secret of some length\n", 0o640, "chmod 600"),
+    (b"\xef\xbb\xbfa secret of some length\n", 0o600, "byte order mark"),
+    (b"short\n", 0o600, "5 bytes"),
+    (b"", 0o600, "0 bytes"),
+    (b"\na secret of some length\n", 0o600, "0 bytes"),
+    (b"x" * 65, 0o600, "65 bytes"),
+])
+def test_secrets_are_the_owners_alone_and_whole(tmp_path, secret, mode, part):
+    (tmp_path / "key").write_bytes(secret)
+    (tmp_path / "key").chmod(mode)
+    settings = chosen(tmp_path, "RING_KEY_FILE=key")
+    assert part in refusal_of(s.check_secrets, settings)
+
+
+def test_a_secret_must_be_a_file(tmp_path):
+    assert "is no file" in refusal_of(s.check_secrets, chosen(tmp_path, "RING_KEY_FILE=."))

@@ -46,7 +46,7 @@ class Ring:
                  "DATA_DIR": folder / "data", **values}
         self.settings = launcher_settings.choose(flags, {}, folder / "no.env")
         self.data_dir = self.settings["DATA_DIR"]
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         programs = Programs(build or BUILD)
         programs.check()
         self.supervisor = Supervisor(self.settings, programs, print)

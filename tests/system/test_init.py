@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,19 +19,23 @@ LINE_TIMEOUT_S = 90
 
 
 class Init:
-    """One `init.py --json` and what it said."""
+    """One `init.py --json` and what it said. stdout: its file, a descriptor, or None = closed."""
 
-    def __init__(self, folder, ports, *arguments, nodes=3):
+    def __init__(self, folder, ports, *arguments, nodes=3, stdout="file"):
         self.folder, self.ports = folder, ports
+        (folder / ".env").touch()
         self.base = [sys.executable, str(ROOT / "init.py"), "--build", str(BUILD), "--json",
                      "--env-file", str(folder / ".env"), "--data-dir", str(folder / "data"),
                      "--host", "127.0.0.1", "--port", str(ports.port),
                      "--rpc-port", str(ports.rpc_port)]
         self.output = folder / f"init-{time.monotonic_ns()}.jsonl"
         with open(self.output, "wb") as output:
+            command = [*self.base, "--nodes", str(nodes), *arguments]
+            if stdout is None:
+                command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
             self.process = subprocess.Popen(
-                [*self.base, "--nodes", str(nodes), *arguments], stdin=subprocess.DEVNULL,
-                stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+                command, stdin=subprocess.DEVNULL, stdout=output if stdout == "file" else stdout,
+                stderr=subprocess.STDOUT, start_new_session=True)
         self.api = Api("127.0.0.1", ports.port)
 
     def events(self):
@@ -220,6 +225,10 @@ def test_join_an_existing_ring(start_init, tmp_path):
     (["--host", "192.0.2.1"], ["RING_KEY_FILE", "API_TOKEN_FILE"]),
     (["--data-dir", "/proc/nowhere"], ["DATA_DIR=/proc/nowhere", "cannot be written"]),
     (["--join", "127.0.0.1:1"], ["127.0.0.1:1", "nobody to join"]),
+    (["--join", "nobody.invalid:4001"], ["nobody.invalid", "unknown"]),
+    (["--join", "192.0.2.7:4001"], ["192.0.2.7:4001", "could not reach", "HOST"]),
+    (["--channel-size", "60001"], ["DEFAULT_CHANNEL_SIZE=60001", "1..60000"]),
+    (["--env-file", "/nowhere/.env"], ["/nowhere/.env", "No such file"]),
 ])
 def test_refusals_are_one_sentence_and_start_nothing(start_init, tmp_path, arguments, words):
     init = start_init(*arguments)
@@ -230,6 +239,117 @@ def test_refusals_are_one_sentence_and_start_nothing(start_init, tmp_path, argum
         assert word in events[0]["text"]
     assert "\n" not in events[0]["text"]
     assert no_process_left(tmp_path / "data")
+
+
+def test_a_broken_env_file_stops_before_anything(start_init, tmp_path):
+    (tmp_path / ".env").write_text('M="32\n')
+    init = start_init()
+    assert init.process.wait(30) == 2
+    events = init.events()
+    assert [event["event"] for event in events] == ["error"] and "no end" in events[0]["text"]
+    assert not (tmp_path / "data").exists()
+
+
+def test_nobody_else_can_read_what_a_ring_writes(start_init, tmp_path):
+    old = os.umask(0o022)
+    try:
+        init = start_init()
+        init.wait_event("ready")
+        assert init.put("kept", b"private") == 201
+        paths = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
+        assert len(paths) > 12
+        wide = {str(path): oct(path.stat().st_mode) for path in paths if path.stat().st_mode & 0o077}
+        assert not wide
+        assert init.end() == 0
+        (tmp_path / "data").chmod(0o755)
+        again = start_init()
+        assert again.process.wait(30) == 2
+        assert "chmod -R go=" in again.events()[-1]["text"]
+    finally:
+        os.umask(old)
+
+
+def test_a_reader_that_goes_away_does_not_end_the_ring(start_init, tmp_path):
+    for how in ("closed pipe", "full disk", "closed"):
+        reading, writing = os.pipe()
+        os.close(reading)
+        output = {"closed pipe": writing, "full disk": os.open("/dev/full", os.O_WRONLY),
+                  "closed": None}[how]
+        init = start_init("--data-dir", str(tmp_path / how.replace(" ", "-")), nodes=1,
+                          stdout=output)
+        until(lambda: init.api.ready(), LINE_TIMEOUT_S, how)
+        assert init.end(signal.SIGINT) == 0, how
+        os.close(writing)
+        if how == "full disk":
+            os.close(output)
+
+
+@pytest.mark.slow  # the pauses between seven deaths; tests/init/test_run.py has their rule
+def test_the_gateway_dies_again_and_again_and_the_nodes_go_on(start_init):
+    init = start_init()
+    init.wait_event("ready")
+    nodes = {child.pid for child in init.children() if "chord-node" in child.name()}
+    for count in range(1, 8):
+        gateway = until(lambda: next((child for child in init.children()
+                                      if "chord-gateway" in child.name()), None), 20, "a gateway")
+        gateway.kill()
+        init.wait_event("gateway_restarted", count)
+    until(lambda: init.api.ready(), 30, "the gateway after seven deaths")
+    assert {child.pid for child in init.children() if "chord-node" in child.name()} == nodes
+
+
+def test_a_ring_that_was_forgotten_is_not_made_anew(start_init, tmp_path):
+    init = start_init()
+    init.wait_event("ready")
+    assert init.end() == 0
+    for folder in (tmp_path / "data").glob("node-*"):
+        shutil.rmtree(folder)
+    again = start_init()
+    assert again.process.wait(30) != 0
+    text = again.events()[-1]["text"]
+    assert "remembers a ring" in text and "init.py reset" in text
+    assert not list((tmp_path / "data").glob("node-*"))
+
+
+def test_join_beside_old_data_of_another_ring(start_init, tmp_path):
+    first = start_init(nodes=1)
+    first.wait_event("ready")
+    folder, ports = tmp_path / "other-host", PortBlock()
+    folder.mkdir()
+    try:
+        alone = Init(folder, ports, nodes=1)
+        alone.wait_event("ready")
+        alone.wait_event("status")
+        assert alone.end() == 0
+        seed = f"127.0.0.1:{first.ports.rpc_port + 1}"
+        joins = Init(folder, ports, "--join", seed, nodes=1)
+        assert joins.process.wait(30) == 2
+        text = joins.events()[-1]["text"]
+        assert "chordctl merge" in text and "init.py reset" in text and seed in text
+    finally:
+        ports.close()
+
+
+def test_a_join_with_another_key_or_to_a_page(start_init, tmp_path):
+    keys = [tmp_path / name for name in ("key", "other")]
+    for key in keys:
+        key.write_text(f"a ring key named {key.name}\n")
+        key.chmod(0o600)
+    first = start_init("--ring-key-file", str(keys[0]), nodes=1)
+    first.wait_event("ready")
+    folder, ports = tmp_path / "other-host", PortBlock()
+    folder.mkdir()
+    seed = f"127.0.0.1:{first.ports.rpc_port + 1}"
+    page = f"127.0.0.1:{first.ports.port}"
+    for join, key, words in ((seed, [], "ring key"), (page, ["--ring-key-file", str(keys[0])],
+                             "no node"), (seed, ["--ring-key-file", str(keys[1])], "ring key")):
+        began = time.monotonic()
+        joins = Init(folder, ports, "--join", join, *key, nodes=1)
+        assert joins.process.wait(30) != 0
+        text = joins.events()[-1]["text"]
+        assert words in text and join in text, text
+        assert time.monotonic() - began < 15
+    ports.close()
 
 
 def test_taken_port(start_init):
@@ -245,6 +365,8 @@ def test_taken_port(start_init):
 
 def test_a_node_that_cannot_start_stops_everything(start_init, tmp_path):
     (tmp_path / "data" / "node-2" / "chord.db").mkdir(parents=True)
+    for folder in (tmp_path / "data", tmp_path / "data" / "node-2"):
+        folder.chmod(0o700)
     init = start_init()
     assert init.process.wait(60) != 0
     error = next(event for event in init.events() if event["event"] == "error")

@@ -1,0 +1,78 @@
+"""Reads a settings file (.env): the part of its grammar on which this reader, systemd's
+EnvironmentFile= and shells agree. Everything else is refused by line, because another reader would
+understand it otherwise: a comment behind a value, `export`, a backslash, a quote that does not end.
+"""
+
+import re
+
+from .common import EXIT_BAD_SETTING, Refused
+
+BOM = "\ufeff"
+NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)")
+QUOTED = re.compile(r"\"([^\"]*)\"|'([^']*)'")
+
+
+def refuse(path, number, problem):
+    raise Refused(f"line {number} of {path}: {problem}", EXIT_BAD_SETTING)
+
+
+def read_text(path):
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Refused(f"cannot read {path}: {error.strerror}", EXIT_BAD_SETTING) from error
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[:error.start].count(b"\n") + 1
+        raise Refused(f"line {line} of {path}: byte {data[error.start]:#04x} is no UTF-8; save the "
+                      "file as UTF-8", EXIT_BAD_SETTING) from None
+    if text.startswith(BOM):
+        raise Refused(f"{path} begins with a byte order mark (BOM), which systemd would read as "
+                      "part of the first line: save it as UTF-8 without BOM, or run: "
+                      f"sed -i '1s/^\\xEF\\xBB\\xBF//' {path}", EXIT_BAD_SETTING)
+    return text
+
+
+def value_of(path, number, name, text):
+    """The value that stands behind NAME=, without its quotes."""
+    if text[:1] in ("'", '"'):
+        match = QUOTED.match(text)
+        if not match:
+            refuse(path, number, f"the quote {text[0]} of {name} has no end")
+        if text[match.end():].strip():
+            refuse(path, number, f"{text[match.end():].strip()[:40]!r} stands behind the quoted "
+                   f"value of {name}; a comment needs a line of its own")
+        text = match[1] if match[1] is not None else match[2]
+    elif '"' in text or "'" in text:
+        refuse(path, number, f"{name} has a quote in the middle: put the whole value into quotes, "
+               "or none of it")
+    elif re.search(r"[ \t]#", text) or text.startswith("#"):
+        refuse(path, number, f"a comment stands behind {name}, which systemd would take for a part "
+               "of the value: put it on a line of its own")
+    if "\\" in text:
+        refuse(path, number, f"{name} has a backslash, which not every reader takes as it is: "
+               "write the value without")
+    return text.strip()
+
+
+def read(path):
+    """{name: (text, "line N of .env")} of a file in the order of its lines."""
+    found = {}
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", read_text(path)), 1):
+        line = line.strip(" \t")
+        if not line or line[0] in "#;":
+            continue
+        if any(ord(letter) < 32 and letter != "\t" or ord(letter) == 127 for letter in line):
+            refuse(path, number, f"a control character stands in {line[:60]!r}")
+        if re.match(r"export[ \t]", line):
+            refuse(path, number, "'export' is for shells, systemd does not know it: write "
+                   f"{line.split(None, 1)[1][:40]}")
+        match = NAME.fullmatch(line)
+        if not match:
+            refuse(path, number, f"{line[:60]!r} is not NAME=VALUE")
+        name = match[1]
+        if name in found:
+            refuse(path, number, f"{name} is set again; {found[name][1]} set it first: keep one")
+        found[name] = value_of(path, number, name, match[2]), f"line {number} of {path.name}"
+    return found
