@@ -43,11 +43,6 @@ static void asset_reply(struct http_request *request, const char *path, const vo
     char headers[128];
     snprintf(tag, sizeof(tag), "\"%016llx\"", (unsigned long long)hash);
     snprintf(headers, sizeof(headers), "ETag: %s\r\nCache-Control: no-cache\r\n", tag);
-    const char *known = http_header(request, "If-None-Match");
-    if (known != NULL && strstr(known, tag) != NULL) {
-        http_reply(request, 304, NULL, headers, NULL, 0);
-        return;
-    }
     http_reply(request, 200, type_of(path), headers, data, size);
 }
 
@@ -86,16 +81,15 @@ bool assets_serve(struct app *app, struct http_request *request) {
     if (strcmp(path, "/") == 0) {
         path = request->slot > 0 ? "/node.html" : "/index.html";
     }
-    bool get = strcmp(request->method, "GET") == 0 || request->head;
-    if (!get) {
-        return false;
-    }
-    if (app->settings.web_root[0] != '\0' && web_root_serve(app, request, path)) {
+    bool read = strcmp(request->method, "GET") == 0 || request->head;
+    if (read && app->settings.web_root[0] != '\0' && web_root_serve(app, request, path)) {
         return true;
     }
     for (size_t i = 0; i < assets_count; i++) {
         if (strcmp(assets[i].path, path) == 0) {
-            asset_reply(request, path, assets[i].data, assets[i].size);
+            if (read) {
+                asset_reply(request, path, assets[i].data, assets[i].size);
+            }
             return true;
         }
     }

@@ -19,7 +19,7 @@ struct asset {
 extern const struct asset assets[];
 extern const size_t assets_count;
 
-/* false = there is no such file; no answer was made. */
+/* false = there is no such file. Answers GET and HEAD only. */
 bool assets_serve(struct app *app, struct http_request *request);
 
 #endif

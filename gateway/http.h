@@ -1,9 +1,11 @@
 /*
- * HTTP on one side of the gateway: civetweb wrapped, so that no other file includes it. It checks
- * Host, Origin, Sec-Fetch-Site and the token before anything else runs, counts body bytes, and
- * writes the headers that every answer carries. It knows nothing of rings or keys.
+ * HTTP/1.1 on one side of the gateway. It reads requests strictly (http_head.h), checks Host,
+ * Origin, Sec-Fetch-Site and the token before anything else runs, bounds what a client can take,
+ * and writes the headers that every answer carries. It knows nothing of rings or keys.
  *
- * One thread serves one connection at a time; a handler runs on it and may block.
+ * One thread, the poller, waits for all clients. A whole request, with its body when that is small,
+ * goes to a worker; a handler runs there and may block. Requests take turns: a connection stands in
+ * the queue once, at its end.
  */
 #ifndef GATEWAY_HTTP_H
 #define GATEWAY_HTTP_H
@@ -16,34 +18,51 @@
 #include "buf.h"
 
 enum {
-    HTTP_THREADS = 48,
-    HTTP_ADDED_THREADS = 12, /* of a port that is opened later */
-    HTTP_REQUEST_TIMEOUT_MS = 10000,
+    HTTP_WORKERS = 96,
+    HTTP_QUICK_WORKERS = 2, /* for /livez, /readyz and refusals */
+    HTTP_WORKER_STACK_BYTES = 512 * 1024,
+    HTTP_CONNECTIONS_MAX = 2048,
+    HTTP_HEAD_MS_MAX = 10000,
+    HTTP_IDLE_MS_MAX = 32000,
+    HTTP_IDLE_SECONDS_SAID = 30, /* in Keep-Alive; less, so that no request crosses the close */
+    HTTP_QUEUE_MS_MAX = 2000,    /* then 503 */
+    HTTP_BODY_GRACE_MS = 10000,  /* of any stall, and of a slow beginning */
+    HTTP_BODY_RATE_MIN = 4096,   /* bytes a second, after that */
+    HTTP_SEND_MS_MAX = 10000,    /* in which no byte of an answer goes out */
+    HTTP_READ_AHEAD_BYTES_MAX = 1024 * 1024 + 1, /* a value, and one to see that it is too large */
+    HTTP_HELD_BYTES_MAX = 64 * 1024 * 1024, /* bodies and answers of slow clients, all together */
     HTTP_PORTS_MAX = 1025,
     HTTP_NAMES_MAX = 32,
-    HTTP_DRAIN_BYTES_MAX = 16 * 1024 * 1024, /* of a body that is refused */
-    HTTP_DRAIN_MS = 3000,
     HTTP_BODY_SMALL_BYTES_MAX = 64 * 1024,
 };
+
+/* What is special about a path. */
+enum http_traits {
+    HTTP_QUICK = 1, /* answered within a second, whatever else goes on; no Host needed in 1.0 */
+    HTTP_TAKES_STREAM = 2, /* its handler reads the body while it comes */
+    HTTP_READS_BY_POST = 4,
+    HTTP_OPEN = 8, /* never needs the token */
+};
+
+enum http_body_fault { HTTP_BODY_FINE, HTTP_BODY_MALFORMED, HTTP_BODY_SLOW, HTTP_BODY_CUT };
 
 struct http_request {
     const char *method; /* "GET"; HEAD is shown as it is */
     const char *path;   /* raw: percent-encoded, without the query */
     const char *query;  /* raw, or NULL */
+    const char *client; /* its address, for the log */
     int slot;           /* whose dashboard's port it came in on; 0 = the ring's */
     int64_t body_bytes; /* Content-Length, -1 = chunked */
+    uint64_t body_read; /* bytes that http_read gave */
     bool head;
     /* The wrapper's own. */
-    void *connection;
+    struct http_connection *connection;
     bool replied;
     int status;
     bool close;
     bool streaming;
-    bool chunked;     /* the answer */
-    bool body_done;   /* the request's body was read to its end */
-    bool body_broken; /* it ended early */
+    bool chunked; /* the answer */
     bool continued;
-    uint64_t body_read;
 };
 
 typedef void http_handler_fn(void *context, struct http_request *request);
@@ -54,7 +73,9 @@ struct http_options {
     int slots;
     const char *names[HTTP_NAMES_MAX]; /* what a Host header may say; the text is the caller's */
     size_t names_count;
-    const char *api_token; /* NULL, or what changes must carry */
+    const char *api_token;                /* NULL, or what changes must carry */
+    bool token_for_reads;                 /* and reads as well */
+    unsigned (*traits)(const char *path); /* enum http_traits; called on the poller's thread */
     http_handler_fn *handler;
     void *context;
 };
@@ -73,10 +94,15 @@ void http_server_close(struct http_server *server);
 
 /* The header's value or NULL. */
 const char *http_header(const struct http_request *request, const char *name);
+/* The value of the `index`th header of this name, or NULL: for lists, which may stand in several.
+ */
+const char *http_header_at(const struct http_request *request, const char *name, size_t index);
 /* Reads some of the body: > 0 bytes, 0 the end, -1 it stalled or was cut off. */
 int64_t http_read(struct http_request *request, void *data, size_t size);
 /* Reads the whole body. 0, -EFBIG, -ENOMEM, -EPIPE. */
 int http_read_all(struct http_request *request, size_t bytes_max, struct buf *body);
+/* Answers for a body that could not be read: `result` of http_read_all. */
+void http_problem_body(struct http_request *request, int result, size_t bytes_max);
 
 /* `headers` NULL, or lines that each end in CRLF. Every handler replies exactly once. */
 void http_reply(struct http_request *request, int status, const char *type, const char *headers,

@@ -1,15 +1,14 @@
-/* Reading bodies and writing answers over civetweb; see http.h. */
+/* Reading bodies and writing answers; see http.h. */
 #include "http.h"
 
-#include <civetweb.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
+#include "conditions.h"
 #include "http_internal.h"
 #include "json.h"
 #include "log.h"
@@ -22,38 +21,64 @@ static const char common_headers[] =
     "Referrer-Policy: same-origin\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n";
 
+const char *http_header_at(const struct http_request *request, const char *name, size_t index) {
+    return http_head_field(&request->connection->head, name, index);
+}
+
 const char *http_header(const struct http_request *request, const char *name) {
-    return mg_get_header(request->connection, name);
+    return http_header_at(request, name, 0);
+}
+
+/* ---- the body ---- */
+
+/* A client that waits for leave to send its body. */
+static bool expects_go_on(const struct http_request *request) {
+    return http_header(request, "Expect") != NULL && !request->connection->head.http_1_0;
+}
+
+static void go_on_say(struct http_request *request) {
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    if (!request->continued && expects_go_on(request) &&
+        buf_append_text(&request->connection->out, go_on)) {
+        (void)http_connection_send(request->connection, HTTP_SEND_MS_MAX);
+    }
+    request->continued = true;
+}
+
+static void body_wait(struct http_request *request) {
+    struct http_connection *connection = request->connection;
+    uint64_t began = clock_now_ms();
+    int got = http_connection_receive(connection, HTTP_BODY_GRACE_MS);
+    connection->body_waited_ms += clock_now_ms() - began;
+    if (got == -EAGAIN || (got > 0 && http_body_too_slow(connection, connection->body_waited_ms))) {
+        connection->body_fault = HTTP_BODY_SLOW;
+    } else if (got <= 0) {
+        connection->body_fault = HTTP_BODY_CUT;
+    }
 }
 
 int64_t http_read(struct http_request *request, void *data, size_t size) {
-    if (request->body_done || size == 0) {
-        return 0;
+    struct http_connection *connection = request->connection;
+    size_t ahead = connection->body.size - connection->body_taken;
+    if (ahead > 0) {
+        ahead = ahead < size ? ahead : size;
+        memcpy(data, connection->body.data + connection->body_taken, ahead);
+        connection->body_taken += ahead;
+        request->body_read += ahead;
+        return (int64_t)ahead;
     }
-    if (request->body_broken) {
-        return -1;
-    }
-    if (!request->continued) {
-        const char *expect = http_header(request, "Expect");
-        request->continued = true;
-        if (expect != NULL && strcasecmp(expect, "100-continue") == 0) {
-            static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-            (void)mg_write(request->connection, go_on, sizeof(go_on) - 1);
+    while (!connection->body_done && connection->body_fault == HTTP_BODY_FINE && size > 0) {
+        size_t got = http_connection_body(connection, data, size);
+        if (got > 0) {
+            request->body_read += got;
+            return (int64_t)got;
+        }
+        if (!connection->body_done && connection->body_fault == HTTP_BODY_FINE) {
+            go_on_say(request);
+            body_wait(request);
         }
     }
-    int read = mg_read(request->connection, data, size);
-    if (read > 0) {
-        request->body_read += (uint64_t)read;
-        request->body_done =
-            request->body_bytes >= 0 && request->body_read >= (uint64_t)request->body_bytes;
-        return read;
-    }
-    if (read == 0 && request->body_bytes < 0) {
-        request->body_done = true;
-        return 0;
-    }
-    request->body_broken = true;
-    return -1;
+    return connection->body_fault == HTTP_BODY_FINE ? 0 : -1;
 }
 
 int http_read_all(struct http_request *request, size_t bytes_max, struct buf *body) {
@@ -75,42 +100,46 @@ int http_read_all(struct http_request *request, size_t bytes_max, struct buf *bo
     }
 }
 
-/* A short rest of the body is read, so that the connection can go on; a long one closes it. */
-static void body_settle(struct http_request *request) {
-    uint8_t chunk[4096];
-    bool small = request->body_bytes >= 0 &&
-                 (uint64_t)request->body_bytes - request->body_read <= HTTP_BODY_SMALL_BYTES_MAX;
-    while (small && !request->close && http_read(request, chunk, sizeof(chunk)) > 0) {
+void http_problem_body(struct http_request *request, int result, size_t bytes_max) {
+    enum http_body_fault fault = request->connection->body_fault;
+    if (result == -EFBIG) {
+        http_problem(request, 413, "RESOURCE_EXHAUSTED", "the body is larger than %zu bytes",
+                     bytes_max);
+    } else if (result == -ENOMEM) {
+        http_problem(request, 500, "INTERNAL", "no memory for the body");
+    } else if (fault == HTTP_BODY_SLOW) {
+        http_problem(request, 408, "DEADLINE_EXCEEDED", "the body came too slowly");
+    } else {
+        http_problem(request, 400, "INVALID_ARGUMENT",
+                     fault == HTTP_BODY_MALFORMED ? "the body's chunks are malformed"
+                                                  : "the body was cut off");
     }
-    if (!request->body_done) {
+}
+
+/* A short rest of the body is read, so that the connection can go on; else it is closed, and the
+ * poller takes what still comes, so that the client sees the answer. */
+static void body_settle(struct http_request *request) {
+    const struct http_connection *connection = request->connection;
+    uint8_t chunk[4096];
+    bool here = request->body_bytes > 0 && !expects_go_on(request) &&
+                (uint64_t)request->body_bytes - connection->body_decoded <=
+                    connection->in.size - connection->in_taken;
+    while (here && http_read(request, chunk, sizeof(chunk)) > 0) {
+    }
+    if (!connection->body_done) {
         request->close = true;
     }
 }
 
-/* A client that is still sending would see a broken connection before it reads the answer. */
-static void body_drain(struct http_request *request) {
-    uint8_t chunk[16 * 1024];
-    uint64_t end = clock_now_ms() + HTTP_DRAIN_MS;
-    const char *expect = http_header(request, "Expect");
-    uint64_t drained = 0;
-    int64_t got = expect != NULL && !request->continued ? 0 : 1;
-    while (got > 0 && drained < HTTP_DRAIN_BYTES_MAX && clock_now_ms() < end) {
-        got = http_read(request, chunk, sizeof(chunk));
-        drained += got > 0 ? (uint64_t)got : 0;
-    }
-}
+/* ---- the answer ---- */
 
 static bool send_all(struct http_request *request, const void *data, size_t size) {
-    const uint8_t *bytes = data;
-    while (size > 0) {
-        size_t part = size > 1024 * 1024 ? 1024 * 1024 : size;
-        int sent = mg_write(request->connection, bytes, part);
-        if (sent <= 0) {
-            request->close = true;
-            return false;
-        }
-        bytes += sent;
-        size -= (size_t)sent;
+    struct http_connection *connection = request->connection;
+    if (connection->reset || !buf_append(&connection->out, data, size) ||
+        http_connection_send(connection, HTTP_SEND_MS_MAX) != 0) {
+        request->close = true;
+        connection->reset = true;
+        return false;
     }
     return true;
 }
@@ -123,9 +152,11 @@ static bool header_make(struct buf *out, struct http_request *request, int statu
     gmtime_r(&now, &utc);
     strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &utc);
     bool cached = headers != NULL && strstr(headers, "Cache-Control:") != NULL;
-    return buf_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n%sConnection: %s\r\n", status,
-                      http_status_text(status), date, common_headers,
-                      request->close ? "close" : "keep-alive") &&
+    return buf_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n%s", status, http_status_text(status),
+                      date, common_headers) &&
+           (request->close ? buf_append_text(out, "Connection: close\r\n")
+                           : buf_format(out, "Connection: keep-alive\r\nKeep-Alive: timeout=%d\r\n",
+                                        HTTP_IDLE_SECONDS_SAID)) &&
            (type == NULL || buf_format(out, "Content-Type: %s\r\n", type)) &&
            (cached || buf_append_text(out, "Cache-Control: no-store\r\n")) &&
            (headers == NULL || buf_append_text(out, headers));
@@ -135,39 +166,53 @@ static void reply_prepare(struct http_request *request, int status) {
     request->replied = true;
     request->status = status;
     body_settle(request);
-    const struct mg_request_info *info = mg_get_request_info(request->connection);
-    const char *connection = http_header(request, "Connection");
-    if ((connection != NULL && strcasecmp(connection, "close") == 0) ||
-        info->http_version == NULL || strcmp(info->http_version, "1.1") != 0) {
-        request->close = true;
-    }
+    request->close = request->close || !request->connection->head.keep_alive;
 }
 
+/* The ETag that `headers` say, or NULL; terminated, in `tag`. */
+static const char *tag_of(const char *headers, char tag[ETAG_SIZE]) {
+    const char *at = headers == NULL ? NULL : strstr(headers, "ETag: ");
+    size_t size = at == NULL ? 0 : strcspn(at + 6, "\r");
+    if (size == 0 || size >= ETAG_SIZE) {
+        return NULL;
+    }
+    memcpy(tag, at + 6, size);
+    tag[size] = '\0';
+    return tag;
+}
+
+/* What a read's conditions make of 200: RFC 9110, 13.2.2. */
+static int condition_status(struct http_request *request, const char *headers) {
+    char tag[ETAG_SIZE];
+    const char *current = tag_of(headers, tag);
+    enum condition match = conditions_match(request, "If-Match", true, current);
+    if (match != CONDITION_ABSENT && match != CONDITION_TRUE) {
+        return 412;
+    }
+    return conditions_match(request, "If-None-Match", true, current) == CONDITION_TRUE ? 304 : 200;
+}
+
+/* What does not go out at once the poller sends: no worker waits for a client that reads slowly. */
 void http_reply(struct http_request *request, int status, const char *type, const char *headers,
                 const void *body, size_t size) {
-    struct buf out = {0};
+    struct http_connection *connection = request->connection;
+    struct buf *out = &connection->out;
+    if (status == 200 && (request->head || strcmp(request->method, "GET") == 0)) {
+        status = condition_status(request, headers);
+        if (status == 412) {
+            http_problem(request, 412, "FAILED_PRECONDITION", "If-Match names another version");
+            return;
+        }
+    }
     reply_prepare(request, status);
     bool empty = status == 204 || status == 304;
-    bool ok = header_make(&out, request, status, empty ? NULL : type, headers);
-    if (ok && !empty) {
-        ok = buf_format(&out, "Content-Length: %zu\r\n", size);
+    bool ok = header_make(out, request, status, empty ? NULL : type, headers) &&
+              (empty || buf_format(out, "Content-Length: %zu\r\n", size)) &&
+              buf_append_text(out, "\r\n") &&
+              (empty || request->head || buf_append(out, body, size));
+    if (!ok || http_connection_send(connection, 0) == -EPIPE) {
+        connection->reset = true;
     }
-    ok = ok && buf_append_text(&out, "\r\n");
-    bool small = size <= 64 * 1024;
-    bool with_body = !empty && !request->head && size > 0;
-    if (ok && with_body && small) {
-        ok = buf_append(&out, body, size); /* one packet */
-    }
-    if (!ok || !send_all(request, out.data, out.size)) {
-        request->close = true;
-    } else if (with_body && !small) {
-        (void)send_all(request, body, size);
-    }
-    if (request->close) {
-        mg_disable_connection_keep_alive(request->connection);
-        body_drain(request);
-    }
-    buf_free(&out);
 }
 
 void http_reply_json(struct http_request *request, int status, const char *headers, json_t *json) {
@@ -228,11 +273,9 @@ bool http_stream_begin(struct http_request *request, int status, const char *typ
                        const char *headers) {
     struct buf out = {0};
     reply_prepare(request, status);
-    const struct mg_request_info *info = mg_get_request_info(request->connection);
-    request->chunked = info->http_version != NULL && strcmp(info->http_version, "1.1") == 0;
-    request->close = true; /* civetweb only goes on after answers whose length it knows */
+    request->chunked = !request->connection->head.http_1_0;
+    request->close = request->close || !request->chunked;
     request->streaming = true;
-    mg_disable_connection_keep_alive(request->connection);
     bool ok = header_make(&out, request, status, type, headers) &&
               (!request->chunked || buf_append_text(&out, "Transfer-Encoding: chunked\r\n")) &&
               buf_append_text(&out, "\r\n") && send_all(request, out.data, out.size);
@@ -241,15 +284,13 @@ bool http_stream_begin(struct http_request *request, int status, const char *typ
 }
 
 bool http_stream_write(struct http_request *request, const void *data, size_t size) {
-    if (size == 0) {
-        return true;
-    }
-    if (!request->chunked) {
-        return send_all(request, data, size);
-    }
     struct buf out = {0};
-    bool ok = buf_format(&out, "%zx\r\n", size) && buf_append(&out, data, size) &&
-              buf_append(&out, "\r\n", 2) && send_all(request, out.data, out.size);
+    bool ok = size == 0 || !request->chunked;
+    if (ok) {
+        return size == 0 || send_all(request, data, size);
+    }
+    ok = buf_format(&out, "%zx\r\n", size) && buf_append(&out, data, size) &&
+         buf_append(&out, "\r\n", 2) && send_all(request, out.data, out.size);
     buf_free(&out);
     return ok;
 }
@@ -259,7 +300,7 @@ bool http_stream_end(struct http_request *request) {
 }
 
 void http_stream_abort(struct http_request *request) {
-    /* Without the last chunk the client knows; a plain close would look like the end to HTTP/1.0,
-     * which has no better way. */
+    /* A plain close would look like the end to HTTP/1.0, and to a proxy that speaks it. */
     request->close = true;
+    request->connection->reset = true;
 }

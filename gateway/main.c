@@ -29,8 +29,8 @@ enum {
     EXIT_SETTING = 2,
     EXIT_LISTEN = 3,
     EXIT_DATA = 4,
-/* After that the process goes, whatever still hangs: civetweb looks every 2 s whether it should
- * stop. Nothing is lost by that; with a sanitizer there is time for its own end. */
+/* After that the process goes, whatever still hangs, such as a call to a node that does not answer.
+ * Nothing is lost by that; with a sanitizer there is time for its own end. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     STOP_MS_MAX = 4000,
 #else
@@ -126,6 +126,7 @@ static int app_open(struct app *app, char *error, size_t error_size) {
         .port = app->settings.port,
         .slots = app->settings.slots,
         .api_token = app->settings.api_token[0] == '\0' ? NULL : app->settings.api_token,
+        .traits = routes_traits,
         .handler = routes_handle,
         .context = app,
     };

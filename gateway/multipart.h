@@ -1,6 +1,6 @@
 /*
  * Reads multipart/form-data (RFC 7578) as it arrives, in bounded memory. It knows nothing of HTTP
- * connections or CSV. Debian's civetweb has a reader too; it spins forever on seven bytes.
+ * connections or CSV.
  */
 #ifndef GATEWAY_MULTIPART_H
 #define GATEWAY_MULTIPART_H

@@ -12,42 +12,43 @@ struct route {
     const char *method;
     const char *pattern; /* {} stands for one segment, {*} for the rest */
     route_fn *handler;
+    unsigned traits; /* enum http_traits */
 };
 
 static const struct route routes[] = {
-    {"GET", "/api/v1/ring", ring_get},
-    {"GET", "/api/v1/nodes", nodes_get},
-    {"GET", "/api/v1/nodes/{}", node_get},
-    {"GET", "/api/v1/nodes/{}/keys", node_keys},
-    {"GET", "/api/v1/nodes/{}/logs", node_logs},
-    {"POST", "/api/v1/nodes/{}/leave", node_leave},
-    {"POST", "/api/v1/nodes/{}/join", node_join},
-    {"POST", "/api/v1/nodes/{}/start", node_start},
-    {"POST", "/api/v1/nodes/{}/kill", node_kill},
-    {"GET", "/api/v1/kv", kv_get},
-    {"PUT", "/api/v1/kv", kv_put},
-    {"DELETE", "/api/v1/kv", kv_delete},
-    {"GET", "/api/v1/kv/{*}", kv_get},
-    {"PUT", "/api/v1/kv/{*}", kv_put},
-    {"DELETE", "/api/v1/kv/{*}", kv_delete},
-    {"GET", "/api/v1/lookups", lookup_get},
-    {"GET", "/api/v1/lookups/{*}", lookup_get},
-    {"POST", "/api/v1/imports", import_post},
-    {"GET", "/api/v1/operations/{}", operation_get},
-    {"DELETE", "/api/v1/operations/{}", operation_delete},
-    {"GET", "/api/v1/exports", export_get},
-    {"GET", "/api/v1/events", events_get},
-    {"GET", "/api/v1/self", self_get},
-    {"GET", "/api/v1/version", version_get},
-    {"GET", "/livez", livez_get},
-    {"GET", "/readyz", readyz_get},
-    {"GET", "/data", data_get},
-    {"POST", "/upload", upload_post},
-    {"GET", "/lookup", lookup_plain},
-    {"POST", "/lookup", lookup_plain},
-    {"POST", "/leave", slot_leave},
-    {"POST", "/join", slot_join},
-    {"POST", "/kys", slot_kill},
+    {"GET", "/api/v1/ring", ring_get, 0},
+    {"GET", "/api/v1/nodes", nodes_get, 0},
+    {"GET", "/api/v1/nodes/{}", node_get, 0},
+    {"GET", "/api/v1/nodes/{}/keys", node_keys, 0},
+    {"GET", "/api/v1/nodes/{}/logs", node_logs, 0},
+    {"POST", "/api/v1/nodes/{}/leave", node_leave, 0},
+    {"POST", "/api/v1/nodes/{}/join", node_join, 0},
+    {"POST", "/api/v1/nodes/{}/start", node_start, 0},
+    {"POST", "/api/v1/nodes/{}/kill", node_kill, 0},
+    {"GET", "/api/v1/kv", kv_get, 0},
+    {"PUT", "/api/v1/kv", kv_put, 0},
+    {"DELETE", "/api/v1/kv", kv_delete, 0},
+    {"GET", "/api/v1/kv/{*}", kv_get, 0},
+    {"PUT", "/api/v1/kv/{*}", kv_put, 0},
+    {"DELETE", "/api/v1/kv/{*}", kv_delete, 0},
+    {"GET", "/api/v1/lookups", lookup_get, 0},
+    {"GET", "/api/v1/lookups/{*}", lookup_get, 0},
+    {"POST", "/api/v1/imports", import_post, HTTP_TAKES_STREAM},
+    {"GET", "/api/v1/operations/{}", operation_get, 0},
+    {"DELETE", "/api/v1/operations/{}", operation_delete, 0},
+    {"GET", "/api/v1/exports", export_get, 0},
+    {"GET", "/api/v1/events", events_get, 0},
+    {"GET", "/api/v1/self", self_get, 0},
+    {"GET", "/api/v1/version", version_get, 0},
+    {"GET", "/livez", livez_get, HTTP_QUICK | HTTP_OPEN},
+    {"GET", "/readyz", readyz_get, HTTP_QUICK | HTTP_OPEN},
+    {"GET", "/data", data_get, 0},
+    {"POST", "/upload", upload_post, HTTP_TAKES_STREAM},
+    {"GET", "/lookup", lookup_plain, 0},
+    {"POST", "/lookup", lookup_plain, HTTP_READS_BY_POST},
+    {"POST", "/leave", slot_leave, 0},
+    {"POST", "/join", slot_join, 0},
+    {"POST", "/kys", slot_kill, 0},
 };
 
 /* true = the path fits; what stands for {} is [*at, *at + *size). */
@@ -97,6 +98,37 @@ static void route_run(struct app *app, struct http_request *request, const struc
     buf_free(&argument);
 }
 
+unsigned routes_traits(const char *path) {
+    unsigned traits = 0;
+    bool known = false;
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        const char *at = NULL;
+        size_t size = 0;
+        if (pattern_fits(routes[i].pattern, path, &at, &size)) {
+            known = true;
+            traits |= routes[i].traits;
+        }
+    }
+    return known ? traits : HTTP_OPEN; /* the pages' files hold nothing of the ring */
+}
+
+static void allow_add(char *allowed, size_t size, const char *method) {
+    size_t used = strlen(allowed);
+    snprintf(allowed + used, size - used, ", %s%s", method,
+             strcmp(method, "GET") == 0 ? ", HEAD" : "");
+}
+
+/* The method does not go with the path, or asks what does. */
+static void method_answer(struct http_request *request, char *allowed, size_t size) {
+    strncat(allowed, "\r\n", size - strlen(allowed) - 1);
+    if (strcmp(request->method, "OPTIONS") == 0) {
+        http_reply(request, 204, NULL, allowed, NULL, 0);
+    } else {
+        http_problem_more(request, 405, "UNIMPLEMENTED", allowed, NULL,
+                          "%s does not go with %.200s", request->method, request->path);
+    }
+}
+
 void routes_handle(void *context, struct http_request *request) {
     struct app *app = context;
     char allowed[128] = "Allow: OPTIONS";
@@ -112,20 +144,20 @@ void routes_handle(void *context, struct http_request *request) {
             return;
         }
         known = true;
-        size_t used = strlen(allowed);
-        snprintf(allowed + used, sizeof(allowed) - used, ", %s%s", routes[i].method,
-                 strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
+        allow_add(allowed, sizeof(allowed), routes[i].method);
     }
-    if (!known && assets_serve(app, request)) {
-        return;
+    if (strcmp(request->path, "*") == 0) {
+        snprintf(allowed, sizeof(allowed), "Allow: OPTIONS, GET, HEAD, PUT, POST, DELETE");
+        known = true;
+    } else if (!known && assets_serve(app, request)) {
+        if (request->replied) {
+            return;
+        }
+        allow_add(allowed, sizeof(allowed), "GET");
+        known = true;
     }
-    size_t used = strlen(allowed);
-    snprintf(allowed + used, sizeof(allowed) - used, "\r\n");
-    if (known && strcmp(request->method, "OPTIONS") == 0) {
-        http_reply(request, 204, NULL, allowed, NULL, 0);
-    } else if (known) {
-        http_problem_more(request, 405, "UNIMPLEMENTED", allowed, NULL,
-                          "%s does not go with %.200s", request->method, request->path);
+    if (known) {
+        method_answer(request, allowed, sizeof(allowed));
     } else {
         http_problem(request, 404, "NOT_FOUND", "there is nothing at %.200s", request->path);
     }

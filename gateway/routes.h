@@ -11,6 +11,8 @@ typedef void route_fn(struct app *app, struct http_request *request, const struc
 
 /* An http_handler_fn; the context is the app. */
 void routes_handle(void *context, struct http_request *request);
+/* What is special about a path; enum http_traits. */
+unsigned routes_traits(const char *path);
 
 /* The handlers, by file. nodes.c: */
 route_fn ring_get, nodes_get, node_get, node_logs, node_leave, node_join, node_start, node_kill;

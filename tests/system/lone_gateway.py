@@ -100,9 +100,10 @@ class Gateway:
         return self.request("GET", path, **more)
 
     def raw(self, data, timeout=15):
-        """What comes back for these bytes, until the gateway closes."""
+        """What comes back for these bytes and no more, until the gateway closes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as link:
             link.sendall(data)
+            link.shutdown(socket.SHUT_WR)
             got = b""
             try:
                 while True:

@@ -1,0 +1,71 @@
+/* If-Match and If-None-Match; see conditions.h. */
+#include "conditions.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "http.h"
+
+/* The length of [W/]"..." at `text`, or 0. A tag may hold commas, so a list is not split at them.
+ */
+static size_t tag_size(const char *text) {
+    size_t at = strncmp(text, "W/", 2) == 0 ? 2 : 0;
+    if (text[at++] != '"') {
+        return 0;
+    }
+    while (text[at] != '"') {
+        if ((unsigned char)text[at] <= ' ' || text[at] == 127) {
+            return 0;
+        }
+        at++;
+    }
+    return at + 1;
+}
+
+static bool tags_equal(const char *given, size_t size, const char *tag, bool weak) {
+    bool given_weak = given[0] == 'W';
+    if (tag == NULL || (given_weak && !weak)) {
+        return false;
+    }
+    size_t skip = given_weak ? 2 : 0;
+    return strlen(tag) == size - skip && memcmp(tag, given + skip, size - skip) == 0;
+}
+
+enum etags etags_look(const char *list, const char *tag, bool weak) {
+    bool found = false;
+    if (strcmp(list, "*") == 0) {
+        return ETAGS_WITH;
+    }
+    for (const char *at = list + strspn(list, ", \t"); *at != '\0';) {
+        size_t size = tag_size(at);
+        if (size == 0) {
+            return ETAGS_MALFORMED;
+        }
+        found = found || tags_equal(at, size, tag, weak);
+        at += size;
+        at += strspn(at, " \t");
+        if (*at != '\0' && *at != ',') {
+            return ETAGS_MALFORMED;
+        }
+        at += strspn(at, ", \t");
+    }
+    return found ? ETAGS_WITH : ETAGS_WITHOUT;
+}
+
+enum condition conditions_match(const struct http_request *request, const char *name, bool exists,
+                                const char *tag) {
+    enum condition result = CONDITION_ABSENT;
+    bool weak = strcmp(name, "If-None-Match") == 0;
+    const char *list;
+    for (size_t i = 0; (list = http_header_at(request, name, i)) != NULL; i++) {
+        enum etags look = etags_look(list, tag, weak);
+        if (look == ETAGS_MALFORMED) {
+            result = CONDITION_MALFORMED;
+        } else if (look == ETAGS_WITH && exists) {
+            return CONDITION_TRUE;
+        } else if (result == CONDITION_ABSENT) {
+            result = CONDITION_FALSE;
+        }
+    }
+    return result;
+}

@@ -1,0 +1,27 @@
+/* If-Match and If-None-Match: lists of entity tags, RFC 9110 section 13. */
+#ifndef GATEWAY_CONDITIONS_H
+#define GATEWAY_CONDITIONS_H
+
+#include <stdbool.h>
+
+struct http_request;
+
+enum { ETAG_SIZE = 64 };
+
+enum etags {
+    ETAGS_WITHOUT,   /* the tag is not among them */
+    ETAGS_WITH,      /* it is, or the list is * */
+    ETAGS_MALFORMED, /* no list of tags */
+};
+
+/* `tag` NULL = what is there has none. Compared as strong tags, or as weak ones. */
+enum etags etags_look(const char *list, const char *tag, bool weak);
+
+enum condition { CONDITION_ABSENT, CONDITION_TRUE, CONDITION_FALSE, CONDITION_MALFORMED };
+
+/* Whether the lists in all fields of this name, "If-Match" or "If-None-Match", have the tag of what
+ * `exists`. TRUE = they have. MALFORMED: at least one is no list, and none has it. */
+enum condition conditions_match(const struct http_request *request, const char *name, bool exists,
+                                const char *tag);
+
+#endif
