@@ -177,18 +177,39 @@ DATA_MUTANTS = {
 }
 
 
-def compiled(build, folder, file, text):
-    """Links chord-sim with `text` in place of the core's `file`."""
-    source, target = folder / file, folder / "chord-sim"
+# Rules between two rings: the simulator's plans have one ring, so a unit test on its host notices.
+RING_MUTANTS = {
+    "rings_mixed": (
+        "what is meant for another ring is refused",
+        "request.c", "    if (request->has_ring_id && chord->parameters.m != 0 &&",
+        "    if (false && request->has_ring_id && chord->parameters.m != 0 &&"),
+}
+ALL = {**MUTANTS, **DATA_MUTANTS, **RING_MUTANTS}
+
+
+def compiled(build, folder, file, text, name="chord-sim"):
+    """Links chord-sim, or the unit test of that name, with `text` in place of the core's `file`."""
+    source, target = folder / file, folder / name
     source.write_text(text)
-    objects = build / "tests" / "sim" / "CMakeFiles" / "chord-sim.dir"
+    tests = build / "tests"
+    if name == "chord-sim":
+        objects = tests / "sim" / "CMakeFiles" / "chord-sim.dir"
+        libraries = [tests / "sim" / "libsim_workload.a"]
+    else:
+        objects = tests / "CMakeFiles" / f"{name}.dir" / "unit"
+        libraries = [tests / "libcore_seeds.a"]
+    libraries += [tests / "sim" / "libcore_host.a", build / "node" / "chord" / "libchord_core.a"]
     command = ["cc", "-std=c17", "-O2", "-g", "-D_GNU_SOURCE", f"-I{CORE}", str(source),
-               *map(str, sorted(objects.glob("*.o"))),
-               str(build / "tests" / "sim" / "libsim_workload.a"),
-               str(build / "tests" / "sim" / "libcore_host.a"),
-               str(build / "node" / "chord" / "libchord_core.a"), "-o", str(target)]
+               *map(str, sorted(objects.glob("*.o"))), *map(str, libraries), "-lcmocka", "-o",
+               str(target)]
     subprocess.run(command, check=True)
     return target
+
+
+def unit_failure(program):
+    done = subprocess.run([str(program)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    return next((line for line in done.stdout.splitlines() if line.startswith("ERROR: ")), None)
 
 
 def failure(program, *arguments):
@@ -224,11 +245,14 @@ def trace_failure(program):
 
 
 def kill(build, name):
-    _, file, text, replacement = {**MUTANTS, **DATA_MUTANTS}[name]
+    _, file, text, replacement = ALL[name]
     original = (CORE / file).read_text()
     if original.count(text) != 1:
         raise SystemExit(f"mutant {name}: its text stands {original.count(text)} times in {file}")
     with tempfile.TemporaryDirectory(prefix="chord-mutant-") as folder:
+        if name in RING_MUTANTS:
+            return unit_failure(compiled(build, Path(folder), file,
+                                         original.replace(text, replacement), "test_core_rings"))
         program = compiled(build, Path(folder), file, original.replace(text, replacement))
         scenarios = sorted(map(str, (SIM / "scenarios").glob("*.txt")))
         if name in DATA_MUTANTS:
@@ -242,12 +266,12 @@ def kill(build, name):
 def main():
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
-    build, names = Path(sys.argv[1]).absolute(), sys.argv[2:] or [*MUTANTS, *DATA_MUTANTS]
+    build, names = Path(sys.argv[1]).absolute(), sys.argv[2:] or list(ALL)
     killed = 0
     for name in names:
         how = kill(build, name)
         killed += how is not None
-        rule = {**MUTANTS, **DATA_MUTANTS}[name][0]
+        rule = ALL[name][0]
         print(f"{'killed' if how else 'ALIVE '} {name}: {rule}: {how}", flush=True)
     print(f"killed {killed}/{len(names)}")
     return 0 if killed == len(names) else 1

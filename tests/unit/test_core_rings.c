@@ -102,6 +102,17 @@ static void get_all(struct host *host, int node, int ring) {
     }
 }
 
+static bool rows_of_ring(const struct core_store *store, int ring) {
+    char prefix[16];
+    snprintf(prefix, sizeof prefix, "ring %d ", ring);
+    for (size_t i = 0; i < store->rows_count; i++) {
+        if (strncmp(store->rows[i].key, prefix, strlen(prefix)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- moving ---- */
 
 static struct chord_entrance entrance_of(struct host *host, int node) {
@@ -311,6 +322,35 @@ static void test_the_former_ring_is_forgotten(void **state) {
     }
 }
 
+/* A member of the one ring died, and its address is a member of the other one now: what still asks
+ * there finds no member of its ring, and no row of the one gets into the other. */
+static void test_a_members_address_is_another_rings(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = two_rings();
+        const int former = 1;
+        put_all(host, 0, 0);
+        put_all(host, LAST, 1);
+        host_kill(host, former);
+        host_wipe(host, former);
+        host_node(host, former)->ring = 1;
+        host_start(host, former);
+        for (int round = 0; round < 20; round++) {
+            host_run(host, 1000);
+            get_all(host, round % 2 == 0 ? 0 : 2, 0);
+            put_all(host, round % 2 == 0 ? 2 : 0, 0);
+        }
+        check(in_ring(host, former, 1));
+        get_all(host, former, 1);
+        for (int node = 0; node < NODES; node++) {
+            int ring = node == former ? 1 : node / SIZE;
+            check(in_ring(host, node, ring));
+            check(rows_of_ring(&host_node(host, node)->store, ring));
+        }
+        end(host);
+    }
+}
+
 /* The last one alive is not the last member: the rows of the dead are not there. */
 static void test_alone_with_less_than_everything(void **state) {
     (void)state;
@@ -377,17 +417,6 @@ static void test_what_is_refused(void **state) {
 
 /* ---- crashes on the way ---- */
 
-static bool rows_of_ring(const struct core_store *store, int ring) {
-    char prefix[16];
-    snprintf(prefix, sizeof prefix, "ring %d ", ring);
-    for (size_t i = 0; i < store->rows_count; i++) {
-        if (strncmp(store->rows[i].key, prefix, strlen(prefix)) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Views name members: of ring 0 only nodes that belong to it or go there. */
 static bool disk_is_of_one_ring(struct host *host, int node) {
     const struct core_store *store = &host_node(host, node)->store;
@@ -450,6 +479,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_rows_are_not_dropped_without_leave, teardown),
         cmocka_unit_test_teardown(test_the_last_member_returns, teardown),
         cmocka_unit_test_teardown(test_the_former_ring_is_forgotten, teardown),
+        cmocka_unit_test_teardown(test_a_members_address_is_another_rings, teardown),
         cmocka_unit_test_teardown(test_alone_with_less_than_everything, teardown),
         cmocka_unit_test_teardown(test_rows_under_way_hold_a_node_back, teardown),
         cmocka_unit_test_teardown(test_what_is_refused, teardown),
