@@ -154,16 +154,39 @@ static void on_disconnect(void *context, const char *address) {
     pthread_mutex_unlock(&lock);
 }
 
+static struct sockaddr_in raw_address(int port) {
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+static bool port_is_free(int port) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+    struct sockaddr_in address = raw_address(port);
+    bool free = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    close(fd);
+    return free;
+}
+
+/* Another run of the tests may be using some. */
 int fixture_port(void) {
     static int next = 0;
     if (next == 0) {
         next = PORT_FIRST + getpid() % 10 * 10;
     }
-    int port = next++;
-    if (next > PORT_LAST) {
-        next = PORT_FIRST;
+    for (int tries = PORT_FIRST; tries <= PORT_LAST; tries++) {
+        int port = next++;
+        if (next > PORT_LAST) {
+            next = PORT_FIRST;
+        }
+        if (port_is_free(port)) {
+            return port;
+        }
     }
-    return port;
+    fail_msg("no port of %d..%d is free", PORT_FIRST, PORT_LAST);
+    return 0;
 }
 
 struct rpc_key fixture_key(const char *text) {
@@ -272,12 +295,6 @@ static void raw_limit(int fd) {
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
     int on = 1; /* else each message waits 40 ms between its two writes */
     assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
-}
-
-static struct sockaddr_in raw_address(int port) {
-    return (struct sockaddr_in){.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 int raw_connect(int port) {
