@@ -9,7 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "csv_reader.h"
+#include "csv_charset.h"
+#include "csv_table.h"
 #include "import_window.h"
 #include "json.h"
 #include "log.h"
@@ -20,16 +21,16 @@
 #include "url.h"
 
 enum {
-    IMPORT_KEY_BYTES_MAX = 1024,
-    IMPORT_VALUE_BYTES_MAX = 1024 * 1024,
     IMPORT_READ_BYTES = 16 * 1024,
-    IMPORT_WINDOW_MS = 500, /* rows of a slow upload do not wait longer */
-    IMPORT_FIELD_BYTES_MAX = 512,
+    IMPORT_WINDOW_MS = 500,                          /* rows of a slow upload do not wait longer */
+    IMPORT_FIELD_BYTES_MAX = CSV_NAME_BYTES_MAX + 1, /* of a form's field, with its end */
+    IMPORT_REASON_BYTES = 200,
 };
 
 enum import_end {
     IMPORT_GOING,
     IMPORT_BAD_INPUT, /* nothing of the file can be read */
+    IMPORT_NOT_WHOLE, /* an export that was cut or changed */
     IMPORT_ABORTED,   /* on_error=abort met a bad row */
     IMPORT_RING,      /* the ring takes no writes */
     IMPORT_CUT,       /* the upload ended early */
@@ -40,14 +41,9 @@ struct import {
     struct app *app;
     struct operation *operation;
     struct import_window *window;
-    struct csv_reader *csv;
+    struct csv_table *table;
     struct multipart *multipart;
-    struct buf value; /* the cells beside the key as one record */
-    char key_column[IMPORT_FIELD_BYTES_MAX];
     bool abort_on_error;
-    bool header_seen;
-    size_t columns;
-    size_t key_index;
     uint64_t window_since_ms;
     enum import_end end;
     char error[300];
@@ -92,41 +88,7 @@ static bool import_flush(struct import *import) {
 
 /* ---- rows ---- */
 
-static bool field_is(const struct csv_field *field, const char *text) {
-    return field->size == strlen(text) && memcmp(field->data, text, field->size) == 0;
-}
-
-static bool header_take(struct import *import, const struct csv_row *row) {
-    if (row->error != NULL) {
-        return import_fail(import, IMPORT_BAD_INPUT,
-                           "this is no CSV file: line %llu, which should be the header: %s",
-                           (unsigned long long)row->line, row->error);
-    }
-    import->header_seen = true;
-    import->columns = row->fields_count;
-    if (row->fields_count < 2) {
-        return import_fail(import, IMPORT_BAD_INPUT,
-                           "the header '%.*s' has one column; a key and a value are needed, "
-                           "separated by a comma",
-                           (int)(row->fields[0].size > 60 ? 60 : row->fields[0].size),
-                           (const char *)row->fields[0].data);
-    }
-    if (import->key_column[0] == '\0') {
-        return true;
-    }
-    for (size_t i = 0; i < row->fields_count; i++) {
-        if (field_is(&row->fields[i], import->key_column)) {
-            import->key_index = i;
-            return true;
-        }
-    }
-    return import_fail(import, IMPORT_BAD_INPUT, "no column is named '%.80s'; the first is '%.*s'",
-                       import->key_column,
-                       (int)(row->fields[0].size > 60 ? 60 : row->fields[0].size),
-                       (const char *)row->fields[0].data);
-}
-
-static bool row_bad(struct import *import, uint64_t line, const char *reason) {
+static bool row_failed(struct import *import, uint64_t line, const char *reason) {
     operation_row_failed(import->operation, line, reason);
     if (import->abort_on_error) {
         return import_fail(import, IMPORT_ABORTED, "stopped at line %llu: %s",
@@ -135,67 +97,102 @@ static bool row_bad(struct import *import, uint64_t line, const char *reason) {
     return true;
 }
 
-/* The second cell, or with more than two columns the others as one CSV record. */
-static bool value_make(struct import *import, const struct csv_row *row) {
-    buf_clear(&import->value);
-    if (row->fields_count == 2) {
-        const struct csv_field *field = &row->fields[1 - import->key_index];
-        return buf_append(&import->value, field->data, field->size);
+/* Every record that is counted as read ends in the window, or is counted as failed here. */
+static bool on_record(void *context, const struct csv_record *record) {
+    struct import *import = context;
+    if (import->app->stopping || operation_cancelled(import->operation)) {
+        return import_fail(import, IMPORT_CANCELLED, "cancelled");
     }
-    bool first = true;
-    bool ok = true;
-    for (size_t i = 0; i < row->fields_count && ok; i++) {
-        if (i != import->key_index) {
-            ok = (first || buf_append(&import->value, ",", 1)) &&
-                 csv_write_field(&import->value, row->fields[i].data, row->fields[i].size);
-            first = false;
-        }
-    }
-    return ok;
-}
-
-static bool row_take(struct import *import, const struct csv_row *row) {
-    char reason[160];
     operation_row_read(import->operation);
-    if (row->error != NULL) {
-        return row_bad(import, row->line, row->error);
+    if (record->error != NULL) {
+        return row_failed(import, record->line, record->error);
     }
-    if (row->fields_count != import->columns) {
-        snprintf(reason, sizeof(reason), "the row has %zu field%s, the header has %zu",
-                 row->fields_count, row->fields_count == 1 ? "" : "s", import->columns);
-        return row_bad(import, row->line, reason);
-    }
-    const struct csv_field *key = &row->fields[import->key_index];
-    if (key->size == 0 || key->size > IMPORT_KEY_BYTES_MAX) {
-        return row_bad(import, row->line,
-                       key->size == 0 ? "the key is empty" : "the key is longer than 1024 bytes");
-    }
-    if (!value_make(import, row)) {
-        return import_fail(import, IMPORT_RING, "no memory");
-    }
-    if (import->value.size > IMPORT_VALUE_BYTES_MAX) {
-        return row_bad(import, row->line, "the value is larger than 1 MiB");
-    }
-    if (!import_window_fits(import->window, key->size, import->value.size) &&
+    if (!import_window_fits(import->window, record->key_size, record->value_size) &&
         !import_flush(import)) {
+        operation_row_failed(import->operation, record->line, "it was not tried any more");
         return false;
     }
     if (import_window_rows(import->window) == 0) {
         import->window_since_ms = clock_now_ms();
     }
-    if (!import_window_add(import->window, row->line, key->data, key->size, import->value.data,
-                           import->value.size)) {
+    if (!import_window_add(import->window, record)) {
+        operation_row_failed(import->operation, record->line, "no memory");
         return import_fail(import, IMPORT_RING, "no memory");
+    }
+    if (record->completed) {
+        operation_row_completed(import->operation);
     }
     return true;
 }
 
-static bool on_row(void *context, const struct csv_row *row) {
-    struct import *import = context;
-    if (import->app->stopping || operation_cancelled(import->operation)) {
-        return import_fail(import, IMPORT_CANCELLED, "cancelled");
+/* Why the reading ended, where the file is the reason. */
+static void table_end_take(struct import *import) {
+    enum csv_table_end end = csv_table_end(import->table);
+    if (end == CSV_TABLE_NO_CSV || end == CSV_TABLE_NOT_WHOLE) {
+        import_fail(import, end == CSV_TABLE_NO_CSV ? IMPORT_BAD_INPUT : IMPORT_NOT_WHOLE, "%s",
+                    csv_table_error(import->table));
+    } else if (end == CSV_TABLE_NO_MEMORY) {
+        import_fail(import, IMPORT_RING, "no memory");
     }
-    return import->header_seen ? row_take(import, row) : header_take(import, row);
+}
+
+/* ---- options, by query and by form ---- */
+
+static const char *const option_names[] = {"key_column", "on_error", "delimiter", "charset",
+                                           "header",     "format",   "strict"};
+
+static bool option_is_known(const char *name) {
+    for (size_t i = 0; i < sizeof(option_names) / sizeof(option_names[0]); i++) {
+        if (strcmp(name, option_names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One of two words. */
+static bool word_read(const char *text, const char *no, const char *yes, bool *is) {
+    *is = strcmp(text, yes) == 0;
+    return *is || strcmp(text, no) == 0 || text[0] == '\0';
+}
+
+static bool format_read(struct csv_table_options *options, const char *text) {
+    options->form_given = strcmp(text, "auto") != 0 && text[0] != '\0';
+    return !options->form_given || csv_form_read(text, &options->form);
+}
+
+/* Unknown names are somebody else's. false: `reason` says what the value must be. */
+static bool option_set(struct import *import, const char *name, const char *text,
+                       char reason[IMPORT_REASON_BYTES]) {
+    struct csv_table_options *options = csv_table_options(import->table);
+    const char *must = "";
+    bool ok = true;
+    if (strcmp(name, "key_column") == 0) {
+        ok = strlen(text) < sizeof(options->key_column);
+        must = "at most 511 bytes long";
+        snprintf(options->key_column, sizeof(options->key_column), "%s", ok ? text : "");
+    } else if (strcmp(name, "on_error") == 0) {
+        ok = word_read(text, "skip", "abort", &import->abort_on_error);
+        must = "skip or abort";
+    } else if (strcmp(name, "header") == 0) {
+        ok = word_read(text, "present", "absent", &options->header_absent);
+        must = "present or absent";
+    } else if (strcmp(name, "strict") == 0) {
+        ok = word_read(text, "0", "1", &options->strict);
+        must = "0 or 1";
+    } else if (strcmp(name, "delimiter") == 0) {
+        ok = csv_delimiter_read(text, &options->delimiter);
+        must = CSV_DELIMITERS;
+    } else if (strcmp(name, "charset") == 0) {
+        options->charset = text[0] == '\0' ? NULL : csv_charset_known(text);
+        ok = text[0] == '\0' || options->charset != NULL;
+        must = CSV_CHARSETS;
+    } else if (strcmp(name, "format") == 0) {
+        ok = format_read(options, text);
+        must = "auto, " CSV_FORMS;
+    }
+    snprintf(reason, IMPORT_REASON_BYTES, "%s is '%.60s'; it must be %s", name, text, must);
+    return ok;
 }
 
 /* ---- the form ---- */
@@ -216,12 +213,12 @@ static bool on_part(void *context, const struct multipart_part *part) {
 static bool on_part_data(void *context, const void *data, size_t size) {
     struct import *import = context;
     if (import->in_file) {
-        return csv_reader_feed(import->csv, data, size);
+        return csv_table_feed(import->table, data, size);
     }
-    if (import->field.size + size > IMPORT_FIELD_BYTES_MAX) {
+    if (import->field.size + size >= IMPORT_FIELD_BYTES_MAX) {
         return import_fail(import, IMPORT_BAD_INPUT,
                            "the form's field '%s' is longer than %d bytes", import->field_name,
-                           IMPORT_FIELD_BYTES_MAX);
+                           IMPORT_FIELD_BYTES_MAX - 1);
     }
     return buf_append(&import->field, data, size);
 }
@@ -230,25 +227,29 @@ static bool on_part_end(void *context) {
     struct import *import = context;
     if (import->in_file) {
         import->in_file = false;
-        return csv_reader_finish(import->csv);
+        return csv_table_finish(import->table);
     }
     if (!buf_append(&import->field, "", 1)) {
         return false;
     }
     const char *text = (const char *)import->field.data;
-    if (strcmp(import->field_name, "key_column") == 0) {
-        snprintf(import->key_column, sizeof(import->key_column), "%s", text);
-    } else if (strcmp(import->field_name, "on_error") == 0) {
-        import->abort_on_error = strcmp(text, "abort") == 0;
+    char reason[IMPORT_REASON_BYTES];
+    if (import->file_seen && text[0] != '\0' && option_is_known(import->field_name)) {
+        return import_fail(
+            import, IMPORT_BAD_INPUT,
+            "the form's field '%s' stands after the file, which was read without it; "
+            "put it before the file",
+            import->field_name);
     }
-    return true;
+    return option_set(import, import->field_name, text, reason) ||
+           import_fail(import, IMPORT_BAD_INPUT, "the form: %s", reason);
 }
 
 /* ---- the body ---- */
 
 static bool body_feed(struct import *import, const void *data, size_t size) {
     if (import->multipart == NULL) {
-        return csv_reader_feed(import->csv, data, size);
+        return csv_table_feed(import->table, data, size);
     }
     if (multipart_feed(import->multipart, data, size)) {
         return true;
@@ -259,16 +260,26 @@ static bool body_feed(struct import *import, const void *data, size_t size) {
 
 static void body_end(struct import *import) {
     if (import->multipart == NULL) {
-        (void)csv_reader_finish(import->csv);
+        (void)csv_table_finish(import->table);
     } else if (!multipart_is_complete(import->multipart)) {
         import_fail(import, IMPORT_CUT, "the form ends before its last boundary");
+        (void)csv_table_cut(import->table);
     } else if (!import->file_seen) {
         import_fail(import, IMPORT_BAD_INPUT, "the form has no file");
     }
-    if (import->end == IMPORT_GOING && !import->header_seen) {
-        import_fail(import, IMPORT_BAD_INPUT,
-                    "the file is empty; its first line must be a header such as key,value");
+}
+
+/* What was read whole is stored also when the rest never came. */
+static void import_settle(struct import *import) {
+    struct operation_reading reading = {.form = csv_table_form(import->table),
+                                        .charset = csv_table_charset(import->table),
+                                        .delimiter = csv_table_delimiter(import->table)};
+    if (import->end == IMPORT_CANCELLED || import->end == IMPORT_RING) {
+        import_window_drop(import->window, import->error);
+    } else {
+        (void)import_flush(import);
     }
+    operation_reading(import->operation, &reading);
 }
 
 static void import_read(struct import *import, struct http_request *request) {
@@ -277,12 +288,13 @@ static void import_read(struct import *import, struct http_request *request) {
     while (going && import->end == IMPORT_GOING) {
         int64_t got = http_read(request, data, sizeof(data));
         if (got < 0) {
+            (void)csv_table_cut(import->table);
             import_fail(import, IMPORT_CUT,
                         "the upload was cut off after %llu bytes; the rows before that are kept",
                         (unsigned long long)request->body_read);
         } else if (got == 0) {
             body_end(import);
-            break;
+            going = false;
         } else {
             operation_bytes_read(import->operation, (uint64_t)got);
             going = body_feed(import, data, (size_t)got);
@@ -291,17 +303,12 @@ static void import_read(struct import *import, struct http_request *request) {
                 going = import_flush(import);
             }
         }
+        table_end_take(import);
         if (operation_cancelled(import->operation)) {
             import_fail(import, IMPORT_CANCELLED, "cancelled");
         }
     }
-    if (csv_reader_failed(import->csv)) {
-        import_fail(import, IMPORT_RING, "no memory");
-    }
-    /* What was read whole is stored also when the rest never came. */
-    if (import->end == IMPORT_GOING || import->end == IMPORT_CUT || import->end == IMPORT_ABORTED) {
-        (void)import_flush(import);
-    }
+    import_settle(import);
 }
 
 /* ---- the request ---- */
@@ -312,12 +319,28 @@ static bool type_is(const char *type, const char *name) {
            (type[size] == '\0' || type[size] == ';' || type[size] == ' ');
 }
 
+/* curl's --data-binary says application/x-www-form-urlencoded where nothing is said. A form of a
+ * foreign page says it too, but a browser says where it comes from. */
+static bool type_is_curl(const struct http_request *request, const char *type) {
+    return (type == NULL || type_is(type, "application/x-www-form-urlencoded")) &&
+           http_header(request, "Origin") == NULL && http_header(request, "Referer") == NULL &&
+           http_header(request, "Sec-Fetch-Site") == NULL;
+}
+
 /* Sets up the form reader where the body is one. false = answered with a problem. */
 static bool import_type(struct import *import, struct http_request *request) {
     const struct multipart_handler handler = {on_part, on_part_data, on_part_end, import};
     const char *type = http_header(request, "Content-Type");
+    const char *encoding = http_header(request, "Content-Encoding");
+    if (encoding != NULL && strcasecmp(encoding, "identity") != 0) {
+        http_problem_more(request, 415, "INVALID_ARGUMENT", "Accept-Encoding: identity\r\n", NULL,
+                          "Content-Encoding is '%.40s'; send the file as it is", encoding);
+        return false;
+    }
     if (type_is(type, "text/csv") || type_is(type, "application/csv") ||
-        type_is(type, "text/plain") || type_is(type, "application/vnd.ms-excel")) {
+        type_is(type, "text/plain") || type_is(type, "text/tab-separated-values") ||
+        type_is(type, "application/vnd.ms-excel") || type_is(type, "application/octet-stream") ||
+        type_is_curl(request, type)) {
         return true;
     }
     char boundary[MULTIPART_BOUNDARY_BYTES_MAX + 1];
@@ -339,40 +362,35 @@ static bool import_type(struct import *import, struct http_request *request) {
     return import->multipart != NULL;
 }
 
+/* false = answered with a problem. */
 static bool import_query(struct import *import, struct http_request *request,
                          char id[OPERATION_ID_MAX + 2]) {
-    char on_error[16] = "skip";
-    struct buf key_column = {0};
+    char reason[IMPORT_REASON_BYTES] = "";
+    struct buf value = {0};
+    bool malformed = false;
     bool ok = true;
     id[0] = '\0';
-    if (url_parameter(request->query, "key_column", &key_column, NULL)) {
-        ok = key_column.size < sizeof(import->key_column);
-        snprintf(import->key_column, sizeof(import->key_column), "%s",
-                 (const char *)key_column.data);
+    for (size_t i = 0; ok && i < sizeof(option_names) / sizeof(option_names[0]); i++) {
+        if (url_parameter(request->query, option_names[i], &value, &malformed)) {
+            ok = option_set(import, option_names[i], (const char *)value.data, reason);
+        } else if (malformed) {
+            snprintf(reason, sizeof(reason), "%s holds a %% without two hex digits",
+                     option_names[i]);
+            ok = false;
+        }
     }
-    buf_free(&key_column);
-    if (!ok) {
-        http_problem(request, 400, "INVALID_ARGUMENT", "key_column is longer than %d bytes",
-                     IMPORT_FIELD_BYTES_MAX - 1);
-        return false;
+    if (ok && url_parameter(request->query, "id", &value, &malformed) && value.size > 0) {
+        ok = value.size <= OPERATION_ID_MAX && operation_id_valid((const char *)value.data);
+        snprintf(id, OPERATION_ID_MAX + 1, "%s", (const char *)value.data);
     }
-    (void)url_parameter_text(request->query, "on_error", on_error, sizeof(on_error));
-    import->abort_on_error = strcmp(on_error, "abort") == 0;
-    if (!import->abort_on_error && strcmp(on_error, "skip") != 0 && on_error[0] != '\0') {
-        http_problem(request, 400, "INVALID_ARGUMENT", "on_error is '%s'; it must be skip or abort",
-                     on_error);
-        return false;
+    if (!ok || malformed) {
+        http_problem(request, 400, "INVALID_ARGUMENT", "%s",
+                     reason[0] != '\0' && !(ok && malformed)
+                         ? reason
+                         : "id must have 8 to 64 characters of a-z, 0-9 and -");
+        ok = false;
     }
-    struct buf given = {0};
-    if (url_parameter(request->query, "id", &given, NULL) && given.size > 0) {
-        ok = given.size <= OPERATION_ID_MAX && operation_id_valid((const char *)given.data);
-        snprintf(id, OPERATION_ID_MAX + 1, "%s", (const char *)given.data);
-    }
-    buf_free(&given);
-    if (!ok) {
-        http_problem(request, 400, "INVALID_ARGUMENT",
-                     "id must have 8 to 64 characters of a-z, 0-9 and -");
-    }
+    buf_free(&value);
     return ok;
 }
 
@@ -402,6 +420,7 @@ static bool import_begin(struct import *import, struct http_request *request, co
 static int import_status(const struct import *import, bool plain) {
     switch (import->end) {
     case IMPORT_BAD_INPUT:
+    case IMPORT_NOT_WHOLE:
     case IMPORT_ABORTED:
         return 422;
     case IMPORT_RING:
@@ -420,9 +439,17 @@ static void import_answer(struct import *import, struct http_request *request, b
     char href[OPERATION_ID_MAX + 32];
     snprintf(href, sizeof(href), "/api/v1/operations/%s", operation_id(import->operation));
     snprintf(headers, sizeof(headers), "Location: %s\r\n", href);
-    enum operation_state state = import->end == IMPORT_GOING       ? OPERATION_DONE
-                                 : import->end == IMPORT_CANCELLED ? OPERATION_CANCELLED
-                                                                   : OPERATION_FAILED;
+    uint64_t stored = 0;
+    uint64_t failed = 0;
+    operation_rows(import->operation, &stored, &failed);
+    if (import->end == IMPORT_GOING && stored == 0 && failed > 0) {
+        import_fail(import, IMPORT_BAD_INPUT, "none of the %llu rows was stored",
+                    (unsigned long long)failed);
+    }
+    enum operation_state state = import->end == IMPORT_CANCELLED ? OPERATION_CANCELLED
+                                 : import->end != IMPORT_GOING   ? OPERATION_FAILED
+                                 : failed > 0                    ? OPERATION_PARTIAL
+                                                                 : OPERATION_DONE;
     int status = import_status(import, plain);
     json_t *json = operation_end(import->operation, state, import->error);
     json_put(json, "href", json_string(href));
@@ -441,9 +468,10 @@ static void import_run(struct app *app, struct http_request *request, bool plain
         http_problem(request, 500, "INTERNAL", "no memory");
         return;
     }
+    static const struct csv_table_options by_default = {0};
     import->app = app;
-    import->csv = csv_reader_new(on_row, import);
-    if (import->csv == NULL) {
+    import->table = csv_table_new(&by_default, on_record, import);
+    if (import->table == NULL) {
         http_problem(request, 500, "INTERNAL", "no memory");
     } else if (import_query(import, request, id) && import_type(import, request) &&
                import_begin(import, request, id)) {
@@ -452,8 +480,7 @@ static void import_run(struct app *app, struct http_request *request, bool plain
     }
     import_window_free(import->window);
     multipart_free(import->multipart);
-    csv_reader_free(import->csv);
-    buf_free(&import->value);
+    csv_table_free(import->table);
     buf_free(&import->field);
     free(import);
 }

@@ -26,6 +26,7 @@ struct window_row {
     uint32_t key_size;
     uint32_t value_size;
     uint64_t line;
+    uint64_t expires_at_ms;
     uint32_t attempt;
     uint64_t seen_epoch; /* before the first attempt; 0 = nothing */
     uint64_t seen_counter;
@@ -101,16 +102,17 @@ bool import_window_fits(const struct import_window *window, size_t key_size, siz
            window->bytes.size + key_size + value_size <= IMPORT_WINDOW_BYTES_MAX;
 }
 
-bool import_window_add(struct import_window *window, uint64_t line, const void *key,
-                       size_t key_size, const void *value, size_t value_size) {
+bool import_window_add(struct import_window *window, const struct csv_record *record) {
     struct window_row *row = &window->rows[window->rows_count];
     memset(row, 0, sizeof(*row));
     row->at = window->bytes.size;
-    row->key_size = (uint32_t)key_size;
-    row->value_size = (uint32_t)value_size;
-    row->line = line;
-    if (!buf_append(&window->bytes, key, key_size) ||
-        !buf_append(&window->bytes, value, value_size) || !id_hash_key(key, key_size, row->hash)) {
+    row->key_size = (uint32_t)record->key_size;
+    row->value_size = (uint32_t)record->value_size;
+    row->expires_at_ms = record->expires_at_ms;
+    row->line = record->line;
+    if (!buf_append(&window->bytes, record->key, record->key_size) ||
+        !buf_append(&window->bytes, record->value, record->value_size) ||
+        !id_hash_key(record->key, record->key_size, row->hash)) {
         return false;
     }
     window->rows_count++;
@@ -209,6 +211,7 @@ static void batch_add(struct import_window *window, struct window_batch *batch,
     operation->key.len = row->key_size;
     operation->value.data = window->bytes.data + row->at + row->key_size;
     operation->value.len = row->value_size;
+    operation->expires_at_ms = row->expires_at_ms;
     operation->op_id.data = row->op_id;
     operation->op_id.len = sizeof(row->op_id);
     if (row->attempt++ == 0 && row->seen_epoch == 0) {
@@ -474,4 +477,13 @@ size_t import_window_flush(struct import_window *window, char *reason, size_t re
     buf_clear(&window->bytes);
     free(message);
     return failed;
+}
+
+void import_window_drop(struct import_window *window, const char *reason) {
+    snprintf(window->reason, sizeof(window->reason), "%s", reason);
+    for (size_t i = 0; i < window->rows_count; i++) {
+        row_failed(window, &window->rows[i]);
+    }
+    window->rows_count = 0;
+    buf_clear(&window->bytes);
 }

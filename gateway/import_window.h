@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "app.h"
+#include "csv_table.h"
 #include "operations.h"
 
 enum {
@@ -32,10 +33,11 @@ size_t import_window_rows(const struct import_window *window);
 /* Whether one more row of that size fits. */
 bool import_window_fits(const struct import_window *window, size_t key_size, size_t value_size);
 /* false = no memory. Copies. */
-bool import_window_add(struct import_window *window, uint64_t line, const void *key,
-                       size_t key_size, const void *value, size_t value_size);
+bool import_window_add(struct import_window *window, const struct csv_record *record);
 /* Stores all rows and empties the window. Rows that failed are told to the operation; returns how
  * many, with the last reason. Ends early when the operation is cancelled. */
 size_t import_window_flush(struct import_window *window, char *reason, size_t reason_size);
+/* Instead of that: none of the rows was sent, and each is told to the operation as failed. */
+void import_window_drop(struct import_window *window, const char *reason);
 
 #endif

@@ -28,6 +28,10 @@ struct operation {
     uint64_t rows_read;
     uint64_t rows_stored;
     uint64_t rows_failed;
+    uint64_t rows_completed;
+    char form[16];
+    char charset[16];
+    char delimiter[16];
     struct operation_error *errors;
     size_t errors_count;
     char error[300];
@@ -157,8 +161,9 @@ const char *operation_id(const struct operation *operation) {
     return operation->id;
 }
 
+static const char *const states[] = {"running", "done", "partial", "failed", "cancelled"};
+
 static json_t *operation_json(const struct operation *operation) {
-    static const char *const states[] = {"running", "done", "failed", "cancelled"};
     json_t *json = json_object();
     json_put(json, "id", json_string(operation->id));
     json_put(json, "state", json_string(states[operation->state]));
@@ -168,6 +173,10 @@ static json_t *operation_json(const struct operation *operation) {
     json_put(json, "rows_read", json_u64(operation->rows_read));
     json_put(json, "rows_stored", json_u64(operation->rows_stored));
     json_put(json, "rows_failed", json_u64(operation->rows_failed));
+    json_put(json, "rows_completed", json_u64(operation->rows_completed));
+    json_put(json, "form", json_text_z(operation->form));
+    json_put(json, "charset", json_text_z(operation->charset));
+    json_put(json, "delimiter", json_text_z(operation->delimiter));
     json_t *errors = json_array();
     for (size_t i = 0; i < operation->errors_count; i++) {
         json_t *error = json_object();
@@ -224,6 +233,27 @@ void operation_row_failed(struct operation *operation, uint64_t line, const char
     operation_unlock(operation);
 }
 
+void operation_row_completed(struct operation *operation) {
+    pthread_mutex_lock(&operation->operations->lock);
+    operation->rows_completed++;
+    pthread_mutex_unlock(&operation->operations->lock);
+}
+
+void operation_reading(struct operation *operation, const struct operation_reading *reading) {
+    pthread_mutex_lock(&operation->operations->lock);
+    snprintf(operation->form, sizeof(operation->form), "%s", reading->form);
+    snprintf(operation->charset, sizeof(operation->charset), "%s", reading->charset);
+    snprintf(operation->delimiter, sizeof(operation->delimiter), "%s", reading->delimiter);
+    pthread_mutex_unlock(&operation->operations->lock);
+}
+
+void operation_rows(struct operation *operation, uint64_t *stored, uint64_t *failed) {
+    pthread_mutex_lock(&operation->operations->lock);
+    *stored = operation->rows_stored;
+    *failed = operation->rows_failed;
+    pthread_mutex_unlock(&operation->operations->lock);
+}
+
 bool operation_cancelled(struct operation *operation) {
     return atomic_load(&operation->cancelled);
 }
@@ -236,11 +266,8 @@ json_t *operation_end(struct operation *operation, enum operation_state state, c
     operations->running--;
     json_t *json = operation_json(operation);
     log_line("INFO", "import", "%s %s: %llu rows stored, %llu failed%s%s", operation->id,
-             state == OPERATION_DONE     ? "done"
-             : state == OPERATION_FAILED ? "failed"
-                                         : "cancelled",
-             (unsigned long long)operation->rows_stored, (unsigned long long)operation->rows_failed,
-             error[0] == '\0' ? "" : ": ", error);
+             states[state], (unsigned long long)operation->rows_stored,
+             (unsigned long long)operation->rows_failed, error[0] == '\0' ? "" : ": ", error);
     char id[OPERATION_ID_MAX + 1];
     memcpy(id, operation->id, sizeof(id));
     pthread_mutex_unlock(&operations->lock);

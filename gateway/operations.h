@@ -21,7 +21,20 @@ enum {
     OPERATION_PUBLISH_MS = 250,
 };
 
-enum operation_state { OPERATION_RUNNING, OPERATION_DONE, OPERATION_FAILED, OPERATION_CANCELLED };
+enum operation_state {
+    OPERATION_RUNNING,
+    OPERATION_DONE,    /* every row is stored */
+    OPERATION_PARTIAL, /* the file was read to its end; some rows are stored, some are not */
+    OPERATION_FAILED,
+    OPERATION_CANCELLED,
+};
+
+/* How the file was read; the text is copied. */
+struct operation_reading {
+    const char *form;
+    const char *charset;
+    const char *delimiter;
+};
 
 struct operations;
 struct operation;
@@ -40,6 +53,11 @@ void operation_row_read(struct operation *operation);
 void operation_rows_stored(struct operation *operation, uint64_t rows);
 /* Counts the row as failed and keeps the first 100 reasons. */
 void operation_row_failed(struct operation *operation, uint64_t line, const char *reason);
+/* A row whose absent cells were taken as empty. */
+void operation_row_completed(struct operation *operation);
+void operation_reading(struct operation *operation, const struct operation_reading *reading);
+/* Of those read so far: each is in exactly one of the two, or still under way. */
+void operation_rows(struct operation *operation, uint64_t *stored, uint64_t *failed);
 bool operation_cancelled(struct operation *operation);
 /* Ends it and tells everyone; the pointer is not to be used again. The JSON is the caller's. */
 json_t *operation_end(struct operation *operation, enum operation_state state, const char *error);

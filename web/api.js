@@ -17,7 +17,7 @@
  * @property {number} survives_failures  @property {string} warning  @property {number} sequence  @property {number} keys
  * @property {{total_bytes: number, available_bytes: number}|null} memory  @property {RingNode[]} nodes
  * @typedef {object} Operation
- * @property {string} id  @property {"running"|"done"|"failed"|"cancelled"} state
+ * @property {string} id  @property {"running"|"done"|"partial"|"failed"|"cancelled"} state
  * @property {number} bytes_read  @property {number|null} bytes_total  @property {number} rows_read
  * @property {number} rows_stored  @property {number} rows_failed  @property {{line: number, reason: string}[]} errors  @property {string} error
  * @typedef {{key: string, key_id: string, owner: NodeRef, hops: {node: NodeRef, microseconds: number}[]}} Lookup

@@ -93,7 +93,7 @@ async function read_columns(file) {
 
 function Outcome({ operation, error }) {
   const state = error ? "failed" : operation?.state ?? "running";
-  const words = { running: ["↻", "Importing"], done: ["✔", "Done"], failed: ["✕", "Failed"], cancelled: ["□", "Cancelled"] };
+  const words = { running: ["↻", "Importing"], done: ["✔", "Done"], partial: ["!", "Partly done: not every row is stored"], failed: ["✕", "Failed"], cancelled: ["□", "Cancelled"] };
   const [sign, word] = words[state] ?? ["?", state];
   const reason = error || operation?.error;
   return html`<p class=${`outcome is-${state in words ? state : "unknown"}`} role="status"><b data-testid="import-state" data-state=${state}><span aria-hidden="true">${sign}</span> ${word}</b>
@@ -108,7 +108,7 @@ function Progress() {
   const total = operation?.bytes_total ?? current.total;
   // What the gateway has read is the truth; before it says so, what the browser has sent.
   const read = operation?.bytes_read || (current.sending ? current.sent : 0);
-  const done = operation?.state === "done";
+  const done = operation?.state === "done" || operation?.state === "partial";
   const share = done ? 1 : total > 0 ? Math.min(1, read / total) : null;
   const errors = operation?.errors ?? [];
   return html`<div class="import-progress" data-testid="import-progress">
@@ -117,7 +117,8 @@ function Progress() {
     <p class="muted">${share !== null && `${Math.floor(share * 100)} %`}${current.sending && current.total > 0 && `, sent ${format_bytes(current.sent)} of ${format_bytes(current.total)}`}</p>
     <${Outcome} operation=${operation} error=${current.error} />
     ${operation && html`<p><b data-testid="rows-stored">${format_count(operation.rows_stored)}</b> rows stored of ${format_count(operation.rows_read)} read,
-      ${" "}<b data-testid="rows-failed">${format_count(operation.rows_failed)}</b> with errors</p>`}
+      ${" "}<b data-testid="rows-failed">${format_count(operation.rows_failed)}</b> with errors${operation.rows_completed > 0 && html`; <b data-testid="rows-completed">${format_count(operation.rows_completed)}</b> had absent cells, taken as empty`}</p>`}
+    ${operation?.form && html`<p class="muted" data-testid="import-reading">Read as ${operation.form === "csv" ? "plain CSV" : `an export in the ${operation.form} form`}, delimiter ${operation.delimiter}, ${operation.charset}.</p>`}
     ${errors.length > 0 && html`<details open><summary>Rows that were not stored</summary>
       <ul class="row-errors" data-testid="row-errors">${errors.map((row, index) => html`<li key=${index}><b>line ${row.line}</b>: <span class="wrap">${row.reason}</span></li>`)}
         ${operation.rows_failed > errors.length && html`<li class="muted">and ${format_count(operation.rows_failed - errors.length)} more</li>`}</ul></details>`}

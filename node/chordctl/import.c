@@ -6,29 +6,35 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "csv_rows.h"
+#include "csv_charset.h"
+#include "csv_table.h"
 #include "import_window.h"
 #include "output.h"
 #include "text.h"
 
-enum { IMPORT_TIMEOUT_MS = 60000, PROGRESS_PERIOD_MS = 100 };
+enum {
+    IMPORT_TIMEOUT_MS = 60000,
+    PROGRESS_PERIOD_MS = 100,
+    NOTES_MAX = 100,
+    READ_BYTES = 64 * 1024
+};
 
 struct import {
     struct ctl *ctl;
     const char *name;
-    struct csv_rows *rows;
+    struct csv_table *table;
     struct import_window *window;
-    struct bytes value;
+    uint64_t bytes_read;
     uint64_t bytes_total; /* 0 = not known */
     uint64_t rows_read;
     uint64_t rows_stored;
     uint64_t rows_failed;
+    uint64_t rows_completed; /* absent cells were taken as empty */
+    uint64_t notes;          /* bad rows; the first 100 are named */
     uint64_t began_ms;
     uint64_t shown_ms;
     bool abort_on_error;
     bool progress; /* a line on the terminal that is written over */
-    size_t columns;
-    size_t key_index;
     int exit_code;
     char error[300];
 };
@@ -46,7 +52,7 @@ static void progress_show(struct import *import) {
     if (!import->progress || now_ms < import->shown_ms + PROGRESS_PERIOD_MS) {
         return;
     }
-    double read = (double)csv_rows_bytes(import->rows);
+    double read = (double)import->bytes_read;
     import->shown_ms = now_ms;
     progress_clear(import);
     fprintf(stderr, "%llu rows stored, ", (unsigned long long)import->rows_stored);
@@ -61,8 +67,10 @@ static void progress_show(struct import *import) {
 
 static void row_failed(struct import *import, uint64_t line, const char *reason) {
     import->rows_failed++;
-    progress_clear(import);
-    ctl_note("%s:%llu: %s", import->name, (unsigned long long)line, reason);
+    if (import->notes++ < NOTES_MAX) {
+        progress_clear(import);
+        ctl_note("%s:%llu: %s", import->name, (unsigned long long)line, reason);
+    }
     if (import->abort_on_error) {
         import->exit_code = CTL_NOT_FOUND;
         snprintf(import->error, sizeof import->error, "stopped at line %llu (--on-error abort)",
@@ -70,22 +78,45 @@ static void row_failed(struct import *import, uint64_t line, const char *reason)
     }
 }
 
+/* done: every row is stored. partial: the file was read to its end, some rows are not. */
+static const char *state_word(const struct import *import) {
+    if (import->exit_code == CTL_OK) {
+        return "done";
+    }
+    return import->error[0] == '\0' && import->rows_stored > 0 ? "partial" : "failed";
+}
+
 static void summary_print(const struct import *import) {
     uint64_t ms = clock_now_ms() - import->began_ms;
+    const char *state = state_word(import);
     progress_clear(import);
+    if (import->notes > NOTES_MAX) {
+        ctl_note("%s: and %llu more bad rows", import->name,
+                 (unsigned long long)(import->notes - NOTES_MAX));
+    }
     if (import->ctl->json) {
         json_t *json = json_object();
+        json_put(json, "state", json_string(state));
         json_put(json, "rows_read", json_u64(import->rows_read));
         json_put(json, "rows_stored", json_u64(import->rows_stored));
         json_put(json, "rows_failed", json_u64(import->rows_failed));
-        json_put(json, "bytes_read", json_u64(csv_rows_bytes(import->rows)));
+        json_put(json, "rows_completed", json_u64(import->rows_completed));
+        json_put(json, "form", json_text(csv_table_form(import->table)));
+        json_put(json, "charset", json_text(csv_table_charset(import->table)));
+        json_put(json, "delimiter", json_text(csv_table_delimiter(import->table)));
+        json_put(json, "bytes_read", json_u64(import->bytes_read));
         json_put(json, "milliseconds", json_u64(ms));
         json_put(json, "error", json_text(import->error));
         json_print(json);
     } else {
-        line_print("%llu rows read, %llu stored, %llu failed, in %.1f s",
+        char completed[80] = "";
+        if (import->rows_completed > 0) {
+            snprintf(completed, sizeof completed, " (%llu with absent cells, taken as empty)",
+                     (unsigned long long)import->rows_completed);
+        }
+        line_print("%s: %llu rows read, %llu stored%s, %llu failed, in %.1f s", state,
                    (unsigned long long)import->rows_read, (unsigned long long)import->rows_stored,
-                   (unsigned long long)import->rows_failed, (double)ms / 1000);
+                   completed, (unsigned long long)import->rows_failed, (double)ms / 1000);
     }
     if (import->error[0] != '\0') {
         ctl_error("%s: %s", import->name, import->error);
@@ -117,94 +148,25 @@ static void window_flush(struct import *import) {
     progress_show(import);
 }
 
-/* The second cell, or with more than two columns the others as one CSV record. */
-static void value_make(struct import *import, const struct csv_row *row) {
-    bool first = true;
-    import->value.size = 0;
-    for (size_t i = 0; i < row->cells_count; i++) {
-        if (i == import->key_index) {
-            continue;
-        }
-        if (row->cells_count == 2) {
-            bytes_append(&import->value, row->cells[i].data, row->cells[i].size);
-        } else {
-            bytes_append(&import->value, ",", first ? 0 : 1);
-            csv_cell_append(&import->value, row->cells[i].data, row->cells[i].size);
-        }
-        first = false;
-    }
-}
-
-static void row_take(struct import *import, const struct csv_row *row) {
-    char reason[160] = "";
-    const struct csv_cell *key = &row->cells[import->key_index];
+/* Every record that is read ends in the window, or is counted as failed. */
+static bool on_record(void *context, const struct csv_record *record) {
+    struct import *import = context;
     import->rows_read++;
-    if (row->error != NULL) {
-        snprintf(reason, sizeof reason, "%s", row->error);
-    } else if (row->cells_count != import->columns) {
-        snprintf(reason, sizeof reason, "the row has %zu field%s, the header has %zu",
-                 row->cells_count, row->cells_count == 1 ? "" : "s", import->columns);
-    } else if (key->size == 0) {
-        snprintf(reason, sizeof reason, "the key is empty");
-    } else if (key->size > CTL_KEY_BYTES_MAX) {
-        snprintf(reason, sizeof reason, "the key has %zu bytes, at most %d are allowed", key->size,
-                 CTL_KEY_BYTES_MAX);
-    } else {
-        value_make(import, row);
-        if (import->value.size > CTL_VALUE_BYTES_MAX) {
-            snprintf(reason, sizeof reason, "the value has %zu bytes, at most %d are allowed",
-                     import->value.size, CTL_VALUE_BYTES_MAX);
-        }
+    if (record->error != NULL) {
+        row_failed(import, record->line, record->error);
+        return import->exit_code == CTL_OK;
     }
-    if (reason[0] != '\0') {
-        row_failed(import, row->line, reason);
-        return;
-    }
-    if (!import_window_fits(import->window, key->size, import->value.size)) {
+    if (!import_window_fits(import->window, record->key_size, record->value_size)) {
         window_flush(import);
     }
-    if (import->exit_code == CTL_OK) {
-        import_window_add(import->window, row->line, key->data, key->size, import->value.data,
-                          import->value.size, 0);
+    if (import->exit_code != CTL_OK) {
+        import->rows_failed++; /* the flush said why it is not tried */
+        return false;
     }
-}
-
-static bool header_fail(struct import *import, const char *reason) {
-    snprintf(import->error, sizeof import->error, "%s", reason);
-    import->exit_code = CTL_USAGE;
-    return false;
-}
-
-static bool header_take(struct import *import, const struct csv_row *row, const char *key_column) {
-    char reason[300];
-    if (row->error != NULL) {
-        snprintf(reason, sizeof reason, "line %llu, which should be the header, is no CSV: %s",
-                 (unsigned long long)row->line, row->error);
-        return header_fail(import, reason);
-    }
-    const struct csv_cell *first = &row->cells[0];
-    int width = (int)(first->size > 60 ? 60 : first->size);
-    import->columns = row->cells_count;
-    if (row->cells_count < 2) {
-        snprintf(reason, sizeof reason,
-                 "the header '%.*s' has one column; a key and a value are needed, separated by a "
-                 "comma",
-                 width, (const char *)first->data);
-        return header_fail(import, reason);
-    }
-    if (key_column == NULL) {
-        return true;
-    }
-    for (size_t i = 0; i < row->cells_count; i++) {
-        if (row->cells[i].size == strlen(key_column) &&
-            memcmp(row->cells[i].data, key_column, row->cells[i].size) == 0) {
-            import->key_index = i;
-            return true;
-        }
-    }
-    snprintf(reason, sizeof reason, "no column is named '%.80s'; the first is '%.*s'", key_column,
-             width, (const char *)first->data);
-    return header_fail(import, reason);
+    import->rows_completed += record->completed;
+    import_window_add(import->window, record->line, record->key, record->key_size, record->value,
+                      record->value_size, record->expires_at_ms);
+    return true;
 }
 
 /* ---- the file ---- */
@@ -239,61 +201,113 @@ static int nodes_learn(struct ctl *ctl) {
     return CTL_OK;
 }
 
-static void import_read(struct import *import, const char *key_column) {
-    struct csv_row *row = memory_new(1, sizeof *row);
-    bool header = false;
-    while (import->exit_code == CTL_OK && csv_rows_next(import->rows, row)) {
-        if (header) {
-            row_take(import, row);
-        } else if (header_take(import, row, key_column)) {
-            header = true;
-        }
+static void import_read(struct import *import, FILE *file) {
+    uint8_t *block = memory_new(1, READ_BYTES);
+    bool going = true;
+    while (going) {
+        size_t size = fread(block, 1, READ_BYTES, file);
+        import->bytes_read += size;
+        going = size > 0 && csv_table_feed(import->table, block, size);
         progress_show(import);
+        if (size == 0 && ferror(file)) {
+            snprintf(import->error, sizeof import->error, "the file cannot be read: %s",
+                     strerror(errno));
+            import->exit_code = CTL_USAGE;
+        } else if (size == 0) {
+            (void)csv_table_finish(import->table);
+        }
     }
-    free(row);
-    int error = csv_rows_failed(import->rows);
-    if (error != 0) {
-        snprintf(import->error, sizeof import->error, "the file cannot be read: %s",
-                 strerror(error));
-        import->exit_code = CTL_USAGE;
-    } else if (import->exit_code == CTL_OK && !header) {
-        header_fail(import, "the file is empty; its first line must be a header such as key,value");
+    free(block);
+    enum csv_table_end end = csv_table_end(import->table);
+    if (import->exit_code == CTL_OK && end != CSV_TABLE_GOING) {
+        snprintf(import->error, sizeof import->error, "%s", csv_table_error(import->table));
+        import->exit_code = end == CSV_TABLE_NO_CSV ? CTL_USAGE : CTL_NOT_FOUND;
     }
 }
 
-static void import_file(struct import *import, FILE *file, const char *key_column) {
+/* What the whole comes to, when nothing else ended it. */
+static void import_judge(struct import *import) {
+    if (import->exit_code == CTL_OK && import->rows_failed > 0) {
+        import->exit_code = import->rows_stored > 0 ? CTL_NOT_FOUND : CTL_USAGE;
+        if (import->rows_stored == 0) {
+            snprintf(import->error, sizeof import->error, "none of the %llu rows was stored",
+                     (unsigned long long)import->rows_failed);
+        }
+    }
+}
+
+static void import_file(struct import *import, FILE *file) {
     struct stat stat;
     import->began_ms = clock_now_ms();
-    import->rows = csv_rows_new(file);
     import->window = import_window_new(import->ctl);
     import->progress = isatty(STDERR_FILENO) && !import->ctl->json;
     if (fstat(fileno(file), &stat) == 0 && S_ISREG(stat.st_mode)) {
         import->bytes_total = (uint64_t)stat.st_size;
     }
-    import_read(import, key_column);
+    import_read(import, file);
     /* What was read whole before the end is stored, whatever ended it. */
     int exit_code = import->exit_code;
+    char error[sizeof import->error];
+    memcpy(error, import->error, sizeof error);
     bool ring_refused = exit_code > CTL_USAGE;
     if (!ring_refused) {
+        import->exit_code = CTL_OK;
         window_flush(import);
-        import->exit_code = import->exit_code == CTL_OK ? exit_code : import->exit_code;
+        if (import->exit_code == CTL_OK) {
+            import->exit_code = exit_code;
+            memcpy(import->error, error, sizeof error);
+        }
     }
-    if (import->exit_code == CTL_OK && import->rows_failed > 0) {
-        import->exit_code = CTL_NOT_FOUND;
-    }
+    import_judge(import);
     summary_print(import);
     import_window_free(import->window);
-    csv_rows_free(import->rows);
-    bytes_free(&import->value);
+}
+
+/* ---- the command ---- */
+
+static bool option_bad(const char *name, const char *value, const char *must) {
+    ctl_error("--%s '%s' is not known: give %s", name, value, must);
+    return false;
+}
+
+/* false = bad usage, said. */
+static bool options_read(const struct arguments *arguments, struct csv_table_options *options,
+                         bool *abort_on_error) {
+    const char *on_error = arguments_option(arguments, "on-error");
+    const char *delimiter = arguments_option(arguments, "delimiter");
+    const char *charset = arguments_option(arguments, "charset");
+    const char *format = arguments_option(arguments, "format");
+    const char *key_column = arguments_option(arguments, "key-column");
+    options->header_absent = arguments_option(arguments, "no-header") != NULL;
+    options->strict = arguments_option(arguments, "strict") != NULL;
+    options->charset = charset == NULL ? NULL : csv_charset_known(charset);
+    options->form_given = format != NULL && strcmp(format, "auto") != 0;
+    *abort_on_error = on_error != NULL && strcmp(on_error, "abort") == 0;
+    if (on_error != NULL && !*abort_on_error && strcmp(on_error, "skip") != 0) {
+        return option_bad("on-error", on_error, "skip or abort");
+    }
+    if (delimiter != NULL && !csv_delimiter_read(delimiter, &options->delimiter)) {
+        return option_bad("delimiter", delimiter, CSV_DELIMITERS);
+    }
+    if (charset != NULL && options->charset == NULL) {
+        return option_bad("charset", charset, CSV_CHARSETS);
+    }
+    if (options->form_given && !csv_form_read(format, &options->form)) {
+        return option_bad("format", format, "auto, " CSV_FORMS);
+    }
+    if (key_column != NULL && strlen(key_column) > CSV_NAME_BYTES_MAX) {
+        return option_bad("key-column", key_column, "at most 511 bytes");
+    }
+    snprintf(options->key_column, sizeof options->key_column, "%s",
+             key_column == NULL ? "" : key_column);
+    return true;
 }
 
 static int import_run(struct ctl *ctl, const struct arguments *arguments) {
     const char *name = arguments->words[0];
-    const char *on_error = arguments_option(arguments, "on-error");
+    struct csv_table_options options = {0};
     struct import import = {.ctl = ctl, .name = name};
-    import.abort_on_error = on_error != NULL && strcmp(on_error, "abort") == 0;
-    if (on_error != NULL && !import.abort_on_error && strcmp(on_error, "skip") != 0) {
-        ctl_error("--on-error '%s' is not known: give skip or abort", on_error);
+    if (!options_read(arguments, &options, &import.abort_on_error)) {
         return CTL_USAGE;
     }
     FILE *file = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
@@ -301,10 +315,16 @@ static int import_run(struct ctl *ctl, const struct arguments *arguments) {
         ctl_error("the file %s cannot be read: %s", name, strerror(errno));
         return CTL_USAGE;
     }
+    import.table = csv_table_new(&options, on_record, &import);
+    if (import.table == NULL) {
+        ctl_error("there is no memory");
+        exit(CTL_REFUSED);
+    }
     import.exit_code = nodes_learn(ctl);
     if (import.exit_code == CTL_OK) {
-        import_file(&import, file, arguments_option(arguments, "key-column"));
+        import_file(&import, file);
     }
+    csv_table_free(import.table);
     if (file != stdin) {
         fclose(file);
     }
@@ -314,6 +334,11 @@ static int import_run(struct ctl *ctl, const struct arguments *arguments) {
 static const struct option import_options[] = {
     {0, "key-column", "NAME", "the column that holds the keys (default: the first)"},
     {0, "on-error", "skip|abort", "of a bad row: go on (default) or stop there"},
+    {0, "delimiter", "WORD", "comma, semicolon, tab, pipe, space (default: as the header has it)"},
+    {0, "charset", "NAME", "utf-8, utf-16, windows-1252, ... (default: recognised)"},
+    {0, "format", "FORM", "csv, lossless, spreadsheet (default: as the header says)"},
+    {0, "no-header", NULL, "the first line is a row; --key-column is a number then"},
+    {0, "strict", NULL, "RFC 4180 to the letter: stray quotes, absent cells make a row bad"},
     {0, NULL, NULL, NULL},
 };
 const struct command import_command = {
@@ -324,9 +349,11 @@ const struct command import_command = {
     .summary = "store the rows of a CSV file",
     .help = "The first line is the header. The value is the other column, or with more than two\n"
             "columns the other cells as one CSV record. FILE '-' is stdin. A bad row is named on\n"
-            "stderr with its line; the others are stored, and the exit code is 1. --timeout is\n"
-            "how long one window of at most 32768 rows is tried (default 60000). To import a\n"
-            "file again is safe.\n",
+            "stderr with its line; the others are stored, and the exit code is 1 (\"partial\"),\n"
+            "or 2 when no row could be stored. A file of `chordctl export` comes back with any\n"
+            "bytes and with expiry; one that was cut or changed is told by its last line (1).\n"
+            "--timeout is how long one window of at most 32768 rows is tried (default 60000). To\n"
+            "import a file again is safe.\n",
     .options = import_options,
     .run = import_run,
 };

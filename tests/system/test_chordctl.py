@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import threading
 import time
@@ -26,7 +27,7 @@ class Chordctl:
         if addresses:
             self.environment["CHORD_NODE"] = ",".join(addresses)
 
-    def run(self, *words, stdin=b"", exits=OK):
+    def run(self, *words, stdin=b"", exits=OK, sentences=1):
         """(stdout, stderr) as bytes; fails when the exit code is another one."""
         done = subprocess.run([CHORDCTL, *words], input=stdin, capture_output=True,
                               env=self.environment, timeout=DEADLINE_S)
@@ -34,7 +35,8 @@ class Chordctl:
         assert not any(word in errors for word in SANITIZER_WORDS), errors
         assert done.returncode == exits, (words, done.returncode, done.stdout[-500:], errors)
         if exits in (USAGE, NO_NODE, REFUSED, UNKNOWN):
-            assert errors.startswith("chordctl: ") and errors.count("\n") == 1, errors
+            assert errors.count("\n") == sentences, errors
+            assert errors.splitlines()[-1].startswith("chordctl: "), errors
         return done.stdout, done.stderr
 
     def text(self, *words, **options):
@@ -266,8 +268,9 @@ BAD_CSV = (b'\xef\xbb\xbfid,name,key,other\n'       # 1
 def test_import_names_bad_rows_and_stores_the_others(ctl, tmp_path):
     path = tmp_path / "bad.csv"
     path.write_bytes(BAD_CSV)
-    output, errors = ctl.run("import", path, "--key-column", "key", exits=NOT_FOUND)
-    assert output.startswith(b"12 rows read, 5 stored, 7 failed")
+    output, errors = ctl.run("import", path, "--key-column", "key", "--strict", "--charset",
+                             "utf-8", exits=NOT_FOUND)
+    assert output.startswith(b"partial: 12 rows read, 5 stored, 7 failed")
     lines = [int(line.split(":")[1]) for line in errors.decode().splitlines()]
     assert lines == [3, 4, 5, 6, 7, 9, 11]
     assert ctl.run("get", "k1")[0] == b'1,a,"x,y"'
@@ -288,10 +291,33 @@ def test_import_stops_where_it_must(ctl, tmp_path):
     for content in (b"", b"\n\n", b"one column\nx\n", os.urandom(100000)):
         ctl.run("import", "-", stdin=content, exits=USAGE)
     ctl.run("import", path, "--key-column", "no such", exits=USAGE)
+    output, errors = ctl.run("import", "-", stdin=b"k,v\nx\ny\n", exits=USAGE,
+                             sentences=3)
+    assert output.startswith(b"failed: 2 rows read, 0 stored, 2 failed") and b"none of" in errors
+    for option, value in (("--delimiter", "ab"), ("--charset", "ebcdic"), ("--format", "xls")):
+        _, errors = ctl.run("import", path, option, value, exits=USAGE)
+        assert option.encode() in errors and value.encode() in errors
+
+
+def test_import_of_other_dialects(ctl):
+    for content, options in ((b"sep=;\nk;v\nd1;0,5\n", ()), (b"k\tv\nd1\t1,5\n", ()),
+                             ("k;v\r\nd1;2,5\r\n".encode("utf-16"), ()),
+                             (b"d1|3,5\n", ("--delimiter", "pipe", "--no-header")),
+                             ("k,v\nd1,4\" \u00e4\n".encode("cp1252"), ())):
+        ctl.run("import", "-", *options, stdin=content)
+        value = content.decode("utf-16" if b"\0" in content else "cp1252").strip()
+        assert ctl.run("get", "d1")[0].decode() == re.split("d1[;,|\t]", value)[1]
+
+
+def test_import_goes_on_after_the_bad(ctl, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(b"key,value\ngood,1\nbad\nnever,2\n")
     large = b"key,value\nlong," + b"x" * (1024 * 1024) + b'\nlonger,' + b"x" * (1024 * 1024 + 1) + \
-        b'\nopen,"' + b"\nx" * (2 * 1024 * 1024) + b'"\nlast,3\n'
+        b'\nopen,"' + (b"\n" + b"x" * 1000) * 3000 + b'"\nlast,3\n'
     output, errors = ctl.run("import", "-", stdin=large, exits=NOT_FOUND)
-    assert output.startswith(b"4 rows read, 2 stored, 2 failed"), (output, errors)
+    # The lines inside the value that is too long are rows like others, and bad ones.
+    assert output.startswith(b"partial: 3004 rows read, 2 stored, 3002 failed"), (output, errors)
+    assert len(errors.splitlines()) == 101 and b"2902 more" in errors
     assert ctl.run("get", "last")[0] == b"3"
     assert len(ctl.run("get", "long")[0]) == 1024 * 1024
 

@@ -93,7 +93,7 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
         ring.put(cells[key_index], Buffer.from(others.map(others.length > 1 ? csv_cell : (cell) => cell).join(",")));
         operation.rows_stored++;
       }
-      if (rows.length === 0) return finish("done");
+      if (rows.length === 0) return finish(operation.rows_failed === 0 ? "done" : "partial");
       broadcast("import", operation);
       setTimeout(tick, 50);
     };

@@ -1,8 +1,8 @@
 /*
  * A growing byte buffer. It knows nothing but bytes.
  */
-#ifndef GATEWAY_BUF_H
-#define GATEWAY_BUF_H
+#ifndef CHORD_BUF_H
+#define CHORD_BUF_H
 
 #include <stdarg.h>
 #include <stdbool.h>

@@ -1,0 +1,57 @@
+/* UTF-8 and the writer of fields; see csv_reader.h. */
+#include <string.h>
+
+#include "csv_reader.h"
+
+/* Unicode, table 3-7. */
+size_t csv_utf8_sequence(const uint8_t *data, size_t size) {
+    uint8_t first = data[0];
+    if (first < 0x80) {
+        return first == 0 ? 0 : 1;
+    }
+    size_t length = first >= 0xc2 && first <= 0xdf ? 2 : (first & 0xf0) == 0xe0 ? 3 : 4;
+    if (first < 0xc2 || first > 0xf4 || length > size) {
+        return 0;
+    }
+    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    if (data[1] < low || data[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < length; i++) {
+        if ((data[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+bool csv_text_is_valid(const uint8_t *data, size_t size) {
+    for (size_t at = 0; at < size;) {
+        size_t length = csv_utf8_sequence(data + at, size - at);
+        if (length == 0) {
+            return false;
+        }
+        at += length;
+    }
+    return true;
+}
+
+bool csv_write_field(struct buf *out, const void *data, size_t size) {
+    const uint8_t *bytes = data;
+    bool quotes = false;
+    for (size_t i = 0; i < size && !quotes; i++) {
+        quotes = bytes[i] == ',' || bytes[i] == '"' || bytes[i] == '\r' || bytes[i] == '\n';
+    }
+    if (!quotes) {
+        return buf_append(out, data, size);
+    }
+    bool ok = buf_append(out, "\"", 1);
+    for (size_t i = 0; i < size && ok;) {
+        const uint8_t *quote = memchr(bytes + i, '"', size - i);
+        size_t run = quote == NULL ? size - i : (size_t)(quote - (bytes + i)) + 1;
+        ok = buf_append(out, bytes + i, run) && (quote == NULL || buf_append(out, "\"", 1));
+        i += run;
+    }
+    return ok && buf_append(out, "\"", 1);
+}
