@@ -480,7 +480,8 @@ static void event_take(struct http_server *server, const struct epoll_event *eve
         accept_all(server, event->data.u64);
     } else {
         struct http_connection *connection = (void *)(uintptr_t)event->data.u64;
-        if (go_on(server, connection)) {
+        /* One that timed out in this wait may be a worker's by now. */
+        if (connection->with_poller && go_on(server, connection)) {
             arm(server, connection, EPOLL_CTL_MOD);
         }
     }

@@ -1,0 +1,213 @@
+"""Who can shut others out of the gateway: many busy clients, slow ones, idle ones, guessers.
+
+Figures go to deploy/SECURITY.md. A probe asks /livez on a connection of its own all the time.
+"""
+
+import http.client
+import os
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from lone_gateway import soon
+
+HOST = b"Host: localhost\r\n"
+LIVEZ_S_MAX = 1.0
+
+
+class Probe(threading.Thread):
+    """Asks /livez, each time on a fresh connection; keeps the longest time, infinity for a failure."""
+
+    def __init__(self, port):
+        super().__init__()
+        self.port, self.longest, self.count, self.ended = port, 0.0, 0, threading.Event()
+
+    def run(self):
+        while self.count == 0 or not self.ended.wait(0.05):
+            began = time.monotonic()
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection.request("GET", "/livez")
+                status = connection.getresponse().status
+                connection.close()
+            except OSError:
+                status = 0
+            self.longest = max(self.longest, time.monotonic() - began if status == 200 else float("inf"))
+            self.count += 1
+
+
+@contextmanager
+def livez_answers(gateway):
+    probe = Probe(gateway.port)
+    probe.start()
+    try:
+        yield probe
+    finally:
+        probe.ended.set()
+        probe.join()
+    print(f"/livez: {probe.count} times, longest {probe.longest * 1000:.0f} ms")
+    assert probe.count > 0 and probe.longest < LIVEZ_S_MAX
+
+
+def link(gateway, data=b""):
+    it = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+    it.sendall(data)
+    return it
+
+
+def memory_mb(gateway):
+    with open(f"/proc/{gateway.process.pid}/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def page_and_api_work(gateway):
+    began = time.monotonic()
+    assert gateway.get("/").status == 200
+    assert gateway.get("/readyz").status == 200
+    assert gateway.request("PUT", "/api/v1/kv/meanwhile", b"x").status in (201, 204)
+    assert gateway.value("meanwhile") == b"x"
+    took = time.monotonic() - began
+    print(f"page, readyz, put and get: {took * 1000:.0f} ms; memory {memory_mb(gateway):.0f} MB")
+    assert took < 2
+
+
+def test_busy_keep_alive_clients(gateway):
+    """96 clients that ask again at once: none is shut out, none is far below the others."""
+    counts, ended = [0] * 96, threading.Event()
+    longest = [0.0] * 96
+
+    def ask(i):
+        connection = gateway.connect(timeout=20)
+        while not ended.is_set():
+            began = time.monotonic()
+            connection.request("GET", "/api/v1/kv/busy" if i % 2 else "/api/v1/self")
+            answer = connection.getresponse()
+            answer.read()
+            counts[i] += answer.status in (200, 404)
+            longest[i] = max(longest[i], time.monotonic() - began)
+        connection.close()
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(96)]
+    with livez_answers(gateway):
+        for thread in threads:
+            thread.start()
+        time.sleep(4)
+        ended.set()
+        for thread in threads:
+            thread.join()
+    mean = sum(counts) / len(counts)
+    print(f"answers a client: mean {mean:.0f}, least {min(counts)}, most {max(counts)}; "
+          f"longest wait {max(longest) * 1000:.0f} ms")
+    assert min(counts) > mean / 3, counts
+
+
+SLOW_BODY = b"PUT /api/v1/kv/slow HTTP/1.1\r\n" + HOST + b"Content-Length: 100000\r\n\r\nx"
+SLOW_CHUNKS = b"PUT /api/v1/kv/slow HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"
+SLOW_HEAD = b"GET /livez HTTP/1.1\r\nHost: loc"
+
+
+@pytest.mark.parametrize("data, count", [(b"", 400), (SLOW_HEAD, 300), (SLOW_BODY, 300), (SLOW_CHUNKS, 300)],
+                         ids=["idle", "head", "body", "chunks"])
+def test_slow_clients(gateway, data, count):
+    """They hold no thread, so the page and the API go on; each is ended after 10 s."""
+    with ExitStack() as stack, livez_answers(gateway):
+        links = [stack.enter_context(link(gateway, data)) for _ in range(count)]
+        page_and_api_work(gateway)
+        if data == SLOW_HEAD:  # a byte now and then does not extend the time
+            began = time.monotonic()
+            got = b""
+            while not got and time.monotonic() < began + 20:
+                links[0].settimeout(1)
+                try:
+                    links[0].sendall(b"a")
+                    got = links[0].recv(1000)
+                except TimeoutError:
+                    pass
+            assert got.startswith(b"HTTP/1.1 408") and 8 < time.monotonic() - began < 14
+    assert gateway.value("slow") is None
+
+
+def test_slow_bodies_end(gateway):
+    """A trickle of one byte a second is too slow: 408, nothing stored."""
+    with link(gateway, SLOW_BODY) as slow:
+        began, got = time.monotonic(), b""
+        slow.settimeout(1)
+        while not got and time.monotonic() < began + 30:
+            try:
+                slow.sendall(b"x")
+                got = slow.recv(1000)
+            except TimeoutError:
+                pass
+        assert got.startswith(b"HTTP/1.1 408") and time.monotonic() - began < 14
+    assert gateway.value("slow") is None
+
+
+def test_slow_uploads(gateway):
+    """Uploads are read as they come; more than eight at a time are refused, the rest goes on."""
+    with ExitStack() as stack, livez_answers(gateway):
+        for _ in range(60):
+            stack.enter_context(link(gateway, b"POST /api/v1/imports HTTP/1.1\r\n" + HOST +
+                                     b"Content-Type: text/csv\r\nContent-Length: 100000\r\n\r\nk,v\r\n"))
+        page_and_api_work(gateway)
+
+
+def test_unread_answers(gateway):
+    """300 clients that do not read a megabyte: bounded memory, and the others are served."""
+    value = os.urandom(1024 * 1024)
+    assert gateway.request("PUT", "/api/v1/kv/unread", value).status in (201, 204)
+    with ExitStack() as stack, livez_answers(gateway):
+        for _ in range(300):
+            it = socket.socket()
+            it.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            it.connect(("127.0.0.1", gateway.port))
+            it.sendall(b"GET /api/v1/kv/unread HTTP/1.1\r\n" + HOST + b"\r\n")
+            stack.enter_context(it)
+        time.sleep(1)
+        page_and_api_work(gateway)
+        assert gateway.value("unread") == value
+        if "asan" not in os.environ.get("CHORD_BUILD", "asan"):
+            assert memory_mb(gateway) < 200
+    gateway.request("DELETE", "/api/v1/kv/unread")
+
+
+def test_more_connections_than_there_is_room_for(gateway):
+    """Whoever has waited longest without a request gives way to a new one."""
+    with ExitStack() as stack, livez_answers(gateway):
+        old = [stack.enter_context(link(gateway)) for _ in range(2200)]
+        page_and_api_work(gateway)
+        assert old[0].recv(10) == b""
+
+
+def test_wrong_tokens(own, tmp_path):
+    """Guesses are slowed and logged; the right token is never held up."""
+    (tmp_path / "token").write_text("a-token-of-16-bytes\n")
+    gateway = own("--api-token-file", str(tmp_path / "token")).start_node()
+    right = {"Authorization": "Bearer a-token-of-16-bytes"}
+    statuses, ended = [], threading.Event()
+
+    def guess():
+        while not ended.is_set():
+            answer = gateway.request("PUT", "/api/v1/kv/guess", b"x", {"Authorization": f"Bearer {os.urandom(8).hex()}"})
+            statuses.append(answer.status)
+            if answer.status == 429:
+                assert answer.headers["Retry-After"]
+    threads = [threading.Thread(target=guess) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    began = time.monotonic()
+    while time.monotonic() < began + 3:
+        asked = time.monotonic()
+        assert gateway.request("PUT", "/api/v1/kv/right", b"x", right).status in (201, 204)
+        assert time.monotonic() - asked < 0.9
+        time.sleep(0.05)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    print(f"{len(statuses)} guesses in {time.monotonic() - began:.1f} s")
+    assert set(statuses) == {401, 429} and len(statuses) < 80
+    assert gateway.value("guess") is None
+    log = (gateway.folder / "gateway.log").read_text()
+    lines = [line for line in log.splitlines() if "wrong API token" in line]
+    assert lines and len(lines) <= 7 and "127.0.0.1" in lines[0]
+    soon(lambda: gateway.request("PUT", "/api/v1/kv/guess", b"x", {"Authorization": "Bearer wrong"}).status == 401)
