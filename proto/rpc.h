@@ -85,7 +85,7 @@ bool rpc_method_is_data(enum rpc_method method);       /* counts against the cha
 bool rpc_method_is_anyones(enum rpc_method method);    /* asks who one is: meant for any ring */
 /* Lower-case hex, of a ring id for example; `text` has room for 2 * bytes_count + 1. */
 void rpc_hex(char *text, const uint8_t *bytes, size_t bytes_count);
-const char *rpc_code_text(Chord__V1__Code code);       /* "NOT_FOUND" */
+const char *rpc_code_text(Chord__V1__Code code); /* "NOT_FOUND" */
 
 /* The key that authenticates every envelope of a ring; bytes_count 0 = none. Copied. */
 struct rpc_key {
@@ -118,6 +118,8 @@ void rpc_server_close(struct rpc_server *server);
 /* The ring that this process belongs to, RPC_RING_ID_BYTES; NULL: none (any more). Each answer says
  * so, and what is meant for another ring is answered WRONG_RING. */
 void rpc_server_set_ring(struct rpc_server *server, const uint8_t *ring_id);
+/* What requests and answers take just now, until these are sent. */
+size_t rpc_server_held_bytes(struct rpc_server *server);
 uint64_t rpc_server_refused_total(const struct rpc_server *server);
 uint64_t rpc_server_requests_total(const struct rpc_server *server);
 
@@ -125,6 +127,9 @@ uint64_t rpc_server_requests_total(const struct rpc_server *server);
 enum rpc_method rpc_call_method(const struct rpc_call *call);
 bool rpc_call_expired(const struct rpc_call *call);          /* the caller no longer waits */
 uint32_t rpc_call_remaining_ms(const struct rpc_call *call); /* 0 when expired */
+/* What the answer will need is in memory from now on: so many bytes more count as held until it is
+ * sent. False: the server holds too much already; answer RESOURCE_EXHAUSTED. */
+bool rpc_call_hold(struct rpc_call *call, size_t bytes);
 /* Makes the request message outlive the reply: the caller frees what this returns, with
  * rpc_arena_free, when it needs the message no more. At most once per call. */
 struct rpc_arena;

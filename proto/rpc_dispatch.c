@@ -82,24 +82,23 @@ static bool call_check(struct rpc_call *call, const Chord__V1__RpcRequest *envel
 }
 
 /* Data beyond the channel's size is refused here, so that it costs nothing but this answer. */
-static bool call_admit(struct rpc_call *call) {
+static bool call_admit(struct rpc_call *call, size_t bytes_count) {
     struct rpc_server *server = call->server;
     if (!rpc_method_is_data(call->method)) {
         return true;
     }
     pthread_mutex_lock(&server->lock);
+    bool known = call->connection != NULL && call->connection->known;
     bool admitted = server->data_open < server->data_calls_max &&
-                    call->message_bytes <= RPC_DATA_BYTES_MAX - server->data_bytes_open;
-    if (admitted) {
-        server->data_open++;
-        server->data_bytes_open += call->message_bytes;
-        call->data = true;
-    }
+                    rpc_server_has_room(server, known, bytes_count);
+    call->data = admitted;
+    server->data_open += admitted;
     pthread_mutex_unlock(&server->lock);
     if (!admitted) {
         atomic_fetch_add(&server->refused_total, 1);
         rpc_call_reply(call, CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED,
-                       "this node has as many data requests open as its channel size allows",
+                       "this node has as many data requests and answers under way as its channel "
+                       "size or its memory allows",
                        RPC_REFUSED_RETRY_MS, NULL);
     }
     return admitted;
@@ -113,7 +112,10 @@ static void call_invoke(struct rpc_call *call, const Chord__V1__RpcRequest *enve
         call_reply_error(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, text);
         return;
     }
-    if (!call_admit(call)) {
+    pthread_mutex_lock(&call->server->lock);
+    rpc_call_served(call);
+    pthread_mutex_unlock(&call->server->lock);
+    if (!call_admit(call, envelope->payload.len)) {
         return;
     }
     const ProtobufCMessageDescriptor *type = rpc_method_request(call->method);
@@ -128,29 +130,27 @@ static void call_invoke(struct rpc_call *call, const Chord__V1__RpcRequest *enve
         call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
         return;
     }
+    pthread_mutex_lock(&call->server->lock);
+    rpc_call_hold_always(call, sizeof *call + rpc_arena_used(call->arena));
+    pthread_mutex_unlock(&call->server->lock);
     service->invoke(service, rpc_method_index(call->method), request, call_closure, call);
 }
 
-void rpc_call_dispatch(struct rpc_call *call, nng_msg *msg) {
+void rpc_call_dispatch(struct rpc_call *call, const uint8_t *bytes, size_t bytes_count) {
     char text[RPC_MESSAGE_TEXT_MAX + 1];
-    call->request_id_bytes = 0;
     call->timeout_ms = RPC_TIMEOUT_MS_DEFAULT;
     call->received_us = rpc_now_us();
-    call->message_bytes = nng_msg_len(msg);
     atomic_fetch_add(&call->server->requests_total, 1);
-    if (call->message_bytes > RPC_MESSAGE_BYTES_MAX) {
+    if (bytes_count > RPC_MESSAGE_BYTES_MAX) {
         snprintf(text, sizeof text, "the message has %zu bytes; at most %d are allowed",
-                 call->message_bytes, RPC_MESSAGE_BYTES_MAX);
-        nng_msg_free(msg);
+                 bytes_count, RPC_MESSAGE_BYTES_MAX);
         call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
         return;
     }
     struct rpc_arena *arena = NULL;
     bool exhausted;
     Chord__V1__RpcRequest *envelope = (Chord__V1__RpcRequest *)rpc_arena_unpack(
-        &arena, &exhausted, &chord__v1__rpc_request__descriptor, nng_msg_body(msg),
-        nng_msg_len(msg));
-    nng_msg_free(msg);
+        &arena, &exhausted, &chord__v1__rpc_request__descriptor, bytes, bytes_count);
     if (envelope == NULL) {
         call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
                          "the message is not a chord.v1.RpcRequest");
@@ -160,17 +160,4 @@ void rpc_call_dispatch(struct rpc_call *call, nng_msg *msg) {
         call_invoke(call, envelope);
     }
     rpc_arena_free(arena);
-}
-
-enum rpc_method rpc_call_method(const struct rpc_call *call) {
-    return call->method;
-}
-
-uint32_t rpc_call_remaining_ms(const struct rpc_call *call) {
-    uint64_t passed_ms = (rpc_now_us() - call->received_us) / 1000;
-    return passed_ms >= call->timeout_ms ? 0 : call->timeout_ms - (uint32_t)passed_ms;
-}
-
-bool rpc_call_expired(const struct rpc_call *call) {
-    return rpc_call_remaining_ms(call) == 0;
 }

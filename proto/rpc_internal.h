@@ -13,10 +13,19 @@ enum {
     RPC_START_BYTES = 16, /* what names one start of a server */
     RPC_MAC_BYTES = 32,
     RPC_MESSAGE_TEXT_MAX = 199,            /* characters of an error sentence */
-    RPC_CONNECTIONS_MAX = 2048,            /* accepted by one server; more are closed at once */
-    RPC_DATA_BYTES_MAX = 64 * 1024 * 1024, /* open data requests of one server, together */
+    RPC_CONNECTIONS_MAX = 2048,            /* of one server; one more takes another's place */
+    RPC_HELD_BYTES_MAX = 64 * 1024 * 1024, /* requests and answers of one server, until these are
+                                              sent; strangers get three quarters */
+    RPC_UNSENT_ANSWERS_MAX = 64,           /* of one connection; with more it is not read from */
+    RPC_UNSENT_BYTES_MAX = 8 * 1024 * 1024,
+    RPC_UNAUTHENTICATED_MAX = 3, /* wrong MACs of one connection, then it is closed */
     RPC_REFUSED_RETRY_MS = 50,
-    RPC_REPLY_TIMEOUT_MS = 10000, /* a caller that does not read its answers loses them */
+    RPC_PATIENCE_MS = 10000,             /* for the hello, a message or an answer on its way, and */
+    RPC_PATIENCE_SHORT_MS = 1000,        /* for strangers when slots or memory are short; */
+    RPC_SLOWEST_BYTES_PER_S = 16 * 1024, /* longer for what moves so fast */
+    RPC_SILENT_MS_MAX = 60000,           /* a connection that never asked for anything */
+    RPC_IDLE_MS_MAX = 900000,            /* one that did; callers of this runtime hang up first */
+    RPC_SWEEP_MS = 100,
     RPC_RECONNECT_MS_MIN = 50,
     RPC_RECONNECT_MS_MAX = 500, /* below RPC_CONNECT_MS_MAX, so that a peer that is back is found */
     RPC_PEERS_MAX_DEFAULT = 256,
@@ -27,6 +36,7 @@ enum {
 /* ---- rpc_method.c ---- */
 
 const ProtobufCServiceDescriptor *rpc_method_service(enum rpc_method method);
+bool rpc_method_is_between_members(enum rpc_method method);
 unsigned rpc_method_index(enum rpc_method method); /* its place in the service */
 bool rpc_code_is_known(Chord__V1__Code code);      /* the wire may carry any number */
 
@@ -79,8 +89,7 @@ int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
 void rpc_nng_fix_init(void);
 /* nng took this message to send it, and freed it or lost it: only the address is of use. */
 void rpc_nng_fix_given(const void *msg);
-/* As nng_listener_create and nng_dialer_create. */
-int rpc_nng_fix_listener(nng_listener *listener, nng_socket socket, const char *url);
+/* As nng_dialer_create. */
 int rpc_nng_fix_dialer(nng_dialer *dialer, nng_socket socket, const char *url);
 
 /* ---- shared small things (rpc_envelope.c) ---- */

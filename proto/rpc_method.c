@@ -134,6 +134,11 @@ bool rpc_code_is_known(Chord__V1__Code code) {
     return protobuf_c_enum_descriptor_get_value(&chord__v1__code__descriptor, (int)code) != NULL;
 }
 
+bool rpc_method_is_between_members(enum rpc_method method) {
+    return rpc_method_service(method) == &chord__v1__ring_service__descriptor ||
+           rpc_method_service(method) == &chord__v1__replica_service__descriptor;
+}
+
 const char *rpc_code_text(Chord__V1__Code code) {
     static const char *const texts[] = {
         [CHORD__V1__CODE__CODE_OK] = "OK",

@@ -13,8 +13,8 @@
  * with the error it should have had. The transport's lock is held by the caller, so the aio cannot
  * be started anew or reach its callback meanwhile.
  *
- * 2. A lost message (repaired in 1.6.0: tcptran_pipe_send frees it). REQ and REP stop a pipe's aio
- * before they take the socket's lock and take the pipe out of use. A message that is put on that
+ * 2. A lost message (repaired in 1.6.0: tcptran_pipe_send frees it). REQ stops a pipe's aio
+ * before it takes the socket's lock and take the pipe out of use. A message that is put on that
  * pipe in between is given up as a whole, and nobody frees it. At most one message per lost
  * connection, and only if a send falls into these microseconds; the call itself ends as it should.
  * From outside it cannot be freed, because nothing tells a lost message from one that was freed.
@@ -82,13 +82,6 @@ static void leaks_of_nng(bool begin) {
 #else
     (void)begin;
 #endif
-}
-
-int rpc_nng_fix_listener(nng_listener *listener, nng_socket socket, const char *url) {
-    leaks_of_nng(true);
-    int rv = nng_listener_create(listener, socket, url);
-    leaks_of_nng(false);
-    return rv;
 }
 
 int rpc_nng_fix_dialer(nng_dialer *dialer, nng_socket socket, const char *url) {

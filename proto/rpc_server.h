@@ -1,7 +1,11 @@
 /*
- * The server's inside: one REP socket with many contexts, each a state machine receive -> handler
- * -> reply. Internal to rpc_server.c (contexts, replies, opening and closing) and rpc_dispatch.c
- * (what a received message leads to).
+ * The server's inside: connections that carry messages (rpc_connection.c), which of them get in and
+ * which must go (rpc_server.c), what a received message leads to (rpc_dispatch.c), its answer
+ * (rpc_call.c). Internal to these four files.
+ *
+ * Lock: server->lock guards everything here except where it says otherwise, and every start of an
+ * nng operation, so that none starts after its connection was closed (nng would never end it). nng
+ * does not run our callbacks inside the call that starts an operation, so holding it there is safe.
  */
 #ifndef CHORD_RPC_SERVER_H
 #define CHORD_RPC_SERVER_H
@@ -12,19 +16,59 @@
 #include "rpc_internal.h"
 #include "rpc_receiver.h"
 
+enum {
+    RPC_TRACE_BYTES_MAX = 32,          /* the caller's id behind those of up to 7 forwarders */
+    RPC_LENGTH_BYTES = 8,              /* in front of each message */
+    RPC_BUFFER_BYTES = 1024,           /* what a connection reads into, until more is needed */
+    RPC_BUFFER_FREE_BYTES = 16 * 1024, /* a buffer grows so far whatever else is held */
+};
+
+/* Bytes for the wire: length, id and an envelope; or the hello, without a message. */
+struct rpc_answer {
+    struct rpc_answer *next;
+    nng_msg *msg;
+    size_t head_bytes;
+    uint8_t head[RPC_LENGTH_BYTES + RPC_TRACE_BYTES_MAX];
+};
+
+struct rpc_connection {
+    struct rpc_server *server;
+    struct rpc_connection *next, *previous; /* all connections of the server */
+    nng_stream *stream;
+    nng_aio *in_aio, *out_aio;
+    bool reading; /* in_aio is under way, or its callback; whoever sets it owns the buffer */
+    bool sending; /* out_aio is under way */
+    bool greeted; /* the other side's hello was right */
+    bool spoke;   /* it has sent a request that was served */
+    bool known;   /* it belongs to the ring, as far as one can tell: see rpc_connection_served */
+    bool last;    /* to be closed when everything is sent */
+    bool closed;
+    unsigned unauthenticated; /* wrong MACs */
+
+    uint8_t *in; /* read and not handled yet: in[in_at] to in[in_bytes] */
+    size_t in_at, in_bytes, in_capacity;
+    uint64_t in_since_ms; /* see since_after: a message that is not complete; 0 = there is none */
+    struct rpc_answer *out, **out_last;
+    size_t out_count;      /* answers that are not sent */
+    size_t out_bytes;      /* theirs */
+    size_t out_at;         /* what is sent of the first */
+    uint64_t out_since_ms; /* see since_after: what is not sent */
+
+    struct rpc_call *calls;       /* open */
+    uint64_t opened_ms, heard_ms; /* heard: the last complete message */
+};
+
 struct rpc_call {
     struct rpc_server *server;
-    struct rpc_call *next; /* all calls of the server */
-    nng_ctx ctx;
-    nng_aio *aio;
-    bool open;       /* between the handler and the reply */
-    bool sending;    /* the aio sends, else it receives */
-    const void *msg; /* the answer; once it was sent it is nng's and this only its address */
-    bool data;       /* counted as data */
+    struct rpc_connection *connection; /* NULL: closed, so nobody is told */
+    struct rpc_call *next, *previous;  /* the connection's */
+    bool data;                         /* counted as data */
     enum rpc_method method;
     uint64_t received_us;
     uint32_t timeout_ms;
-    size_t message_bytes;
+    size_t held_bytes; /* its part of server->held_bytes */
+    uint8_t trace[RPC_TRACE_BYTES_MAX];
+    size_t trace_bytes;
     uint8_t request_id[RPC_REQUEST_ID_BYTES_MAX];
     size_t request_id_bytes;
     struct rpc_arena *arena; /* what the request message lives in */
@@ -32,27 +76,61 @@ struct rpc_call {
 
 struct rpc_server {
     pthread_mutex_t lock;
-    nng_socket socket;
+    pthread_cond_t gone; /* a connection is */
+    nng_stream_listener *listener;
+    nng_aio *accept_aio, *sweep_aio;
+    bool accept_waits; /* accepting failed (no file descriptor, no memory); the sweep tries again */
+    bool closing;      /* nothing starts any more */
+    bool closed;       /* the last open call frees the server */
     struct rpc_mac *mac;
     struct rpc_receiver *receiver;
     ProtobufCService **services;
     size_t services_count;
     size_t data_calls_max;
-    struct rpc_call *calls;
-    size_t calls_count;
-    size_t calls_max;
-    size_t receiving; /* contexts that wait for a request */
     size_t data_open;
-    size_t data_bytes_open;
-    bool closing;     /* nothing starts any more */
-    bool closed;      /* calls that are still open are lingering */
-    size_t lingering; /* how many */
+    size_t calls_open;
+    size_t
+        held_bytes; /* of requests, from their first byte, and answers, until their last is sent */
+    struct rpc_connection *connections;
+    size_t connections_count;
     atomic_uint_fast64_t requests_total;
     atomic_uint_fast64_t refused_total;
-    atomic_int connections;
 };
 
-/* Answers every message, whatever is in it; owns msg. On the callback's thread. */
-void rpc_call_dispatch(struct rpc_call *call, nng_msg *msg);
+/* ---- rpc_dispatch.c ---- */
+
+/* Answers every message, whatever is in it. On the callback's thread, without the lock; `bytes`
+ * stay the caller's. */
+void rpc_call_dispatch(struct rpc_call *call, const uint8_t *bytes, size_t bytes_count);
+
+/* ---- rpc_connection.c; all with the lock held ---- */
+
+/* Takes the stream; greets and reads. False: no memory, the stream is gone. */
+bool rpc_connection_open(struct rpc_server *server, nng_stream *stream);
+/* Its open calls go on and are answered to nobody. May free it at once. */
+void rpc_connection_close(struct rpc_connection *connection);
+/* What time demands: closes what is too slow or idle, reads on where memory was short. May free
+ * the connection. */
+void rpc_connection_sweep(struct rpc_connection *connection, uint64_t now_ms);
+/* Puts an answer behind those that are not sent yet. Takes msg, also when it fails. */
+void rpc_connection_answer(struct rpc_connection *connection, const struct rpc_call *call,
+                           nng_msg *msg);
+
+/* ---- rpc_call.c; with the lock held ---- */
+
+struct rpc_call *rpc_call_new(struct rpc_connection *connection);
+/* The call's connection asked for what was served: what is now known of it? */
+void rpc_call_served(struct rpc_call *call);
+/* So many bytes more are held on behalf of the call, whatever the limit. */
+void rpc_call_hold_always(struct rpc_call *call, size_t bytes);
+void rpc_server_free(struct rpc_server *server);
+
+/* ---- rpc_server.c; with the lock held ---- */
+
+/* May so many bytes more be held, by a connection that is known, or not? What is not known leaves a
+ * quarter to the others. */
+bool rpc_server_has_room(const struct rpc_server *server, bool known, size_t bytes);
+/* Slots or memory are short: patience is. */
+bool rpc_server_is_short(const struct rpc_server *server);
 
 #endif
