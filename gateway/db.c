@@ -1,5 +1,6 @@
 /* gateway.db; see db.h. One connection does everything, as SQLite 3.40.1 wants it in WAL mode. */
 #include "db.h"
+#include "private.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -66,6 +67,10 @@ int db_open(struct db **out, const char *folder, char *error, size_t error_size)
     }
     snprintf(db->path, sizeof(db->path), "%s/gateway.db", folder);
     pthread_mutex_init(&db->lock, NULL);
+    if (!private_database(db->path, error, error_size)) {
+        db_close(db);
+        return -EACCES;
+    }
     int result = db_open_any(db);
     if (result != SQLITE_OK) {
         snprintf(error, error_size,

@@ -22,6 +22,7 @@
 #include "http.h"
 #include "log.h"
 #include "operations.h"
+#include "private.h"
 #include "ring_view.h"
 #include "routes.h"
 
@@ -43,7 +44,7 @@ static int complain(int code, const char *error) {
     return code;
 }
 
-static bool folder_make(const char *path) {
+static bool folder_make(const char *path, char *error, size_t error_size) {
     char part[SETTINGS_PATH_SIZE];
     snprintf(part, sizeof(part), "%s", path);
     for (char *c = part + 1; *c != '\0'; c++) {
@@ -53,9 +54,7 @@ static bool folder_make(const char *path) {
             *c = '/';
         }
     }
-    struct stat about;
-    return (mkdir(part, 0700) == 0 || errno == EEXIST) && stat(part, &about) == 0 &&
-           S_ISDIR(about.st_mode) && access(part, W_OK | X_OK) == 0;
+    return private_folder(path, error, error_size);
 }
 
 /* DATA_DIR/slots beats --slots, so that nodes can be added while we run. */
@@ -97,9 +96,7 @@ static void names_set(struct app *app, struct http_options *options) {
 }
 
 static int app_open(struct app *app, char *error, size_t error_size) {
-    if (!folder_make(app->settings.data)) {
-        snprintf(error, error_size, "DATA_DIR %s cannot be written: %s; choose another folder",
-                 app->settings.data, strerror(errno));
+    if (!folder_make(app->settings.data, error, error_size)) {
         return EXIT_DATA;
     }
     if (db_open(&app->db, app->settings.data, error, error_size) != 0) {
@@ -185,6 +182,7 @@ int main(int argc, char **argv) {
     static struct app app;
     char error[4608] = "";
     pid_t parent = getppid();
+    private_umask();
     int read = settings_read(&app.settings, argc, argv, error, sizeof(error));
     if (read != 0) {
         return read > 0 ? 0 : complain(EXIT_SETTING, error);

@@ -1,6 +1,8 @@
 /* Flags and environment; see settings.h. */
 #include "settings.h"
 
+#include "private.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -92,10 +94,10 @@ static bool number_read(const struct raw_setting *raw, long min, long max, long 
     if (raw->value == NULL) {
         return true;
     }
-    char *end = NULL;
     errno = 0;
-    long value = strtol(raw->value, &end, 10);
-    if (errno != 0 || end == raw->value || *end != '\0' || value < min || value > max) {
+    long value = strtol(raw->value, NULL, 10);
+    if (errno != 0 || strspn(raw->value, "0123456789") != strlen(raw->value) || value < min ||
+        value > max) {
         snprintf(error, error_size, "%s is '%s' (%s); it must be a whole number from %ld to %ld",
                  raw_name(raw), raw->value, raw->from_flag ? "flag" : "environment", min, max);
         return false;
@@ -173,37 +175,24 @@ static bool join_read(struct settings *settings, const struct raw_setting *raw, 
 
 static bool token_read(struct settings *settings, const struct raw_setting *raw, char *error,
                        size_t error_size) {
-    if (raw->value == NULL) {
-        return true;
+    size_t size = 0;
+    int result = raw->value == NULL ? 0
+                                    : private_secret(raw->value, settings->api_token, 16,
+                                                     sizeof(settings->api_token) - 1, &size);
+    settings->api_token[size] = '\0';
+    if (result != 0) {
+        snprintf(error, error_size, "%s: cannot use %s: %s", raw_name(raw), raw->value,
+                 private_secret_error(result));
     }
-    FILE *file = fopen(raw->value, "re");
-    if (file == NULL) {
-        snprintf(error, error_size, "%s: cannot read %s: %s", raw_name(raw), raw->value,
-                 strerror(errno));
-        return false;
-    }
-    char line[300] = "";
-    const char *read = fgets(line, sizeof(line), file);
-    fclose(file);
-    size_t size = read == NULL ? 0 : strcspn(line, "\r\n");
-    line[size] = '\0';
-    if (size < 16 || size >= sizeof(settings->api_token)) {
-        snprintf(error, error_size, "%s: the first line of %s must be a token of 16 to 256 bytes",
-                 raw_name(raw), raw->value);
-        return false;
-    }
-    memcpy(settings->api_token, line, size + 1);
-    return true;
+    return result == 0;
 }
 
 static bool key_read(struct settings *settings, const struct raw_setting *raw, char *error,
                      size_t error_size) {
     int result = raw->value == NULL ? 0 : rpc_key_read(&settings->ring_key, raw->value);
     if (result != 0) {
-        snprintf(error, error_size,
-                 "%s: cannot use %s: %s; its first line must be a key of 16 to "
-                 "64 bytes",
-                 raw_name(raw), raw->value, strerror(-result));
+        snprintf(error, error_size, "%s: cannot use %s: %s", raw_name(raw), raw->value,
+                 private_secret_error(result));
     }
     return result == 0;
 }

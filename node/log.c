@@ -3,6 +3,8 @@
  */
 #include "log.h"
 
+#include "private.h"
+
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,7 +22,7 @@ static const char *const level_texts[] = {"", "DEBUG", "INFO", "WARN", "ERROR"};
 
 bool log_open(const char *directory) {
     snprintf(path, sizeof path, "%s/node.log", directory);
-    file = fopen(path, "a");
+    file = private_append(path);
     return file != NULL;
 }
 
@@ -38,7 +40,7 @@ static void rotate(void) {
     snprintf(old, sizeof old, "%s.1", path);
     fclose(file);
     rename(path, old);
-    file = fopen(path, "a");
+    file = private_append(path);
 }
 
 static void print(FILE *out, const struct log_line *line) {

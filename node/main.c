@@ -4,6 +4,7 @@
  */
 #include "hash.h"
 #include "node.h"
+#include "private.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -47,12 +48,11 @@ static unsigned number(const char *name, const char *flag, unsigned low, unsigne
     if (text == NULL || text[0] == '\0') {
         return 0;
     }
-    char *end;
     char range[64];
     errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
+    unsigned long value = strtoul(text, NULL, 10);
     snprintf(range, sizeof range, "a whole number from %u to %u", low, high);
-    if (errno != 0 || *end != '\0' || text[0] == '-' || value < low || value > high) {
+    if (errno != 0 || strspn(text, "0123456789") != strlen(text) || value < low || value > high) {
         bad(name, text, source, range);
     }
     return (unsigned)value;
@@ -73,17 +73,16 @@ static void address(const char *name, const char *text, size_t length,
     memcpy(out, text, length);
 }
 
+/* Commas, blanks or both between them. */
 static void seeds(struct settings *settings, const char *text) {
-    while (text != NULL && *text != '\0') {
-        size_t length = strcspn(text, ",");
+    text = text != NULL ? text : "";
+    for (text += strspn(text, ", \t"); *text != '\0'; text += strspn(text, ", \t")) {
+        size_t length = strcspn(text, ", \t");
         if (settings->seeds_count == CHORD_SEEDS_MAX) {
             bad("JOIN", text, "settings", "at most 16 addresses");
         }
-        if (length > 0) {
-            address("JOIN", text, length, settings->seeds[settings->seeds_count++].text);
-        }
+        address("JOIN", text, length, settings->seeds[settings->seeds_count++].text);
         text += length;
-        text += *text == ',';
     }
 }
 
@@ -178,10 +177,8 @@ static void read_settings(int argc, char **argv, struct settings *settings) {
     if (key != NULL && key[0] != '\0') {
         int rc = rpc_key_read(&settings->key, key);
         if (rc != 0) {
-            fprintf(stderr,
-                    "chord-node: RING_KEY_FILE=%s cannot be used: %s (its first line must "
-                    "have 16 to 64 bytes)\n",
-                    key, strerror(-rc));
+            fprintf(stderr, "chord-node: RING_KEY_FILE=%s cannot be used: %s\n", key,
+                    private_secret_error(rc));
             exit(NODE_EXIT_SETTING);
         }
     }
@@ -191,6 +188,7 @@ int main(int argc, char **argv) {
     static struct settings settings;
     pid_t parent = getppid();
     sigset_t set;
+    private_umask();
     read_settings(argc, argv, &settings);
     if (settings.exit_with_parent) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -5,6 +5,7 @@
 #include "store.h"
 
 #include "log.h"
+#include "private.h"
 #include "store_files.h"
 #include "store_rows.h"
 #include "store_views.h"
@@ -410,12 +411,11 @@ static void quarantine(struct store *store) {
 static enum store_error lock_directory(struct store *store, const char *directory, char *reason,
                                        size_t reason_bytes) {
     char path[4096];
-    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
-        snprintf(reason, reason_bytes, "cannot make the folder %s: %s", directory, strerror(errno));
+    if (!private_folder(directory, reason, reason_bytes)) {
         return STORE_UNUSABLE;
     }
     snprintf(path, sizeof path, "%s/lock", directory);
-    store->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    store->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (store->lock < 0) {
         snprintf(reason, reason_bytes, "cannot write in %s: %s", directory, strerror(errno));
         return STORE_UNUSABLE;
@@ -461,6 +461,10 @@ enum store_error store_open(struct store **opened, const struct store_options *o
     }
     snprintf(store->path, sizeof store->path, "%s/chord.db", options->directory);
     snprintf(store->wal_path, sizeof store->wal_path, "%s-wal", store->path);
+    if (!private_database(store->path, reason, reason_bytes)) {
+        error = STORE_UNUSABLE;
+        goto out;
+    }
     int rc = open_database(store);
     if (rc == SQLITE_OK) {
         rc = load(store, store_id, identity, views, views_count);

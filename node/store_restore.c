@@ -9,6 +9,7 @@
  */
 #include "store_restore.h"
 
+#include "private.h"
 #include "store.h"
 
 #include <errno.h>
@@ -55,16 +56,16 @@ static bool path_make(char *path, const char *directory, const char *name) {
 
 static enum restore_error target_take(struct restore *restore) {
     char path[PATH_BYTES];
-    if (mkdir(restore->directory, 0700) != 0 && errno != EEXIST) {
-        return say(restore, RESTORE_FAILED, "cannot make the folder %s: %s", restore->directory,
-                   strerror(errno));
+    if (!private_folder(restore->directory, restore->reason, restore->reason_bytes)) {
+        return RESTORE_FAILED;
     }
+    private_umask();
     if (!path_make(path, restore->directory, "lock") ||
         !path_make(restore->made, restore->directory, "chord.db.restoring") ||
         !path_make(restore->database, restore->directory, "chord.db")) {
         return say(restore, RESTORE_FAILED, "the name of the folder is too long");
     }
-    restore->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    restore->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (restore->lock < 0) {
         return say(restore, RESTORE_FAILED, "cannot write in %s: %s", restore->directory,
                    strerror(errno));

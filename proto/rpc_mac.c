@@ -9,10 +9,10 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "private.h"
 #include "rpc_internal.h"
 
 struct rpc_mac {
@@ -21,27 +21,12 @@ struct rpc_mac {
 };
 
 int rpc_key_read(struct rpc_key *key, const char *path) {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return -errno;
+    struct rpc_key read = {0};
+    int rc = private_secret(path, read.bytes, 16, sizeof read.bytes, &read.bytes_count);
+    if (rc == 0) {
+        *key = read;
     }
-    char line[sizeof key->bytes + 3]; /* the longest key, CR LF and the end */
-    int rc = 0;
-    if (fgets(line, sizeof line, file) == NULL) {
-        rc = ferror(file) ? -EIO : -EINVAL;
-        goto out;
-    }
-    size_t count = strcspn(line, "\r\n");
-    if (count < 16 || count > sizeof key->bytes) {
-        rc = -EINVAL;
-        goto out;
-    }
-    memset(key, 0, sizeof *key);
-    memcpy(key->bytes, line, count);
-    key->bytes_count = count;
-out:
-    OPENSSL_cleanse(line, sizeof line);
-    fclose(file);
+    OPENSSL_cleanse(&read, sizeof read);
     return rc;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Two faults of nng 1.5.2 that show when a connection is lost. Both have one cause: an operation
- * that starts on a stopped aio is given up without calling the aio's callback.
+ * Three faults of nng 1.5.2. Two of them show when a connection is lost and have one cause: an
+ * operation that starts on a stopped aio is given up without calling the aio's callback.
  *
  * 1. A hang (in part known as nanomsg/nng pull request 1636; the sending half is still there in
  * 1.11). The TCP transport moves a large message in several steps. When a connection is closed
@@ -21,8 +21,13 @@
  * So it stays lost, and only LeakSanitizer is told which messages were nng's when the end came. A
  * suppression could not be so narrow: libnng is stripped, so it would have to name all of libnng,
  * which is in the stack of everything that our callbacks allocate.
+ *
+ * 3. No network, no address: nng resolves even "127.0.0.1" with AI_ADDRCONFIG, and then the C
+ * library finds no address of a family in which only the loopback interface is up. A ring on one
+ * machine could not start on a train. So that flag is taken away on its way to the C library.
  */
 #include <dlfcn.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdlib.h>
 #if defined(__SANITIZE_ADDRESS__)
@@ -32,10 +37,13 @@
 #include "rpc_internal.h"
 
 typedef void stream_step_fn(nng_stream *stream, nng_aio *aio);
+typedef int getaddrinfo_fn(const char *name, const char *service, const struct addrinfo *hints,
+                           struct addrinfo **found);
 
 static pthread_once_t fix_once = PTHREAD_ONCE_INIT;
 static stream_step_fn *real_send;
 static stream_step_fn *real_recv;
+static getaddrinfo_fn *real_getaddrinfo;
 static bool fix_wanted;
 static bool messages_get_lost;
 
@@ -43,7 +51,8 @@ static void fix_resolve(void) {
     /* ISO C has no conversion from void * to a function pointer; POSIX promises that it works. */
     *(void **)&real_send = dlsym(RTLD_NEXT, "nng_stream_send");
     *(void **)&real_recv = dlsym(RTLD_NEXT, "nng_stream_recv");
-    if (real_send == NULL || real_recv == NULL) {
+    *(void **)&real_getaddrinfo = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (real_send == NULL || real_recv == NULL || real_getaddrinfo == NULL) {
         abort(); /* libnng is linked statically: this file cannot work then */
     }
     /* Later versions call the callback themselves. */
@@ -109,4 +118,15 @@ void nng_stream_recv(nng_stream *stream, nng_aio *aio) {
     rpc_nng_fix_init();
     real_recv(stream, aio);
     step_end_if_given_up(aio);
+}
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found) {
+    struct addrinfo wanted = {0};
+    rpc_nng_fix_init();
+    if (hints != NULL) {
+        wanted = *hints;
+        wanted.ai_flags &= ~AI_ADDRCONFIG;
+    }
+    return real_getaddrinfo(name, service, hints != NULL ? &wanted : NULL, found);
 }

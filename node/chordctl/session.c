@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "private.h"
 
 enum { PORT_DEFAULT = 3000, RPC_PORT_ABOVE_PORT = 1000, CLIENT_PEERS_MAX = 1024 };
 
@@ -176,8 +177,7 @@ static bool key_choose(const char *path, struct rpc_key *key) {
     path = path != NULL ? path : environment("RING_KEY_FILE");
     int rc = path == NULL ? 0 : rpc_key_read(key, path);
     if (rc != 0) {
-        ctl_error("%s %s cannot be used: %s", source, path,
-                  rc == -EINVAL ? "its first line must be a key of 16 to 64 bytes" : strerror(-rc));
+        ctl_error("%s %s cannot be used: %s", source, path, private_secret_error(rc));
     }
     return rc == 0;
 }

@@ -8,6 +8,7 @@ and nothing wrong; 1 a finding, whose history and logs stay beside the ledger.
 
 import argparse
 import json
+import os
 import random
 import shutil
 import sys
@@ -122,6 +123,7 @@ def keep_evidence(cluster, block, folder, finding):
 
 
 def main():
+    os.umask(0o077)  # the programs refuse folders that others can enter
     options = arguments()
     network = make_network(options)
     ledger = Ledger(options.ledger, options.name)

@@ -2,6 +2,7 @@
 test, `gateway` and `own(...)` a Gateway alone (lone_gateway.py). When a test failed, the last lines
 of its ring's processes are printed. Every test has a time limit."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -32,6 +33,8 @@ def give_up(number, frame):
 
 
 def pytest_configure(config):
+    # Data folders and key files that tests make are their owner's alone, as the programs want it.
+    os.umask(0o077)
     # So that fixtures end their processes when the run is asked to end.
     signal.signal(signal.SIGTERM, stop_tests)
     config.addinivalue_line("markers", "slow: only with init.py test --full")

@@ -284,6 +284,25 @@ def test_a_reader_that_goes_away_does_not_end_the_ring(start_init, tmp_path):
             os.close(output)
 
 
+@pytest.mark.skipif(subprocess.run(["unshare", "-rn", "true"], check=False,
+                                   stderr=subprocess.DEVNULL).returncode != 0,
+                    reason="no network namespaces here")
+def test_a_ring_starts_without_a_network(tmp_path):
+    """Only the loopback interface is up, as on a train."""
+    (tmp_path / ".env").touch()
+    script = ("ip link set lo up && exec " + " ".join(
+        [sys.executable, str(ROOT / "init.py"), "--build", str(BUILD), "--json", "--nodes", "2",
+         "--env-file", str(tmp_path / ".env"), "--data-dir", str(tmp_path / "data")]))
+    init = subprocess.Popen(["unshare", "-rn", "sh", "-c", script], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = []
+    for line in init.stdout:
+        said.append(line)
+        if '"ready"' in line:
+            init.send_signal(signal.SIGINT)
+    assert init.wait(LINE_TIMEOUT_S) == 0 and any('"ready"' in line for line in said), said
+
+
 @pytest.mark.slow  # the pauses between seven deaths; tests/init/test_run.py has their rule
 def test_the_gateway_dies_again_and_again_and_the_nodes_go_on(start_init):
     init = start_init()

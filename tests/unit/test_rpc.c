@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "rpc_descriptor.h"
@@ -377,6 +378,10 @@ static void test_key_file(void **state) {
         {"01234567890123456789012345678901234567890123456789012345678901234\n", -EINVAL, 0},
         {"0123456789abcde\n", -EINVAL, 0},
         {"", -EINVAL, 0},
+        {"\n0123456789abcdef\n", -EINVAL, 0},
+        {"\xef\xbb\xbf"
+         "0123456789abcdef\n",
+         -EILSEQ, 0},
     };
     char path[] = "/tmp/chord-rpc-key-XXXXXX";
     int fd = mkstemp(path);
@@ -389,9 +394,15 @@ static void test_key_file(void **state) {
         assert_int_equal(rpc_key_read(&key, path), cases[i].rc);
         assert_int_equal(key.bytes_count, cases[i].bytes);
     }
+    struct rpc_key key;
+    static const mode_t wide[] = {0640, 0604, 0620, 0602, 0777};
+    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++) {
+        assert_int_equal(fchmod(fd, wide[i]), 0);
+        assert_int_equal(rpc_key_read(&key, path), -EPERM);
+    }
+    assert_int_equal(rpc_key_read(&key, "/tmp"), -EISDIR);
     close(fd);
     unlink(path);
-    struct rpc_key key;
     assert_int_equal(rpc_key_read(&key, path), -ENOENT);
 }
 
