@@ -2,6 +2,7 @@
 #include "conditions.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "http.h"
@@ -68,4 +69,48 @@ enum condition conditions_match(const struct http_request *request, const char *
         }
     }
     return result;
+}
+
+void etag_make(uint64_t epoch, uint64_t counter, char tag[ETAG_SIZE]) {
+    snprintf(tag, ETAG_SIZE, "\"%llu.%llu\"", (unsigned long long)epoch,
+             (unsigned long long)counter);
+}
+
+/* Whether the text is exactly a tag that etag_make makes. */
+static bool version_of(const char *text, uint64_t *epoch, uint64_t *counter) {
+    unsigned long long e = 0;
+    unsigned long long c = 0;
+    char same[ETAG_SIZE];
+    if (sscanf(text, "\"%llu.%llu\"", &e, &c) != 2) {
+        return false;
+    }
+    etag_make(e, c, same);
+    *epoch = e;
+    *counter = c;
+    return strcmp(text, same) == 0;
+}
+
+enum conditions_kind conditions_kind(const struct http_request *request, uint64_t *epoch,
+                                     uint64_t *counter) {
+    const char *match = http_header_at(request, "If-Match", 0);
+    const char *none = http_header_at(request, "If-None-Match", 0);
+    if (match == NULL && none == NULL) {
+        return CONDITIONS_NONE;
+    }
+    if (match == NULL && strcmp(none, "*") == 0 &&
+        http_header_at(request, "If-None-Match", 1) == NULL) {
+        return CONDITIONS_ABSENT;
+    }
+    if (none == NULL && http_header_at(request, "If-Match", 1) == NULL &&
+        version_of(match, epoch, counter)) {
+        return CONDITIONS_VERSION;
+    }
+    return CONDITIONS_LOOK;
+}
+
+bool conditions_met(const struct http_request *request, bool exists, const char *tag) {
+    enum condition match = conditions_match(request, "If-Match", exists, tag);
+    enum condition none = conditions_match(request, "If-None-Match", exists, tag);
+    return (match == CONDITION_ABSENT || match == CONDITION_TRUE) &&
+           (none == CONDITION_ABSENT || none == CONDITION_FALSE);
 }

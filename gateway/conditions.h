@@ -3,6 +3,7 @@
 #define GATEWAY_CONDITIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct http_request;
 
@@ -23,5 +24,20 @@ enum condition { CONDITION_ABSENT, CONDITION_TRUE, CONDITION_FALSE, CONDITION_MA
  * `exists`. TRUE = they have. MALFORMED: at least one is no list, and none has it. */
 enum condition conditions_match(const struct http_request *request, const char *name, bool exists,
                                 const char *tag);
+
+/* How a change's conditions are decided. */
+enum conditions_kind {
+    CONDITIONS_NONE,
+    CONDITIONS_ABSENT,  /* by the node: only if there is no value */
+    CONDITIONS_VERSION, /* by the node: only if it is the version in the one strong tag of If-Match
+                         */
+    CONDITIONS_LOOK,    /* lists and the rest: look at the value, then ask for that very version */
+};
+enum conditions_kind conditions_kind(const struct http_request *request, uint64_t *epoch,
+                                     uint64_t *counter);
+/* Whether a change may go on over what `exists` with this tag. A condition that is malformed is not
+ * met. */
+bool conditions_met(const struct http_request *request, bool exists, const char *tag);
+void etag_make(uint64_t epoch, uint64_t counter, char tag[ETAG_SIZE]);
 
 #endif

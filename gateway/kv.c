@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "chord/v1/kv.pb-c.h"
+#include "conditions.h"
 #include "hints.h"
 #include "json.h"
 #include "kv_target.h"
@@ -26,6 +27,7 @@ enum {
     KV_BUDGET_MS = 8000, /* a failed node is replaced within 3 s */
     KV_ATTEMPT_MS = 2000,
     KV_NOBODY_MS = 1000,
+    KV_LOOKS_MAX = 10,
 };
 
 void kv_target_find(struct app *app, const struct ring_id *id, unsigned attempt,
@@ -75,6 +77,7 @@ struct kv_request {
     enum rpc_method method;
     const ProtobufCMessage *message;
     bool unknown; /* an earlier attempt may have taken effect */
+    bool looked;  /* the precondition is what a look at the value made of it */
 };
 
 /* What a node said of the key; the pointers are the reply's. */
@@ -242,10 +245,8 @@ static bool kv_key(struct app *app, struct http_request *request, const struct b
     return true;
 }
 
-static void etag_make(const Chord__V1__Version *version, char *out, size_t size) {
-    snprintf(out, size, "\"%llu.%llu\"",
-             version == NULL ? 0ULL : (unsigned long long)version->epoch,
-             version == NULL ? 0ULL : (unsigned long long)version->counter);
+static void version_tag(const Chord__V1__Version *version, char tag[ETAG_SIZE]) {
+    etag_make(version == NULL ? 0 : version->epoch, version == NULL ? 0 : version->counter, tag);
 }
 
 static void key_id_header(const struct app *app, const struct kv_request *kv, char *out,
@@ -300,21 +301,16 @@ void kv_get(struct app *app, struct http_request *request, const struct buf *arg
     kv.message = &message.base;
     struct kv_answer answer = kv_call(app, &kv, &reply);
     const Chord__V1__OperationResult *result = answer.result;
-    char tag[64];
+    char tag[ETAG_SIZE];
     char headers[256];
     char key_id[80];
     if (answer.code == CHORD__V1__CODE__CODE_OK) {
-        etag_make(result->version, tag, sizeof(tag));
+        version_tag(result->version, tag);
         key_id_header(app, &kv, key_id, sizeof(key_id));
         snprintf(headers, sizeof(headers), "ETag: %s\r\nCache-Control: no-cache\r\n%s", tag,
                  key_id);
-        const char *known = http_header(request, "If-None-Match");
-        if (known != NULL && strstr(known, tag) != NULL) {
-            http_reply(request, 304, NULL, headers, NULL, 0);
-        } else {
-            http_reply(request, 200, "application/octet-stream", headers, result->value.data,
-                       result->value.len);
-        }
+        http_reply(request, 200, "application/octet-stream", headers, result->value.data,
+                   result->value.len);
     } else if (answer.code == CHORD__V1__CODE__CODE_NOT_FOUND) {
         http_problem(request, 404, "NOT_FOUND", "the ring has no value for this key");
     } else {
@@ -325,54 +321,63 @@ out:
     buf_free(&key);
 }
 
-/* If-Match and If-None-Match as the node understands them. false = answered with 400. */
-static bool precondition_read(struct http_request *request, Chord__V1__Precondition *precondition,
-                              Chord__V1__Version *version, bool *present) {
-    const char *match = http_header(request, "If-Match");
-    const char *none = http_header(request, "If-None-Match");
-    *present = match != NULL || none != NULL;
-    if (match != NULL && none != NULL) {
-        http_problem(request, 400, "INVALID_ARGUMENT",
-                     "If-Match and If-None-Match cannot go together");
-        return false;
-    }
-    if (none != NULL) {
-        precondition->absent = true;
-        if (strcmp(none, "*") != 0) {
-            http_problem(request, 400, "INVALID_ARGUMENT",
-                         "If-None-Match of a change must be *: only if there is no value");
-            return false;
+/* Conditions that a node cannot decide: on what is there now, and then only if it is still that.
+ * false = answered already. */
+static bool precondition_look(struct app *app, struct http_request *request,
+                              const struct kv_request *kv, Chord__V1__Precondition *precondition,
+                              Chord__V1__Version *version) {
+    Chord__V1__GetRequest message = CHORD__V1__GET_REQUEST__INIT;
+    struct kv_request get = *kv;
+    struct rpc_reply reply;
+    char tag[ETAG_SIZE];
+    get.method = RPC_KV_GET;
+    get.operation = NULL;
+    get.message = &message.base;
+    message.key = kv->operation->key;
+    struct kv_answer answer = kv_call(app, &get, &reply);
+    bool exists = answer.code == CHORD__V1__CODE__CODE_OK;
+    bool go_on = exists || answer.code == CHORD__V1__CODE__CODE_NOT_FOUND;
+    if (!go_on) {
+        kv_problem(request, &answer, &reply);
+    } else {
+        version_tag(exists ? answer.result->version : NULL, tag);
+        go_on = conditions_met(request, exists, exists ? tag : NULL);
+        if (!go_on) {
+            http_problem(request, 412, "FAILED_PRECONDITION",
+                         exists ? "the key has another version" : "the key has no value");
         }
     }
-    unsigned long long epoch = 0;
-    unsigned long long counter = 0;
-    int used = 0;
-    if (match != NULL) {
-        if (sscanf(match, "\"%llu.%llu\"%n", &epoch, &counter, &used) != 2 || used == 0 ||
-            match[used] != '\0') {
-            http_problem(request, 400, "INVALID_ARGUMENT",
-                         "If-Match must be the ETag of a read, such as \"3.17\"");
-            return false;
-        }
-        version->epoch = epoch;
-        version->counter = counter;
+    if (go_on && exists && answer.result->version != NULL) {
+        version->epoch = answer.result->version->epoch;
+        version->counter = answer.result->version->counter;
         precondition->version = version;
     }
-    return true;
+    precondition->absent = !exists;
+    rpc_reply_free(&reply);
+    return go_on;
+}
+
+/* If-Match and If-None-Match as the node understands them. false = answered already. */
+static bool precondition_read(struct app *app, struct http_request *request, struct kv_request *kv,
+                              Chord__V1__Precondition *precondition, Chord__V1__Version *version,
+                              bool *present) {
+    enum conditions_kind kind = conditions_kind(request, &version->epoch, &version->counter);
+    *present = kind != CONDITIONS_NONE;
+    kv->looked = kind == CONDITIONS_LOOK;
+    precondition->absent = kind == CONDITIONS_ABSENT;
+    precondition->version = kind == CONDITIONS_VERSION ? version : NULL;
+    return !kv->looked || precondition_look(app, request, kv, precondition, version);
 }
 
 /* What a put and a delete share: op_id, seen, precondition, the call. false = answered already. */
-static bool kv_change(struct app *app, struct http_request *request, struct kv_request *kv,
-                      struct rpc_reply *reply, struct kv_answer *answer) {
+static bool kv_change_once(struct app *app, struct http_request *request, struct kv_request *kv,
+                           struct rpc_reply *reply, struct kv_answer *answer) {
     Chord__V1__Precondition precondition = CHORD__V1__PRECONDITION__INIT;
     Chord__V1__Version version = CHORD__V1__VERSION__INIT;
     Chord__V1__Version seen = CHORD__V1__VERSION__INIT;
     uint8_t op_id[16];
     bool conditional = false;
     struct hint hint;
-    if (!precondition_read(request, &precondition, &version, &conditional)) {
-        return false;
-    }
     if (getrandom(op_id, sizeof(op_id), 0) != (ssize_t)sizeof(op_id)) {
         http_problem(request, 500, "INTERNAL", "no random numbers");
         return false;
@@ -387,6 +392,10 @@ static bool kv_change(struct app *app, struct http_request *request, struct kv_r
     kv->operation->key.len = kv->key_size;
     kv->operation->op_id.data = op_id;
     kv->operation->op_id.len = sizeof(op_id);
+    if (!precondition_read(app, request, kv, &precondition, &version, &conditional)) {
+        free(key);
+        return false;
+    }
     kv->operation->precondition = conditional ? &precondition : NULL;
     if (kv->id_known && hints_find(app->hints, &kv->id, &hint) && hint.seen_epoch > 0) {
         seen.epoch = hint.seen_epoch;
@@ -408,6 +417,22 @@ static bool kv_change(struct app *app, struct http_request *request, struct kv_r
     return true;
 }
 
+/* Between the look and the change there may have been another change: then the conditions are to be
+ * decided on what is there now. */
+static bool kv_change(struct app *app, struct http_request *request, struct kv_request *kv,
+                      struct rpc_reply *reply, struct kv_answer *answer) {
+    for (unsigned looks = 1;; looks++) {
+        if (!kv_change_once(app, request, kv, reply, answer)) {
+            return false;
+        }
+        if (!kv->looked || answer->code != CHORD__V1__CODE__CODE_FAILED_PRECONDITION ||
+            looks == KV_LOOKS_MAX) {
+            return true;
+        }
+        rpc_reply_free(reply);
+    }
+}
+
 void kv_put(struct app *app, struct http_request *request, const struct buf *argument) {
     struct buf key = {0};
     struct buf value = {0};
@@ -422,12 +447,7 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
     }
     int read = http_read_all(request, KV_VALUE_BYTES_MAX, &value);
     if (read != 0) {
-        http_problem(request,
-                     read == -EFBIG   ? 413
-                     : read == -EPIPE ? 400
-                                      : 500,
-                     read == -EFBIG ? "RESOURCE_EXHAUSTED" : "INVALID_ARGUMENT",
-                     read == -EFBIG ? "the value is larger than 1 MiB" : "the body was cut off");
+        http_problem_body(request, read, KV_VALUE_BYTES_MAX);
         goto out;
     }
     operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_PUT;
@@ -438,10 +458,10 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
         goto out;
     }
     if (answer.code == CHORD__V1__CODE__CODE_OK) {
-        char tag[64];
+        char tag[ETAG_SIZE];
         char headers[256];
         char key_id[80];
-        etag_make(answer.result->version, tag, sizeof(tag));
+        version_tag(answer.result->version, tag);
         key_id_header(app, &kv, key_id, sizeof(key_id));
         snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", tag, key_id);
         http_reply(request, answer.result->existed ? 204 : 201, NULL, headers, NULL, 0);

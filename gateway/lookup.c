@@ -1,4 +1,5 @@
 /* The path of a lookup over the ring: GET /api/v1/lookups/{key} and the plain /lookup. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -154,10 +155,9 @@ void lookup_plain(struct app *app, struct http_request *request, const struct bu
     struct buf key = {0};
     (void)url_parameter(request->query, "key", &key, NULL);
     if (strcmp(request->method, "POST") == 0) {
-        if (http_read_all(request, HTTP_BODY_SMALL_BYTES_MAX, &body) != 0 ||
-            !buf_append(&body, "", 1)) {
-            http_problem(request, 413, "RESOURCE_EXHAUSTED",
-                         "the body is larger than 64 KiB or was cut off");
+        int read = http_read_all(request, HTTP_BODY_SMALL_BYTES_MAX, &body);
+        if (read != 0 || !buf_append(&body, "", 1)) {
+            http_problem_body(request, read != 0 ? read : -ENOMEM, HTTP_BODY_SMALL_BYTES_MAX);
             goto out;
         }
         json_t *json = json_loadb((const char *)body.data, body.size - 1, 0, NULL);

@@ -183,7 +183,7 @@ static void kill_run(struct app *app, struct http_request *request, const struct
     memcpy(id, ref->id_wire, ref->id_wire_size);
     message.confirm.data = id;
     message.confirm.len = ref->id_wire_size;
-    log_line("WARN", "kill", "node %s (%s) by request", ref->id, ref->address);
+    log_line("WARN", "kill", "node %s (%s), asked by %s", ref->id, ref->address, request->client);
     if (node_call(app, request, ref, RPC_ADMIN_KILL, &message.base, &reply)) {
         http_reply_json(request, 202, NULL, json_object());
         rpc_reply_free(&reply);
@@ -204,30 +204,51 @@ void node_join(struct app *app, struct http_request *request, const struct buf *
     }
 }
 
+/* What the request says for `confirm`: JSON, form or query. false = its body has none. */
+static bool confirm_read(struct http_request *request, struct buf *confirm) {
+    struct buf body = {0};
+    bool found = url_parameter(request->query, "confirm", confirm, NULL);
+    int result = http_read_all(request, 4096, &body);
+    bool given = result != 0 || body.size > 0;
+    if (result == 0 && body.size > 0 && buf_append(&body, "", 1)) {
+        json_t *json = json_loadb((const char *)body.data, body.size - 1, 0, NULL);
+        const char *text = json_get_text(json, "confirm");
+        if (text != NULL) {
+            buf_clear(confirm);
+            found = buf_append_text(confirm, text) && buf_append(confirm, "", 1);
+        } else {
+            found = url_parameter((const char *)body.data, "confirm", confirm, NULL);
+        }
+        json_decref(json);
+    }
+    buf_free(&body);
+    return found || !given;
+}
+
+/* `needed`: without the word nobody is killed; on a node's own port its absence is the old way. */
+static void kill_confirmed(struct app *app, struct http_request *request,
+                           const struct view_ref *ref, bool needed) {
+    struct buf confirm = {0};
+    bool readable = confirm_read(request, &confirm);
+    const char *word = confirm.data == NULL ? "" : (const char *)confirm.data;
+    if (!readable || (needed && confirm.data == NULL)) {
+        http_problem(request, 400, "INVALID_ARGUMENT",
+                     "kill needs the JSON body {\"confirm\":\"%s\"}: the id of the node", ref->id);
+    } else if (confirm.data != NULL && (strcasecmp(word, ref->id) != 0 || ref->id[0] == '\0')) {
+        http_problem(request, 409, "FAILED_PRECONDITION",
+                     "confirm is '%.50s', but the id of node %s is %s", word, ref->address,
+                     ref->id);
+    } else {
+        kill_run(app, request, ref);
+    }
+    buf_free(&confirm);
+}
+
 void node_kill(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
-    struct buf body = {0};
-    json_t *json = NULL;
-    if (!node_named(app, request, argument, &ref)) {
-        return;
+    if (node_named(app, request, argument, &ref)) {
+        kill_confirmed(app, request, &ref, true);
     }
-    int result = http_read_all(request, 4096, &body);
-    if (result == 0) {
-        json = json_loadb((const char *)body.data, body.size, 0, NULL);
-    }
-    const char *confirm = json_get_text(json, "confirm");
-    if (confirm == NULL) {
-        http_problem(request, 400, "INVALID_ARGUMENT",
-                     "kill needs the JSON body {\"confirm\":\"%s\"}: the id of the node", ref.id);
-    } else if (strcasecmp(confirm, ref.id) != 0 || ref.id[0] == '\0') {
-        http_problem(request, 409, "FAILED_PRECONDITION",
-                     "confirm is '%.50s', but the id of node %s is %s", confirm, ref.address,
-                     ref.id);
-    } else {
-        kill_run(app, request, &ref);
-    }
-    json_decref(json);
-    buf_free(&body);
 }
 
 void node_start(struct app *app, struct http_request *request, const struct buf *argument) {
@@ -301,7 +322,7 @@ void slot_kill(struct app *app, struct http_request *request, const struct buf *
     struct view_ref ref;
     (void)argument;
     if (slot_named(app, request, &ref)) {
-        kill_run(app, request, &ref);
+        kill_confirmed(app, request, &ref, false);
     }
 }
 

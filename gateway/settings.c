@@ -197,14 +197,17 @@ static bool key_read(struct settings *settings, const struct raw_setting *raw, c
     return result == 0;
 }
 
+bool settings_host_is_loopback(const char *host) {
+    struct in_addr address;
+    return strcmp(host, "localhost") == 0 ||
+           (inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
+}
+
 /* Loopback and Tailscale's 100.64.0.0/10 are private enough to go without secrets. */
 static bool host_is_private(const char *host) {
     struct in_addr address;
-    if (inet_pton(AF_INET, host, &address) != 1) {
-        return strcmp(host, "localhost") == 0;
-    }
-    uint32_t ip = ntohl(address.s_addr);
-    return ip >> 24 == 127 || ip >> 22 == (100u << 2 | 1u);
+    return settings_host_is_loopback(host) || (inet_pton(AF_INET, host, &address) == 1 &&
+                                               ntohl(address.s_addr) >> 22 == (100u << 2 | 1u));
 }
 
 static bool ports_fit(const struct settings *settings, char *error, size_t error_size) {

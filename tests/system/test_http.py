@@ -3,6 +3,7 @@
 What needs a real ring is in test_ring.py and test_data.py.
 """
 
+import http.client
 import json
 import os
 import socket
@@ -152,10 +153,79 @@ def test_conditions(gateway):
     second = gateway.request("PUT", path, b"3", {"If-Match": tag})
     assert second.status == 204 and second.headers["ETag"] != tag
     assert gateway.request("PUT", path, b"4", {"If-Match": tag}).status == 412
-    assert gateway.request("PUT", path, b"4", {"If-Match": "nonsense"}).status == 400
+    assert gateway.request("PUT", path, b"4", {"If-Match": "nonsense"}).status == 412
     assert gateway.request("DELETE", path, headers={"If-Match": tag}).status == 412
     assert gateway.value("condition") == b"3"
     assert gateway.request("DELETE", path, headers={"If-Match": second.headers["ETag"]}).status == 204
+
+
+GET_CONDITIONS = [  # the headers, with TAG for the value's; the status
+    ({"If-None-Match": "*"}, 304), ({"If-None-Match": "TAG"}, 304), ({"If-None-Match": "W/TAG"}, 304),
+    ({"If-None-Match": '"x", TAG'}, 304), ({"If-None-Match": '"a,b" ,\tW/TAG,'}, 304),
+    ({"If-None-Match": '"x"'}, 200), ({"If-None-Match": "nonsense"}, 200), ({"If-None-Match": "TAGx"}, 200),
+    ({"If-None-Match": ""}, 200), ({"If-None-Match": '"*"'}, 200), ({"If-None-Match": "w/TAG"}, 200),
+    ({"If-Match": "*"}, 200), ({"If-Match": "TAG"}, 200), ({"If-Match": '"x", TAG'}, 200),
+    ({"If-Match": "W/TAG"}, 412), ({"If-Match": '"x"'}, 412), ({"If-Match": "nonsense"}, 412),
+    ({"If-Match": ""}, 412), ({"If-Match": "TAG", "If-None-Match": "TAG"}, 304),
+    ({"If-Match": '"x"', "If-None-Match": "TAG"}, 412), ({"If-Match": "TAG", "If-None-Match": '"x"'}, 200),
+]
+PUT_CONDITIONS = [
+    ({"If-Match": "TAG"}, 204), ({"If-Match": "*"}, 204), ({"If-Match": '"x", TAG'}, 204),
+    ({"If-Match": "TAG, nonsense"}, 412), ({"If-Match": "W/TAG"}, 412), ({"If-Match": '"x"'}, 412),
+    ({"If-Match": '"1.2", "3.4"'}, 412), ({"If-Match": "nonsense"}, 412), ({"If-Match": ""}, 412),
+    ({"If-Match": '"'}, 412), ({"If-Match": '"+1.2"'}, 412), ({"If-Match": '" 1.2"'}, 412),
+    ({"If-Match": '"99999999999999999999.1"'}, 412), ({"If-None-Match": "*"}, 412),
+    ({"If-None-Match": "TAG"}, 412), ({"If-None-Match": "W/TAG"}, 412), ({"If-None-Match": '"x"'}, 204),
+    ({"If-None-Match": '"x", TAG'}, 412), ({"If-None-Match": "nonsense"}, 412),
+    ({"If-Match": "TAG", "If-None-Match": '"x"'}, 204), ({"If-Match": "*", "If-None-Match": "*"}, 412),
+    ({"If-Match": "TAG", "If-None-Match": "TAG"}, 412),
+]
+PUT_NOTHING_CONDITIONS = [({"If-Match": "*"}, 412), ({"If-Match": '"1.2"'}, 412), ({"If-Match": '"1.2", "x"'}, 412),
+                          ({"If-None-Match": '"x"'}, 201), ({"If-None-Match": "*"}, 201)]
+
+
+@pytest.mark.parametrize("headers, status", GET_CONDITIONS, ids=range(len(GET_CONDITIONS)))
+def test_read_conditions(gateway, headers, status):
+    """RFC 9110, section 13, of a key and of a page."""
+    gateway.request("PUT", "/api/v1/kv/conditional", b"1")
+    for path in ("/api/v1/kv/conditional", "/"):
+        tag = gateway.get(path).headers["ETag"]
+        given = {name: value.replace("TAG", tag) for name, value in headers.items()}
+        for method in ("GET", "HEAD"):
+            answer = gateway.request(method, path, headers=given)
+            assert answer.status == status
+            assert status != 304 or answer.headers["ETag"] == tag
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize("headers, status", PUT_CONDITIONS, ids=range(len(PUT_CONDITIONS)))
+def test_write_conditions(gateway, headers, status, method):
+    path = "/api/v1/kv/conditional"
+    tag = gateway.request("PUT", path, b"1").headers["ETag"]
+    given = {name: value.replace("TAG", tag) for name, value in headers.items()}
+    assert gateway.request(method, path, b"2", given).status == status
+    assert gateway.value("conditional") == (b"1" if status == 412 else None if method == "DELETE" else b"2")
+
+
+@pytest.mark.parametrize("headers, status", PUT_NOTHING_CONDITIONS, ids=range(len(PUT_NOTHING_CONDITIONS)))
+def test_write_conditions_on_nothing(gateway, headers, status):
+    gateway.request("DELETE", "/api/v1/kv/conditional")
+    assert gateway.request("PUT", "/api/v1/kv/conditional", b"1", headers).status == status
+    assert gateway.value("conditional") == (None if status == 412 else b"1")
+
+
+def test_conditions_in_two_lines(gateway):
+    path = "/api/v1/kv/conditional"
+    tag = gateway.request("PUT", path, b"1").headers["ETag"]
+    connection = gateway.connect()
+    connection.putrequest("PUT", path)
+    for value in ('"x"', tag):
+        connection.putheader("If-Match", value)
+    connection.putheader("Content-Length", "1")
+    connection.endheaders(b"2")
+    assert connection.getresponse().status == 204
+    connection.close()
+    gateway.request("DELETE", path)
 
 
 def test_unknown_for_good(gateway):
@@ -217,6 +287,24 @@ def test_kill_needs_the_id(gateway):
         assert gateway.request("POST", path, body).status == 400
     assert gateway.request("POST", path, b'{"confirm":"00"}').status == 409
     assert gateway.get("/readyz").status == 200
+
+
+def test_kill_on_its_own_port(own):
+    """A word that is another node's kills nobody, whatever way it comes."""
+    gateway = own().start_node()
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for path, body, headers in (("/kys", b'{"confirm":"00"}', {}), ("/kys", b"confirm=00", form),
+                                ("/kys?confirm=00", b"", {})):
+        assert gateway.request("POST", path, body, headers, slot=1).status == 409
+    assert gateway.request("POST", "/kys", b"nonsense", slot=1).status == 400
+    assert gateway.get("/readyz").status == 200
+    node_id = gateway.get("/api/v1/ring").json()["nodes"][0]["id"]
+    assert gateway.request("POST", "/kys", json.dumps({"confirm": node_id}), slot=1).status == 202
+    soon(lambda: gateway.get("/readyz").status == 503)
+    log = (gateway.folder / "gateway.log").read_text()
+    assert f"{node_id} ({gateway.address()}), asked by 127.0.0.1" in log
+    gateway.start_node()
+    assert gateway.request("POST", "/kys", b"", slot=1).status == 202  # the plain way needs no word
 
 
 def test_start_without_supervisor(gateway):
@@ -321,6 +409,67 @@ def test_token(own, tmp_path):
         assert answer.status == 401 and "Bearer" in answer.headers["WWW-Authenticate"]
     good = {"Authorization": "Bearer a-token-of-16-bytes"}
     assert gateway.request("PUT", path, b"x", good).status == 201
+
+
+def test_token_on_loopback_is_for_changes(own, tmp_path):
+    (tmp_path / "token").write_text("a-token-of-16-bytes\n")
+    gateway = own("--api-token-file", str(tmp_path / "token")).start_node()
+    for path in ("/api/v1/ring", "/api/v1/exports", "/data", "/api/v1/kv/nothing", "/"):
+        assert gateway.get(path).status in (200, 404)
+    assert gateway.request("POST", "/lookup", b"key=nothing").status == 200  # it reads
+    for method, path in (("POST", "/upload"), ("POST", "/api/v1/imports"), ("DELETE", "/api/v1/kv/x"),
+                         ("DELETE", "/api/v1/operations/x"), ("POST", f"/api/v1/nodes/{gateway.address()}/leave")):
+        assert gateway.request(method, path, b"").status == 401
+
+
+def test_token_off_loopback_is_for_reads_too(tmp_path):
+    """On an address that others can reach; here the one of this machine's network, if it has one."""
+    address = own_address()
+    if address is None:
+        pytest.skip("this machine has no address but loopback")
+    for name in ("token", "key"):
+        (tmp_path / name).write_text("a-token-of-16-bytes\n")
+        (tmp_path / name).chmod(0o600)
+    block = PortBlock()
+    process = subprocess.Popen(
+        [GATEWAY, "--host", address, "--port", str(block.port), "--rpc-port", str(block.rpc_port), "--slots", "1",
+         "--data", str(tmp_path / "data"), "--api-token-file", str(tmp_path / "token"),
+         "--ring-key-file", str(tmp_path / "key")], stdout=subprocess.PIPE, text=True)
+
+    def status(path, method="GET", **headers):
+        connection = http.client.HTTPConnection(address, block.port + (path == "/data"), timeout=20)
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        connection.close()
+        return answer.status
+    try:
+        assert process.stdout.readline().startswith("listening")
+        reads = ["/api/v1/ring", "/api/v1/nodes", "/api/v1/exports", "/api/v1/events", "/api/v1/kv/x", "/data",
+                 "/api/v1/lookups/x", "/api/v1/operations/x", "/api/v1/self", "/lookup?key=x", "/api/v1/version"]
+        for path in reads:
+            assert status(path) == 401, path
+            assert status(path, Authorization="Bearer wrong") in (401, 429), path
+            assert status(path, Authorization="Bearer a-token-of-16-bytes") not in (401, 429), path
+            assert status(path, Cookie="a=b; chord-token=a-token-of-16-bytes") not in (401, 429), path
+        assert status("/lookup", "POST") == 401
+        assert status("/api/v1/kv/x", "PUT", Cookie="chord-token=a-token-of-16-bytes") == 401  # changes: by header
+        for path in ("/livez", "/", "/style.css", "/app.js"):  # what holds nothing of the ring
+            assert status(path) == 200, path
+        assert status("/readyz") == 503
+    finally:
+        process.terminate()
+        process.wait(20)
+        block.close()
+
+
+def own_address():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        try:
+            link.connect(("192.0.2.1", 9))  # sends nothing; picks the address
+            address = link.getsockname()[0]
+        except OSError:
+            return None
+    return None if address.startswith("127.") else address
 
 
 def test_host_names(own):
