@@ -143,11 +143,11 @@ static void pause_ms(unsigned ms) {
     nanosleep(&wait, NULL);
 }
 
-/* One attempt, at whom the cached hint or the members' turn says. */
-static struct kv_answer kv_ask(struct app *app, const struct kv_request *kv, unsigned attempt,
+/* One attempt, at whom the cached hint (turn 1) or the members' turn says. */
+static struct kv_answer kv_ask(struct app *app, const struct kv_request *kv, unsigned turn,
                                uint32_t timeout_ms, struct rpc_reply *reply) {
     char address[SETTINGS_ADDRESS_SIZE];
-    kv_target_find(app, kv->id_known ? &kv->id : NULL, attempt, address);
+    kv_target_find(app, kv->id_known ? &kv->id : NULL, turn, address);
     memset(reply, 0, sizeof(*reply));
     if (address[0] == '\0') {
         reply->code = CHORD__V1__CODE__CODE_UNAVAILABLE;
@@ -166,6 +166,17 @@ static struct kv_answer kv_ask(struct app *app, const struct kv_request *kv, uns
     return answer;
 }
 
+/* ABORTED: nothing was done, since the key is newer than was known. True: now it is known. */
+static bool kv_catch_up(struct kv_request *kv, const struct kv_answer *answer) {
+    if (answer->code != CHORD__V1__CODE__CODE_ABORTED || answer->result->version == NULL ||
+        kv->unknown || kv->operation == NULL || kv->operation->seen == NULL) {
+        return false;
+    }
+    kv->operation->seen->epoch = answer->result->version->epoch;
+    kv->operation->seen->counter = answer->result->version->counter;
+    return true;
+}
+
 /*
  * Until an answer that trying again cannot better, or the time is over. What a node said of missing
  * members is the answer then, rather than the silence of one of those that was asked after it.
@@ -177,27 +188,26 @@ static struct kv_answer kv_call(struct app *app, struct kv_request *kv, struct r
     struct kv_answer answer;
     unsigned wait = 50;
     unsigned sent = 0; /* attempts that may have taken effect */
-    for (unsigned attempt = 1;; attempt++) {
+    for (unsigned turn = 1;; turn++) {
         uint64_t now = clock_now_ms();
         uint64_t left = now < end ? end - now : 1;
         if (kv->operation != NULL) {
             kv->operation->attempt = sent + 1;
         }
-        answer = kv_ask(app, kv, attempt, (uint32_t)(left < KV_ATTEMPT_MS ? left : KV_ATTEMPT_MS),
-                        reply);
-        kv->unknown = kv->unknown || maybe_done(&answer, reply);
-        sent += kv->unknown;
+        answer =
+            kv_ask(app, kv, turn, (uint32_t)(left < KV_ATTEMPT_MS ? left : KV_ATTEMPT_MS), reply);
+        bool maybe = maybe_done(&answer, reply);
+        kv->unknown = kv->unknown || maybe;
+        sent += maybe;
         now = clock_now_ms() + wait;
         if (!kv_code_again(answer.code) || is_final(&answer) || now >= end ||
             (answer.nobody && now >= began + KV_NOBODY_MS) || atomic_load(&app->stopping)) {
             break;
         }
-        if (answer.code == CHORD__V1__CODE__CODE_ABORTED && answer.result != NULL &&
-            answer.result->version != NULL && !kv->unknown && kv->operation != NULL &&
-            kv->operation->seen != NULL) {
-            /* Not done: the key is newer than we knew. */
-            kv->operation->seen->epoch = answer.result->version->epoch;
-            kv->operation->seen->counter = answer.result->version->counter;
+        if (kv_catch_up(kv, &answer)) {
+            rpc_reply_free(reply);
+            turn = 0; /* at once, and whom the answer named */
+            continue;
         }
         if (answer.missing_count > 0) {
             rpc_reply_free(&named);
@@ -397,11 +407,15 @@ static bool kv_change_once(struct app *app, struct http_request *request, struct
         return false;
     }
     kv->operation->precondition = conditional ? &precondition : NULL;
-    if (kv->id_known && hints_find(app->hints, &kv->id, &hint) && hint.seen_epoch > 0) {
+    if (kv->id_known && hints_find(app->hints, &kv->id, &hint)) {
         seen.epoch = hint.seen_epoch;
         seen.counter = hint.seen_counter;
-        kv->operation->seen = &seen;
     }
+    if (version.epoch > seen.epoch ||
+        (version.epoch == seen.epoch && version.counter > seen.counter)) {
+        seen = version; /* who asks for it has seen it */
+    }
+    kv->operation->seen = &seen; /* (0, 0): nothing was heard of it */
     *answer = kv_call(app, kv, reply);
     free(key);
     if (answer->code == CHORD__V1__CODE__CODE_OK && answer->result->version != NULL &&
@@ -413,6 +427,8 @@ static bool kv_change_once(struct app *app, struct http_request *request, struct
         /* Whatever refused this attempt, an earlier one may have been executed; a condition may
          * have failed by it. */
         answer->code = CHORD__V1__CODE__CODE_UNKNOWN;
+    } else if (answer->code == CHORD__V1__CODE__CODE_ABORTED) {
+        answer->code = CHORD__V1__CODE__CODE_UNAVAILABLE; /* nothing was done, until the end */
     }
     return true;
 }

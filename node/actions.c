@@ -255,6 +255,7 @@ static void store(struct node *node, const struct chord_action *action) {
         request = request_find(node, slice->request_id);
         job->rows = kv_examine_rows(node, request, slice, &job->arena, &job->rows_count);
         job->epoch = action->store.floor;
+        job->first = *slice;
         break;
     case CHORD_STORE_WRITE_ROWS: {
         request = request_find(node, slice->request_id);

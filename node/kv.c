@@ -1,6 +1,7 @@
 /*
  * Client operations as protobuf: checked, hashed, handed to the core as bare (kind, hash) pairs;
- * the core names them back by slices. Get, Put and Delete are batches of one.
+ * the core names them back by slices. Get, Put and Delete are batches of one. What is examined
+ * before it is written: kv_examine.c.
  */
 #include "node.h"
 
@@ -24,8 +25,12 @@ static const char *operation_error(const Chord__V1__Operation *operation) {
         operation->kind > CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE) {
         return "an operation is GET, PUT or DELETE";
     }
-    if (operation->op_id.len > STORE_OP_ID_BYTES) {
-        return "an op_id has at most 16 bytes";
+    if (operation->op_id.len != 0 && operation->op_id.len != STORE_OP_ID_BYTES) {
+        return "an op_id has 16 bytes, or none";
+    }
+    if (operation->precondition != NULL && operation->precondition->version != NULL &&
+        operation->precondition->absent) {
+        return "a precondition names a version or says absent, not both";
     }
     if (operation->expires_at_ms > INT64_MAX) {
         return "expires_at_ms is beyond its range";
@@ -188,10 +193,10 @@ bool kv_request(struct node *node, struct request *request) {
 
 /* ---- slices ---- */
 
-static bool in_slice(struct node *node, const struct request *request, uint32_t i,
-                     const struct chord_slice *slice, bool writes) {
+bool kv_in_slice(const struct node *node, const struct request *request, uint32_t i,
+                 const struct chord_range *range, bool writes) {
     return (request->operations[i].kind != CHORD_GET) == writes &&
-           chord_operation_in(&request->operations[i], &slice->range, node->m);
+           chord_operation_in(&request->operations[i], range, node->m);
 }
 
 /* The rows of a slice's writes, with their versions; or the keys of its reads. */
@@ -201,7 +206,8 @@ struct store_row *kv_rows(struct node *node, struct request *request,
     struct store_row *rows = arena_alloc(arena, sizeof *rows * request->operations_count);
     *count = 0;
     for (uint32_t i = 0; i < request->operations_count; i++) {
-        if (!in_slice(node, request, i, slice, writes) || (writes && request->states[i].held)) {
+        if (!kv_in_slice(node, request, i, &slice->range, writes) ||
+            (writes && request->states[i].held)) {
             continue;
         }
         struct store_row *row = &rows[(*count)++];
@@ -223,102 +229,10 @@ struct store_row *kv_rows(struct node *node, struct request *request,
         if (operation->op_id.len > 0) {
             memcpy(row->op_id, operation->op_id.data, operation->op_id.len);
         }
+        row->existed = request->operations[i].examine && request->states[i].existed;
         request->states[i].maybe = true;
     }
     return rows;
-}
-
-/* ---- before a write ---- */
-
-struct store_row *kv_examine_rows(struct node *node, struct request *request,
-                                  const struct chord_slice *slice, struct arena *arena,
-                                  size_t *count) {
-    struct store_row *rows = arena_alloc(arena, sizeof *rows * request->operations_count);
-    *count = 0;
-    for (uint32_t i = 0; i < request->operations_count; i++) {
-        request->states[i].held = false;
-        if (in_slice(node, request, i, slice, true) && request->operations[i].examine) {
-            struct store_row *row = &rows[(*count)++];
-            memcpy(row->hash, request->operations[i].hash, CHORD_ID_BYTES);
-            row->key = request->messages[i]->key.data;
-            row->key_bytes = request->messages[i]->key.len;
-        }
-    }
-    return rows;
-}
-
-static bool version_is(const struct store_row *row, const Chord__V1__Version *version) {
-    return row->epoch == version->epoch && row->counter == version->counter;
-}
-
-/* An absent row may have been deleted at any time before (floor, 0). */
-static bool newer(const struct store_row *row, uint64_t floor, const Chord__V1__Version *seen) {
-    bool absent = row->kind == 0;
-    uint64_t epoch = absent ? floor : row->epoch, counter = absent ? 0 : row->counter;
-    return epoch != 0 && (seen == NULL || epoch > seen->epoch ||
-                          (epoch == seen->epoch && counter > seen->counter));
-}
-
-/* What a write gets instead of being written (kv.proto has the rules); OK with `held` unset: it is
- * written. */
-static Chord__V1__Code examine(const Chord__V1__Operation *operation, const struct store_row *row,
-                               uint64_t floor, bool *held) {
-    *held = true;
-    if (row->bad) { /* only what does not ask what was there may take its place */
-        *held =
-            operation->precondition != NULL || operation->attempt > 1 || operation->seen != NULL;
-        return *held ? CHORD__V1__CODE__CODE_DATA_LOSS : CHORD__V1__CODE__CODE_OK;
-    }
-    if (operation->op_id.len > 0) {
-        const Chord__V1__Version *seen = operation->seen;
-        if (row->kind != 0 && row->op_id_bytes == operation->op_id.len &&
-            memcmp(row->op_id, operation->op_id.data, operation->op_id.len) == 0) {
-            return CHORD__V1__CODE__CODE_OK;
-        }
-        if (operation->attempt > 1 && newer(row, floor, seen)) {
-            return CHORD__V1__CODE__CODE_UNKNOWN;
-        }
-        if (operation->attempt <= 1 && seen != NULL && newer(row, floor, seen)) {
-            return CHORD__V1__CODE__CODE_ABORTED;
-        }
-    }
-    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= node_unix_ms();
-    bool exists = row->kind == STORE_VALUE && !expired;
-    const Chord__V1__Precondition *wanted = operation->precondition;
-    if (wanted != NULL &&
-        ((wanted->absent && exists) ||
-         (wanted->version != NULL && !(exists && version_is(row, wanted->version))))) {
-        return CHORD__V1__CODE__CODE_FAILED_PRECONDITION;
-    }
-    *held = false;
-    return CHORD__V1__CODE__CODE_OK;
-}
-
-uint64_t kv_examined(struct node *node, struct request *request, const struct store_job *job) {
-    struct chord_slice slice = {.range = job->range};
-    uint64_t left = 0;
-    uint32_t i = 0;
-    for (size_t r = 0; r < job->rows_count; r++) {
-        const struct store_row *row = &job->rows[r];
-        while (request->messages[i]->key.data != row->key) {
-            i++;
-        }
-        struct operation_state *state = &request->states[i];
-        Chord__V1__Code code = examine(request->messages[i], row, job->epoch, &state->held);
-        if (state->held) {
-            state->has = true;
-            state->code = code;
-            state->existed = row->kind == STORE_VALUE;
-            bool overtaken =
-                code == CHORD__V1__CODE__CODE_ABORTED || code == CHORD__V1__CODE__CODE_UNKNOWN;
-            state->epoch = overtaken && row->kind == 0 ? job->epoch : row->epoch;
-            state->counter = row->counter;
-        }
-    }
-    for (i = 0; i < request->operations_count; i++) {
-        left += in_slice(node, request, i, &slice, true) && !request->states[i].held;
-    }
-    return left;
 }
 
 /* ---- after ---- */
@@ -343,11 +257,13 @@ static void record_read(struct request *request, struct operation_state *state,
 
 static void record_write(const struct request *request, uint32_t i, const struct store_row *row) {
     struct operation_state *state = &request->states[i];
-    bool missing = request->operations[i].kind == CHORD_DELETE && !row->existed;
+    if (!request->operations[i].examine) {
+        state->existed = row->replaced;
+    }
+    bool missing = request->operations[i].kind == CHORD_DELETE && !state->existed;
     state->has = true;
     state->epoch = row->epoch;
     state->counter = row->counter;
-    state->existed = row->existed;
     state->code = missing ? CHORD__V1__CODE__CODE_NOT_FOUND : CHORD__V1__CODE__CODE_OK;
 }
 

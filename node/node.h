@@ -8,6 +8,7 @@
 #include "arena.h"
 #include "chord.h"
 #include "chord/v1/kv.pb-c.h"
+#include "examine.h"
 #include "rpc.h"
 #include "store.h"
 
@@ -18,6 +19,8 @@ enum {
     NODE_REQUESTS_EXTRA = 2048,   /* request slots beyond the channel size */
     NODE_KEY_BYTES_MAX = 1024,
     NODE_VALUE_BYTES_MAX = 1024 * 1024,
+    EXAMINED_WRITES =
+        4096,             /* remembered, with an op_id: what some dozens wrote of one key lately */
     SCRUB_BAD_MAX = 1024, /* bad rows remembered; with more the count stays there */
 };
 
@@ -165,6 +168,8 @@ struct node {
     uint64_t counted_ms;
     bool counting;
     struct scrub scrub;
+    struct examine_memory examined; /* into the next */
+    struct examine_past examined_writes[EXAMINED_WRITES];
 };
 
 /* node.c */
@@ -189,11 +194,13 @@ void action_stored(struct node *node, struct store_job *job);
 
 /* kv.c: batches as seen from outside */
 bool kv_request(struct node *node, struct request *request); /* false: refused, answered */
+bool kv_in_slice(const struct node *node, const struct request *request, uint32_t i,
+                 const struct chord_range *range, bool writes);
 void kv_reply(struct node *node, struct request *request, const struct chord_response *response);
 struct store_row *kv_rows(struct node *node, struct request *request,
                           const struct chord_slice *slice, bool writes, struct arena *arena,
                           size_t *count);
-/* The keys that must be read before the slice's writes; then how many writes are left. */
+/* kv_examine.c: the keys that must be read before the slice's writes; how many writes are left. */
 struct store_row *kv_examine_rows(struct node *node, struct request *request,
                                   const struct chord_slice *slice, struct arena *arena,
                                   size_t *count);

@@ -28,7 +28,8 @@ uint64_t checksum_bytes(uint64_t seed, const uint8_t *bytes, size_t count) {
 int64_t row_checksum(const struct store_row *row) {
     uint64_t sum = checksum_bytes(1, row->key, row->key_bytes);
     sum = checksum_bytes(sum, row->value, row->value_bytes);
-    uint64_t rest[4] = {row->epoch, row->counter, (uint64_t)row->kind, row->expires_at_ms};
+    uint64_t kind = (uint64_t)row->kind | (uint64_t)row->existed << 32; /* 0 in older files */
+    uint64_t rest[4] = {row->epoch, row->counter, kind, row->expires_at_ms};
     sum = checksum_bytes(sum, (const uint8_t *)rest, sizeof rest);
     return (int64_t)sum;
 }

@@ -347,6 +347,9 @@ static int upgrade(sqlite3 *db) {
     if (rc == SQLITE_OK) {
         rc = views_open(db, schema);
     }
+    if (rc == SQLITE_OK) {
+        rc = tables_upgrade(db);
+    }
     snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", STORE_SCHEMA_VERSION);
     return rc == SQLITE_OK ? sqlite3_exec(db, version, NULL, NULL, NULL) : rc;
 }

@@ -14,7 +14,7 @@ enum {
     STORE_PAGE_BYTES_MAX = 1024 * 1024, /* rows of one READ_RANGE or LIST_KEYS */
     STORE_PAGE_ROWS_MAX = 16384,
     STORE_OP_ID_BYTES = 16,
-    STORE_SCHEMA_VERSION = 4,
+    STORE_SCHEMA_VERSION = 5,
     STORE_SCRUB_ROWS = 1000, /* of one SCRUB, and at most */
     STORE_SCRUB_BYTES = 1024 * 1024,
 };
@@ -32,8 +32,9 @@ struct store_row {
     uint8_t op_id[STORE_OP_ID_BYTES];
     uint8_t op_id_bytes;
     uint64_t expires_at_ms;
-    bool existed; /* written: the key had a value before */
-    bool bad;     /* read: the checksum does not match; write: a bad row stands in the way */
+    bool existed;  /* its writer was told: the key had a value before */
+    bool replaced; /* written: this store held a value there */
+    bool bad;      /* read: the checksum does not match; write: a bad row stands in the way */
 };
 
 enum store_job_kind {
@@ -65,7 +66,8 @@ struct store_job {
     struct store_row *rows;
     size_t rows_count;
     struct chord_range range;
-    uint64_t epoch; /* EXAMINE: the floor */
+    uint64_t epoch;           /* EXAMINE: the floor */
+    struct chord_slice first; /* EXAMINE: the version of the batch's first write */
     bool has_after;
     uint8_t after[CHORD_ID_BYTES];
     const uint8_t *after_key; /* LIST_KEYS: with `after`, exactly where to go on */

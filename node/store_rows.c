@@ -28,6 +28,19 @@ static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **statement) {
     return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
 }
 
+static bool has_column(sqlite3 *db, const char *column) {
+    return sqlite3_table_column_metadata(db, NULL, "rows", column, NULL, NULL, NULL, NULL, NULL) ==
+           SQLITE_OK;
+}
+
+/* Files before version 5 do not know what a row's writer was told. */
+int tables_upgrade(sqlite3 *db) {
+    return has_column(db, "key") && !has_column(db, "existed")
+               ? sqlite3_exec(db, "ALTER TABLE rows ADD COLUMN existed INTEGER NOT NULL DEFAULT 0",
+                              NULL, NULL, NULL)
+               : SQLITE_OK;
+}
+
 int tables_open(struct store_tables *tables, sqlite3 *db) {
     tables->db = db;
     int rc = row_wrong_register(tables);
@@ -40,7 +53,8 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
         " hash BLOB NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL,"
         " kind INTEGER NOT NULL, op_id BLOB, expires_at INTEGER NOT NULL, checksum INTEGER NOT "
         "NULL,"
-        " value BLOB NOT NULL, PRIMARY KEY (hash, key)) WITHOUT ROWID, STRICT;"
+        " value BLOB NOT NULL, existed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (hash, key)) "
+        "WITHOUT ROWID, STRICT;"
         "CREATE INDEX IF NOT EXISTS tombstones ON rows (hash, epoch) WHERE kind = 2;",
         NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
@@ -50,7 +64,7 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
     if (rc == SQLITE_OK) {
         rc = prepare(db,
                      "INSERT OR REPLACE INTO rows (" ROW_COLUMNS ")"
-                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                      &tables->put);
     }
     if (rc == SQLITE_OK) {
@@ -170,6 +184,7 @@ static void read_columns(sqlite3_stmt *statement, struct store_row *row, struct 
     }
     row->expires_at_ms = (uint64_t)sqlite3_column_int64(statement, 6);
     row->value_bytes = (size_t)sqlite3_column_bytes(statement, 8);
+    row->existed = sqlite3_column_int(statement, 9) != 0;
     if (values) {
         row->value = arena_copy(arena, sqlite3_column_blob(statement, 8), row->value_bytes);
         row->bad = row_wrong(statement) != 0;
@@ -185,7 +200,7 @@ static int write_row(struct store_tables *tables, struct store_row *row) {
     int rc = sqlite3_step(tables->get);
     bool newer = true;
     int64_t bytes_before = 0;
-    row->existed = false;
+    row->replaced = false;
     if (rc == SQLITE_ROW) {
         uint64_t epoch = (uint64_t)sqlite3_column_int64(tables->get, 2);
         uint64_t counter = (uint64_t)sqlite3_column_int64(tables->get, 3);
@@ -193,7 +208,7 @@ static int write_row(struct store_tables *tables, struct store_row *row) {
         newer = row->epoch > epoch ||
                 (row->epoch == epoch && row->counter > counter - (bad && counter > 0 ? 1 : 0));
         row->bad = bad && !newer;
-        row->existed = sqlite3_column_int(tables->get, 4) == STORE_VALUE;
+        row->replaced = sqlite3_column_int(tables->get, 4) == STORE_VALUE;
         bytes_before = sqlite3_column_bytes(tables->get, 1) + sqlite3_column_bytes(tables->get, 8);
     }
     rc = finish(tables->get, rc);
@@ -209,12 +224,13 @@ static int write_row(struct store_tables *tables, struct store_row *row) {
     sqlite3_bind_int64(tables->put, 7, (int64_t)row->expires_at_ms);
     sqlite3_bind_int64(tables->put, 8, row_checksum(row));
     bind_blob(tables->put, 9, row->value, row->value_bytes);
+    sqlite3_bind_int(tables->put, 10, row->existed);
     rc = finish(tables->put, sqlite3_step(tables->put));
     if (rc == SQLITE_OK) {
         bool value = row->kind == STORE_VALUE;
         int64_t bytes = value ? (int64_t)(row->key_bytes + row->value_bytes) : 0;
-        count_change(tables, row->hash, (int)value - (int)row->existed,
-                     bytes - (row->existed ? bytes_before : 0));
+        count_change(tables, row->hash, (int)value - (int)row->replaced,
+                     bytes - (row->replaced ? bytes_before : 0));
     }
     return rc;
 }

@@ -20,7 +20,7 @@ struct store_tables {
 };
 
 /* What every statement gives that reads whole rows. */
-#define ROW_COLUMNS "hash, key, epoch, counter, kind, op_id, expires_at, checksum, value"
+#define ROW_COLUMNS "hash, key, epoch, counter, kind, op_id, expires_at, checksum, value, existed"
 
 /* store_scrub.c. Of a statement that gives ROW_COLUMNS: how far the row is from its checksum; 0: it
  * is good. Also as an SQL function of that name and those arguments. */
@@ -28,6 +28,7 @@ uint64_t row_wrong(sqlite3_stmt *statement);
 int row_wrong_register(struct store_tables *tables);
 
 /* SQLite result codes. */
+int tables_upgrade(sqlite3 *db); /* rows of an older version get what they lack */
 int tables_open(struct store_tables *tables, sqlite3 *db);
 void tables_close(struct store_tables *tables);
 int tables_write(struct store_tables *tables, struct store_job *job);

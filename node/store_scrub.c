@@ -22,6 +22,7 @@ static void row_of(sqlite3_stmt *statement, struct store_row *row) {
     row->expires_at_ms = (uint64_t)sqlite3_column_int64(statement, 6);
     row->value = sqlite3_column_blob(statement, 8);
     row->value_bytes = (size_t)sqlite3_column_bytes(statement, 8);
+    row->existed = sqlite3_column_int(statement, 9) != 0;
 }
 
 uint64_t row_wrong(sqlite3_stmt *statement) {
@@ -41,6 +42,7 @@ static void row_wrong_sql(sqlite3_context *context, int count, sqlite3_value **v
         .expires_at_ms = (uint64_t)sqlite3_value_int64(values[6]),
         .value = sqlite3_value_blob(values[8]),
         .value_bytes = (size_t)sqlite3_value_bytes(values[8]),
+        .existed = sqlite3_value_int(values[9]) != 0,
     };
     bool wrong = sqlite3_value_int64(values[7]) != row_checksum(&row);
     (void)count;
@@ -49,7 +51,7 @@ static void row_wrong_sql(sqlite3_context *context, int count, sqlite3_value **v
 }
 
 int row_wrong_register(struct store_tables *tables) {
-    return sqlite3_create_function(tables->db, "row_wrong", 9, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+    return sqlite3_create_function(tables->db, "row_wrong", 10, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
                                    tables, row_wrong_sql, NULL, NULL);
 }
 

@@ -189,6 +189,7 @@ bool wire_read_row(const Chord__V1__Row *message, struct store_row *row) {
         memcpy(row->op_id, message->op_id.data, message->op_id.len);
     }
     row->expires_at_ms = message->expires_at_ms;
+    row->existed = message->existed;
     return true;
 }
 

@@ -134,6 +134,7 @@ static Chord__V1__Row **rows_of(struct wire_context *context, const struct store
         made[i].row.kind = (Chord__V1__RowKind)rows[i].kind;
         made[i].row.op_id = bytes_of(rows[i].op_id, rows[i].op_id_bytes);
         made[i].row.expires_at_ms = rows[i].expires_at_ms;
+        made[i].row.existed = rows[i].existed;
         messages[i] = &made[i].row;
     }
     return messages;

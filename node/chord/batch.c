@@ -87,10 +87,7 @@ void batch_end(struct step *step, uint16_t index, enum chord_code unfinished) {
         range->writing--;
         chord->ranges_ms = chord->now_ms;
     }
-    if (batch->keys_head != KEYS_NONE) {
-        keys_release(chord, index);
-        batches_wake(step);
-    }
+    batch_release_keys(step, index);
     if (!batch->replied) {
         reply(step, batch, unfinished, false);
     } else {
@@ -161,9 +158,8 @@ static uint32_t first_unfinished(const struct chord_operation *operations, uint3
     return count;
 }
 
-/* One move of a batch whose operations are at hand. */
-static void batch_run(struct step *step, uint16_t index, const struct chord_operation *operations,
-                      uint32_t count) {
+static void batch_move(struct step *step, uint16_t index, const struct chord_operation *operations,
+                       uint32_t count) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     uint32_t first = first_unfinished(operations, count, batch->tries);
@@ -206,6 +202,18 @@ static void batch_run(struct step *step, uint16_t index, const struct chord_oper
                           batch->deadline_ms)) {
             retry_later(step, index);
         }
+    }
+}
+
+/* One move of a batch whose operations are at hand. A key that was handed over to it and that it
+ * did not use after all goes to the next one. */
+static void batch_run(struct step *step, uint16_t index, const struct chord_operation *operations,
+                      uint32_t count) {
+    struct batch *batch = batch_at(step->chord, index);
+    batch->wants = false;
+    batch_move(step, index, operations, count);
+    if (batch->state != BATCH_RUNNING) {
+        batch_release_keys(step, index);
     }
 }
 
@@ -301,6 +309,7 @@ void on_batch(struct step *step, const struct chord_request *request, uint64_t r
     struct batch *batch = batch_at(chord, index);
     memset(batch, 0, sizeof *batch);
     batch->serial = serial_new(chord);
+    batch->arrival = ++chord->arrivals;
     batch->request_id = request_id;
     uint32_t timeout_ms = event->request.timeout_ms;
     batch->deadline_ms = chord->now_ms + timeout_ms - timeout_ms / 10;
@@ -312,13 +321,25 @@ void on_batch(struct step *step, const struct chord_request *request, uint64_t r
     batch_run(step, index, event->request.operations, event->request.operations_count);
 }
 
-void batches_wake(struct step *step) {
-    struct chord *chord = step->chord;
+static void wake(struct chord *chord, bool all) {
     for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
-        if (batch_at(chord, i)->state == BATCH_WAITING) {
-            batch_at(chord, i)->retry_ms = chord->now_ms;
+        struct batch *batch = batch_at(chord, i);
+        if (batch->state == BATCH_WAITING && (all || !batch->wants)) {
+            batch->retry_ms = chord->now_ms;
             chord->batches_ms = chord->now_ms;
         }
+    }
+}
+
+void batches_wake(struct step *step) {
+    wake(step->chord, true);
+}
+
+/* Those who wait for one of these keys get it in their turn; others may have room now. */
+void batch_release_keys(struct step *step, uint16_t index) {
+    if (batch_at(step->chord, index)->keys_head != KEYS_NONE) {
+        keys_release(step->chord, index);
+        wake(step->chord, false);
     }
 }
 

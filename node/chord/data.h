@@ -167,6 +167,7 @@ void batch_forward_reply(struct step *step, uint16_t index, const struct chord_r
 void batch_forward_failure(struct step *step, uint16_t index);
 void batches_tick(struct step *step);
 void batches_wake(struct step *step); /* something that batches wait for has changed */
+void batch_release_keys(struct step *step, uint16_t index);
 
 void batch_wait(struct chord *chord, struct batch *batch, uint64_t delay_ms);
 void batch_due(struct chord *chord, uint64_t when_ms);
@@ -197,9 +198,11 @@ void confirm_reply(struct step *step, const struct call *call,
 void confirm_again(struct step *step, uint16_t index);
 
 /* keys.c: keys being written */
-bool keys_in_flight(struct chord *chord, const uint8_t *hash);
+uint16_t keys_holder(struct chord *chord, const uint8_t *hash); /* the batch; NONE: it is free */
 bool keys_take(struct chord *chord, const uint8_t *hash, uint16_t batch);
-void keys_release(struct chord *chord, uint16_t batch);
+/* That batch is going to wait, for a key which another one holds. */
+void keys_want(struct chord *chord, const uint8_t *hash, uint16_t batch);
+void keys_release(struct chord *chord, uint16_t batch); /* to those who wait, or to nobody */
 void keys_init(struct chord *chord);
 
 #endif

@@ -163,6 +163,9 @@ struct batch {
     uint64_t
         store_retry_ms; /* our own store refused the write: when to ask it again; 0 = no need */
     uint32_t keys_head;
+    uint64_t arrival; /* earlier ones get a key first */
+    bool wants;       /* it waits for this key, which another one has: */
+    uint8_t wanted[CHORD_ID_BYTES];
     struct chord_hint hint;
     struct chord_id stuck;        /* the first operation without a result */
     struct chord_missing missing; /* as another node has told */
@@ -177,6 +180,7 @@ struct key_entry {
     uint8_t hash[CHORD_ID_BYTES];
     uint32_t next_bucket, next_batch;
     uint16_t batch;
+    bool wanted; /* by others too */
 };
 
 #endif

@@ -53,26 +53,30 @@ void execute_send(struct step *step, uint16_t index, struct range *range) {
 
 struct slice_counts {
     uint32_t reads, writes, examines;
+    uint32_t held; /* of the writes: their key was handed over to this batch */
 };
 
-/* Whether all operations of the slice can be taken now. */
-static bool keys_free_now(struct chord *chord, const struct chord_range *range,
-                          const struct chord_operation *operations, uint32_t count,
-                          struct slice_counts *counts) {
+/* Counts the operations of the slice. NULL: all can be taken now; else a key that is not free. */
+static const uint8_t *key_in_flight(struct chord *chord, uint16_t index,
+                                    const struct chord_range *range,
+                                    const struct chord_operation *operations, uint32_t count,
+                                    struct slice_counts *counts) {
     memset(counts, 0, sizeof *counts);
     for (uint32_t i = 0; i < count; i++) {
         if (!chord_operation_in(&operations[i], range, chord->parameters.m)) {
             continue;
         }
-        if (keys_in_flight(chord, operations[i].hash)) {
-            return false;
+        uint16_t holder = keys_holder(chord, operations[i].hash);
+        if (holder != NONE && holder != index) {
+            return operations[i].hash;
         }
         bool read = operations[i].kind == CHORD_GET;
         counts->reads += read;
         counts->writes += !read;
         counts->examines += !read && operations[i].examine;
+        counts->held += !read && holder == index;
     }
-    return true;
+    return NULL;
 }
 
 static bool store_slice(struct step *step, uint16_t index, enum chord_store_kind kind,
@@ -92,15 +96,17 @@ static void take_keys(struct chord *chord, uint16_t index, const struct chord_op
     struct batch *batch = batch_at(chord, index);
     for (uint32_t i = 0; i < count; i++) {
         if (operations[i].kind != CHORD_GET &&
-            chord_operation_in(&operations[i], &batch->slice.range, chord->parameters.m)) {
+            chord_operation_in(&operations[i], &batch->slice.range, chord->parameters.m) &&
+            keys_holder(chord, operations[i].hash) != index) {
             CHORD_ASSERT(keys_take(chord, operations[i].hash, index));
         }
     }
 }
 
-static bool keys_room(const struct chord *chord, uint32_t writes) {
+static bool keys_room(const struct chord *chord, const struct slice_counts *counts) {
     /* Every batch's keys together never pass the limit: count what is taken. */
-    return chord->keys_taken + writes <= chord->config.limits.keys_in_flight_max;
+    uint32_t taken = chord->keys_taken - (counts->held > 0 ? 1 : 0);
+    return taken + counts->writes <= chord->config.limits.keys_in_flight_max;
 }
 
 /* The writes go to our own store, to every member, and to a learner. */
@@ -124,10 +130,7 @@ static void put_back(struct step *step, uint16_t index) {
     if (batch->writing && range != NULL) {
         range->writing--;
     }
-    if (batch->keys_head != KEYS_NONE) {
-        keys_release(step->chord, index);
-        batches_wake(step);
-    }
+    batch_release_keys(step, index);
     batch->writing = batch->reading = batch->examining = false;
     batch_wait(step->chord, batch, RETRY_MS);
 }
@@ -151,6 +154,9 @@ static void begin(struct step *step, uint16_t index, uint16_t range_index,
     batch->writing = counts->writes > 0;
     batch->stored = batch->nothing = false;
     batch->store_retry_ms = 0;
+    if (counts->held == 0) {
+        batch_release_keys(step, index); /* it only reads what was handed over to it */
+    }
     if (batch->writing) {
         range->counter += count;
         range->writing++;
@@ -178,13 +184,19 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
     struct range *range = range_at(chord, range_index);
     struct slice_counts counts;
     batch_hint(batch, &range->view);
-    if (!range->open || range->closed || range->change.stage >= CHANGE_DRAIN ||
-        !keys_free_now(chord, &range->view.range, operations, count, &counts)) {
+    if (!range->open || range->closed || range->change.stage >= CHANGE_DRAIN) {
+        batch_wait(chord, batch, WAIT_MS_MAX);
+        return;
+    }
+    const uint8_t *busy =
+        key_in_flight(chord, index, &range->view.range, operations, count, &counts);
+    if (busy != NULL) {
+        keys_want(chord, busy, index);
         batch_wait(chord, batch, WAIT_MS_MAX);
     } else if (counts.writes > chord->config.limits.keys_in_flight_max ||
                (counts.writes > 0 && chord->now_ms < chord->writes_from_ms)) {
         batch_end(step, index, CHORD_RESOURCE_EXHAUSTED);
-    } else if (!keys_room(chord, counts.writes) ||
+    } else if (!keys_room(chord, &counts) ||
                !action_room(step, 8u + 2u * range->view.members_count)) {
         batch_wait(chord, batch, RETRY_MS);
     } else {
@@ -215,10 +227,7 @@ static void slice_done(struct step *step, uint16_t index) {
         }
     }
     batch->writing = false;
-    if (batch->keys_head != KEYS_NONE) {
-        keys_release(chord, index);
-        batches_wake(step);
-    }
+    batch_release_keys(step, index);
     action_add(step, CHORD_ACTION_FINISHED)->finished = batch->slice;
     if (batch->replied) {
         batch_end(step, index, CHORD_OK);

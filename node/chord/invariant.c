@@ -475,7 +475,9 @@ static const char *batches_broken(struct chord *chord, struct counts *counts) {
         if (running && batch->range >= limits->views_max) {
             return "a batch runs in a range outside the table";
         }
-        if (batch->keys_head != KEYS_NONE && !running) {
+        bool handed = batch->state == BATCH_WAITING || batch->state == BATCH_RESUMED;
+        if (batch->keys_head != KEYS_NONE && !running &&
+            !(handed && key_at(chord, batch->keys_head)->next_batch == KEYS_NONE)) {
             return "a batch that does not run holds keys";
         }
         uint64_t due_ms = batch->deadline_ms;

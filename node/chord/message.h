@@ -39,6 +39,7 @@ enum chord_code {
     CHORD_OUT_OF_RANGE = 11, /* not led here: see the hint */
     CHORD_INTERNAL = 13,
     CHORD_UNAVAILABLE = 14,
+    CHORD_DATA_LOSS = 15,
     CHORD_WRONG_RING = 17, /* the request names another ring than the receiver's */
 };
 

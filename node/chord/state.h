@@ -140,6 +140,7 @@ struct chord {
     uint16_t views_saving;   /* STOREs of the table of views under way */
     uint64_t views_retry_ms; /* when to save it again; 0 = no need */
     uint32_t keys_free, keys_used, keys_taken;
+    uint64_t arrivals; /* batches so far */
 
     size_t peers_at, tags_at, known_at, genesis_at, seeds_at, admitted_at, graves_at, leaving_at,
         calls_at, stores_at, lookups_at, paths_at, ranges_at, transfers_at, decisions_at,

@@ -82,6 +82,7 @@ static void add(struct totals *totals, const struct run_result *result) {
     totals->clients.unknown += result->clients.unknown;
     totals->clients.failed += result->clients.failed;
     totals->clients.retries += result->clients.retries;
+    totals->clients.copies += result->clients.copies;
     totals->clients.given_up += result->clients.given_up;
     totals->simulated_us += result->simulated_us;
     totals->digest = (totals->digest ^ result->digest) * 0x9e3779b97f4a7c15u;

@@ -30,9 +30,10 @@ struct host_operation {
     uint64_t match_epoch, match_counter;
     uint64_t op_id; /* 0 = none */
     unsigned attempt;
-    uint64_t seen_epoch, seen_counter;
-    enum chord_code code; /* GET and DELETE of nothing: CHORD_NOT_FOUND */
+    uint64_t seen_epoch, seen_counter; /* epoch 0: none */
+    enum chord_code code;              /* GET and DELETE of nothing: CHORD_NOT_FOUND */
     uint64_t epoch, counter;
+    bool existed;    /* PUT and DELETE: the key had a value before */
     bool held;       /* the host's: examined, and not written */
     bool has, maybe; /* the host's: a result is recorded; it may have been executed */
 };
@@ -168,9 +169,9 @@ int host_members(struct host *host);
 int host_by_address(const struct host *host, const char *address); /* HOST_NOBODY: unknown */
 int host_owner(struct host *host, const struct chord_id *id);      /* among the live members */
 void host_print(struct host *host); /* members, lists and views, to stderr, for a failing test */
-uint64_t host_digest(const struct host *host);      /* of every action so far */
-uint64_t host_random(struct host *host);            /* a stream for the test itself */
-uint64_t host_messages(const struct host *host);    /* requests and replies sent so far */
+uint64_t host_digest(const struct host *host);   /* of every action so far */
+uint64_t host_random(struct host *host);         /* a stream for the test itself */
+uint64_t host_messages(const struct host *host); /* requests and replies sent so far */
 /* When the oldest call about the ring that is still open was sent; UINT64_MAX: none is. */
 uint64_t host_oldest_ring_call_us(const struct host *host);
 uint64_t host_rows_pulled(const struct host *host); /* by transfer_keys so far */

@@ -37,6 +37,7 @@ static size_t rows_of(const struct host *host, const struct open *open,
             row->counter = slice->counter + i;
             row->tombstone = operation->kind == CHORD_DELETE;
             row->op_id = operation->op_id;
+            row->existed = operation->existed;
             operation->maybe = true;
         }
         (*indices)[count++] = i;
@@ -140,6 +141,8 @@ static void store(struct host *host, int index, const struct chord_action *actio
     case CHORD_STORE_EXAMINE_OPERATIONS:
         CHORD_ASSERT(open != NULL);
         job->floor = action->store.floor;
+        job->epoch = slice->epoch;
+        job->counter = slice->counter;
         break;
     case CHORD_STORE_WRITE_OPERATIONS:
     case CHORD_STORE_READ_OPERATIONS:
@@ -202,35 +205,81 @@ static void record(struct open *open, uint32_t i, const struct core_row *row, bo
         if (!missing) {
             memcpy(operation->value, row->value, CORE_TEXT_BYTES);
         }
-    } else if (operation->kind == CHORD_DELETE && !existed) {
+        return;
+    }
+    if (!open->operations[i].examine) {
+        operation->existed = existed;
+    }
+    if (operation->kind == CHORD_DELETE && !operation->existed) {
         operation->code = CHORD_NOT_FOUND;
     }
 }
 
-/* What a write gets instead of being written, by the rules of kv.proto. */
-static enum chord_code examine(struct host_operation *operation, const struct core_row *row,
-                               uint64_t floor) {
-    uint64_t epoch = row != NULL ? row->epoch : floor, counter = row != NULL ? row->counter : 0;
-    bool newer = epoch > operation->seen_epoch ||
-                 (epoch == operation->seen_epoch && counter > operation->seen_counter);
-    bool exists = row != NULL && !row->tombstone;
-    operation->held = true;
-    if (operation->op_id != 0 && row != NULL && row->op_id == operation->op_id) {
-        return CHORD_OK;
+static uint64_t content_of(bool deletes, const char value[CORE_TEXT_BYTES]) {
+    uint8_t hash[CHORD_ID_BYTES];
+    uint64_t content = 1;
+    if (!deletes) {
+        core_hash(value, hash);
+        memcpy(&content, hash, sizeof content);
     }
-    if (operation->op_id != 0 && newer && operation->attempt > 1) {
-        return CHORD_UNKNOWN;
+    return content;
+}
+
+static struct examine_write write_of(const struct host_operation *operation, const uint8_t *hash) {
+    struct examine_write write = {
+        .deletes = operation->kind == CHORD_DELETE,
+        .has_op_id = operation->op_id != 0,
+        .has_seen = operation->seen_epoch > 0,
+        .attempt = operation->attempt,
+        .content = content_of(operation->kind == CHORD_DELETE, operation->value),
+        .absent = operation->if_absent,
+        .matches = operation->if_match,
+        .seen = {operation->seen_epoch, operation->seen_counter},
+        .match = {operation->match_epoch, operation->match_counter},
+    };
+    memcpy(write.hash, hash, CHORD_ID_BYTES);
+    memcpy(write.op_id, &operation->op_id, sizeof operation->op_id);
+    return write;
+}
+
+static struct examine_row row_of(const struct core_row *row) {
+    struct examine_row known = {.found = row != NULL};
+    if (row != NULL) {
+        known.value = !row->tombstone;
+        known.existed = row->existed;
+        known.has_op_id = row->op_id != 0;
+        memcpy(known.op_id, &row->op_id, sizeof row->op_id);
+        known.content = content_of(row->tombstone, row->value);
+        known.version = (struct examine_version){row->epoch, row->counter};
     }
-    if (operation->op_id != 0 && newer && operation->seen_epoch > 0) {
-        return CHORD_ABORTED;
+    return known;
+}
+
+/* Few writes, so that what is no longer remembered is met too. */
+static struct examine_memory *examined_of(struct node *node) {
+    enum { EXAMINED_WRITES = 48 };
+    if (node->examined.writes == NULL) {
+        node->examined.room = EXAMINED_WRITES;
+        node->examined.writes = memory(sizeof *node->examined.writes * EXAMINED_WRITES);
     }
-    if ((operation->if_absent && exists) ||
-        (operation->if_match && !(exists && row->epoch == operation->match_epoch &&
-                                  row->counter == operation->match_counter))) {
-        return CHORD_FAILED_PRECONDITION;
+    return &node->examined;
+}
+
+static void examine_one(struct node *node, const struct job *job, struct open *open, uint32_t i) {
+    struct host_operation *operation = &open->parcel->operations[i];
+    struct examine_write write = write_of(operation, open->operations[i].hash);
+    struct examine_row row = row_of(core_store_find(&node->public.store, operation->key));
+    struct examine_version next = {job->epoch, job->counter + i};
+    struct examine_answer answer =
+        examine(&write, &row, job->epoch, job->floor, next, examined_of(node));
+    operation->held = answer.held;
+    operation->existed = answer.existed;
+    if (answer.held) {
+        operation->has = true;
+        operation->code = answer.code;
+        operation->epoch = answer.version.epoch;
+        operation->counter = answer.version.counter;
     }
-    operation->held = false;
-    return CHORD_OK;
 }
 
 static uint64_t run_examine(struct host *host, struct node *node, const struct job *job,
@@ -242,18 +291,9 @@ static uint64_t run_examine(struct host *host, struct node *node, const struct j
             !chord_operation_in(&open->operations[i], &job->range, host->config.m)) {
             continue;
         }
-        const struct core_row *row = core_store_find(&node->public.store, operation->key);
         operation->held = false;
         if (open->operations[i].examine) {
-            enum chord_code code = examine(operation, row, job->floor);
-            if (operation->held) {
-                operation->has = true;
-                operation->code = code;
-                operation->epoch = row != NULL             ? row->epoch
-                                   : code == CHORD_ABORTED ? job->floor
-                                                           : 0;
-                operation->counter = row != NULL ? row->counter : 0;
-            }
+            examine_one(node, job, open, i);
         }
         left += !operation->held;
     }

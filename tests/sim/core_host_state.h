@@ -8,6 +8,7 @@
 
 #include "assert.h"
 #include "core_host.h"
+#include "examine.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,7 @@ struct job {
     size_t rows_count;
     struct chord_range range;
     uint64_t floor, drop_epoch, skip_epoch;
+    uint64_t epoch, counter; /* of a batch's first write */
     bool has_after, done;
     uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
     struct job *next;
@@ -140,6 +142,7 @@ struct node {
     size_t waiting_count, waiting_room;
     struct caller *callers; /* who has a connection to this one */
     size_t callers_count, callers_room;
+    struct examine_memory examined; /* made with the first write that is examined */
 };
 
 struct link {

@@ -16,6 +16,7 @@ struct core_row {
     char value[CORE_TEXT_BYTES];
     uint64_t epoch, counter; /* counter and epoch 0: not found */
     bool tombstone;
+    bool existed; /* its writer was told: the key had a value before */
     uint64_t op_id;
 };
 

@@ -100,8 +100,8 @@ static const char *check_sense(const struct linear_operation *operation) {
     if (put && operation->value == LINEAR_NOTHING) {
         return "a put without a value";
     }
-    return operation->existed != LINEAR_UNSAID && operation->kind != LINEAR_DELETE
-               ? "only a delete says what existed"
+    return operation->existed != LINEAR_UNSAID && operation->kind == LINEAR_GET
+               ? "a read does not say what existed"
                : NULL;
 }
 

@@ -35,7 +35,7 @@ struct linear_operation {
     enum linear_kind kind;
     enum linear_condition condition;
     enum linear_outcome outcome;
-    enum linear_existed existed; /* DELETE: what its answer said */
+    enum linear_existed existed; /* PUT, DELETE: what its answer said */
     uint64_t value;              /* GET: what it got; PUT: what it writes, not LINEAR_NOTHING */
     uint64_t match;
     uint64_t called, returned; /* `returned` of an unknown one means nothing */

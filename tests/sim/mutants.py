@@ -142,7 +142,7 @@ DATA_MUTANTS = {
         "execute.c", "batch->confirm = confirm_read(step, range_index);", "batch->confirm = 0;"),
     "keys_not_taken": (
         "one write is in flight per key, and a read waits for it",
-        "execute.c", "        if (keys_in_flight(chord, operations[i].hash)) {",
+        "execute.c", "        if (holder != NONE && holder != index) {",
         "        if (operations[i].kind == CHORD_GET && false) {"),
     "check_at_any_epoch": (
         "a member that has gone on does not confirm a read",
@@ -156,6 +156,22 @@ DATA_MUTANTS = {
         "a node that is in no ring yet says that it did nothing",
         "request.c", "    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {",
         "    if (kind == CHORD_LOOKUP) {"),
+    "overtaken_is_executed": (
+        "a write that newer ones have overtaken is executed only when all of these are known",
+        "examine.c", "    return after(at, write->seen) ? CANNOT_TELL : NEVER_EXECUTED;",
+        "    return NEVER_EXECUTED;"),
+    "own_past_overlooked": (
+        "a leader looks for a write among those that it executed since",
+        "examine.c", "        if (memcmp(past->op_id, write->op_id, EXAMINE_OP_ID_BYTES) == 0) {",
+        "        if (false) {"),
+    "refused_and_done_later": (
+        "a late copy of a write that was refused does not take effect",
+        "examine.c", "        if (conditional && after(newest, write->seen)) {",
+        "        if (conditional && false) {"),
+    "repeat_says_existed": (
+        "a repeat is told what the first was told",
+        "examine.c", "        return repeated(write, row->content, row->version, row->existed);",
+        "        return repeated(write, row->content, row->version, row->value);"),
     "forget_with_a_copy_behind": (
         "deletions are forgotten when all members have them, not only a majority",
         "forget.c", "           range_all_equal(range);",

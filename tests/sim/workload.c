@@ -1,7 +1,8 @@
 /*
  * See workload.h. A write with an op_id is sent again until its outcome is known; one without is
  * sent again only while it certainly was not executed. Each put writes a number of its own, so that
- * a value names its write.
+ * a value names its write. Now and then a late copy of a write turns up when its client has long
+ * had its answer.
  */
 #include "workload.h"
 
@@ -15,6 +16,8 @@ enum {
     TRIES_MAX = 12,
     PAUSE_US_MAX = 8000, /* between two operations of a client */
     RETRY_US_MAX = 400000,
+    COPY_ONE_IN = 6,       /* writes with an op_id of which a late copy turns up ... */
+    COPY_US_MAX = 4000000, /* ... so long after the end */
     TIMEOUT_MS_MIN = 200,
     TIMEOUT_MS_MAX = 3000,
     END_MS = 10000,
@@ -35,10 +38,12 @@ struct client {
     struct host_call *call;
     uint64_t next_us;
     unsigned key, tries;
-    bool maybe; /* an earlier attempt may have been executed */
-    struct host_operation request;
+    bool maybe;                           /* an earlier attempt may have been executed */
+    struct host_operation request, first; /* as sent last, and at first */
     struct history_entry entry;
     struct known *known; /* of each key */
+    struct host_operation copy;
+    uint64_t copy_us; /* when that is sent; 0 = none */
 };
 
 struct workload {
@@ -176,6 +181,7 @@ static void send(struct workload *workload, struct client *client, uint32_t time
         client->entry.operation.called = host_now_us(workload->host);
     }
     client->entry.attempts = client->request.attempt;
+    client->first = client->tries == 1 ? client->request : client->first;
     client->call = host_batch(workload->host, client->entry.node, &client->request, 1, timeout_ms);
 }
 
@@ -214,6 +220,10 @@ static void end(struct workload *workload, struct client *client, enum linear_ou
         known->version = entry->version;
     }
     history_add(&workload->histories[client->key], entry);
+    if (client->request.op_id != 0 && draw(workload, 1, COPY_ONE_IN) == 1) {
+        client->copy = draw(workload, 0, 1) == 0 ? client->first : client->request;
+        client->copy_us = host_now_us(workload->host) + draw(workload, 1, COPY_US_MAX);
+    }
     counts->reads += read;
     counts->acknowledged += !read && outcome == LINEAR_DONE;
     counts->refused += outcome == LINEAR_REFUSED;
@@ -251,9 +261,9 @@ static void take_write(struct workload *workload, struct client *client,
     switch (answer->code) {
     case CHORD_OK:
     case CHORD_NOT_FOUND:
-        if (operation->kind == LINEAR_DELETE && client->request.attempt == 1) {
-            operation->existed = answer->code == CHORD_OK ? LINEAR_EXISTED : LINEAR_DID_NOT_EXIST;
-        }
+        operation->existed = answer->existed ? LINEAR_EXISTED : LINEAR_DID_NOT_EXIST;
+        CHORD_ASSERT(operation->kind == LINEAR_PUT ||
+                     answer->existed == (answer->code == CHORD_OK));
         end(workload, client, LINEAR_DONE, answer);
         return;
     case CHORD_FAILED_PRECONDITION:
@@ -307,10 +317,23 @@ static bool take_answers(struct workload *workload) {
     return some;
 }
 
+/* Nobody hears what becomes of it. */
+static void send_copy(struct workload *workload, struct client *client) {
+    int node = any_node(workload);
+    if (node != HOST_NOBODY) {
+        host_batch(workload->host, node, &client->copy, 1, TIMEOUT_MS_MAX);
+        workload->counts.copies++;
+    }
+    client->copy_us = 0;
+}
+
 void workload_turn(struct workload *workload) {
     take_answers(workload);
     for (unsigned i = 0; i < workload->clients_count && !workload->ending; i++) {
         struct client *client = &workload->clients[i];
+        if (client->copy_us != 0 && client->copy_us <= host_now_us(workload->host)) {
+            send_copy(workload, client);
+        }
         if (client->call == NULL && client->next_us <= host_now_us(workload->host)) {
             if (!client->busy) {
                 choose(workload, client);

@@ -15,6 +15,7 @@ struct workload_counts {
     uint64_t reads, acknowledged, refused; /* answered; refused: by their preconditions */
     uint64_t unknown;                      /* writes whose outcome nobody could tell */
     uint64_t failed;                       /* certainly not executed, however often asked */
+    uint64_t copies;                       /* of writes that had ended */
     uint64_t retries;                      /* of the writes, under the same op_id */
     uint64_t given_up;                     /* histories too hard to check */
 };

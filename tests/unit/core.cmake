@@ -20,12 +20,18 @@ target_link_libraries(test_id PRIVATE chord_warnings chord_core PkgConfig::CRYPT
 add_test(NAME test_id COMMAND test_id)
 set_tests_properties(test_id PROPERTIES TIMEOUT 60)
 
+# ---- the rules for writes that come again ----
+add_executable(test_examine ${CMAKE_CURRENT_LIST_DIR}/test_examine.c)
+target_link_libraries(test_examine PRIVATE chord_warnings chord_core ${CMOCKA_LIBRARY})
+add_test(NAME test_examine COMMAND test_examine)
+set_tests_properties(test_examine PROPERTIES TIMEOUT 60)
+
 # ---- the core on the simulator's host (tests/sim) ----
 add_library(core_seeds STATIC ${CMAKE_CURRENT_LIST_DIR}/core_seeds.c)
 target_link_libraries(core_seeds PUBLIC core_host ${CMOCKA_LIBRARY} PRIVATE chord_warnings)
 add_library(data_fixture STATIC ${CMAKE_CURRENT_LIST_DIR}/data_fixture.c)
 target_link_libraries(data_fixture PUBLIC core_seeds PRIVATE chord_warnings)
-foreach(name IN ITEMS test_core_data test_core_copies test_core_operations test_core_load)
+foreach(name IN ITEMS test_core_data test_core_copies test_core_operations test_core_load test_core_queue)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings data_fixture)
   add_test(NAME ${name} COMMAND ${name})

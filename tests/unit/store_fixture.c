@@ -150,7 +150,7 @@ void write_one(struct fixture *fixture, uint64_t key, uint64_t epoch, uint64_t c
     row_set(job, &job->rows[0], key, epoch, counter, kind, value_bytes);
     fixture_run(fixture, job);
     assert_true(job->ok);
-    *existed = job->rows[0].existed;
+    *existed = job->rows[0].replaced;
     store_job_free(job);
 }
 

@@ -117,14 +117,27 @@ static void test_a_write_takes_effect_once(void **state) {
         other.seen_counter = first.counter;
         struct host_operation second = run_one(host, 2, other)->operations[0];
         check(second.code == CHORD_OK && second.counter > first.counter);
-        check(run_one(host, 3, put)->operations[0].code == CHORD_UNKNOWN); /* overtaken */
+        check(!first.existed && second.existed);
+        struct host_operation again = run_one(host, 3, put)->operations[0];
+        check(again.code == CHORD_OK && again.counter == first.counter); /* remembered, and ... */
+        check(!again.existed); /* ... told the same again */
+        struct host_operation wrong = put;
+        snprintf(wrong.value, sizeof wrong.value, "value 4");
+        check(run_one(host, 3, wrong)->operations[0].code == CHORD_INVALID_ARGUMENT);
+        int leader;
+        view_of(host, 1, &leader);
+        host_kill(host, leader); /* the next one knows the row only */
+        check(insist(host, CHORD_GET, 1, 0)->operations[0].epoch == second.epoch);
+        host_start(host, leader);
+        check(run_one(host, live_node(host), put)->operations[0].code == CHORD_UNKNOWN);
         put.attempt = 1;
         put.seen_epoch = put.seen_counter = 1; /* a late copy */
-        struct host_operation late = run_one(host, 3, put)->operations[0];
+        struct host_operation late = run_one(host, live_node(host), put)->operations[0];
         check(late.code == CHORD_ABORTED && late.epoch == second.epoch &&
               late.counter == second.counter);
-        struct host_call *read = one(host, 4, CHORD_GET, 1, 0, 5000);
-        wait_for(host, read);
+        wrong.op_id = 78;
+        check(run_one(host, live_node(host), wrong)->operations[0].code == CHORD_INVALID_ARGUMENT);
+        struct host_call *read = insist(host, CHORD_GET, 1, 0);
         check(strcmp(read->operations[0].value, "value 2") == 0);
         /* A retry of what never arrived is executed. */
         struct host_operation lost = make(CHORD_PUT, 1, 3);
@@ -132,7 +145,7 @@ static void test_a_write_takes_effect_once(void **state) {
         lost.attempt = 2;
         lost.seen_epoch = second.epoch;
         lost.seen_counter = second.counter;
-        check(run_one(host, 0, lost)->operations[0].code == CHORD_OK);
+        check(run_one(host, live_node(host), lost)->operations[0].code == CHORD_OK);
         ring_free(host);
     }
 }

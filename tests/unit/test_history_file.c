@@ -72,7 +72,7 @@ static void test_what_is_refused(void **state) {
         "op a put always done unsaid 1 0 10 20 1 1 99999 2 1\n",
         "op a put always done unsaid 1 0 30 20 1 1 0 2 1\n",  /* back in time */
         "op a put always done unsaid 0 0 10 20 1 1 0 2 1\n",  /* a put of nothing */
-        "op a put always done existed 1 0 10 20 1 1 0 2 1\n", /* only deletes say so */
+        "op a get always done existed 1 0 10 20 1 1 0 2 1\n", /* reads do not say so */
         "op a get always unknown unsaid 1 0 10 20 1 1 0 2 1\n",
         "op a put always refused unsaid 1 0 10 20 1 1 0 2 1\n",
         "last a put always done unsaid 1 0 10 20 1 1 0 2 1\n",

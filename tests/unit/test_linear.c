@@ -244,7 +244,7 @@ static void test_against_every_order(void **state) {
             operation->condition = (enum linear_condition)below(3);
             operation->match = 1 + below(count);
             operation->outcome = (enum linear_outcome)below(3);
-            if (operation->kind == LINEAR_DELETE && operation->outcome == LINEAR_DONE) {
+            if (operation->outcome == LINEAR_DONE) {
                 operation->existed = (enum linear_existed)below(3);
             }
         }

@@ -241,6 +241,7 @@ static void test_any_bytes(void **state) {
             row->expires_at_ms = INT64_MAX;
             row->op_id_bytes = STORE_OP_ID_BYTES;
             memset(row->op_id, 0xab, STORE_OP_ID_BYTES);
+            row->existed = i % 2 == 0;
             fixture_run(&fixture, job);
             assert_true(job->ok);
             read = store_job_new(STORE_JOB_READ);
@@ -257,6 +258,7 @@ static void test_any_bytes(void **state) {
             assert_true(read->rows[0].expires_at_ms == INT64_MAX);
             assert_int_equal(read->rows[0].op_id_bytes, STORE_OP_ID_BYTES);
             assert_memory_equal(read->rows[0].op_id, row->op_id, STORE_OP_ID_BYTES);
+            assert_int_equal(read->rows[0].existed, row->existed);
             store_job_free(read);
             store_job_free(job);
         }

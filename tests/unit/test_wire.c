@@ -23,6 +23,7 @@ static void check_rows(Chord__V1__Row **messages, size_t count, const struct sto
         assert_true(row.expires_at_ms == rows[i].expires_at_ms && row.kind == rows[i].kind);
         assert_int_equal(row.op_id_bytes, rows[i].op_id_bytes);
         assert_memory_equal(row.op_id, rows[i].op_id, STORE_OP_ID_BYTES);
+        assert_int_equal(row.existed, rows[i].existed);
     }
 }
 

@@ -198,6 +198,7 @@ size_t some_rows(struct store_row *rows) {
         row->expires_at_ms = some_number() & INT64_MAX;
         row->op_id_bytes = (uint8_t)some_count(0, STORE_OP_ID_BYTES);
         some_bytes(row->op_id, row->op_id_bytes);
+        row->existed = dice(2) == 0;
     }
     return count;
 }
