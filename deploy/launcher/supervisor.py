@@ -27,7 +27,7 @@ LISTEN_TIMEOUT_S = 10
 class Child:
     """One process: node of a slot, or the gateway."""
 
-    def __init__(self, name, arguments, log_path, environment):
+    def __init__(self, name, arguments, log_path, environment=None):
         self.name = name
         self.log_path = log_path
         # Appending, so that the file can be cut while the child writes.

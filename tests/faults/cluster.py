@@ -55,7 +55,7 @@ class Cluster:
             f"node {node}", [*self.network.words(node), *self.wrappers.get(node, []), self.program,
                              "--listen", self.address(node), "--data", folder,
                              "--exit-with-parent", *how],
-            folder / "stderr.log", True)
+            folder / "stderr.log")
         self.ended.discard(node)
 
     def start_all(self):
