@@ -73,8 +73,10 @@ struct http_options {
     int slots;
     const char *names[HTTP_NAMES_MAX]; /* what a Host header may say; the text is the caller's */
     size_t names_count;
-    const char *api_token;                /* NULL, or what changes must carry */
-    bool token_for_reads;                 /* and reads as well */
+    size_t own_names_count; /* the first of them; what follows is what a proxy is called, so that an
+                               Origin may say it while Host says one of ours */
+    const char *api_token;  /* NULL, or what changes must carry */
+    bool token_for_reads;   /* and reads as well */
     unsigned (*traits)(const char *path); /* enum http_traits; called on the poller's thread */
     http_handler_fn *handler;
     void *context;

@@ -162,8 +162,16 @@ static struct http_refusal host_check(const struct http_options *options,
     return refuse(403, "PERMISSION_DENIED", connection->detail);
 }
 
+/* nginx asks us by our own address unless it is told otherwise; the page has the proxy's name. */
+static bool origin_is_proxy(const struct http_options *options, const char *origin) {
+    const char *name = strstr(origin, "://");
+    return name != NULL && url_host_allowed(name + 3, options->names + options->own_names_count,
+                                            options->names_count - options->own_names_count);
+}
+
 /* Browsers tell where a request comes from; curl does not and is no browser. */
-static bool same_origin(const struct http_head *head, bool change) {
+static bool same_origin(const struct http_options *options, const struct http_head *head,
+                        bool change) {
     const char *site = http_head_field(head, "Sec-Fetch-Site", 0);
     const char *mode = http_head_field(head, "Sec-Fetch-Mode", 0);
     const char *origin = http_head_field(head, "Origin", 0);
@@ -172,7 +180,8 @@ static bool same_origin(const struct http_head *head, bool change) {
         (change || strcasecmp(site, "none") != 0)) {
         return false;
     }
-    return origin == NULL || navigate || url_origin_is_host(origin, head->host);
+    return origin == NULL || navigate || url_origin_is_host(origin, head->host) ||
+           origin_is_proxy(options, origin);
 }
 
 /* ---- what it asks for ---- */
@@ -222,7 +231,7 @@ struct http_refusal http_check(struct http_server *server, struct http_connectio
     unsigned traits = options->traits(head->path);
     bool change = method_changes(head->method);
     struct http_refusal refusal = host_check(options, connection, traits);
-    if (refusal.status == 0 && !same_origin(head, change)) {
+    if (refusal.status == 0 && !same_origin(options, head, change)) {
         refusal = refuse(403, "PERMISSION_DENIED",
                          "the request comes from another site; open the page of this gateway "
                          "itself");

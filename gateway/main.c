@@ -90,6 +90,7 @@ static void names_set(struct app *app, struct http_options *options) {
     options->names[options->names_count++] = app->settings.host;
     options->names[options->names_count++] = "127.0.0.1";
     options->names[options->names_count++] = "localhost";
+    options->own_names_count = options->names_count;
     for (size_t i = 0; i < app->settings.names_count; i++) {
         options->names[options->names_count++] = app->settings.names[i];
     }

@@ -37,11 +37,18 @@ export class ApiError extends Error {
   }
 }
 
-/** A token arrives once in the address (#token=...) and stays in this tab only. */
+/** The cookie is for reads that cannot carry a header (events, downloads); changes never go by it. */
+function keep_token(token) {
+  sessionStorage.setItem(TOKEN_NAME, token);
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `${TOKEN_NAME}=${encodeURIComponent(token)}; Path=/; SameSite=Strict${secure}`;
+}
+
+/** A token arrives once in the address (#token=...); it is forgotten with the browser's session. */
 export function take_token() {
   const match = /[#&]token=([^&]+)/.exec(location.hash);
   if (!match) return;
-  sessionStorage.setItem(TOKEN_NAME, decodeURIComponent(match[1]));
+  keep_token(decodeURIComponent(match[1]));
   history.replaceState(null, "", location.pathname + location.search);
 }
 
@@ -51,14 +58,20 @@ export function with_token(link) {
   return link && token && new URL(link).hostname === location.hostname ? `${link}#token=${encodeURIComponent(token)}` : link;
 }
 
-/** Asks the user for the token when an answer is 401; gives "" when the user will not say. */
+/** Asks the user for the token when an answer is 401; gives "" when the user will not say. Many
+ * questions may fail at once: the user is asked once. */
 let ask_token = async () => "";
-export function set_token_asker(asker) { ask_token = asker; }
+export function set_token_asker(asker) {
+  let asking = null;
+  ask_token = () => (asking ??= asker().finally(() => { asking = null; }));
+}
 
 /** Asks for the token; true when there is one to try again with. */
+let declined = false;
 export async function renew_token() {
   const token = await ask_token();
-  if (token) sessionStorage.setItem(TOKEN_NAME, token);
+  declined = token === "";
+  if (token) keep_token(token);
   return token !== "";
 }
 
@@ -81,7 +94,8 @@ async function request(method, path, options) {
   try {
     return await request_once(method, path, options);
   } catch (error) {
-    if (error.status !== 401 || !await renew_token()) throw error;
+    // Who would not say is asked again only for something that he does himself, not by each poll.
+    if (error.status !== 401 || (declined && method === "GET") || !await renew_token()) throw error;
     return request_once(method, path, options);
   }
 }

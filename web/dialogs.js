@@ -99,7 +99,7 @@ function DeleteDialog({ ask }) {
   <//>`;
 }
 
-/** A gateway on an address that others can reach takes changes only with its token. */
+/** A gateway with a token takes changes only with it. */
 function TokenDialog({ ask }) {
   const typed = useSignal("");
   const confirm = (event) => {
@@ -109,7 +109,7 @@ function TokenDialog({ ask }) {
   };
   return html`<${Modal} title="This gateway asks for its token" testid="token-dialog">
     <form onSubmit=${confirm}>
-      <p>Changes need the token in the gateway's API_TOKEN_FILE. It stays in this tab only.</p>
+      <p>Changes need the token in the gateway's API_TOKEN_FILE; where others can reach the address, reads need it too. It is forgotten with this browser's session.</p>
       <label>Token <input type="password" autocomplete="current-password" data-testid="token-input" value=${typed.value}
         onInput=${(event) => { typed.value = event.target.value; }} /></label>
       <div class="buttons"><button type="button" onClick=${close}>Cancel</button>

@@ -1,7 +1,7 @@
 // The top of both pages: how the ring is, how we hear of it, and the numbers that sum it up.
 
 import { computed, effect, html } from "./html.js";
-import { active_nodes, failure, link, refresh_ring, ring, ring_at_ms, stale } from "./store.js";
+import { active_nodes, failure, link, refresh_ring, ring, ring_at_ms, stale, too_many_windows } from "./store.js";
 import { format_bytes, format_clock, format_count, format_percent, format_plural } from "./format.js";
 import { ring_state, state_class } from "./words.js";
 
@@ -41,6 +41,7 @@ export function StatusBar() {
       <span class=${`link link-${link.value}`} data-testid="link" data-link=${link.value}><span aria-hidden="true">${link_sign}</span> ${link_word}</span>
     </p>
     ${view?.warning && !stale.value && html`<p class="status-warning" data-testid="ring-warning">⚠ ${view.warning}</p>`}
+    ${too_many_windows.value && html`<p class="status-warning" data-testid="too-many-windows">Too many windows show this gateway: all of its event streams are in use, so this one asks each second. Close some to see changes at once.</p>`}
     ${stale.value && html`<p class="status-warning" data-testid="stale">
       ${ring_at_ms.value ? `What you see is as of ${format_clock(ring_at_ms.value)}.` : "Nothing has been heard of the ring yet."}
       ${" "}<button type="button" onClick=${refresh_ring}>Ask again</button></p>`}

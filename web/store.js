@@ -3,11 +3,11 @@
 
 import { batch, computed, signal } from "./html.js";
 import * as api from "./api.js";
+import { share_events } from "./event_stream.js";
 
 const LOG_LIMIT = 1000;
 const STALE_MS = 3000;
-const RETRY_STREAM_MS = 15000;
-const HIDDEN_CLOSE_MS = 60000;
+const HIDDEN_CLOSE_MS = 2000;
 const LOG_NODES_LIMIT = 32;
 
 /** @type {{value: import("./api.js").Ring|null}} the last ring heard of */
@@ -16,6 +16,8 @@ export const ring = signal(null);
 export const ring_at_ms = signal(null);
 /** How we hear: "connecting", "live", "reconnecting" or "polling". */
 export const link = signal("connecting");
+/** True when the gateway has no event stream left for this window. */
+export const too_many_windows = signal(false);
 /** Why the last question for the ring failed; null when it did not. @type {{value: api.ApiError|null}} */
 export const failure = signal(null);
 /** @typedef {{order: number, time_ms: number, level: string, word: string, text: string, address: string}} LogLine */
@@ -97,40 +99,24 @@ export async function refresh_ring() {
   }
 }
 
-let stream = null;
-let stream_retry_at = 0;
+/** By kind of event: what it does here. */
+const LISTENERS = {
+  ring: take_ring,
+  import: take_operation,
+  log: (line) => add_lines([line]),
+  ...Object.fromEntries([["node.joined", "info"], ["node.left", "info"], ["node.down", "error"], ["node.back", "info"], ["keys.moved", "info"]]
+    .map(([kind, level]) => [kind, (data) => add_lines([{ ...data, level, word: kind, address: data.address ?? data.to ?? "" }])])),
+};
 
-function listen(event, take) {
-  stream.addEventListener(event, (message) => {
-    try {
-      take(JSON.parse(message.data));
-    } catch { /* an event that is not JSON is dropped; the next /ring puts things right */ }
-  });
+function take_event(kind, text) {
+  try {
+    LISTENERS[kind](JSON.parse(text));
+  } catch { /* an event that is not JSON is dropped; the next /ring puts things right */ }
 }
 
-function open_stream() {
-  stream = new EventSource(api.EVENTS_ADDRESS);
-  stream.onopen = () => { link.value = "live"; };
-  stream.onerror = () => {
-    if (stream?.readyState !== EventSource.CLOSED) {
-      link.value = "reconnecting";
-      return;
-    }
-    // Refused (503: too many streams) or not an event stream: poll, and try again later.
-    close_stream();
-    link.value = "polling";
-    stream_retry_at = Date.now() + RETRY_STREAM_MS;
-  };
-  listen("ring", take_ring);
-  listen("import", take_operation);
-  listen("log", (line) => add_lines([line]));
-  for (const [event, level] of [["node.joined", "info"], ["node.left", "info"], ["node.down", "error"], ["node.back", "info"], ["keys.moved", "info"]])
-    listen(event, (data) => add_lines([{ ...data, level, word: event, address: data.address ?? data.to ?? "" }]));
-}
-
-function close_stream() {
-  stream?.close();
-  stream = null;
+function take_state(state, status) {
+  link.value = state === "refused" ? "polling" : state;
+  too_many_windows.value = state === "refused" && status === 503;
 }
 
 let checking = false;
@@ -140,7 +126,6 @@ async function check_stream() {
   try {
     const polling = link.value !== "live";
     const age_ms = Date.now() - (ring_at_ms.value ?? 0);
-    if (!stream && Date.now() >= stream_retry_at) open_stream();
     if (polling || age_ms > STALE_MS || failure.value) await refresh_ring();
     if (link.value === "polling" && ring.value)
       await fetch_logs(ring.value.nodes.filter((node) => node.state !== "down").map((node) => node.address));
@@ -149,15 +134,21 @@ async function check_stream() {
   }
 }
 
-/** Starts listening. A tab nobody looks at gives its stream back: the gateway has 16. */
+/** Starts listening. A tab that nobody looks at soon lets the stream go. */
 export async function start_store() {
+  const events = share_events(api.EVENTS_ADDRESS, { kinds: Object.keys(LISTENERS), on_event: take_event, on_state: take_state });
   let hidden_timer = 0;
-  document.addEventListener("visibilitychange", () => {
+  const follow_visibility = () => {
     clearTimeout(hidden_timer);
-    if (document.hidden) hidden_timer = setTimeout(() => { close_stream(); link.value = "connecting"; }, HIDDEN_CLOSE_MS);
-    else check_stream();
-  });
-  open_stream();
+    if (document.hidden) {
+      hidden_timer = setTimeout(() => events.set_visible(false), HIDDEN_CLOSE_MS);
+      return;
+    }
+    events.set_visible(true);
+    check_stream();
+  };
+  document.addEventListener("visibilitychange", follow_visibility);
+  follow_visibility();
   setInterval(check_stream, 1000);
   await refresh_ring();
 }

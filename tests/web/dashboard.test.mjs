@@ -274,11 +274,51 @@ test("without an event stream the page polls", { skip: !process.env.CHORD_MOCK }
   const polled = await other.newPage();
   await polled.goto(base);
   await wait_data(polled, "link", "link", "polling");
+  assert.match(await by(polled, "too-many-windows").textContent(), /Too many windows/);
   await wait_data(polled, "ring-state", "state", "healthy");
   mock.ring.leave(mock.ring.members()[0]);
   await polled.locator('tr [data-state="left"]').waitFor();
   await other.close();
   mock.refuse_events = false;
+});
+
+test("the tabs of a browser share one event stream; a hidden one lets it go", { skip: !process.env.CHORD_MOCK }, async () => {
+  const { context: other, faults: found } = await open_watched(browser, base);
+  const before = mock.streams.size;
+  const opened = () => mock.streams.size - before;
+  const until = async (condition, what) => {
+    for (const end = Date.now() + 15000; !condition(); await new Promise((go) => setTimeout(go, 20)))
+      assert.ok(Date.now() < end, `waited in vain for ${what}`);
+  };
+  // Chromium without a screen shows every tab: the test says which one is hidden.
+  const hide = (tab, hidden) => tab.evaluate((value) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  const tabs = [];
+  for (let i = 0; i < 8; i++) {
+    tabs.push(await other.newPage());
+    await tabs[i].goto(base);
+    await wait_data(tabs[i], "link", "link", "live");
+  }
+  assert.equal(opened(), 1);
+  // What the leader hears, all show.
+  const gone = mock.ring.members()[0];
+  mock.ring.leave(gone);
+  for (const tab of tabs) await by(tab, "log").getByText(gone.address).first().waitFor();
+  // The leader is closed, then the next is hidden: another takes over each time.
+  await tabs.shift().close();
+  await until(() => opened() === 1, "another tab's stream");
+  for (const tab of tabs.slice(0, 6)) await hide(tab, true);
+  await until(() => opened() === 1, "the visible tab's stream");
+  await wait_data(tabs[6], "link", "link", "live");
+  await hide(tabs[6], true);
+  await until(() => opened() === 0, "the end of the last hidden tab's stream");
+  await hide(tabs[2], false);
+  await until(() => opened() === 1, "a stream for the tab that is shown again");
+  await wait_data(tabs[2], "link", "link", "live");
+  assert.deepEqual(found, []);
+  await other.close();
 });
 
 test("odd answers: no node, fields that are null, nobody answers", { skip: !process.env.CHORD_MOCK }, async () => {
