@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "http.h"
+#include "http_head.h"
 
 /* The length of [W/]"..." at `text`, or 0. A tag may hold commas, so a list is not split at them.
  */
@@ -53,12 +53,12 @@ enum etags etags_look(const char *list, const char *tag, bool weak) {
     return found ? ETAGS_WITH : ETAGS_WITHOUT;
 }
 
-enum condition conditions_match(const struct http_request *request, const char *name, bool exists,
+enum condition conditions_match(const struct http_head *head, const char *name, bool exists,
                                 const char *tag) {
     enum condition result = CONDITION_ABSENT;
     bool weak = strcmp(name, "If-None-Match") == 0;
     const char *list;
-    for (size_t i = 0; (list = http_header_at(request, name, i)) != NULL; i++) {
+    for (size_t i = 0; (list = http_head_field(head, name, i)) != NULL; i++) {
         enum etags look = etags_look(list, tag, weak);
         if (look == ETAGS_MALFORMED) {
             result = CONDITION_MALFORMED;
@@ -90,27 +90,27 @@ static bool version_of(const char *text, uint64_t *epoch, uint64_t *counter) {
     return strcmp(text, same) == 0;
 }
 
-enum conditions_kind conditions_kind(const struct http_request *request, uint64_t *epoch,
+enum conditions_kind conditions_kind(const struct http_head *head, uint64_t *epoch,
                                      uint64_t *counter) {
-    const char *match = http_header_at(request, "If-Match", 0);
-    const char *none = http_header_at(request, "If-None-Match", 0);
+    const char *match = http_head_field(head, "If-Match", 0);
+    const char *none = http_head_field(head, "If-None-Match", 0);
     if (match == NULL && none == NULL) {
         return CONDITIONS_NONE;
     }
     if (match == NULL && strcmp(none, "*") == 0 &&
-        http_header_at(request, "If-None-Match", 1) == NULL) {
+        http_head_field(head, "If-None-Match", 1) == NULL) {
         return CONDITIONS_ABSENT;
     }
-    if (none == NULL && http_header_at(request, "If-Match", 1) == NULL &&
+    if (none == NULL && http_head_field(head, "If-Match", 1) == NULL &&
         version_of(match, epoch, counter)) {
         return CONDITIONS_VERSION;
     }
     return CONDITIONS_LOOK;
 }
 
-bool conditions_met(const struct http_request *request, bool exists, const char *tag) {
-    enum condition match = conditions_match(request, "If-Match", exists, tag);
-    enum condition none = conditions_match(request, "If-None-Match", exists, tag);
+bool conditions_met(const struct http_head *head, bool exists, const char *tag) {
+    enum condition match = conditions_match(head, "If-Match", exists, tag);
+    enum condition none = conditions_match(head, "If-None-Match", exists, tag);
     return (match == CONDITION_ABSENT || match == CONDITION_TRUE) &&
            (none == CONDITION_ABSENT || none == CONDITION_FALSE);
 }

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct http_request;
+struct http_head;
 
 enum { ETAG_SIZE = 64 };
 
@@ -22,7 +22,7 @@ enum condition { CONDITION_ABSENT, CONDITION_TRUE, CONDITION_FALSE, CONDITION_MA
 
 /* Whether the lists in all fields of this name, "If-Match" or "If-None-Match", have the tag of what
  * `exists`. TRUE = they have. MALFORMED: at least one is no list, and none has it. */
-enum condition conditions_match(const struct http_request *request, const char *name, bool exists,
+enum condition conditions_match(const struct http_head *head, const char *name, bool exists,
                                 const char *tag);
 
 /* How a change's conditions are decided. */
@@ -33,11 +33,11 @@ enum conditions_kind {
                          */
     CONDITIONS_LOOK,    /* lists and the rest: look at the value, then ask for that very version */
 };
-enum conditions_kind conditions_kind(const struct http_request *request, uint64_t *epoch,
+enum conditions_kind conditions_kind(const struct http_head *head, uint64_t *epoch,
                                      uint64_t *counter);
 /* Whether a change may go on over what `exists` with this tag. A condition that is malformed is not
  * met. */
-bool conditions_met(const struct http_request *request, bool exists, const char *tag);
+bool conditions_met(const struct http_head *head, bool exists, const char *tag);
 void etag_make(uint64_t epoch, uint64_t counter, char tag[ETAG_SIZE]);
 
 #endif

@@ -66,6 +66,7 @@ static void serve(struct http_server *server, struct http_connection *connection
         .path = head->path,
         .query = head->query,
         .client = connection->peer,
+        .lines = head,
         .slot = connection->slot,
         .body_bytes = head->body_bytes,
         .head = strcmp(head->method, "HEAD") == 0,

@@ -47,13 +47,14 @@ enum http_traits {
 enum http_body_fault { HTTP_BODY_FINE, HTTP_BODY_MALFORMED, HTTP_BODY_SLOW, HTTP_BODY_CUT };
 
 struct http_request {
-    const char *method; /* "GET"; HEAD is shown as it is */
-    const char *path;   /* raw: percent-encoded, without the query */
-    const char *query;  /* raw, or NULL */
-    const char *client; /* its address, for the log */
-    int slot;           /* whose dashboard's port it came in on; 0 = the ring's */
-    int64_t body_bytes; /* Content-Length, -1 = chunked */
-    uint64_t body_read; /* bytes that http_read gave */
+    const char *method;            /* "GET"; HEAD is shown as it is */
+    const char *path;              /* raw: percent-encoded, without the query */
+    const char *query;             /* raw, or NULL */
+    const char *client;            /* its address, for the log */
+    const struct http_head *lines; /* all that the head says; see http_head.h */
+    int slot;                      /* whose dashboard's port it came in on; 0 = the ring's */
+    int64_t body_bytes;            /* Content-Length, -1 = chunked */
+    uint64_t body_read;            /* bytes that http_read gave */
     bool head;
     /* The wrapper's own. */
     struct http_connection *connection;

@@ -21,12 +21,8 @@ static const char common_headers[] =
     "Referrer-Policy: same-origin\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n";
 
-const char *http_header_at(const struct http_request *request, const char *name, size_t index) {
-    return http_head_field(&request->connection->head, name, index);
-}
-
 const char *http_header(const struct http_request *request, const char *name) {
-    return http_header_at(request, name, 0);
+    return http_head_field(request->lines, name, 0);
 }
 
 /* ---- the body ---- */
@@ -185,11 +181,12 @@ static const char *tag_of(const char *headers, char tag[ETAG_SIZE]) {
 static int condition_status(struct http_request *request, const char *headers) {
     char tag[ETAG_SIZE];
     const char *current = tag_of(headers, tag);
-    enum condition match = conditions_match(request, "If-Match", true, current);
+    enum condition match = conditions_match(request->lines, "If-Match", true, current);
     if (match != CONDITION_ABSENT && match != CONDITION_TRUE) {
         return 412;
     }
-    return conditions_match(request, "If-None-Match", true, current) == CONDITION_TRUE ? 304 : 200;
+    return conditions_match(request->lines, "If-None-Match", true, current) == CONDITION_TRUE ? 304
+                                                                                              : 200;
 }
 
 /* What does not go out at once the poller sends: no worker waits for a client that reads slowly. */

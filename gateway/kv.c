@@ -351,7 +351,7 @@ static bool precondition_look(struct app *app, struct http_request *request,
         kv_problem(request, &answer, &reply);
     } else {
         version_tag(exists ? answer.result->version : NULL, tag);
-        go_on = conditions_met(request, exists, exists ? tag : NULL);
+        go_on = conditions_met(request->lines, exists, exists ? tag : NULL);
         if (!go_on) {
             http_problem(request, 412, "FAILED_PRECONDITION",
                          exists ? "the key has another version" : "the key has no value");
@@ -371,7 +371,7 @@ static bool precondition_look(struct app *app, struct http_request *request,
 static bool precondition_read(struct app *app, struct http_request *request, struct kv_request *kv,
                               Chord__V1__Precondition *precondition, Chord__V1__Version *version,
                               bool *present) {
-    enum conditions_kind kind = conditions_kind(request, &version->epoch, &version->counter);
+    enum conditions_kind kind = conditions_kind(request->lines, &version->epoch, &version->counter);
     *present = kind != CONDITIONS_NONE;
     kv->looked = kind == CONDITIONS_LOOK;
     precondition->absent = kind == CONDITIONS_ABSENT;
