@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "json.h"
+#include "log.h"
 #include "problem.h"
 #include "ring_view.h"
 #include "routes.h"
 #include "url.h"
 #include "walk.h"
 
-enum { KEYS_TIMEOUT_MS = 5000 };
+enum { KEYS_TIMEOUT_MS = 5000, SEARCH_MS = 3000 };
 
 /* A place in the list as text: hex of the hash, a dot, hex of the key. */
 static json_t *token_json(const uint8_t *hash, const uint8_t *key, size_t key_size) {
@@ -179,23 +180,23 @@ void node_keys(struct app *app, struct http_request *request, const struct buf *
     node_keys_run(app, request, ref.address, flag_read(request->query, "values"));
 }
 
-/* All keys of the ring, a page of up to `limit`. */
+/* All keys of the ring, a page of up to `limit`; a search that takes long ends with what it has. */
 static void data_ring(struct app *app, struct http_request *request) {
     struct token token = {0};
-    struct buf prefix = {0};
     struct walk walk;
     unsigned long long limit = 0;
     char error[160];
     walk_start(&walk, app, true);
     json_t *keys = json_array();
-    bool ok = query_read(request, &token, &prefix, &limit);
+    uint64_t end = clock_now_ms() + SEARCH_MS;
+    bool ok = query_read(request, &token, &walk.prefix, &limit);
     if (ok && token.present && !walk_resume(&walk, token.hash, token.key.data, token.key.size)) {
         http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", NULL,
                           "no node of the ring answers");
         ok = false;
     }
     unsigned m = ring_view_parameters(app->view).m;
-    while (ok && !walk.done && json_array_size(keys) < limit) {
+    while (ok && !walk.done && json_array_size(keys) < limit && clock_now_ms() < end) {
         struct walk_page page;
         uint32_t want = (uint32_t)(limit - json_array_size(keys));
         if (!walk_next(&walk, want, &page, error, sizeof(error))) {
@@ -220,7 +221,6 @@ static void data_ring(struct app *app, struct http_request *request) {
     json_decref(keys);
     walk_end(&walk);
     buf_free(&token.key);
-    buf_free(&prefix);
 }
 
 void data_get(struct app *app, struct http_request *request, const struct buf *argument) {

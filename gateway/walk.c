@@ -30,6 +30,7 @@ bool walk_resume(struct walk *walk, const uint8_t *hash, const uint8_t *key, siz
 
 void walk_end(struct walk *walk) {
     buf_free(&walk->cursor_key);
+    buf_free(&walk->prefix);
 }
 
 void walk_page_free(struct walk_page *page) {
@@ -129,6 +130,8 @@ static bool page_ask(struct walk *walk, uint32_t limit, struct walk_page *page,
     }
     message.limit = limit;
     message.values = walk->values;
+    message.prefix.data = walk->prefix.data;
+    message.prefix.len = walk->prefix.size;
     message.led_only = true;
     rpc_client_call_wait(walk->app->client, led->address, RPC_ADMIN_LIST_KEYS, &message.base,
                          WALK_TIMEOUT_MS, &page->reply);

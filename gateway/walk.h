@@ -19,6 +19,7 @@ enum { WALK_STUCK_MS = 15000 }; /* no leader for so long ends the walk */
 struct walk {
     struct app *app;
     bool values;
+    struct buf prefix; /* only keys that begin so; empty = all */
     bool done;
     struct ring_id next; /* ids below it are finished */
     bool cursor_set;     /* otherwise from the very first */
@@ -35,7 +36,7 @@ struct walk_page {
 void walk_start(struct walk *walk, struct app *app, bool values);
 /* Takes up where a cursor (hash, key) ended. */
 bool walk_resume(struct walk *walk, const uint8_t *hash, const uint8_t *key, size_t key_size);
-/* The next page; count may be 0 before `done`. false: `error` says why. Free the page. */
+/* The next page; count may be 0 before `done`, with a prefix often: a page takes half a second. false: `error` says why. Free the page. */
 bool walk_next(struct walk *walk, uint32_t limit, struct walk_page *page, char *error,
                size_t error_size);
 void walk_page_free(struct walk_page *page);

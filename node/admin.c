@@ -23,7 +23,9 @@ enum {
     KEYS_LIMIT_MAX = 1000,
     LOGS_LIMIT_DEFAULT = 100,
     LOGS_LIMIT_MAX = 1000,
-    KILL_DELAY_MS = 100, /* for the answer to leave */
+    LISTING_MS_MAX = 500, /* then the answer goes with what there is, and says how far it came */
+    LISTINGS_MAX = 32,    /* at a time */
+    KILL_DELAY_MS = 100,  /* for the answer to leave */
 };
 
 static void answer(struct node *node, struct request *request, const ProtobufCMessage *message) {
@@ -219,7 +221,13 @@ static void on_list_keys(struct node *node, struct request *request) {
                "a cursor has a hash of 20 bytes; a prefix and a key at most 1024");
         return;
     }
+    if (node->listings == LISTINGS_MAX) {
+        refuse(node, request, CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED,
+               "32 listings are under way; try again in a second");
+        return;
+    }
     struct store_job *job = store_job_new(STORE_JOB_LIST_KEYS);
+    job->until_us = (node_now_ms() + LISTING_MS_MAX) * 1000;
     size_t limit = list->limit == 0 ? KEYS_LIMIT_DEFAULT : list->limit;
     job->page_rows_max = limit > KEYS_LIMIT_MAX ? KEYS_LIMIT_MAX : limit;
     job->page_values = list->values;
@@ -231,6 +239,7 @@ static void on_list_keys(struct node *node, struct request *request) {
         job->after_key = list->after->key.data;
         job->after_key_bytes = list->after->key.len;
     }
+    node->listings++;
     node_submit(node, job, request);
 }
 
@@ -248,11 +257,11 @@ static bool leads(struct node *node, const struct chord_id *id) {
     return false;
 }
 
-static Chord__V1__Cursor *cursor_after(struct node *node, const struct store_row *row) {
+static Chord__V1__Cursor *cursor_of(struct node *node, struct store_job *job) {
     Chord__V1__Cursor *cursor = arena_alloc(&node->scratch, sizeof *cursor);
     chord__v1__cursor__init(cursor);
-    cursor->hash = (ProtobufCBinaryData){CHORD_ID_BYTES, (uint8_t *)(uintptr_t)row->hash};
-    cursor->key = (ProtobufCBinaryData){row->key_bytes, (uint8_t *)(uintptr_t)row->key};
+    cursor->hash = (ProtobufCBinaryData){CHORD_ID_BYTES, job->after};
+    cursor->key = (ProtobufCBinaryData){job->after_key_bytes, job->after_key};
     return cursor;
 }
 
@@ -280,6 +289,7 @@ static void add_key(struct node *node, Chord__V1__ListKeysResponse *message,
 void admin_stored(struct node *node, struct request *request, struct store_job *job) {
     const Chord__V1__ListKeysRequest *list = (const void *)request->message;
     Chord__V1__ListKeysResponse *message = arena_alloc(&node->scratch, sizeof *message);
+    node->listings--;
     if (!job->ok) {
         rpc_call_reply(request->call, CHORD__V1__CODE__CODE_INTERNAL,
                        job->refused ? "a row of the page is damaged here (chordctl doctor)"
@@ -299,9 +309,7 @@ void admin_stored(struct node *node, struct request *request, struct store_job *
         }
     }
     message->done = job->done;
-    if (!job->done && job->rows_count > 0) {
-        message->next = cursor_after(node, &job->rows[job->rows_count - 1]);
-    }
+    message->next = job->done || !job->has_after ? NULL : cursor_of(node, job);
     rpc_call_reply(request->call, CHORD__V1__CODE__CODE_OK, NULL, 0, &message->base);
     request->call = NULL;
     request->ended = true;

@@ -167,6 +167,7 @@ struct node {
     uint64_t keys_led; /* as counted last */
     uint64_t counted_ms;
     bool counting;
+    unsigned listings; /* under way in the store */
     struct scrub scrub;
     struct examine_memory examined; /* into the next */
     struct examine_past examined_writes[EXAMINED_WRITES];

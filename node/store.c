@@ -29,6 +29,11 @@ enum {
     CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
     CACHE_KIB = 2048,
     FILES_PERIOD_MS = 1000, /* idle: look for the files so often */
+    LISTING_REST = 2,       /* times as long as the slice took: a search takes a third of a core */
+};
+
+struct jobs {
+    struct store_job *first, **last;
 };
 
 struct store {
@@ -42,8 +47,11 @@ struct store {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    struct store_job *first, **last; /* guarded by mutex */
-    bool closing;                    /* guarded by mutex */
+    struct jobs jobs;     /* guarded by mutex, like the next two */
+    struct jobs listings; /* wait their turn: one slice between two groups of the others */
+    bool closing;
+    bool slice_next;         /* store's thread only, like the next */
+    uint64_t slice_after_us; /* monotonic: listings rest until then */
     atomic_uint m;
     atomic_bool read_only;
     bool failed;   /* store's thread only, like the next */
@@ -65,6 +73,26 @@ void store_job_free(struct store_job *job) {
         arena_free(&job->arena);
         free(job);
     }
+}
+
+static void jobs_push(struct jobs *jobs, struct store_job *job) {
+    job->next = NULL;
+    *jobs->last = job;
+    jobs->last = &job->next;
+}
+
+/* The oldest ones, at most so many. */
+static struct store_job *jobs_take(struct jobs *jobs, int count) {
+    struct store_job *taken = jobs->first, *end = taken;
+    for (int i = 1; end != NULL && end->next != NULL && i < count; i++) {
+        end = end->next;
+    }
+    if (end != NULL) {
+        jobs->first = end->next;
+        jobs->last = jobs->first == NULL ? &jobs->first : jobs->last;
+        end->next = NULL;
+    }
+    return taken;
 }
 
 /* ---- the node's own data ---- */
@@ -135,8 +163,9 @@ static int run_job(struct store *store, struct store_job *job) {
     case STORE_JOB_READ:
         return tables_read(&store->tables, job);
     case STORE_JOB_READ_RANGE:
-    case STORE_JOB_LIST_KEYS:
         return tables_page(&store->tables, job);
+    case STORE_JOB_LIST_KEYS:
+        return tables_list(&store->tables, job);
     case STORE_JOB_DIGEST:
         return tables_digest(&store->tables, job);
     case STORE_JOB_DROP_RANGE:
@@ -244,6 +273,12 @@ static void run_group(struct store *store, struct store_job *group) {
         struct store_job *job = group;
         group = job->next;
         job->ok = job->ok && !job->refused && (rc == SQLITE_OK || !job_writes(job));
+        if (job->ok && job->more) {
+            pthread_mutex_lock(&store->mutex);
+            jobs_push(&store->listings, job);
+            pthread_mutex_unlock(&store->mutex);
+            continue;
+        }
         store->options.on_done(store->options.context, job);
     }
 }
@@ -264,23 +299,35 @@ static void checkpoint(struct store *store) {
     }
 }
 
-/* Until a job comes, or it is time to look after the files. */
+static uint64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Until a job comes, a listing has rested, or it is time to look after the files. */
 static void wait_job(struct store *store) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += FILES_PERIOD_MS / 1000;
-    if (pthread_cond_timedwait(&store->wake, &store->mutex, &until) == ETIMEDOUT) {
+    bool listing = store->listings.first != NULL;
+    uint64_t until_us = listing ? store->slice_after_us : now_us() + FILES_PERIOD_MS * 1000;
+    struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
+    if (pthread_cond_timedwait(&store->wake, &store->mutex, &until) == ETIMEDOUT && !listing) {
         pthread_mutex_unlock(&store->mutex);
         files_hold(store);
         pthread_mutex_lock(&store->mutex);
     }
 }
 
-/* The next group, oldest first; NULL: closing and nothing left. */
+/* A listing has its turn after each group of other jobs. */
+static bool slice_is_due(const struct store *store) {
+    return store->listings.first != NULL && (store->slice_next || store->jobs.first == NULL) &&
+           (store->closing || now_us() >= store->slice_after_us);
+}
+
+/* The next group, oldest first, or one slice of a listing. NULL: closing and nothing left. */
 static struct store_job *take_group(struct store *store) {
-    struct store_job *group = NULL;
+    bool slice;
     pthread_mutex_lock(&store->mutex);
-    while (store->first == NULL && !store->closing) {
+    while (!(slice = slice_is_due(store)) && store->jobs.first == NULL && !store->closing) {
         if (store->wal_pages >= CHECKPOINT_PAGES && !store->failed) {
             pthread_mutex_unlock(&store->mutex);
             checkpoint(store);
@@ -289,18 +336,9 @@ static struct store_job *take_group(struct store *store) {
         }
         wait_job(store);
     }
-    group = store->first;
-    struct store_job *end = group;
-    for (int i = 1; end != NULL && end->next != NULL && i < GROUP_JOBS_MAX; i++) {
-        end = end->next;
-    }
-    if (end != NULL) {
-        store->first = end->next;
-        if (store->first == NULL) {
-            store->last = &store->first;
-        }
-        end->next = NULL;
-    }
+    store->slice_next = !slice;
+    struct store_job *group =
+        slice ? jobs_take(&store->listings, 1) : jobs_take(&store->jobs, GROUP_JOBS_MAX);
     pthread_mutex_unlock(&store->mutex);
     return group;
 }
@@ -309,7 +347,12 @@ static void *run(void *argument) {
     struct store *store = argument;
     struct store_job *group;
     while ((group = take_group(store)) != NULL) {
+        bool slice = group->kind == STORE_JOB_LIST_KEYS;
+        uint64_t began_us = now_us();
         run_group(store, group);
+        if (slice) {
+            store->slice_after_us = now_us() + LISTING_REST * (now_us() - began_us);
+        }
         if (store->wal_pages >= CHECKPOINT_PAGES_HARD && !store->failed) {
             checkpoint(store);
         }
@@ -321,10 +364,8 @@ static void *run(void *argument) {
 }
 
 void store_submit(struct store *store, struct store_job *job) {
-    job->next = NULL;
     pthread_mutex_lock(&store->mutex);
-    *store->last = job;
-    store->last = &job->next;
+    jobs_push(job->kind == STORE_JOB_LIST_KEYS ? &store->listings : &store->jobs, job);
     pthread_cond_signal(&store->wake);
     pthread_mutex_unlock(&store->mutex);
 }
@@ -456,7 +497,8 @@ enum store_error store_open(struct store **opened, const struct store_options *o
     }
     store->options = *options;
     store->lock = -1;
-    store->last = &store->first;
+    store->jobs.last = &store->jobs.first;
+    store->listings.last = &store->listings.first;
     atomic_store(&store->m, CHORD_M_MAX);
     enum store_error error = lock_directory(store, options->directory, reason, reason_bytes);
     if (error != STORE_OK) {

@@ -13,6 +13,7 @@
 enum {
     STORE_PAGE_BYTES_MAX = 1024 * 1024, /* rows of one READ_RANGE or LIST_KEYS */
     STORE_PAGE_ROWS_MAX = 16384,
+    STORE_KEY_BYTES_MAX = 1024,
     STORE_OP_ID_BYTES = 16,
     STORE_SCHEMA_VERSION = 5,
     STORE_SCRUB_ROWS = 1000, /* of one SCRUB, and at most */
@@ -44,7 +45,8 @@ enum store_job_kind {
     STORE_JOB_EXAMINE,    /* as READ, before a write */
     STORE_JOB_READ,       /* rows: fill in what is stored under each key */
     STORE_JOB_READ_RANGE, /* page_*: the next page of a range */
-    STORE_JOB_LIST_KEYS,  /* the same, over every row, with a prefix filter */
+    STORE_JOB_LIST_KEYS,  /* values with the prefix, over every row, in slices between other jobs;
+                             ends early at `until_us`; then `after` is how far it came */
     STORE_JOB_DIGEST,
     STORE_JOB_DROP_RANGE,
     STORE_JOB_IDENTITY,
@@ -70,12 +72,13 @@ struct store_job {
     struct chord_slice first; /* EXAMINE: the version of the batch's first write */
     bool has_after;
     uint8_t after[CHORD_ID_BYTES];
-    const uint8_t *after_key; /* LIST_KEYS: with `after`, exactly where to go on */
+    uint8_t *after_key; /* LIST_KEYS: with `after`, exactly where to go on; NULL: after the hash */
     size_t after_key_bytes;
     const uint8_t *prefix;
     size_t prefix_bytes;
-    size_t page_rows_max;
-    bool page_values; /* LIST_KEYS: with values */
+    size_t page_rows_max, page_bytes;
+    bool page_values;  /* LIST_KEYS: with values */
+    uint64_t until_us; /* LIST_KEYS: monotonic */
     struct chord_identity *identity;
     struct chord_stored_view *views;
     size_t views_count;
@@ -83,6 +86,7 @@ struct store_job {
     bool ok;
     bool refused; /* not ok since a row is bad; the commit is */
     bool done;    /* a page: nothing lies beyond */
+    bool more;    /* LIST_KEYS, inside the store: another slice is to come */
     uint8_t last[CHORD_ID_BYTES];
     uint64_t digest_rows;
     uint8_t digest[CHORD_DIGEST_BYTES];

@@ -171,9 +171,8 @@ static void bind_part(sqlite3_stmt *statement, const struct interval *part, int6
 
 /* ---- write, read ---- */
 
-/* All but hash and key. */
-static void read_columns(sqlite3_stmt *statement, struct store_row *row, struct arena *arena,
-                         bool values) {
+void row_read_columns(sqlite3_stmt *statement, struct store_row *row, struct arena *arena,
+                      bool values) {
     row->epoch = (uint64_t)sqlite3_column_int64(statement, 2);
     row->counter = (uint64_t)sqlite3_column_int64(statement, 3);
     row->kind = (enum store_row_kind)sqlite3_column_int(statement, 4);
@@ -253,7 +252,7 @@ int tables_read(struct store_tables *tables, struct store_job *job) {
         rc = sqlite3_step(tables->get);
         row->kind = 0;
         if (rc == SQLITE_ROW) {
-            read_columns(tables->get, row, &job->arena, true); /* the key stays the caller's */
+            row_read_columns(tables->get, row, &job->arena, true); /* the key stays the caller's */
         }
         rc = finish(tables->get, rc);
     }
@@ -265,18 +264,17 @@ int tables_read(struct store_tables *tables, struct store_job *job) {
 struct page {
     struct store_job *job;
     size_t bytes, rows_max;
-    bool whole_hashes; /* never end between rows of one hash */
 };
 
+/* It never ends between rows of one hash. */
 static bool page_full(const struct page *page, const uint8_t *hash) {
     const struct store_job *job = page->job;
     bool full = job->rows_count >= page->rows_max || page->bytes >= STORE_PAGE_BYTES_MAX;
     if (!full || job->rows_count == 0) {
         return false;
     }
-    return !(page->whole_hashes &&
-             memcmp(job->rows[job->rows_count - 1].hash, hash, CHORD_ID_BYTES) == 0 &&
-             job->rows_count < STORE_PAGE_ROWS_MAX);
+    return memcmp(job->rows[job->rows_count - 1].hash, hash, CHORD_ID_BYTES) != 0 ||
+           job->rows_count >= STORE_PAGE_ROWS_MAX;
 }
 
 /* True: the page is full before the end of the interval. */
@@ -290,14 +288,6 @@ static int page_interval(struct store_tables *tables, struct page *page, bool *f
         }
         const uint8_t *hash = sqlite3_column_blob(tables->page, 0);
         size_t row_bytes = (size_t)sqlite3_column_bytes(tables->page, 1) + 96;
-        bool prefix_matches =
-            job->prefix_bytes == 0 ||
-            ((size_t)sqlite3_column_bytes(tables->page, 1) >= job->prefix_bytes &&
-             memcmp(sqlite3_column_blob(tables->page, 1), job->prefix, job->prefix_bytes) == 0);
-        bool value = sqlite3_column_int(tables->page, 4) == STORE_VALUE;
-        if (job->kind == STORE_JOB_LIST_KEYS && (!prefix_matches || !value)) {
-            continue;
-        }
         if (job->page_values) {
             row_bytes += (size_t)sqlite3_column_bytes(tables->page, 8);
         }
@@ -311,7 +301,7 @@ static int page_interval(struct store_tables *tables, struct page *page, bool *f
         memcpy(row->hash, hash, CHORD_ID_BYTES);
         row->key_bytes = (size_t)sqlite3_column_bytes(tables->page, 1);
         row->key = arena_copy(&job->arena, sqlite3_column_blob(tables->page, 1), row->key_bytes);
-        read_columns(tables->page, row, &job->arena, job->page_values);
+        row_read_columns(tables->page, row, &job->arena, job->page_values);
         job->refused = job->refused || row->bad; /* others would take it for good */
         page->bytes += row_bytes;
     }
@@ -321,18 +311,9 @@ static int page_interval(struct store_tables *tables, struct page *page, bool *f
 /* Where to go on: the part of the intervals after the cursor. */
 int tables_page(struct store_tables *tables, struct store_job *job) {
     struct interval parts[2];
-    unsigned count = 1;
-    if (job->kind == STORE_JOB_LIST_KEYS) {
-        memset(parts, 0, sizeof parts);
-        parts[0].from_start = true;
-        memset(parts[0].last, 0xff, CHORD_ID_BYTES);
-    } else {
-        count = intervals(&job->range, tables->m, parts);
-    }
-    size_t rows_max = job->page_rows_max > 0 ? job->page_rows_max : STORE_PAGE_ROWS_MAX;
-    struct page page = {job, 0, rows_max, job->kind == STORE_JOB_READ_RANGE};
-    size_t rows_room = page.whole_hashes ? STORE_PAGE_ROWS_MAX : rows_max;
-    job->rows = arena_alloc(&job->arena, sizeof *job->rows * rows_room);
+    unsigned count = intervals(&job->range, tables->m, parts);
+    struct page page = {job, 0, job->page_rows_max > 0 ? job->page_rows_max : STORE_PAGE_ROWS_MAX};
+    job->rows = arena_alloc(&job->arena, sizeof *job->rows * STORE_PAGE_ROWS_MAX);
     job->rows_count = 0;
     bool full = false;
     int rc = SQLITE_OK;
@@ -345,15 +326,11 @@ int tables_page(struct store_tables *tables, struct store_job *job) {
         const uint8_t *after = resume ? job->after : parts[i].after;
         bool unbounded = parts[i].from_start && !resume;
         bind_blob(tables->page, 1, after, unbounded ? 0 : CHORD_ID_BYTES);
-        if (resume && job->after_key != NULL) {
-            bind_blob(tables->page, 2, job->after_key, job->after_key_bytes);
-        } else {
-            /* Beyond every key of that hash: text sorts after numbers, blobs after text; the
-             * longest key is 1 KiB of 0xff. */
-            static uint8_t beyond[1025];
-            memset(beyond, 0xff, sizeof beyond);
-            bind_blob(tables->page, 2, beyond, unbounded ? 0 : sizeof beyond);
-        }
+        /* Beyond every key of that hash: text sorts after numbers, blobs after text; the longest
+         * key is 1 KiB of 0xff. */
+        static uint8_t beyond[STORE_KEY_BYTES_MAX + 1];
+        memset(beyond, 0xff, sizeof beyond);
+        bind_blob(tables->page, 2, beyond, unbounded ? 0 : sizeof beyond);
         bind_blob(tables->page, 3, parts[i].last, CHORD_ID_BYTES);
         rc = page_interval(tables, &page, &full);
     }

@@ -27,6 +27,10 @@ struct store_tables {
 uint64_t row_wrong(sqlite3_stmt *statement);
 int row_wrong_register(struct store_tables *tables);
 
+/* Fills all but hash and key, and the value only when wanted; then `bad` is told too. */
+void row_read_columns(sqlite3_stmt *statement, struct store_row *row, struct arena *arena,
+                      bool values);
+
 /* SQLite result codes. */
 int tables_upgrade(sqlite3 *db); /* rows of an older version get what they lack */
 int tables_open(struct store_tables *tables, sqlite3 *db);
@@ -34,6 +38,8 @@ void tables_close(struct store_tables *tables);
 int tables_write(struct store_tables *tables, struct store_job *job);
 int tables_read(struct store_tables *tables, struct store_job *job);
 int tables_page(struct store_tables *tables, struct store_job *job);
+/* store_list.c: the next slice; job->more: not the last. */
+int tables_list(struct store_tables *tables, struct store_job *job);
 int tables_digest(struct store_tables *tables, struct store_job *job);
 /* Replaces the older rows of a page's hashes by the page. */
 int tables_equal(struct store_tables *tables, struct store_job *job);

@@ -100,8 +100,9 @@ async function request(method, path, options) {
   }
 }
 
-async function request_once(method, path, { body, headers, timeout_ms = TIMEOUT_MS } = {}) {
+async function request_once(method, path, { body, headers, signal, timeout_ms = TIMEOUT_MS } = {}) {
   const abort = new AbortController();
+  signal?.addEventListener("abort", () => abort.abort());
   const timer = setTimeout(() => abort.abort(), timeout_ms);
   try {
     const response = await fetch(PREFIX + path, { method, body, cache: "no-store", signal: abort.signal,
@@ -144,12 +145,13 @@ export const get_self = () => request_json("GET", "/self", { timeout_ms: 5000 })
 export const get_node = (address) => request_json("GET", `/nodes/${part(address)}`, { timeout_ms: 5000 });
 
 /** @param {{after?: string|null, limit?: number, prefix?: string, led?: boolean}} options */
-export function get_node_keys(address, { after, limit = 50, prefix = "", led = false }) {
+/** A page; with a prefix it may hold fewer keys than the limit, or none, and still have a `next`. */
+export function get_node_keys(address, { after, limit = 50, prefix = "", led = false, signal }) {
   const query = new URLSearchParams({ limit: String(limit), values: "1" });
   if (after) query.set("after", after);
   if (prefix) query.set("prefix", prefix);
   if (led) query.set("led", "1");
-  return request_json("GET", `/nodes/${part(address)}/keys?${query}`);
+  return request_json("GET", `/nodes/${part(address)}/keys?${query}`, { signal });
 }
 
 /** Lines after a sequence number; without one the latest. */

@@ -126,6 +126,7 @@ static bool page_ok(enum store_job_kind kind, bool values) {
     struct store_job *job = store_job_new(kind);
     job->range = whole_ring();
     job->page_values = values;
+    job->page_rows_max = 1000;
     fixture_run(&fixture, job);
     bool ok = job->ok;
     store_job_free(job);

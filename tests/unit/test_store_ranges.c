@@ -240,6 +240,60 @@ static void test_list_keys(void **state) {
     }
 }
 
+/* A search over every row lets the jobs pass that came after it, many times; and when its time is
+ * over it says how far it came, from where another one goes on. */
+static void test_a_search_keeps_nobody_waiting(void **state) {
+    (void)state;
+    enum { ROWS = 20000, WRITES = 20 };
+    static const char nobody[] = "nobody";
+    for (uint64_t key = 0; key < ROWS; key += 1000) {
+        assert_true(write_keys(&fixture, key, 1000, 1, 1, 20));
+    }
+    bool found = false;
+    struct store_job *search = store_job_new(STORE_JOB_LIST_KEYS);
+    search->prefix = (const uint8_t *)nobody;
+    search->prefix_bytes = strlen(nobody);
+    search->page_rows_max = 10;
+    search->until_us = UINT64_MAX;
+    search->store_op = 1;
+    search->owner = &found;
+    unsigned before = fixture.done_count;
+    store_submit(fixture.store, search);
+    for (uint64_t i = 0; i < WRITES; i++) {
+        assert_true(write_keys(&fixture, i, 1, 2, 1, 20));
+    }
+    fixture_wait(&fixture, before + WRITES + 1);
+    assert_true(found && search->ok && search->done && search->rows_count == 0);
+    /* Nearly all came first; how many is the scheduler's. In one queue it would be none. */
+    unsigned passed = 0;
+    while (fixture.order[before + passed] != 1) {
+        passed++;
+    }
+    assert_in_range(passed, 1, WRITES);
+    store_job_free(search);
+
+    size_t parts = 0;
+    for (bool done = false; !done; parts++) {
+        struct store_job *part = store_job_new(STORE_JOB_LIST_KEYS);
+        static uint8_t after[CHORD_ID_BYTES], key[STORE_KEY_BYTES_MAX];
+        static size_t key_bytes;
+        part->prefix = (const uint8_t *)nobody;
+        part->prefix_bytes = strlen(nobody);
+        part->page_rows_max = 10; /* and no time at all */
+        part->has_after = parts > 0;
+        memcpy(part->after, after, sizeof after);
+        part->after_key = key;
+        part->after_key_bytes = key_bytes;
+        fixture_run(&fixture, part);
+        assert_true(part->ok && part->rows_count == 0 && part->has_after);
+        done = part->done;
+        memcpy(after, part->after, sizeof after);
+        memcpy(key, part->after_key, key_bytes = part->after_key_bytes);
+        store_job_free(part);
+    }
+    assert_in_range(parts, ROWS / 512, ROWS);
+}
+
 /* ---- equal to another store ---- */
 
 /* Copies a range of one store to another, page by page, as a learner does. */
@@ -404,6 +458,7 @@ int main(void) {
         TEST(test_pages_of_big_values),
         TEST(test_a_page_never_splits_a_hash),
         TEST(test_list_keys),
+        TEST(test_a_search_keeps_nobody_waiting),
         TEST(test_equal_to_another),
         TEST(test_digest_knows_no_order),
         TEST(test_drop_range_is_exact),
