@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "chord/v1/admin.pb-c.h"
+#include "ring_survival.h"
 #include "ring_view.h"
 
 struct view_node {
@@ -31,10 +32,10 @@ struct view_node {
 /* The judgement over the whole ring. */
 struct view_health {
     const char *state; /* "healthy", "healing", "forming", "degraded" */
-    char reason[256];
+    char reason[512];
     char warning[256];
     unsigned members;
-    uint32_t survives;
+    struct survival survival; /* over every range */
     bool formed;
     bool answering; /* at least one node answers */
 };

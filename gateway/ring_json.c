@@ -151,15 +151,31 @@ static void ring_json_parameters(const struct ring_view *view, json_t *json) {
     json_put(json, "replicas", json_integer(view->parameters.replicas));
 }
 
-static uint64_t keys_led(const struct ring_view *view) {
-    uint64_t keys = 0;
-    for (size_t i = 0; i < view->nodes_count; i++) {
-        const struct view_node *node = view->nodes[i];
-        if (view_node_alive(node) && node->status != NULL && node->state != VIEW_LEFT) {
-            keys += node->status->keys_led;
-        }
+/* Ranges that have lost their majority, and whom to start. */
+static void ring_json_survival(const struct ring_view *view, json_t *json) {
+    const struct survival *survival = &view->health.survival;
+    json_put(json, "survives_failures", json_u64(survival->failures));
+    json_put(json, "keys", json_u64(survival->keys));
+    json_put(json, "keys_lost", json_u64(survival->keys_lost));
+    json_put(json, "ids_lost", json_real(survival->ids_lost));
+    json_t *lost = json_array();
+    for (size_t i = 0; i < survival->lost_count; i++) {
+        const struct survival_range *range = &survival->lost[i];
+        json_t *item = json_object();
+        json_put(item, "lo", id_json(view, &range->lo));
+        json_put(item, "hi", id_json(view, &range->hi));
+        json_put(item, "keys", json_u64(range->keys));
+        json_put(item, "members", json_integer(range->members));
+        json_put(item, "alive", json_integer(range->alive));
+        (void)json_array_append_new(lost, item);
     }
-    return keys;
+    json_put(json, "lost", lost);
+    json_t *start = json_array();
+    for (size_t i = 0; i < survival->start_count; i++) {
+        (void)json_array_append_new(start, json_text_z(survival->start[i]));
+    }
+    json_put(json, "start", start);
+    json_put(json, "start_any", json_boolean(survival->start_any));
 }
 
 json_t *view_ring_json(struct ring_view *view, uint64_t now) {
@@ -170,10 +186,9 @@ json_t *view_ring_json(struct ring_view *view, uint64_t now) {
     json_put(json, "state", json_string(health->answering ? health->state : "degraded"));
     json_put(json, "state_reason",
              json_text_z(health->answering ? health->reason : "no node answers"));
-    json_put(json, "survives_failures", json_u64(health->survives));
+    ring_json_survival(view, json);
     json_put(json, "warning", json_text_z(health->warning));
     json_put(json, "sequence", json_u64(events_sequence(view->app->events)));
-    json_put(json, "keys", json_u64(keys_led(view)));
     json_put(json, "members", json_integer(health->members));
     json_put(json, "answering", json_boolean(health->answering));
     json_put(json, "memory", memory_json());

@@ -221,10 +221,42 @@ static void reports_count(struct ring_view *view) {
     }
 }
 
+/* Who has not been asked yet is not taken for dead. */
+static void survival_compute(struct ring_view *view) {
+    struct survival_node *nodes = calloc(view->nodes_count + 1, sizeof(*nodes));
+    survival_free(&view->health.survival);
+    for (size_t i = 0; nodes != NULL && i < view->nodes_count; i++) {
+        const struct view_node *node = view->nodes[i];
+        bool asked = node->failures >= VIEW_FAILURES_MAX || (node->heard && view->first_round_done);
+        nodes[i] =
+            (struct survival_node){node->address, view_node_alive(node) || !asked, node->status};
+    }
+    if (nodes != NULL) {
+        (void)survival_make(nodes, view->nodes_count, view->parameters.m, &view->health.survival);
+    }
+    free(nodes);
+}
+
+/* Ranges of which too many members are down. */
+static bool majorities_lost(const struct survival *survival) {
+    for (size_t i = 0; i < survival->lost_count; i++) {
+        if (survival->lost[i].members > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The first thing that is under way, or "healthy". */
 static void state_judge(struct ring_view *view, const struct view_node *const *members,
                         size_t count, uint64_t now) {
     struct view_health *health = &view->health;
+    if (majorities_lost(&health->survival)) {
+        size_t used = (size_t)snprintf(health->reason, sizeof(health->reason), "survives 0; ");
+        health->state = "degraded";
+        survival_text(&health->survival, health->reason + used, sizeof(health->reason) - used);
+        return;
+    }
     const struct view_node *joining = NULL;
     const struct view_node *leaving = NULL;
     int awaited = 0;
@@ -271,8 +303,9 @@ void view_health_compute(struct ring_view *view, uint64_t now) {
         return;
     }
     size_t count = 0;
+    survival_free(&health->survival);
     memset(health, 0, sizeof(*health));
-    health->survives = UINT32_MAX;
+    survival_compute(view);
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct view_node *node = view->nodes[i];
         health->answering = health->answering || view_node_alive(node);
@@ -281,15 +314,11 @@ void view_health_compute(struct ring_view *view, uint64_t now) {
         }
         members[count++] = node;
         health->formed = health->formed || node->status->formed;
-        if (node->status->survives_failures < health->survives) {
-            health->survives = node->status->survives_failures;
-        }
         if (node->status->warning != NULL && health->warning[0] == '\0') {
             snprintf(health->warning, sizeof(health->warning), "%s", node->status->warning);
         }
     }
     health->members = (unsigned)count;
-    health->survives = count == 0 ? 0 : health->survives;
     qsort(members, count, sizeof(members[0]), compare_by_id);
     reports_count(view);
     state_judge(view, members, count, now);

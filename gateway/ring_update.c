@@ -70,6 +70,18 @@ static void peer_learn(struct ring_view *view, const Chord__V1__Peer *peer, uint
     }
 }
 
+/* Members of ranges too: who died long ago may stand in no list any more. */
+static void members_learn(struct ring_view *view, const Chord__V1__RangeStatus *range,
+                          uint64_t now) {
+    for (size_t i = 0; range->view != NULL && i < range->view->n_members; i++) {
+        const char *address = range->view->members[i]->address;
+        struct view_node *node = address == NULL ? NULL : view_node_add(view, address);
+        if (node != NULL) {
+            node->referred_ms = now;
+        }
+    }
+}
+
 static void peers_learn(struct ring_view *view, const Chord__V1__StatusResponse *status,
                         uint64_t now) {
     peer_learn(view, status->predecessor, now);
@@ -78,6 +90,9 @@ static void peers_learn(struct ring_view *view, const Chord__V1__StatusResponse 
     }
     for (size_t i = 0; i < status->n_fingers; i++) {
         peer_learn(view, status->fingers[i]->node, now);
+    }
+    for (size_t i = 0; i < status->n_ranges; i++) {
+        members_learn(view, status->ranges[i], now);
     }
 }
 

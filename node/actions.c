@@ -288,10 +288,14 @@ static void store(struct node *node, const struct chord_action *action) {
         break;
     }
     node_submit(node, job, request);
+    if (action->store.kind == CHORD_STORE_VIEWS) {
+        admin_count(node);
+    }
 }
 
 void action_stored(struct node *node, struct store_job *job) {
     struct request *request = job->owner;
+    bool kept = job->kind == STORE_JOB_READ_RANGE && request != NULL;
     if (job->kind == STORE_JOB_SCRUB) {
         scrub_done(node, job);
     } else {
@@ -300,7 +304,7 @@ void action_stored(struct node *node, struct store_job *job) {
     if (job->kind == STORE_JOB_LIST_KEYS) {
         admin_stored(node, request, job);
     } else if (job->kind == STORE_JOB_COUNT) {
-        admin_counted(node, job);
+        kept = admin_counted(node, job);
     } else if (job->kind == STORE_JOB_EXAMINE && job->ok) {
         job->digest_rows = kv_examined(node, request, job);
     } else if (request != NULL && request->operations != NULL && job->ok) {
@@ -315,8 +319,7 @@ void action_stored(struct node *node, struct store_job *job) {
     event.stored.done = job->done;
     memcpy(event.stored.last, job->last, CHORD_ID_BYTES);
     memcpy(event.stored.digest, job->digest, CHORD_DIGEST_BYTES);
-    bool page = job->kind == STORE_JOB_READ_RANGE && request != NULL;
-    if (page) {
+    if (job->kind == STORE_JOB_READ_RANGE && kept) {
         store_job_free(request->page);
         request->page = job;
     }
@@ -326,7 +329,7 @@ void action_stored(struct node *node, struct store_job *job) {
     if (request != NULL) {
         request_unref(node, request);
     }
-    if (!page) {
+    if (!kept) {
         store_job_free(job);
     }
 }

@@ -63,11 +63,11 @@ static uint64_t cpu_ms(void) {
            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
 }
 
-/* The keys that this node leads are counted by the store; the answer is as fresh as the last
- * count, so that a slow disk never delays a status. */
-static void count_keys(struct node *node) {
-    uint64_t now_ms = node_now_ms();
-    if (node->counting || now_ms < node->counted_ms + COUNT_PERIOD_MS) {
+/* Keys are counted by the store; the answer is as fresh as the last count, so that a slow disk
+ * never delays a status. */
+void admin_count(struct node *node) {
+    if (node->counting) {
+        node->count_again = true;
         return;
     }
     struct store_job *job = store_job_new(STORE_JOB_COUNT);
@@ -77,21 +77,36 @@ static void count_keys(struct node *node) {
         enum chord_range_state state;
         unsigned copies;
         const struct chord_view *view = chord_view_at(node->chord, i, &state, &copies);
-        if (state == CHORD_RANGE_OPEN || state == CHORD_RANGE_CHANGING ||
-            state == CHORD_RANGE_SETTLING) {
+        if (state != CHORD_RANGE_GONE && state != CHORD_RANGE_RETIRED) {
             job->views[job->views_count++].view = *view;
         }
     }
     node->counting = true;
-    node->counted_ms = now_ms;
+    node->counted_ms = node_now_ms();
     node_submit(node, job, NULL);
 }
 
-void admin_counted(struct node *node, struct store_job *job) {
+bool admin_counted(struct node *node, struct store_job *job) {
     node->counting = false;
     if (job->ok) {
-        node->keys_led = job->digest_rows;
+        store_job_free(node->counted);
+        node->counted = job;
     }
+    if (node->count_again) {
+        node->count_again = false;
+        admin_count(node);
+    }
+    return node->counted == job;
+}
+
+static uint64_t keys_counted(const struct node *node, const struct chord_range *range) {
+    for (size_t i = 0; node->counted != NULL && i < node->counted->views_count; i++) {
+        const struct chord_range *counted = &node->counted->views[i].view.range;
+        if (id_equal(&counted->lo, &range->lo) && id_equal(&counted->hi, &range->hi)) {
+            return node->counted->counts[i];
+        }
+    }
+    return 0;
 }
 
 static void add_fingers(struct node *node, struct wire_context *wire,
@@ -132,6 +147,10 @@ static void add_ranges(struct node *node, struct wire_context *wire,
         range->view = wire_view(wire, view);
         range->state = (Chord__V1__RangeState)state;
         range->copies = copies;
+        range->keys = keys_counted(node, &view->range);
+        bool led = state == CHORD_RANGE_OPEN || state == CHORD_RANGE_CHANGING ||
+                   state == CHORD_RANGE_SETTLING;
+        message->keys_led += led ? range->keys : 0;
         message->ranges[message->n_ranges++] = range;
     }
 }
@@ -142,7 +161,9 @@ static void on_status(struct node *node, struct request *request) {
     Chord__V1__StatusResponse *message = arena_alloc(&node->scratch, sizeof *message);
     chord__v1__status_response__init(message);
     chord_read_status(node->chord, status);
-    count_keys(node);
+    if (node_now_ms() >= node->counted_ms + COUNT_PERIOD_MS && !node->counting) {
+        admin_count(node);
+    }
     message->self = wire_peer(&wire, &status->self);
     message->state = (Chord__V1__NodeState)status->state;
     message->parameters = wire_parameters(&wire, &status->parameters);
@@ -157,7 +178,6 @@ static void on_status(struct node *node, struct request *request) {
     add_fingers(node, &wire, message);
     add_ranges(node, &wire, message);
     struct store_counts counts = store_count(node->store);
-    message->keys_led = node->keys_led;
     message->keys_stored = counts.keys;
     message->bytes_stored = counts.bytes;
     message->uptime_ms = node_now_ms() - node->started_ms;

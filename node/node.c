@@ -526,6 +526,7 @@ enum node_exit node_run(const struct settings *settings) {
     loop(&node);
     code = node.exit_code;
 out:
+    store_job_free(node.counted);
     free(views);
     rpc_server_close(node.server);
     rpc_client_close(node.client);

@@ -164,9 +164,9 @@ struct node {
     unsigned m;    /* last known */
     bool has_ring; /* what envelopes say */
     uint8_t ring_id[CHORD_RING_ID_BYTES];
-    uint64_t keys_led; /* as counted last */
+    struct store_job *counted; /* the last count of keys; NULL: none yet */
     uint64_t counted_ms;
-    bool counting;
+    bool counting, count_again;
     unsigned listings; /* under way in the store */
     struct scrub scrub;
     struct examine_memory examined; /* into the next */
@@ -220,7 +220,8 @@ uint32_t kv_forwarded(struct node *node, const struct call_context *context,
 /* admin.c */
 void admin_request(struct node *node, struct request *request);
 void admin_stored(struct node *node, struct request *request, struct store_job *job);
-void admin_counted(struct node *node, struct store_job *job);
+void admin_count(struct node *node); /* anew, since the ranges are others now */
+bool admin_counted(struct node *node, struct store_job *job); /* true: it keeps the job */
 
 /* scrub.c */
 void scrub_tick(struct node *node);

@@ -53,7 +53,7 @@ enum store_job_kind {
     STORE_JOB_VIEWS,
     STORE_JOB_OTHER_RING, /* identity; all rows and views go */
     STORE_JOB_TOMBSTONES, /* digest_rows = those in the range */
-    STORE_JOB_COUNT,      /* digest_rows = values in the ranges of `views` */
+    STORE_JOB_COUNT,      /* counts[i] = values in the range of views[i] */
     STORE_JOB_SCRUB,      /* checks rows from `after` on, to `last` at most; rows: the bad ones;
                              then `last` is as far as it came, and done: all */
 };
@@ -82,6 +82,7 @@ struct store_job {
     struct chord_identity *identity;
     struct chord_stored_view *views;
     size_t views_count;
+    uint64_t *counts;
 
     bool ok;
     bool refused; /* not ok since a row is bad; the commit is */

@@ -511,12 +511,12 @@ static int count_interval(struct store_tables *tables, const struct interval *pa
 
 int tables_count(struct store_tables *tables, struct store_job *job) {
     int rc = SQLITE_OK;
-    job->digest_rows = 0;
+    job->counts = arena_alloc(&job->arena, sizeof *job->counts * (job->views_count + 1));
     for (size_t v = 0; v < job->views_count && rc == SQLITE_OK; v++) {
         struct interval parts[2];
         unsigned count = intervals(&job->views[v].view.range, tables->m, parts);
         for (unsigned i = 0; i < count && rc == SQLITE_OK; i++) {
-            rc = count_interval(tables, &parts[i], &job->digest_rows);
+            rc = count_interval(tables, &parts[i], &job->counts[v]);
         }
     }
     return rc;

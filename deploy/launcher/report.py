@@ -59,6 +59,8 @@ def summary(picture):
     cpu = sum(node["cpu_percent"] for node in picture["nodes"])
     memory = sum(node["memory_pss_bytes"] or 0 for node in picture["nodes"])
     parts = [f"ring {picture['ring_state']}", f"{picture['active']} active nodes"]
+    if picture["ring_state"] == "degraded":
+        parts[0] += f": {picture['ring_reason']}"
     if picture["keys"] is not None:
         parts.append(f"{picture['keys']} keys")
     parts += [f"nodes use {cpu:.1f} % CPU and {human_bytes(memory)} (PSS)",

@@ -119,11 +119,9 @@ static void check_principals(struct checkup *checkup) {
     char text[200];
     size_t count = checkup->members_count;
     unsigned n = count > 0 ? checkup->members[0]->status->parameters->n : 0;
-    unsigned survives = 0;
-    for (size_t i = 0; i < count; i++) {
-        unsigned mine = checkup->members[i]->status->survives_failures;
-        survives = i == 0 || mine < survives ? mine : survives;
-    }
+    struct survival survival;
+    walk_survival(checkup->walk, &survival);
+    unsigned survives = survival.failures;
     snprintf(text, sizeof text, "%zu members, at least N+1 = %u; the ring survives %u failure%s",
              count, n + 1, survives, survives == 1 ? "" : "s");
     struct check *check = check_new(checkup, "members", text);
@@ -135,6 +133,13 @@ static void check_principals(struct checkup *checkup) {
         check_find(check, CHECKUP_WARN, "wait until copies are complete, or start more nodes",
                    "the ring survives no further failure just now");
     }
+    check = check_new(checkup, "majorities", "every range has a majority of its members");
+    if (count > 0 && survival.lost_count > 0) {
+        char lost[380];
+        survival_text(&survival, lost, sizeof lost);
+        check_find(check, CHECKUP_FAIL, "", "%s", lost);
+    }
+    survival_free(&survival);
 }
 
 /* ---- disks and clocks ---- */

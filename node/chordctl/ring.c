@@ -115,6 +115,7 @@ static void ring_json(const struct walk *walk, const struct verdict *verdict) {
     json_put(json, "survives_failures", json_u64(verdict->survives_failures));
     json_put(json, "warning", json_text(ring_warning(walk)));
     json_put(json, "keys", json_u64(verdict->keys));
+    json_put(json, "keys_lost", json_u64(verdict->keys_lost));
     json_put(json, "nodes", nodes);
     json_print(json);
 }

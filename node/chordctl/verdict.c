@@ -4,6 +4,7 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "walk.h"
@@ -212,17 +213,35 @@ unsigned verdict_copies_wanted(const struct walk *walk) {
     return copies_wanted(&members);
 }
 
+void walk_survival(const struct walk *walk, struct survival *survival) {
+    struct survival_node *nodes = memory_new(walk->nodes_count + 1, sizeof *nodes);
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        const struct walk_node *node = &walk->nodes[i];
+        nodes[i] = (struct survival_node){node->address, node->status != NULL, node->status};
+    }
+    if (!survival_make(nodes, walk->nodes_count, walk->m, survival)) {
+        fputs("chordctl: out of memory\n", stderr);
+        abort();
+    }
+    free(nodes);
+}
+
 void verdict_make(const struct walk *walk, struct verdict *verdict) {
     struct members members;
+    struct survival survival;
+    char lost[400];
     members_collect(walk, &members);
-    *verdict = (struct verdict){.ideal = true, .members = members.count};
-    for (size_t i = 0; i < members.count; i++) {
-        unsigned survives = members.nodes[i]->status->survives_failures;
-        verdict->keys += members.nodes[i]->status->keys_led;
-        verdict->survives_failures =
-            i == 0 || survives < verdict->survives_failures ? survives : verdict->survives_failures;
-    }
-    if (ring_right(walk, &members, verdict)) {
+    walk_survival(walk, &survival);
+    *verdict = (struct verdict){.ideal = true,
+                                .members = members.count,
+                                .survives_failures = survival.failures,
+                                .keys = survival.keys,
+                                .keys_lost = survival.keys_lost};
+    survival_text(&survival, lost, sizeof lost);
+    survival_free(&survival);
+    if (members.count > 0 && lost[0] != '\0') {
+        fault(verdict, "survives 0; %s", lost);
+    } else if (ring_right(walk, &members, verdict)) {
         snprintf(verdict->text, sizeof verdict->text,
                  "%zu member%s, every predecessor and successor list is right, every range has its "
                  "copies; survives %u failure%s",

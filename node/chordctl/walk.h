@@ -3,6 +3,7 @@
 #define CHORDCTL_WALK_H
 
 #include "ctl.h"
+#include "ring_survival.h"
 #include "text.h"
 
 enum { WALK_NODES_MAX = 4096 };
@@ -33,11 +34,15 @@ bool status_leads(const Chord__V1__StatusResponse *status, const Chord__V1__Rang
 
 struct verdict {
     bool ideal;
-    char text[300]; /* one sentence */
+    char text[500]; /* one sentence */
     size_t members;
     unsigned survives_failures;
-    uint64_t keys;
+    uint64_t keys, keys_lost; /* all; those in ranges that have lost their majority */
 };
+
+/* Over every range, as the gateway computes it; of nodes that are down only what others say. Free
+ * it with survival_free. */
+void walk_survival(const struct walk *walk, struct survival *survival);
 
 /* The ring as it is against the ring as it should be (Zave 2017: the ideal state). */
 void verdict_make(const struct walk *walk, struct verdict *verdict);

@@ -4,7 +4,13 @@ set(ctl_dir ${CMAKE_SOURCE_DIR}/node/chordctl)
 add_executable(test_checkup ${CMAKE_CURRENT_LIST_DIR}/test_checkup.c ${ctl_dir}/checkup.c
   ${ctl_dir}/checkup_ranges.c ${ctl_dir}/verdict.c ${ctl_dir}/text.c)
 target_include_directories(test_checkup PRIVATE ${ctl_dir})
-target_link_libraries(test_checkup PRIVATE chord_warnings chord_proto PkgConfig::CRYPTO
+target_link_libraries(test_checkup PRIVATE chord_warnings chord_proto chord_client PkgConfig::CRYPTO
   ${CMOCKA_LIBRARY})
 add_test(NAME test_checkup COMMAND test_checkup)
 set_tests_properties(test_checkup PROPERTIES TIMEOUT 60)
+
+# What gateway and chordctl share of it.
+add_executable(test_survival ${CMAKE_CURRENT_LIST_DIR}/test_survival.c)
+target_link_libraries(test_survival PRIVATE chord_warnings chord_client ${CMOCKA_LIBRARY})
+add_test(NAME test_survival COMMAND test_survival)
+set_tests_properties(test_survival PROPERTIES TIMEOUT 60)

@@ -301,6 +301,7 @@ static void handle_status(Chord__V1__AdminService_Service *service,
     status.view = &view;
     status.state = CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN;
     status.copies = 1;
+    status.keys = rows_count;
     response.self = &self;
     response.state = state;
     response.parameters = &parameters;

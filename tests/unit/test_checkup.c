@@ -178,6 +178,10 @@ static void test_no_majority(void **state) {
     (void)state;
     world.ranges[1][0].copies = 1;
     expect("copies", CHECKUP_FAIL, "(10, 50] has 1 complete copies of 3: no majority");
+    expect("majorities", CHECKUP_PASS, "");
+    gone(2);
+    gone(3);
+    expect("majorities", CHECKUP_FAIL, "50 % of the ids have lost their majority; start ");
 }
 
 static void test_two_leaders(void **state) {
@@ -309,7 +313,7 @@ static void test_parameters(void **state) {
 
 static void test_survives_nothing(void **state) {
     (void)state;
-    world.statuses[1].survives_failures = 0;
+    world.ranges[1][0].copies = 2; /* of three: what the nodes themselves guess does not count */
     expect("members", CHECKUP_WARN, "no further failure");
 }
 
