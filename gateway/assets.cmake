@@ -1,4 +1,4 @@
-# Writes the files of WEB (and of VENDOR, if it is there, as /vendor/...) to OUTPUT as C arrays.
+# Writes the files of WEB and of VENDOR (as /vendor/...) to OUTPUT as C arrays.
 # Runs at build time: cmake -DWEB=.. -DVENDOR=.. -DOUTPUT=.. -P assets.cmake
 set(text "/* Generated from web/. */\n#include \"assets.h\"\n")
 set(table "")
@@ -29,9 +29,7 @@ function(assets_add folder prefix)
 endfunction()
 
 assets_add(${WEB} "/")
-if(IS_DIRECTORY ${VENDOR})
-  assets_add(${VENDOR} "/vendor/")
-endif()
+assets_add(${VENDOR} "/vendor/")
 string(APPEND text "const struct asset assets[] = {\n${table}    {0, 0, 0}};\n")
 string(APPEND text "const size_t assets_count = ${count};\n")
 file(WRITE ${OUTPUT} "${text}")

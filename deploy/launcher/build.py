@@ -1,6 +1,6 @@
-"""Builds the programs with CMake and fetches the page's modules with npm.
+"""Builds the programs with CMake, which also fetches the page's modules (web/vendor.mjs).
 
-A second start is quick and needs no network: npm runs only when web/package-lock.json changed.
+A second start is quick and needs no network.
 """
 
 import fcntl
@@ -14,8 +14,6 @@ from pathlib import Path
 
 from .common import ROOT, Refused
 
-WEB = ROOT / "web"
-VENDOR_SCRIPT = WEB / "vendor.mjs"
 NPM_TIMEOUT_S = 600
 
 
@@ -76,20 +74,6 @@ def npm_ci(folder):
     stamp.write_text(wanted)
 
 
-def vendor(folder):
-    """Copies the page's modules into the build folder, where CMake embeds them."""
-    npm_ci(WEB)
-    if not VENDOR_SCRIPT.exists():
-        return
-    target = folder / "web-vendor"
-    stamp = target.parent / "web-vendor.stamp"
-    wanted = digest(VENDOR_SCRIPT, WEB / "package-lock.json")
-    if target.is_dir() and stamp.exists() and stamp.read_text() == wanted:
-        return
-    run_quietly(["node", str(VENDOR_SCRIPT), str(target)], "copying the page's modules")
-    stamp.write_text(wanted)
-
-
 def cached(cache_text, name):
     match = re.search(rf"^{name}:\w+=(.*)$", cache_text, re.MULTILINE)
     return match[1] if match else None
@@ -115,13 +99,17 @@ def configure_arguments(preset, folder):
 def build(preset, say, target=None):
     """Builds one preset into build/<preset>, or one target of it; returns its Programs."""
     folder = ROOT / "build" / preset
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"cannot build in {folder}: {error.strerror}; build elsewhere (cmake -S {ROOT} "
+                      f"-B DIR --preset {preset} && cmake --build DIR) and start with --build DIR "
+                      "--data-dir DATA, or copy the project to a folder of yours") from error
     with open(ROOT / "build" / f"{preset}.lock", "w", encoding="utf-8") as lock:
         # Two init.py at once must not build into one folder at the same time.
         fcntl.flock(lock, fcntl.LOCK_EX)
         say(f"Building ({preset}) ...")
         arguments = configure_arguments(preset, folder)
-        vendor(folder)
         run_quietly(arguments, f"configuring the {preset} build")
         run_quietly(["cmake", "--build", str(folder), "-j", str(os.cpu_count() or 2),
                      *(["--target", target] if target else [])],
