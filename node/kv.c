@@ -237,6 +237,17 @@ struct store_row *kv_rows(struct node *node, struct request *request,
 
 /* ---- after ---- */
 
+/* Values wait here for their answer, so they count as held from now on. */
+static void record_value(struct request *request, struct operation_state *state, const void *value,
+                         size_t value_bytes) {
+    if (request->call != NULL && rpc_call_hold(request->call, value_bytes)) {
+        state->value = arena_copy(&request->arena, value, value_bytes);
+        state->value_bytes = value_bytes;
+    } else {
+        state->code = CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED;
+    }
+}
+
 static void record_read(struct request *request, struct operation_state *state,
                         const struct store_row *row) {
     bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= node_unix_ms();
@@ -250,8 +261,7 @@ static void record_read(struct request *request, struct operation_state *state,
     } else if (row->kind != STORE_VALUE || expired) {
         state->code = CHORD__V1__CODE__CODE_NOT_FOUND;
     } else {
-        state->value = arena_copy(&request->arena, row->value, row->value_bytes);
-        state->value_bytes = row->value_bytes;
+        record_value(request, state, row->value, row->value_bytes);
     }
 }
 
@@ -354,8 +364,9 @@ static void record_result(struct request *request, struct operation_state *state
         state->epoch = result->version->epoch;
         state->counter = result->version->counter;
     }
-    state->value = arena_copy(&request->arena, result->value.data, result->value.len);
-    state->value_bytes = result->value.len;
+    if (result->value.len > 0) {
+        record_value(request, state, result->value.data, result->value.len);
+    }
 }
 
 uint32_t kv_forwarded(struct node *node, const struct call_context *context,

@@ -238,6 +238,7 @@ static bool prepare(struct node *node, struct request *request) {
 }
 
 static void handle_request(struct node *node, struct item *item) {
+    rpc_call_taken(item->call);
     if (!rpc_method_is_data(rpc_call_method(item->call))) {
         pthread_mutex_lock(&node->mutex);
         node->ring_requests--;

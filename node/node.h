@@ -15,7 +15,7 @@
 #include <pthread.h>
 
 enum {
-    NODE_RING_REQUESTS_MAX = 256, /* ring and admin requests waiting */
+    NODE_RING_REQUESTS_MAX = 4096, /* ring and admin requests waiting */
     NODE_REQUESTS_EXTRA = 2048,   /* request slots beyond the channel size */
     NODE_KEY_BYTES_MAX = 1024,
     NODE_VALUE_BYTES_MAX = 1024 * 1024,

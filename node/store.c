@@ -25,8 +25,9 @@
 
 enum {
     GROUP_JOBS_MAX = 512,
-    CHECKPOINT_PAGES = 1000,       /* idle: checkpoint from here on */
-    CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
+    GROUP_READ_BYTES_MAX = 8 * 1024 * 1024, /* values that a group has read before it ends early */
+    CHECKPOINT_PAGES = 1000,                /* idle: checkpoint from here on */
+    CHECKPOINT_PAGES_HARD = 16000,          /* busy: even then */
     CACHE_KIB = 2048,
     FILES_PERIOD_MS = 1000, /* idle: look for the files so often */
     LISTING_REST = 2,       /* times as long as the slice took: a search takes a third of a core */
@@ -236,9 +237,34 @@ static bool files_hold(struct store *store) {
     return false;
 }
 
-/* Jobs of one transaction: all are on disk, or none is. */
+static size_t job_bytes_read(const struct store_job *job) {
+    size_t bytes = 0;
+    for (size_t i = 0; job->kind == STORE_JOB_READ && i < job->rows_count; i++) {
+        bytes += job->rows[i].value_bytes;
+    }
+    return bytes;
+}
+
+/* These come before all others again. */
+static void put_back(struct store *store, struct store_job *jobs) {
+    struct store_job *end = jobs;
+    while (end->next != NULL) {
+        end = end->next;
+    }
+    pthread_mutex_lock(&store->mutex);
+    end->next = store->jobs.first;
+    if (store->jobs.first == NULL) {
+        store->jobs.last = &end->next;
+    }
+    store->jobs.first = jobs;
+    pthread_mutex_unlock(&store->mutex);
+}
+
+/* Jobs of one transaction: all are on disk, or none is. It ends early when it has read much, since
+ * the values of the whole group wait for its end. */
 static void run_group(struct store *store, struct store_job *group) {
     bool writes = false;
+    size_t read_bytes = 0;
     for (struct store_job *job = group; job != NULL; job = job->next) {
         writes = writes || job_writes(job);
     }
@@ -251,6 +277,11 @@ static void run_group(struct store *store, struct store_job *group) {
             rc = run_job(store, job);
         }
         job->ok = rc == SQLITE_OK;
+        read_bytes += job_bytes_read(job);
+        if (read_bytes > GROUP_READ_BYTES_MAX && job->next != NULL) {
+            put_back(store, job->next);
+            job->next = NULL;
+        }
     }
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);

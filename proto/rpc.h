@@ -127,6 +127,9 @@ uint64_t rpc_server_requests_total(const struct rpc_server *server);
 enum rpc_method rpc_call_method(const struct rpc_call *call);
 bool rpc_call_expired(const struct rpc_call *call);          /* the caller no longer waits */
 uint32_t rpc_call_remaining_ms(const struct rpc_call *call); /* 0 when expired */
+/* Out of the handler's queue. Until then, or its reply, it counts against RPC_WAITING_MAX of its
+ * connection, so that no connection fills a queue alone. */
+void rpc_call_taken(struct rpc_call *call);
 /* What the answer will need is in memory from now on: so many bytes more count as held until it is
  * sent. False: the server holds too much already; answer RESOURCE_EXHAUSTED. */
 bool rpc_call_hold(struct rpc_call *call, size_t bytes);

@@ -17,6 +17,8 @@ struct rpc_call *rpc_call_new(struct rpc_connection *connection) {
     call->server = connection->server;
     call->server->calls_open++;
     call->connection = connection;
+    call->waiting = true;
+    connection->waiting++;
     call->next = connection->calls;
     if (call->next != NULL) {
         call->next->previous = call;
@@ -65,6 +67,23 @@ void rpc_call_served(struct rpc_call *call) {
     if (call->server->mac != NULL || rpc_method_is_between_members(call->method)) {
         connection->known = true;
     }
+}
+
+static void call_taken(struct rpc_call *call) {
+    struct rpc_connection *connection = call->connection;
+    if (!call->waiting || connection == NULL) {
+        return;
+    }
+    call->waiting = false;
+    if (--connection->waiting == RPC_WAITING_MAX / 2) {
+        rpc_connection_resume(connection);
+    }
+}
+
+void rpc_call_taken(struct rpc_call *call) {
+    pthread_mutex_lock(&call->server->lock);
+    call_taken(call);
+    pthread_mutex_unlock(&call->server->lock);
 }
 
 /* ---- the answer ---- */
@@ -127,6 +146,7 @@ void rpc_call_reply(struct rpc_call *call, Chord__V1__Code code, const char *mes
     pthread_mutex_lock(&server->lock);
     server->held_bytes -= call->held_bytes;
     server->data_open -= call->data;
+    call_taken(call);
     struct rpc_connection *connection = call_unlink(call);
     if (connection != NULL) {
         if (code == CHORD__V1__CODE__CODE_UNAUTHENTICATED &&

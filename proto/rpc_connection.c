@@ -147,14 +147,15 @@ static void connection_push(struct rpc_connection *connection, struct rpc_answer
     connection_send(connection);
 }
 
-/* Not so much is unread that no more should be asked. */
+/* Not so much of its own is unread or waits that no more should be taken. */
 static bool connection_may_ask(const struct rpc_connection *connection) {
-    return connection->out_count < RPC_UNSENT_ANSWERS_MAX &&
+    return connection->waiting < RPC_WAITING_MAX &&
+           connection->out_count < RPC_UNSENT_ANSWERS_MAX &&
            connection->out_bytes < RPC_UNSENT_BYTES_MAX && !connection->last;
 }
 
 /* Lets the callback of in_aio handle what is in the buffer and read on. */
-static void connection_resume(struct rpc_connection *connection) {
+void rpc_connection_resume(struct rpc_connection *connection) {
     if (!connection->reading && !connection->closed && connection_may_ask(connection) &&
         nng_aio_begin(connection->in_aio)) {
         connection->reading = true;
@@ -191,7 +192,7 @@ static void out_event(void *context) {
         connection_end(connection);
     } else {
         connection_send(connection);
-        connection_resume(connection);
+        rpc_connection_resume(connection);
     }
     pthread_mutex_unlock(&server->lock);
 }
@@ -354,7 +355,7 @@ static void in_go_on(struct rpc_connection *connection) {
     }
 }
 
-/* A read has ended, or connection_resume asks. */
+/* A read has ended, or rpc_connection_resume asks. */
 static void in_event(void *context) {
     struct rpc_connection *connection = context;
     struct rpc_server *server = connection->server;
@@ -399,7 +400,7 @@ void rpc_connection_sweep(struct rpc_connection *connection, uint64_t now) {
     if (connection_must_go(connection, now)) {
         rpc_connection_close(connection);
     } else {
-        connection_resume(connection);
+        rpc_connection_resume(connection);
     }
 }
 
@@ -444,6 +445,6 @@ bool rpc_connection_open(struct rpc_server *server, nng_stream *stream) {
         rpc_connection_close(connection);
         return false;
     }
-    connection_resume(connection);
+    rpc_connection_resume(connection);
     return true;
 }

@@ -18,6 +18,7 @@ enum {
                                               sent; strangers get three quarters */
     RPC_UNSENT_ANSWERS_MAX = 64,           /* of one connection; with more it is not read from */
     RPC_UNSENT_BYTES_MAX = 8 * 1024 * 1024,
+    RPC_WAITING_MAX = 32, /* requests of one connection that no handler's owner has taken up */
     RPC_UNAUTHENTICATED_MAX = 3, /* wrong MACs of one connection, then it is closed */
     RPC_REFUSED_RETRY_MS = 50,
     RPC_PATIENCE_MS = 10000,             /* for the hello, a message or an answer on its way, and */

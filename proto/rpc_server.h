@@ -51,6 +51,7 @@ struct rpc_connection {
     struct rpc_answer *out, **out_last;
     size_t out_count;      /* answers that are not sent */
     size_t out_bytes;      /* theirs */
+    size_t waiting;        /* requests that are not taken up: see rpc_call_taken */
     size_t out_at;         /* what is sent of the first */
     uint64_t out_since_ms; /* see since_after: what is not sent */
 
@@ -63,6 +64,7 @@ struct rpc_call {
     struct rpc_connection *connection; /* NULL: closed, so nobody is told */
     struct rpc_call *next, *previous;  /* the connection's */
     bool data;                         /* counted as data */
+    bool waiting;                      /* not taken up yet */
     enum rpc_method method;
     uint64_t received_us;
     uint32_t timeout_ms;
@@ -112,6 +114,8 @@ void rpc_connection_close(struct rpc_connection *connection);
 /* What time demands: closes what is too slow or idle, reads on where memory was short. May free
  * the connection. */
 void rpc_connection_sweep(struct rpc_connection *connection, uint64_t now_ms);
+/* Reads on when nothing speaks against it any more. */
+void rpc_connection_resume(struct rpc_connection *connection);
 /* Puts an answer behind those that are not sent yet. Takes msg, also when it fails. */
 void rpc_connection_answer(struct rpc_connection *connection, const struct rpc_call *call,
                            nng_msg *msg);

@@ -37,6 +37,7 @@ static void handle_get(Chord__V1__KvService_Service *service, const Chord__V1__G
     (void)service;
     (void)closure;
     struct rpc_call *call = closure_data;
+    rpc_call_taken(call);
     if (request->key.len < 4 || memcmp(request->key.data, "hold", 4) != 0) {
         reply_get(call, request->key);
         return;
