@@ -410,7 +410,7 @@ def test_refused_upload_is_answered(gateway):
     """A client that is still sending sees why it is refused, and no broken pipe."""
     for path, status in ((KEY, b"413"), (b"/nothing", b"404"), (b"/api/v1/imports", b"415")):
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=15) as link:
-            link.sendall(get(b"Content-Length: 8000000\r\n", path, method=b"PUT" if path == KEY else b"POST"))
+            link.sendall(get(b"Content-Type: image/png\r\nContent-Length: 8000000\r\n", path, method=b"PUT" if path == KEY else b"POST"))
             for _ in range(80):
                 link.sendall(b"x" * 100000)
             assert link.recv(65536).startswith(b"HTTP/1.1 " + status)
