@@ -88,6 +88,7 @@ struct kv_answer {
     char **missing; /* members that do not answer, while too few do */
     size_t missing_count;
     bool nobody; /* no member was there to ask */
+    bool full;   /* no disk of those that answer has room */
 };
 
 static struct kv_answer answer_of(enum rpc_method method, const struct rpc_reply *reply) {
@@ -200,7 +201,9 @@ static struct kv_answer kv_call(struct app *app, struct kv_request *kv, struct r
         kv->unknown = kv->unknown || maybe;
         sent += maybe;
         now = clock_now_ms() + wait;
-        if (!kv_code_again(answer.code) || is_final(&answer) || now >= end ||
+        answer.full =
+            kv->operation != NULL && kv_code_again(answer.code) && ring_view_disks_full(app->view);
+        if (!kv_code_again(answer.code) || is_final(&answer) || now >= end || answer.full ||
             (answer.nobody && now >= began + KV_NOBODY_MS) || atomic_load(&app->stopping)) {
             break;
         }
@@ -273,6 +276,15 @@ static void key_id_header(const struct app *app, const struct kv_request *kv, ch
 static void kv_problem(struct http_request *request, const struct kv_answer *answer,
                        const struct rpc_reply *reply) {
     char text[400];
+    if (answer->full) {
+        snprintf(text, sizeof(text),
+                 "%sthe disks of all nodes that answer are full; make room, and writes go on",
+                 answer->code == CHORD__V1__CODE__CODE_UNKNOWN
+                     ? "whether the change was made is not known, read the key later to see: "
+                     : "");
+        problem_code(request, answer->code, text, reply->retry_after_ms);
+        return;
+    }
     if (kv_code_again(answer->code) && answer->missing_count > 0) {
         int used =
             snprintf(text, sizeof(text),

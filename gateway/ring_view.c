@@ -467,6 +467,21 @@ size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max
     return count;
 }
 
+bool ring_view_disks_full(struct ring_view *view) {
+    bool full = false;
+    bool room = false;
+    pthread_mutex_lock(&view->lock);
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        const struct view_node *node = view->nodes[i];
+        if (view_node_alive(node) && node->status != NULL) {
+            full = full || node->status->read_only;
+            room = room || !node->status->read_only;
+        }
+    }
+    pthread_mutex_unlock(&view->lock);
+    return full && !room;
+}
+
 struct view_parameters ring_view_parameters(struct ring_view *view) {
     pthread_mutex_lock(&view->lock);
     struct view_parameters parameters = view->parameters;

@@ -80,6 +80,8 @@ void ring_view_poke(struct ring_view *view, const char *address);
 bool ring_view_find(struct ring_view *view, const char *name, struct view_ref *ref);
 /* Nodes that answered lately, members first, starting at a different one each time. */
 size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max);
+/* Whether there are nodes that answer and none of them has room on its disk. */
+bool ring_view_disks_full(struct ring_view *view);
 struct view_parameters ring_view_parameters(struct ring_view *view);
 /* Who leads the id, by the newest statuses. */
 bool ring_view_leader(struct ring_view *view, const struct ring_id *id, struct view_led *led);

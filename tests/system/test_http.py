@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -236,6 +237,17 @@ def test_unknown_for_good(gateway):
         assert answer.status == 503 and answer.json()["code"] == "UNKNOWN"
         versions.append(int(gateway.get(path).headers["ETag"].strip('"').split(".")[1]))
     assert versions[1] == versions[0] + 1
+
+
+def test_full_disks_are_named(own):
+    """Where no disk has room, a write says so at once and does not try for eight seconds."""
+    gateway = own().start_node("--full", "1")
+    began = time.monotonic()
+    answer = gateway.request("PUT", "/api/v1/kv/full", b"x")
+    assert answer.status == 503 and answer.json()["code"] == "UNKNOWN"
+    assert "disks of all nodes that answer are full" in answer.json()["detail"]
+    assert time.monotonic() - began < 3
+    assert gateway.get("/api/v1/kv/full").status == 404  # reads go on
 
 
 def test_unknown_is_never_refused(gateway):

@@ -4,6 +4,7 @@
  *
  *     fake_node HOST:PORT [--fail N]     every Nth operation of a batch is refused once
  *                         [--slow MS]    a batch takes that long
+ *                         [--full 1]     its disk is full: no change has a known outcome
  */
 #include <pthread.h>
 #include <signal.h>
@@ -35,6 +36,7 @@ static uint64_t counter;
 static uint64_t operations;
 static uint64_t fail_every;
 static unsigned slow_ms;
+static bool disk_full;
 static char address[64];
 static uint8_t self_id[20];
 static Chord__V1__NodeState state = CHORD__V1__NODE_STATE__NODE_STATE_MEMBER;
@@ -161,6 +163,11 @@ static bool key_starts(const Chord__V1__Operation *operation, const char *text) 
 static void change(const Chord__V1__Operation *operation, struct answer *answer) {
     uint64_t version = 0;
     bool existed = false;
+    if (disk_full) {
+        answer_init(answer, CHORD__V1__CODE__CODE_UNKNOWN, 0);
+        answer->result.version = NULL;
+        return;
+    }
     if (key_starts(operation, "broken ") && operation->attempt > 1) {
         answer_init(answer, CHORD__V1__CODE__CODE_INTERNAL, 0);
         return;
@@ -310,6 +317,7 @@ static void handle_status(Chord__V1__AdminService_Service *service,
     response.keys_led = response.keys_stored = rows_count;
     response.uptime_ms = (uint64_t)(now.tv_sec - started.tv_sec) * 1000 + 1;
     response.log_sequence = 1;
+    response.read_only = disk_full;
     rpc_call_reply(call, CHORD__V1__CODE__CODE_OK, NULL, 0, &response.base);
 }
 
@@ -431,7 +439,7 @@ static void handle_kill(Chord__V1__AdminService_Service *service,
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        fputs("usage: fake_node HOST:PORT [--fail N] [--slow MS]\n", stderr);
+        fputs("usage: fake_node HOST:PORT [--fail N] [--slow MS] [--full 1]\n", stderr);
         return 2;
     }
     for (int i = 2; i + 1 < argc; i += 2) {
@@ -439,6 +447,8 @@ int main(int argc, char **argv) {
             fail_every = strtoull(argv[i + 1], NULL, 10);
         } else if (strcmp(argv[i], "--slow") == 0) {
             slow_ms = (unsigned)atoi(argv[i + 1]);
+        } else if (strcmp(argv[i], "--full") == 0) {
+            disk_full = atoi(argv[i + 1]) != 0;
         }
     }
     snprintf(address, sizeof(address), "%s", argv[1]);
