@@ -280,9 +280,12 @@ def kill(build, name):
 
 
 def main():
-    if len(sys.argv) < 2:
-        raise SystemExit(__doc__)
+    if len(sys.argv) < 2 or "--help" in sys.argv:
+        print(__doc__)
+        return 0 if len(sys.argv) > 1 else 2
     build, names = Path(sys.argv[1]).absolute(), sys.argv[2:] or list(ALL)
+    if unknown := [name for name in names if name not in ALL]:
+        raise SystemExit(f"no mutant {unknown[0]}; there are: {', '.join(ALL)}")
     killed = 0
     for name in names:
         how = kill(build, name)
