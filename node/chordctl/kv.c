@@ -91,10 +91,23 @@ static const char *answer_reason(const struct operation_answer *answer, char *te
     return text;
 }
 
-/* Whether to try again after `wait_ms`; *exit_code when not. An attempt that has no time for its
- * answer would only turn "refused" into "not known". */
-static bool operation_again(struct operation_answer *answer, bool read, uint64_t wait_ms,
-                            uint64_t end_ms, int *exit_code) {
+/* A read may be asked again whatever has become of it, a write by its op_id (proto/README.md). */
+static bool answer_unknown(const struct operation_answer *answer, bool read) {
+    return call_fate(&answer->reply, !read) == CALL_LOST ||
+           answer->code == CHORD__V1__CODE__CODE_UNKNOWN ||
+           answer->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED;
+}
+
+static bool answer_told_version(const struct operation_answer *answer) {
+    return answer->result != NULL && answer->result->version != NULL &&
+           answer->result->version->epoch > 0;
+}
+
+/* Whether to try again after `wait_ms`; *exit_code when not. `maybe`: an attempt of this write may
+ * have been carried out. An attempt that has no time for its answer would only turn "refused" into
+ * "not known". */
+static bool operation_again(struct operation_answer *answer, bool read, bool maybe,
+                            uint64_t wait_ms, uint64_t end_ms, int *exit_code) {
     char text[400];
     const char *message = answer_reason(answer, text, sizeof text);
     *exit_code = CTL_OK;
@@ -103,31 +116,46 @@ static bool operation_again(struct operation_answer *answer, bool read, uint64_t
         return false;
     }
     enum call_fate fate = call_fate(&answer->reply, !read);
-    bool unknown = fate == CALL_LOST || answer->code == CHORD__V1__CODE__CODE_UNKNOWN;
-    bool again = unknown ? read : fate == CALL_NOT_SENT || code_again(answer->code);
+    bool again = answer_unknown(answer, read) ? read || !answer_told_version(answer)
+                                              : fate == CALL_NOT_SENT || code_again(answer->code);
     if (again && clock_now_ms() + wait_ms + ASK_MS_MIN < end_ms) {
         return true;
     }
-    if (fate == CALL_NOT_SENT || (fate == CALL_LOST && read)) {
+    if (maybe) {
+        *exit_code = call_refused(CHORD__V1__CODE__CODE_UNKNOWN, answer->address, message);
+    } else if (fate == CALL_NOT_SENT || fate == CALL_LOST) {
         ctl_error("no answer from %s: %s", answer->address, message);
         *exit_code = CTL_NO_NODE;
-    } else if (unknown && !read) {
-        *exit_code = call_refused(CHORD__V1__CODE__CODE_UNKNOWN, answer->address, message);
     } else {
         *exit_code = call_refused(answer->code, answer->address, message);
     }
     return false;
 }
 
+/* After an attempt that is not the last. True: at once, there is nothing to wait for. */
+static bool operation_next(Chord__V1__Operation *operation, const struct operation_answer *answer,
+                           bool maybe) {
+    if (operation->op_id.len == 0) {
+        return false;
+    }
+    if (answer->code == CHORD__V1__CODE__CODE_ABORTED && !maybe && answer_told_version(answer)) {
+        operation->seen->epoch = answer->result->version->epoch;
+        operation->seen->counter = answer->result->version->counter;
+        return true; /* nothing was done: the key is newer than was known */
+    }
+    operation->attempt += answer_unknown(answer, false);
+    return false;
+}
+
 /* Sends one attempt to a node that listens, *at or after. false: none does. */
-static bool operation_send(struct ctl *ctl, const Chord__V1__BatchRequest *request, bool read,
-                           uint64_t end_ms, size_t *at, struct operation_answer *answer) {
+static bool operation_send(struct ctl *ctl, const Chord__V1__BatchRequest *request, uint64_t end_ms,
+                           size_t *at, struct operation_answer *answer) {
     char reason[200] = "";
     for (size_t tried = 0; tried < ctl->nodes_count; tried++, (*at)++) {
         const char *address = ctl->nodes[*at % ctl->nodes_count];
         uint64_t now_ms = clock_now_ms();
         uint64_t left_ms = now_ms < end_ms ? end_ms - now_ms : 1;
-        uint32_t ask_ms = (uint32_t)(read && left_ms > ASK_MS ? ASK_MS : left_ms);
+        uint32_t ask_ms = (uint32_t)(left_ms > ASK_MS ? ASK_MS : left_ms);
         int error = address_probe(address, ask_ms < 1000 ? ask_ms : 1000);
         if (error != 0) {
             snprintf(reason, sizeof reason, "%s: %s", address, strerror(error));
@@ -153,25 +181,39 @@ static int operation_run(struct ctl *ctl, Chord__V1__Operation *operation, bool 
     uint8_t op_id[OP_ID_BYTES];
     size_t at = 0;
     int exit_code;
+    bool maybe = false;
+    Chord__V1__Version seen = CHORD__V1__VERSION__INIT; /* nothing is known of the key */
     if (!read && getrandom(op_id, sizeof op_id, 0) == (ssize_t)sizeof op_id) {
         operation->op_id = (ProtobufCBinaryData){sizeof op_id, op_id};
+        operation->seen = &seen;
+        if (operation->precondition != NULL && operation->precondition->version != NULL) {
+            seen = *operation->precondition->version; /* who asks for it has seen it */
+        }
     }
     request.operations = &operation;
     request.n_operations = 1;
     request.consistency = stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
                                 : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
-    operation->attempt = 1; /* what is sent again was certainly not done */
-    for (unsigned tries = 1;; tries++, at++) {
-        if (!operation_send(ctl, &request, read, end_ms, &at, answer)) {
-            return CTL_NO_NODE;
+    operation->attempt = 1;
+    for (unsigned tries = 1;; tries++) {
+        if (!operation_send(ctl, &request, end_ms, &at, answer)) {
+            return maybe ? call_refused(CHORD__V1__CODE__CODE_UNKNOWN, ctl->nodes[0],
+                                        "no node listens any more")
+                         : CTL_NO_NODE;
         }
         uint64_t wait_ms = operation_pause_ms(answer, tries);
-        if (!operation_again(answer, read, wait_ms, end_ms, &exit_code)) {
+        maybe = maybe || (!read && answer_unknown(answer, read));
+        if (!operation_again(answer, read, maybe, wait_ms, end_ms, &exit_code)) {
             break;
         }
+        bool at_once = operation_next(operation, answer, maybe);
         rpc_reply_free(&answer->reply);
-        pause_ms(wait_ms);
+        if (!at_once) {
+            pause_ms(wait_ms);
+            at++;
+        }
     }
+    operation->seen = NULL;
     if (exit_code != CTL_OK) {
         rpc_reply_free(&answer->reply);
     }

@@ -41,6 +41,7 @@ class Gateway:
         self.ports = PortBlock()
         self.port, self.rpc_port, self.folder = self.ports.port, self.ports.rpc_port, folder
         self.flags, self.slots, self.environment = flags, slots, environment
+        self.host = "127.0.0.1"
         self.nodes = {}
         self.process = None
 
@@ -53,7 +54,7 @@ class Gateway:
              str(self.slots), "--data", str(self.folder / "data"), *self.flags],
             stdout=subprocess.PIPE, stderr=self.stderr, text=True,
             env={**environment, **self.environment})
-        assert self.process.stdout.readline().startswith("listening http://127.0.0.1:")
+        assert self.process.stdout.readline().startswith(f"listening http://{self.host}:")
         return self
 
     def start_node(self, *flags, slot=1):
@@ -86,7 +87,7 @@ class Gateway:
         assert self.process.returncode == 0
 
     def connect(self, slot=0, timeout=60):
-        return http.client.HTTPConnection("127.0.0.1", self.port + slot, timeout=timeout)
+        return http.client.HTTPConnection(self.host, self.port + slot, timeout=timeout)
 
     def request(self, method, path, body=None, headers=None, slot=0):
         connection = self.connect(slot)

@@ -104,6 +104,7 @@ def test_a_client_belongs_to_one_ring(new_ring, node_at):
     with ChordClient(ring.address(1)) as client:
         client.put("key", "of A")
         client._addresses = [apart]
+        client.hints.forget(ring.address(1))
         for change in (lambda: client.put("key", "again"), lambda: client.get("key"),
                        lambda: client.batch([("put", "key", "again")])):
             with pytest.raises(ChordError) as error:

@@ -2,8 +2,8 @@
 """A client of a Chord ring: python3-protobuf and the standard library, nothing else.
 
 It shows all that a client in another language has to do: SP framing over a TCP socket (class
-SpConnection), one envelope (ChordClient.call), the retries that are safe. proto/README.md describes
-the same in words.
+SpConnection), one envelope (class Envelopes), the retries that are safe (chord_operations.py, which
+goes with it). proto/README.md describes the same in words.
 
     python3 chord_client.py 127.0.0.1:4001 put KEY VALUE
     python3 chord_client.py 127.0.0.1:4001 get KEY
@@ -28,11 +28,13 @@ import tempfile
 import time
 from types import SimpleNamespace
 
+import chord_operations
+
 PROTOCOL_VERSION = 1
 MESSAGE_BYTES_MAX = 1024 * 1024 + 64 * 1024
 RECEIVE_BYTES_MAX = 2 * 1024 * 1024
 # What another attempt, perhaps at another node, may mend.
-RETRIED_CODES = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED")
+RETRIED_CODES = (*chord_operations.NOT_DONE, *chord_operations.MAYBE_DONE)
 # They ask who one is, so they are meant for any ring.
 ANYONES_METHODS = ("AdminService/Status", "AdminService/Logs", "MetaService/GetServerInfo",
                    "MetaService/GetFileDescriptorSet")
@@ -233,12 +235,15 @@ class Envelopes:
 
 
 class ChordClient:
-    """Talks to any of the addresses; goes on to the next when one does not answer.
+    """Talks to any of the addresses, and to the leaders that answers name; goes on to the next when
+    one does not answer within a second.
 
-    Calls are tried again until the timeout. A write keeps its op_id and counts its attempts, so
-    that the ring can recognise it; when it fails after an attempt that got no answer, the
-    ChordError has outcome_unknown set. It belongs to one ring (class Envelopes). Not for several threads at once: give each its own.
+    Operations are tried again until the timeout, and take effect at most once. A ChordError with
+    outcome_unknown: a write may have taken effect, or still may. It belongs to one ring (class
+    Envelopes). Not for several threads at once: give each its own.
     """
+
+    Error = ChordError
 
     def __init__(self, *addresses, timeout=5.0, key=b"", ring_id=b"", build_dir=None):
         if not addresses:
@@ -246,6 +251,7 @@ class ChordClient:
         self._addresses = list(addresses)
         self._timeout = timeout
         self._connections = {}
+        self.hints = chord_operations.Hints()
         self.messages = load_messages(build_dir)
         self._envelopes = Envelopes(self.messages.envelope, key, ring_id)
 
@@ -264,40 +270,52 @@ class ChordClient:
 
     def get(self, key, stale=False):
         """The value as bytes, or None."""
-        kv = self.messages.kv
-        request = kv.GetRequest(key=_bytes(key))
-        if stale:
-            request.consistency = kv.CONSISTENCY_STALE
-        result = self._single("KvService/Get", request, kv.GetResponse)
+        result = self._single("get", key, stale=stale)
         return None if result is None else result.value
 
     def put(self, key, value, expires_at_ms=0):
         """True when the key had a value before."""
-        kv = self.messages.kv
-        operation = self._operation(kv.OPERATION_KIND_PUT, key, value, expires_at_ms)
-        request = kv.PutRequest(operation=operation)
-        return self._single("KvService/Put", request, kv.PutResponse).existed
+        return self._single("put", key, value, expires_at_ms).existed
 
     def delete(self, key):
         """True when the key had a value before."""
-        kv = self.messages.kv
-        request = kv.DeleteRequest(operation=self._operation(kv.OPERATION_KIND_DELETE, key))
-        result = self._single("KvService/Delete", request, kv.DeleteResponse)
-        return result is not None and result.existed
+        return self._single("delete", key) is not None
 
     def batch(self, operations):
-        """operations: ("get", key), ("put", key, value), ("delete", key). Returns the
-        OperationResult messages in the same order; look at each one's code."""
-        kv = self.messages.kv
-        kinds = {
-            "get": kv.OPERATION_KIND_GET,
-            "put": kv.OPERATION_KIND_PUT,
-            "delete": kv.OPERATION_KIND_DELETE,
-        }
-        request = kv.BatchRequest()
-        for kind, *arguments in operations:
-            request.operations.append(self._operation(kinds[kind], *arguments))
-        return list(self.call("KvService/Batch", request, kv.BatchResponse).results)
+        """operations: ("get", key), ("put", key, value), ("delete", key), each key once. Returns
+        the OperationResult messages in the same order; look at each one's code: OK, NOT_FOUND,
+        UNKNOWN (a write that may have taken effect), UNAVAILABLE and others (nothing was done)."""
+        return [self._result(one) for one in self._run([self._operation(*one) for one in operations])]
+
+    def _single(self, kind, key, value=b"", expires_at_ms=0, stale=False):
+        """None when the key has no value."""
+        operation = self._operation(kind, key, value, expires_at_ms)
+        (pending,) = self._run([operation], stale)
+        code = self.code_name(self._result(pending).code)
+        if code not in ("OK", "NOT_FOUND"):
+            final = pending.result is not None
+            raise ChordError(code, "", outcome_unknown=pending.maybe or code == "UNKNOWN", final=final)
+        return None if code == "NOT_FOUND" else pending.result
+
+    def _run(self, operations, stale=False):
+        self._learn_m()
+        get = self.messages.kv.OPERATION_KIND_GET
+        pending, failure = chord_operations.run(
+            self, operations, [one.kind != get for one in operations], stale, self._timeout)
+        if failure is not None and not any(one.result is not None for one in pending):
+            failure.outcome_unknown = any(one.maybe for one in pending)
+            raise failure
+        return pending
+
+    def _result(self, pending):
+        """What is known of it, as an OperationResult."""
+        codes = self.messages.envelope.Code
+        if pending.result is not None:
+            return pending.result
+        code = "UNKNOWN" if pending.maybe else pending.code
+        # Nothing was done, since others wrote the key all the time.
+        code = "UNAVAILABLE" if code in ("ABORTED", "") else code
+        return self.messages.kv.OperationResult(code=codes.Value(f"CODE_{code}"))
 
     def lookup(self, key):
         """A LookupResponse: key_id, owner, hops."""
@@ -310,51 +328,65 @@ class ChordClient:
         request = admin.StatusRequest()
         return self.call("AdminService/Status", request, admin.StatusResponse, address)
 
+    # -- for chord_operations --
+
+    def target(self, key):
+        """Who is asked next: the leader of the key, as far as it is known."""
+        return self.hints.address(key) or self._addresses[0]
+
+    def avoid(self, address):
+        """Others first, from now on."""
+        self.hints.forget(address)
+        if address == self._addresses[0]:
+            self._addresses.append(self._addresses.pop(0))
+
+    def ask_batch(self, address, operations, stale, deadline):
+        """One attempt."""
+        kv = self.messages.kv
+        request = kv.BatchRequest(operations=operations)
+        if stale:
+            request.consistency = kv.CONSISTENCY_STALE
+        response = self._attempt(address, "KvService/Batch", request, kv.BatchResponse, deadline)
+        if len(response.results) != len(operations):
+            raise ChordError("INTERNAL", f"{len(response.results)} results of {len(operations)}",
+                             outcome_unknown=True)
+        return response
+
+    def code_name(self, number):
+        return self._code(number)
+
+    def _learn_m(self):
+        """Where keys lie; without it the first write of each key may take a second call."""
+        meta = self.messages.meta
+        if self.hints.m == 0:
+            try:
+                info = self._attempt(self._addresses[0], "MetaService/GetServerInfo",
+                                     meta.GetServerInfoRequest(), meta.GetServerInfoResponse,
+                                     time.monotonic() + min(self._timeout / 4, chord_operations.TRY_S))
+                self.hints.m = info.parameters.m
+            except ChordError:
+                self.avoid(self._addresses[0])
+
     # -- one call --
 
-    def call(self, method, request, response_type, address=None, check=None):
-        """Any method of the contract: call("RingService/Ping", ring.PingRequest(), ...).
-
-        check(response) may raise a ChordError for what the response itself reports.
-        """
+    def call(self, method, request, response_type, address=None):
+        """Any method of the contract but those that write keys: call("RingService/Ping",
+        ring.PingRequest(), ...). Without an address: of whoever answers."""
         deadline = time.monotonic() + self._timeout
-        pause = 0.02
-        unknown = False
+        pause, patience = 0.02, chord_operations.TRY_S
         while True:
             target = address or self._addresses[0]
+            until = deadline if address else min(deadline, time.monotonic() + patience)
             try:
-                response = self._attempt(target, method, request, response_type, deadline)
-                if check is not None:
-                    check(response)
-                return response
+                return self._attempt(target, method, request, response_type, until)
             except ChordError as error:
-                failure = error
-            unknown = unknown or failure.outcome_unknown
-            wait = max(failure.retry_after_ms / 1000, random.uniform(pause / 2, pause))
-            again = failure.code in RETRIED_CODES or (
-                failure.code == "UNKNOWN" and not failure.final)
-            if not again or time.monotonic() + wait >= deadline:
-                # An earlier attempt may have had its effect, whatever the last one says.
-                failure.outcome_unknown = unknown
-                raise failure
+                wait = max(error.retry_after_ms / 1000, random.uniform(pause / 2, pause))
+                if error.code not in RETRIED_CODES or time.monotonic() + wait >= deadline:
+                    raise
             if address is None:
-                self._addresses.append(self._addresses.pop(0))
-            if hasattr(request, "operation"):
-                request.operation.attempt += 1
+                self.avoid(target)
             time.sleep(wait)
-            pause = min(pause * 2, 0.5)
-
-    def _single(self, method, request, response_type):
-        """A call with one OperationResult; None when that says NOT_FOUND."""
-
-        def check(response):
-            code = self._code(response.result.code)
-            if code not in ("OK", "NOT_FOUND"):
-                raise ChordError(code, "", outcome_unknown=code == "UNKNOWN",
-                                 final=response.result.version.epoch > 0)
-
-        result = self.call(method, request, response_type, check=check).result
-        return None if self._code(result.code) == "NOT_FOUND" else result
+            pause, patience = min(pause * 2, 0.5), patience * 2
 
     def _attempt(self, address, method, request, response_type, deadline, challenged=False):
         timeout_ms = max(1, int((deadline - time.monotonic()) * 1000))
@@ -368,7 +400,7 @@ class ChordClient:
         try:
             if connection is None:
                 left = max(0.001, deadline - time.monotonic())
-                connection = SpConnection(address, min(left, 2.0))
+                connection = SpConnection(address, left)
                 self._connections[address] = connection
         except OSError as error:
             raise ChordError("UNAVAILABLE", f"no connection to {address}: {error}") from error
@@ -399,14 +431,11 @@ class ChordClient:
             return "UNKNOWN"
 
     def _operation(self, kind, key, value=b"", expires_at_ms=0):
-        return self.messages.kv.Operation(
-            kind=kind,
-            key=_bytes(key),
-            value=_bytes(value),
-            op_id=os.urandom(16),
-            attempt=1,
-            expires_at_ms=expires_at_ms,
-        )
+        kv = self.messages.kv
+        kinds = {"get": kv.OPERATION_KIND_GET, "put": kv.OPERATION_KIND_PUT,
+                 "delete": kv.OPERATION_KIND_DELETE}
+        return kv.Operation(kind=kinds[kind], key=_bytes(key), value=_bytes(value),
+                            expires_at_ms=expires_at_ms)
 
 
 def _bytes(text):

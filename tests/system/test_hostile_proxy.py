@@ -1,0 +1,174 @@
+"""Every client of the project behind a proxy that loses requests and answers, sends late copies and
+stands still (hostile_proxy.py): each write takes effect at most once, nobody is told what is not
+true. What all were told of a key must be linearizable (tests/sim/check_history.c)."""
+
+import itertools
+import os
+import random
+import subprocess
+import threading
+import time
+
+import pytest
+
+import chord_client
+from clients import Entry, History, now_us
+from hostile_proxy import HostileProxy
+from lone_gateway import Gateway
+from ring import BUILD, until
+from verdict import check
+
+SEED = int(os.environ.get("CHORD_TEST_SEED", time.time_ns() % 1_000_000))
+THREADS, KEYS, SECONDS = 6, 3, 8
+CHECK_HISTORY = BUILD / "tests" / "sim" / "check-history"
+UNKNOWN, FAILED = "unknown", "failed"
+
+
+class Python:
+    """proto/clients/python, single operations and batches."""
+
+    def __init__(self, outer, gateway, seed):
+        self.client = chord_client.ChordClient(*outer, timeout=6)
+        self.random = random.Random(seed)
+
+    def ask(self, kind, key, value):
+        """The outcome (done, UNKNOWN, FAILED), the value that was read, what existed."""
+        arguments = (key, value) if kind == "put" else (key,)
+        try:
+            if kind != "get" and self.random.random() < 0.5:
+                (result,) = self.client.batch([(kind, *arguments)])
+                code = self.client.code_name(result.code)
+                if code not in ("OK", "NOT_FOUND"):
+                    return UNKNOWN if code == "UNKNOWN" else FAILED, None, None
+                return "done", None, result.existed
+            answer = getattr(self.client, kind)(*arguments)
+        except chord_client.ChordError as error:
+            return UNKNOWN if error.outcome_unknown else FAILED, None, None
+        return ("done", answer, None) if kind == "get" else ("done", None, answer)
+
+
+class Http:
+    """The gateway."""
+
+    def __init__(self, outer, gateway, seed):
+        self.gateway = gateway
+
+    def ask(self, kind, key, value):
+        method = {"get": "GET", "put": "PUT", "delete": "DELETE"}[kind]
+        answer = self.gateway.request(method, f"/api/v1/kv/{key}", value if kind == "put" else None)
+        assert answer.status != 409, answer.body
+        if kind == "get":
+            read = answer.body if answer.status == 200 else None
+            return "done" if answer.status in (200, 404) else FAILED, read, None
+        if kind == "delete" and answer.status in (204, 404):
+            # 204 also where an unknown first attempt may have been the one that found it
+            return "done", None, None if answer.status == 204 else False
+        if answer.status in (201, 204):
+            return "done", None, answer.status == 204
+        return UNKNOWN if answer.json()["code"] == "UNKNOWN" else FAILED, None, None
+
+
+class Ctl:
+    """chordctl, a process for each operation."""
+
+    def __init__(self, outer, gateway, seed):
+        self.command = [BUILD / "node" / "chordctl", "--node", ",".join(outer), "--timeout", "6000"]
+
+    def ask(self, kind, key, value):
+        words = {"get": ["get", key], "delete": ["del", key], "put": ["put", key, value or b""]}
+        done = subprocess.run([*self.command, *words[kind]], capture_output=True, check=False)
+        if kind == "get" and done.returncode in (0, 1):
+            return "done", done.stdout if done.returncode == 0 else None, None
+        if done.returncode in (0, 1):
+            existed = b"replaced" in done.stdout if kind == "put" else done.returncode == 0
+            return "done", None, existed
+        assert done.returncode in (3, 4, 5), done
+        return UNKNOWN if done.returncode == 5 else FAILED, None, None
+
+
+def ask(asker, history, values, number, pick, key):
+    kind = pick.choices(("get", "put", "delete"), (3, 6, 1))[0]
+    entry = Entry(key, kind=kind, client=number, node=1, attempts=1, called=now_us())
+    entry.value = next(values) if kind == "put" else 0
+    outcome, read, existed = asker.ask(kind, key, b"%d" % entry.value)
+    entry.returned = now_us()
+    if outcome == FAILED or (outcome == UNKNOWN and kind == "get"):
+        history.failed += 1
+        return
+    entry.outcome = outcome
+    if kind == "get":
+        entry.value = int(read) if read else 0
+    elif existed is not None:
+        entry.existed = "existed" if existed else "not"
+    history.add(entry)
+
+
+@pytest.fixture
+def proxies(new_ring, tmp_path):
+    ring = new_ring(M=32).start(3)
+    made = [HostileProxy(ring.settings["RPC_PORT"] + slot, SEED) for slot in (1, 2, 3)]
+    yield ring, made
+    for proxy in made:
+        proxy.close()
+
+
+@pytest.fixture
+def outer_gateway(proxies, tmp_path):
+    """One that knows the nodes by their proxies."""
+    ring, made = proxies
+    gateway = Gateway(tmp_path, "--host", "127.0.0.2", slots=3)
+    gateway.host, gateway.rpc_port = "127.0.0.2", ring.settings["RPC_PORT"]
+    gateway.start()
+    until(lambda: gateway.get("/readyz").status == 200, 30, "a gateway behind the proxies")
+    yield gateway
+    gateway.close()
+
+
+@pytest.mark.parametrize("kind", (Python, Http, Ctl))
+def test_histories_are_linearizable(kind, proxies, outer_gateway, tmp_path):
+    print(f"CHORD_TEST_SEED={SEED}")
+    ring, made = proxies
+    outer = [f"127.0.0.2:{proxy.port}" for proxy in made]
+    history, values, problems = History(), itertools.count(1), []
+    end = time.monotonic() + SECONDS
+
+    def loop(number):
+        try:
+            asker, pick = kind(outer, outer_gateway, SEED + number), random.Random(f"{SEED} {number}")
+            while time.monotonic() < end:
+                ask(asker, history, values, number, pick, f"key-{pick.randrange(KEYS)}")
+        except BaseException as problem:
+            problems.append(problem)
+            raise
+
+    threads = [threading.Thread(target=loop, args=(number,)) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    with chord_client.ChordClient(ring.address(1)) as reader:
+        for key in (f"key-{number}" for number in range(KEYS)):
+            entry = Entry(key, outcome="done", last=True, called=now_us(), node=1, attempts=1)
+            entry.value = int(reader.get(key) or 0)
+            entry.returned = now_us()
+            history.add(entry)
+    figures = check(CHECK_HISTORY, history, tmp_path / "history.txt")
+    unknown = sum(entry.outcome == UNKNOWN for entry in history.entries)
+    counts = [sum(proxy.counts[which] for proxy in made) for which in range(3)]
+    print(f"{kind.__name__}: {len(history.entries)} operations, {unknown} unknown, {history.failed} "
+          f"failed; {counts[0]} requests lost, {counts[1]} answers lost, {counts[2]} copies; {figures}")
+    assert min(counts) > 0 and len(history.entries) > 100
+    assert unknown * 20 <= len(history.entries)
+
+
+def test_a_paused_address_costs_a_second(proxies):
+    """The first address stands still: the others are asked, long before the timeout."""
+    ring, made = proxies
+    made[0].still_until = time.monotonic() + 20
+    with chord_client.ChordClient(*(f"127.0.0.2:{proxy.port}" for proxy in made), timeout=15) as client:
+        began = time.monotonic()
+        client.put("paused", "value")
+        assert client.get("paused") == b"value"
+        assert time.monotonic() - began < 8
+    made[0].still_until = 0.0
