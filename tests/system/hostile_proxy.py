@@ -91,10 +91,11 @@ class Link:
 
 
 class HostileProxy:
-    """In front of the node at a port; ended with close()."""
+    """In front of the node at a port; ended with close(). `hostile` False: it only counts."""
 
-    def __init__(self, port, seed):
+    def __init__(self, port, seed, hostile=True):
         self.port, self.random = port, random.Random(f"{seed} {port}")
+        self.hostile, self.requests = hostile, 0  # about keys
         self.lock, self.links, self.due = threading.Condition(), [], []
         self.ended, self.still_until, self.counts = False, 0.0, [0, 0, 0]
         self.listener = socket.create_server(("127.0.0.2", port))
@@ -103,7 +104,8 @@ class HostileProxy:
 
     def draw(self):
         with self.lock:
-            dice = [self.random.random() for _ in range(4)]
+            self.requests += 1
+            dice = [self.random.random() for _ in range(4)] if self.hostile else [1, 1, 1, 0]
             for which, most in enumerate((LOST, UNANSWERED, COPIED)):
                 self.counts[which] += dice[which] < most
             return dice
@@ -127,8 +129,8 @@ class HostileProxy:
                     ready.append(heapq.heappop(self.due)[3])
                 if not ready:
                     soon = min(next_still, self.due[0][0] if self.due else next_still)
-                    self.lock.wait(max(0.001, soon - now))
-            if now >= next_still:
+                    self.lock.wait(max(0.001, soon - now) if self.hostile else None)
+            if now >= next_still and self.hostile:
                 self.still_until = now + self.random.uniform(*STILL_S)
                 next_still = now + self.random.uniform(STILL_EVERY_S / 2, STILL_EVERY_S * 1.5)
             for action in ready:

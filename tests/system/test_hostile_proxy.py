@@ -112,14 +112,20 @@ def proxies(new_ring, tmp_path):
         proxy.close()
 
 
-@pytest.fixture
-def outer_gateway(proxies, tmp_path):
+def gateway_behind(ring, folder):
     """One that knows the nodes by their proxies."""
-    ring, made = proxies
-    gateway = Gateway(tmp_path, "--host", "127.0.0.2", slots=3)
+    folder.mkdir(exist_ok=True)
+    gateway = Gateway(folder, "--host", "127.0.0.2", slots=3)
     gateway.host, gateway.rpc_port = "127.0.0.2", ring.settings["RPC_PORT"]
     gateway.start()
     until(lambda: gateway.get("/readyz").status == 200, 30, "a gateway behind the proxies")
+    return gateway
+
+
+@pytest.fixture
+def outer_gateway(proxies, tmp_path):
+    ring, made = proxies
+    gateway = gateway_behind(ring, tmp_path)
     yield gateway
     gateway.close()
 
@@ -160,6 +166,71 @@ def test_histories_are_linearizable(kind, proxies, outer_gateway, tmp_path):
           f"failed; {counts[0]} requests lost, {counts[1]} answers lost, {counts[2]} copies; {figures}")
     assert min(counts) > 0 and len(history.entries) > 100
     assert unknown * 20 <= len(history.entries)
+
+
+class Writer:
+    """Puts one key all the time; counts, and how long it waited at most."""
+
+    def __init__(self, put):
+        self.put, self.done, self.longest_s, self.problem = put, 0, 0.0, None
+
+    def run(self, end, start):
+        try:
+            start.wait()
+            while time.monotonic() < end[0]:
+                began = time.monotonic()
+                self.put(b"%d" % self.done)
+                self.longest_s = max(self.longest_s, time.monotonic() - began)
+                self.done += 1
+        except BaseException as problem:
+            self.problem = problem
+
+
+def http_put(gateway):
+    connection = gateway.connect()
+
+    def put(value):
+        connection.request("PUT", "/api/v1/kv/hot", value)
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status in (201, 204), (answer.status, text)
+    return put
+
+
+def test_sixteen_writers_of_one_key(new_ring, tmp_path):
+    """Over two gateways and the Python client: everybody in turn, nobody is refused, nobody waits,
+    and a put is one call."""
+    ring = new_ring(M=32).start(3)
+    made = [HostileProxy(ring.settings["RPC_PORT"] + slot, SEED, hostile=False) for slot in (1, 2, 3)]
+    gateways = [gateway_behind(ring, tmp_path / name) for name in ("one", "other")]
+    clients = [chord_client.ChordClient(*(f"127.0.0.2:{proxy.port}" for proxy in made))
+               for _ in range(5)]
+    try:
+        writers = [Writer(http_put(gateways[number % 2])) for number in range(11)]
+        writers += [Writer(lambda value, client=client: client.put("hot", value))
+                    for client in clients]
+        for writer in writers:
+            writer.put(b"first")  # connections, and where the key lies
+        before = sum(proxy.requests for proxy in made)
+        end, start = [0.0], threading.Event()
+        threads = [threading.Thread(target=writer.run, args=(end, start)) for writer in writers]
+        for thread in threads:
+            thread.start()
+        end[0] = time.monotonic() + 5
+        start.set()
+        for thread in threads:
+            thread.join()
+        calls = sum(proxy.requests for proxy in made) - before
+    finally:
+        for one in (*gateways, *clients, *made):
+            one.close()
+    counts = [writer.done for writer in writers]
+    print(f"{counts}, {calls / sum(counts):.2f} calls a put, longest wait "
+          f"{max(writer.longest_s for writer in writers):.3f} s")
+    assert not [writer.problem for writer in writers if writer.problem]
+    assert min(counts) * 2 >= sum(counts) / len(counts)
+    assert max(writer.longest_s for writer in writers) < 1
+    assert calls <= 1.1 * sum(counts)
 
 
 def test_a_paused_address_costs_a_second(proxies):

@@ -177,6 +177,7 @@ def test_a_recorded_call_works_once(new_ring, tmp_path):
     recorder.close()
     ring.stop(1)
     ring.start_node(1)
+    until(lambda: ring.node(1)["state"] == "member", 30, "node 1 is back")
     Chordctl(ring.address(1)).run("ring", "--ring-key-file", path, "--timeout", "20000")
     recorder = Recorder(ring.address(1))
     assert replayed(recorded) == {"CODE_CHALLENGE"} == replayed(leave)
