@@ -148,7 +148,8 @@ static struct http_refusal host_check(const struct http_options *options,
                                       struct http_connection *connection, unsigned traits) {
     const struct http_head *head = &connection->head;
     if (head->host[0] == '\0') {
-        return (traits & HTTP_QUICK) != 0
+        /* What health checks of proxies ask. */
+        return (traits & HTTP_QUICK) != 0 || strcmp(head->method, "OPTIONS") == 0
                    ? (struct http_refusal){0}
                    : refuse(400, "INVALID_ARGUMENT", "the request needs a Host header");
     }
@@ -205,11 +206,13 @@ static struct http_refusal method_check(const char *method) {
 /* A body that is not the whole thing, plainly written, must not be stored as if it were. */
 static struct http_refusal body_check(const struct http_head *head) {
     const char *encoding;
-    if (method_changes(head->method) && http_head_field(head, "Content-Range", 0) != NULL) {
+    bool has_body = method_changes(head->method) || head->body_bytes != 0;
+    if (has_body && http_head_field(head, "Content-Range", 0) != NULL) {
         return refuse(400, "INVALID_ARGUMENT",
                       "Content-Range: a part cannot be written, only a whole value");
     }
-    for (size_t i = 0; (encoding = http_head_field(head, "Content-Encoding", i)) != NULL; i++) {
+    for (size_t i = 0;
+         has_body && (encoding = http_head_field(head, "Content-Encoding", i)) != NULL; i++) {
         if (strcasecmp(encoding, "identity") != 0) {
             struct http_refusal refusal =
                 refuse(415, "INVALID_ARGUMENT", "Content-Encoding: send the body unpacked");

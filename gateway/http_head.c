@@ -105,17 +105,18 @@ static bool host_valid(const char *text, size_t size) {
             name++;
         }
     }
-    if (name == 0 || name > HTTP_HOST_BYTES_MAX - 6) {
+    if (name == 0 || size > HTTP_HOST_BYTES_MAX) {
         return false;
     }
     size_t at = name;
+    unsigned port = 0;
     if (at < size && text[at] == ':') {
         at++;
-        while (at < size && text[at] >= '0' && text[at] <= '9') {
-            at++;
+        while (at < size && text[at] >= '0' && text[at] <= '9' && port <= 65535) {
+            port = port * 10 + (unsigned)(text[at++] - '0');
         }
     }
-    return at == size && size - name <= 6;
+    return at == size && port <= 65535;
 }
 
 static bool host_take(struct http_head *head, const char *text, size_t size) {
