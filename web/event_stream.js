@@ -7,6 +7,7 @@ const ANSWER_MS = 150; // how long a new tab waits for a leader to say that it i
 const BEAT_MS = 1000;
 const LOST_MS = 2500; // a leader not heard of for so long is gone
 const RETRY_MS = 15000; // after a refusal
+const TOKEN_MS = 2000; // after one for want of a token, which the user may be typing
 
 /**
  * @typedef {"connecting"|"live"|"reconnecting"|"refused"} StreamState
@@ -70,6 +71,7 @@ export function share_events(address, { kinds, on_event, on_state }) {
     } catch { /* nobody answers; the page finds out by itself */ }
     abort.abort();
     if (status === 200) retry_at = 0;
+    if (status === 401) retry_at = Date.now() + TOKEN_MS;
     show_state("refused", status);
   }
 

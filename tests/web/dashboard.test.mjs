@@ -321,6 +321,23 @@ test("the tabs of a browser share one event stream; a hidden one lets it go", { 
   await other.close();
 });
 
+test("where reads need the token the page asks once, then all of it works", { skip: !process.env.CHORD_MOCK }, async () => {
+  mock.token = "a token; of 16 bytes";
+  const { context: other, faults: found } = await open_watched(browser, base);
+  const asked = await other.newPage();
+  await asked.goto(base);
+  await by(asked, "token-input").fill(mock.token);
+  await by(asked, "token-confirm").click();
+  await wait_data(asked, "link", "link", "live"); // an event source sends no header, but the cookie
+  mock.token = "";
+  await wait_data(asked, "ring-state", "state", "healthy");
+  assert.equal(await by(asked, "token-dialog").count(), 0);
+  const [cookie] = await other.cookies();
+  assert.equal(cookie.sameSite, "Strict");
+  assert.deepEqual(found, []);
+  await other.close();
+});
+
 test("odd answers: no node, fields that are null, nobody answers", { skip: !process.env.CHORD_MOCK }, async () => {
   const { context: other, faults: found } = await open_watched(browser, base);
   const odd = await other.newPage();

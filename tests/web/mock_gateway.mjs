@@ -39,7 +39,7 @@ const csv_cell = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""
 
 /**
  * @param {{port: number, nodes?: number, m?: number, supervisor?: boolean}} options
- * @returns {Promise<{ring: MockRing, url: string, close: () => Promise<void>, refuse_events: boolean, streams: Set<object>}>}
+ * @returns {Promise<{ring: MockRing, url: string, close: () => Promise<void>, refuse_events: boolean, streams: Set<object>, token: string}>}
  */
 export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) {
   const vendor = mkdtempSync(join(tmpdir(), "chord-vendor-"));
@@ -49,7 +49,7 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
   const ring = new MockRing({ nodes, m, n: 3, replicas: 3, host: "127.0.0.1", port });
   const operations = new Map();
   const streams = new Set();
-  const mock = { ring, url: `http://127.0.0.1:${port}`, refuse_events: false, supervisor, streams };
+  const mock = { ring, url: `http://127.0.0.1:${port}`, refuse_events: false, supervisor, streams, token: "" };
 
   const send_event = (response, event, data) => response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
   const broadcast = (event, data) => { for (const response of streams) send_event(response, event, data); };
@@ -157,6 +157,9 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
 
   function serve_api(request, response, slot, parts, query, body) {
     const [room, name, verb] = parts;
+    const known = [`Bearer ${mock.token}`, `chord-token=${encodeURIComponent(mock.token)}`];
+    if (mock.token && !known.includes(request.headers.authorization) && !known.includes(request.headers.cookie))
+      return problem(response, 401, "unauthenticated", "reads need the token");
     if (room === "self") {
       const node = ring.list.find((other) => other.slot === slot);
       return json(response, 200, { slot: slot || null, address: node?.address ?? null, ring_dashboard: mock.url });
