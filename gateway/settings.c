@@ -203,13 +203,6 @@ bool settings_host_is_loopback(const char *host) {
            (inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
 }
 
-/* Loopback and Tailscale's 100.64.0.0/10 are private enough to go without secrets. */
-static bool host_is_private(const char *host) {
-    struct in_addr address;
-    return settings_host_is_loopback(host) || (inet_pton(AF_INET, host, &address) == 1 &&
-                                               ntohl(address.s_addr) >> 22 == (100u << 2 | 1u));
-}
-
 static bool ports_fit(const struct settings *settings, char *error, size_t error_size) {
     if (settings->port + settings->slots > 65535 || settings->rpc_port + settings->slots > 65535) {
         snprintf(error, error_size,
@@ -266,7 +259,7 @@ int settings_read(struct settings *settings, int argc, char **argv, char *error,
         snprintf(error, error_size, "HOST_NAMES has more than %d names", SETTINGS_NAMES_MAX);
         ok = false;
     }
-    if (ok && !host_is_private(settings->host) &&
+    if (ok && !rpc_host_is_private(settings->host) &&
         (settings->api_token[0] == '\0' || settings->ring_key.bytes_count == 0)) {
         snprintf(error, error_size,
                  "HOST %s is neither loopback nor a Tailscale address, so others can reach it: set "

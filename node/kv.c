@@ -455,10 +455,11 @@ static ProtobufCMessage *batch_response(struct node *node, struct request *reque
     return &message->base;
 }
 
-#define SINGLE(type, init)                                                                         \
+#define SINGLE(type, init, more)                                                                   \
     do {                                                                                           \
         Chord__V1__##type *message = arena_alloc(&node->scratch, sizeof *message);                 \
         chord__v1__##init##__init(message);                                                        \
+        more;                                                                                      \
         message->result = result_of(node, request, 0, response->batch.unfinished);                 \
         message->hint = wire_hint(&wire, &response->batch.hint);                                   \
         message->missing = wire_missing(&wire, &response->batch.missing, &message->n_missing);     \
@@ -470,11 +471,11 @@ static ProtobufCMessage *make_response(struct node *node, struct request *reques
     struct wire_context wire = {&node->scratch, node->m};
     switch (request->method) {
     case RPC_KV_GET:
-        SINGLE(GetResponse, get_response);
+        SINGLE(GetResponse, get_response, message->stale = response->batch.stale);
     case RPC_KV_PUT:
-        SINGLE(PutResponse, put_response);
+        SINGLE(PutResponse, put_response, (void)0);
     case RPC_KV_DELETE:
-        SINGLE(DeleteResponse, delete_response);
+        SINGLE(DeleteResponse, delete_response, (void)0);
     default:
         return batch_response(node, request, response);
     }

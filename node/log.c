@@ -3,6 +3,8 @@
  */
 #include "log.h"
 
+#include "rpc.h"
+
 #include "private.h"
 
 #include <pthread.h>
@@ -66,6 +68,7 @@ void log_write(enum log_level level, const char *word, const char *format, ...) 
     va_start(arguments, format);
     vsnprintf(line->text, sizeof line->text, format, arguments);
     va_end(arguments);
+    rpc_utf8_repair(line->text); /* a path, or cut within a character: the line goes into answers */
     if (level >= LOG_INFO) {
         print(stderr, line);
     }

@@ -4,8 +4,10 @@
  */
 #include "hash.h"
 #include "node.h"
+#include "resources.h"
 #include "private.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -14,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -184,12 +185,36 @@ static void read_settings(int argc, char **argv, struct settings *settings) {
     }
 }
 
+/* What others can reach goes by a key only, and what nobody can dial is no address: the rule of the
+ * gateway and of init.py, for whoever starts nodes by hand. */
+static void check_exposure(const struct settings *settings) {
+    char host[CHORD_ADDRESS_BYTES];
+    struct in_addr number;
+    snprintf(host, sizeof host, "%.*s", (int)strcspn(settings->listen, ":"), settings->listen);
+    if (inet_pton(AF_INET, host, &number) == 1 && number.s_addr == htonl(INADDR_ANY)) {
+        fprintf(stderr,
+                "chord-node: --listen %s cannot be used: other members dial this address; give one "
+                "that they can reach, for example 127.0.0.1\n",
+                settings->listen);
+        exit(NODE_EXIT_SETTING);
+    }
+    if (!rpc_host_is_private(host) && settings->key.bytes_count == 0) {
+        fprintf(
+            stderr,
+            "chord-node: --listen %s is neither loopback nor a Tailscale address, so others can "
+            "reach it: set RING_KEY_FILE, or listen on 127.0.0.1\n",
+            settings->listen);
+        exit(NODE_EXIT_SETTING);
+    }
+}
+
 int main(int argc, char **argv) {
     static struct settings settings;
     pid_t parent = getppid();
     sigset_t set;
     private_umask();
     read_settings(argc, argv, &settings);
+    check_exposure(&settings);
     if (settings.exit_with_parent) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent) {
@@ -202,15 +227,15 @@ int main(int argc, char **argv) {
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
     /* Few arenas, early return: a burst of large messages must not stay in memory. */
     mallopt(M_ARENA_MAX, 2);
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+    char reason[300];
+    if (!resources_suffice(reason, sizeof reason)) {
+        fprintf(stderr, "chord-node: %s\n", reason);
+        return NODE_EXIT_OTHER;
+    }
     if (!hash_open()) {
         fputs("chord-node: OpenSSL has no SHA-1\n", stderr);
         return NODE_EXIT_OTHER;

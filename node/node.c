@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { STOP_S_MAX = 60, STOP_STARTING_S_MAX = 3 };
+
 _Noreturn void chord_assert_failed(const char *file, int line, const char *condition) {
     log_write(LOG_ERROR, "assert", "%s:%d: %s", file, line, condition);
     abort();
@@ -359,6 +361,7 @@ static void on_disk_failure(void *context, const char *reason) {
 }
 
 static void *wait_signal(void *context) {
+    struct node *node = context;
     sigset_t set;
     int received;
     sigemptyset(&set);
@@ -366,8 +369,10 @@ static void *wait_signal(void *context) {
     sigaddset(&set, SIGINT);
     sigwait(&set, &received);
     log_write(LOG_INFO, "stop", "signal %d: stopping; nothing moves", received);
-    node_enqueue(context, item_new(ITEM_STOP), true);
-    return NULL;
+    node_enqueue(node, item_new(ITEM_STOP), true);
+    sleep(atomic_load(&node->running) ? STOP_S_MAX : STOP_STARTING_S_MAX);
+    fputs("chord-node: something hangs, so it ends without waiting for it\n", stderr);
+    _exit(NODE_EXIT_OTHER); /* as after a power cut: what was acknowledged is on disk */
 }
 
 /* ---- start and stop ---- */
@@ -515,12 +520,16 @@ enum node_exit node_run(const struct settings *settings) {
         fputs("chord-node: out of memory\n", stderr);
         goto out;
     }
+    if (pthread_create(&signals, NULL, wait_signal, &node) != 0) {
+        fputs("chord-node: cannot start a thread\n", stderr);
+        goto out;
+    }
+    pthread_detach(signals);
     code = open_network(&node);
     if (code != NODE_EXIT_OK) {
         goto out;
     }
-    pthread_create(&signals, NULL, wait_signal, &node);
-    pthread_detach(signals);
+    atomic_store(&node.running, true);
     printf("listening %s\n", settings->listen);
     fflush(stdout);
     start_core(&node, &identity);

@@ -13,10 +13,11 @@
 #include "store.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     NODE_RING_REQUESTS_MAX = 4096, /* ring and admin requests waiting */
-    NODE_REQUESTS_EXTRA = 2048,   /* request slots beyond the channel size */
+    NODE_REQUESTS_EXTRA = 2048,    /* request slots beyond the channel size */
     NODE_KEY_BYTES_MAX = 1024,
     NODE_VALUE_BYTES_MAX = 1024 * 1024,
     EXAMINED_WRITES =
@@ -160,6 +161,7 @@ struct node {
     uint64_t started_ms;
     uint64_t kill_at_ms; /* 0 = not killed */
     bool stopping;
+    atomic_bool running; /* the loop is near; before, a library may hang at its start */
     enum node_exit exit_code;
     unsigned m;    /* last known */
     bool has_ring; /* what envelopes say */

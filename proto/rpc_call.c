@@ -95,6 +95,7 @@ static nng_msg *call_pack(const struct rpc_call *call, Chord__V1__Code code, con
         message = code == CHORD__V1__CODE__CODE_OK ? "" : rpc_code_text(code);
     }
     snprintf(text, sizeof text, "%s", message);
+    rpc_utf8_repair(text); /* it may quote the request, and may have been cut within a character */
     Chord__V1__RpcResponse envelope = CHORD__V1__RPC_RESPONSE__INIT;
     envelope.protocol_version = RPC_PROTOCOL_VERSION;
     envelope.request_id.data = (uint8_t *)call->request_id;

@@ -130,6 +130,11 @@ static void call_invoke(struct rpc_call *call, const Chord__V1__RpcRequest *enve
         call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
         return;
     }
+    if (!rpc_texts_are_valid(request)) { /* some would come back in answers, to whoever asks */
+        snprintf(text, sizeof text, "a text in the %s is not UTF-8", type->name);
+        call_reply_error(call, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
+        return;
+    }
     pthread_mutex_lock(&call->server->lock);
     rpc_call_hold_always(call, sizeof *call + rpc_arena_used(call->arena));
     pthread_mutex_unlock(&call->server->lock);

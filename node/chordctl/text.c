@@ -1,6 +1,8 @@
 /* Bytes as text; see text.h. */
 #include "text.h"
 
+#include "rpc.h"
+
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,36 +70,10 @@ bool id_text_is_valid(const char *text, unsigned m) {
 
 /* ---- UTF-8 ---- */
 
-/* The length of the well-formed sequence at data (Unicode, table 3-7), 0 = none. */
-static size_t utf8_read(const uint8_t *data, size_t size, uint32_t *point) {
-    uint8_t first = data[0];
-    *point = first;
-    if (first < 0x80) {
-        return 1;
-    }
-    size_t length = first <= 0xdf ? 2 : first <= 0xef ? 3 : 4;
-    if (first < 0xc2 || first > 0xf4 || length > size) {
-        return 0;
-    }
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (data[1] < low || data[1] > high) {
-        return 0;
-    }
-    *point = first & (0xffu >> (length + 1));
-    for (size_t i = 1; i < length; i++) {
-        if ((data[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        *point = *point << 6 | (data[i] & 0x3f);
-    }
-    return length;
-}
-
 bool text_is_utf8(const void *data, size_t size) {
     uint32_t point;
     for (size_t at = 0, length; at < size; at += length) {
-        length = utf8_read((const uint8_t *)data + at, size - at, &point);
+        length = rpc_utf8_read((const uint8_t *)data + at, size - at, &point);
         if (length == 0) {
             return false;
         }
@@ -136,7 +112,7 @@ char *text_escape(const void *data, size_t size) {
     struct bytes out = {0};
     for (size_t at = 0; at < size;) {
         uint32_t point;
-        size_t length = utf8_read(from + at, size - at, &point);
+        size_t length = rpc_utf8_read(from + at, size - at, &point);
         if (length == 0) {
             char text[8];
             snprintf(text, sizeof text, "\\x%02x", (unsigned)from[at]);

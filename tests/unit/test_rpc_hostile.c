@@ -101,6 +101,19 @@ static void test_junk_framing(void **state) {
     fixture_close(&f);
 }
 
+static void assert_answer_is_utf8(int fd, const char *method) {
+    uint8_t envelope[ENVELOPE_MAX], body[ENVELOPE_MAX];
+    uint32_t sp_id;
+    raw_send_message(fd, 0x80000001, envelope, envelope_pack(envelope, method, 1, 4, NULL, 0));
+    size_t got = raw_receive_message(fd, &sp_id, body, sizeof body);
+    Chord__V1__RpcResponse *response = chord__v1__rpc_response__unpack(NULL, got, body);
+    assert_non_null(response);
+    assert_int_equal(response->code, CHORD__V1__CODE__CODE_UNIMPLEMENTED);
+    assert_true(strlen(response->message) > 0);
+    assert_true(rpc_texts_are_valid(&response->base));
+    chord__v1__rpc_response__free_unpacked(response, NULL);
+}
+
 static void test_junk_envelope(void **state) {
     (void)state;
     const char *ping = "chord.v1.RingService/Ping";
@@ -116,6 +129,16 @@ static void test_junk_envelope(void **state) {
     assert_int_equal(call_with(fd, "", 1, 4, NULL, 0), CHORD__V1__CODE__CODE_UNIMPLEMENTED);
     assert_int_equal(call_with(fd, "chord.v1.RingService/Explode%s%n", 1, 4, NULL, 0),
                      CHORD__V1__CODE__CODE_UNIMPLEMENTED);
+    /* The answer to a method that is no UTF-8, or is cut within a character, can be read. */
+    assert_answer_is_utf8(fd, "chord.v1.\xff\xfe/\xc3");
+    char long_name[120];
+    memset(long_name, 'x', sizeof long_name);
+    memcpy(long_name + 98, "\xe2\x82\xac\xe2\x82\xac", 7);
+    assert_answer_is_utf8(fd, long_name);
+    /* Nor is a text taken that is none: it would come back in the answers to others. */
+    const char *join = "chord.v1.RingService/Ping";
+    assert_int_equal(call_with(fd, join, 1, 4, "\x0a\x04\x12\x02\xff\xfe", 6),
+                     CHORD__V1__CODE__CODE_INVALID_ARGUMENT);
     assert_int_equal(call_with(fd, ping, 1, 4, "\x0a\xff", 2),
                      CHORD__V1__CODE__CODE_INVALID_ARGUMENT);
     assert_int_equal(raw_call(fd, "", 0), CHORD__V1__CODE__CODE_INVALID_ARGUMENT);
