@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "csv_reader.h"
+#include "csv_export.h"
 #include "log.h"
 #include "routes.h"
 #include "url.h"
@@ -13,69 +13,104 @@ enum { EXPORTS_MAX = 4, EXPORT_PAGE = 1000 };
 
 static atomic_int exports_running;
 
-static bool page_write(struct http_request *request, const struct walk_page *page,
-                       struct buf *out) {
-    buf_clear(out);
+static bool page_write(struct http_request *request, struct csv_export *export,
+                       const struct key_walk_page *page) {
+    struct buf out = {0};
     bool ok = true;
     for (size_t i = 0; i < page->count && ok; i++) {
         const Chord__V1__KeyInfo *info = page->keys[i];
-        ok = csv_write_field(out, info->key.data, info->key.len) && buf_append(out, ",", 1) &&
-             csv_write_field(out, info->value.data, info->value.len) && buf_append(out, "\r\n", 2);
+        ok = csv_export_row(export, &out, info->key.data, info->key.len, info->value.data,
+                            info->value.len, info->expires_at_ms);
     }
-    return ok && http_stream_write(request, out->data, out->size);
+    ok = ok && http_stream_write(request, out.data, out.size);
+    buf_free(&out);
+    return ok;
+}
+
+static bool head_write(struct http_request *request, struct csv_export *export,
+                       enum csv_form form) {
+    char headers[128];
+    struct buf head = {0};
+    snprintf(headers, sizeof(headers),
+             "Content-Disposition: attachment; filename=\"chord%s%s.csv\"\r\n",
+             form == CSV_PLAIN ? "" : "-", form == CSV_PLAIN ? "" : csv_form_name(form));
+    bool ok = http_stream_begin(request, 200, "text/csv; charset=utf-8", headers) &&
+              csv_export_head(export, &head) && http_stream_write(request, head.data, head.size);
+    buf_free(&head);
+    return ok;
+}
+
+static bool end_write(struct http_request *request, struct csv_export *export) {
+    struct buf end = {0};
+    bool ok = csv_export_end(export, &end) && http_stream_write(request, end.data, end.size);
+    buf_free(&end);
+    return ok;
 }
 
 /* Only after the first page is there an answer to begin: until then an error can be told. */
-static void export_run(struct app *app, struct http_request *request) {
-    static const char headers[] = "Content-Disposition: attachment; filename=\"chord.csv\"\r\n";
-    struct walk walk;
-    struct walk_page page = {0};
-    struct buf out = {0};
+static void export_run(struct app *app, struct http_request *request, struct csv_export *export,
+                       enum csv_form form) {
+    struct key_walk walk;
+    struct key_walk_page page = {0};
     char error[160] = "";
-    unsigned long long rows = 0;
     walk_start(&walk, app, true);
-    bool ok = walk_next(&walk, EXPORT_PAGE, &page, error, sizeof(error));
+    bool ok = key_walk_next(&walk, EXPORT_PAGE, &page, error, sizeof(error));
     if (!ok) {
         http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 2\r\n", NULL, "%s", error);
-        walk_end(&walk);
+        key_walk_end(&walk);
         return;
     }
-    ok = http_stream_begin(request, 200, "text/csv; charset=utf-8", headers) &&
-         http_stream_write(request, "key,value\r\n", 11);
+    ok = head_write(request, export, form);
     while (ok) {
-        rows += page.count;
-        ok = page_write(request, &page, &out);
-        walk_page_free(&page);
+        ok = page_write(request, export, &page);
+        key_walk_page_free(&page);
         if (!ok || walk.done) {
             break;
         }
-        ok = walk_next(&walk, EXPORT_PAGE, &page, error, sizeof(error));
+        ok = key_walk_next(&walk, EXPORT_PAGE, &page, error, sizeof(error));
     }
-    walk_page_free(&page);
-    if (ok || request->head) {
+    key_walk_page_free(&page);
+    if (request->head || (ok && end_write(request, export))) {
         (void)http_stream_end(request);
     } else {
         http_stream_abort(request);
-        log_line("WARN", "export", "ended early after %llu rows: %s", rows,
+        log_line("WARN", "export", "ended early after %llu rows: %s",
+                 (unsigned long long)csv_export_rows(export),
                  error[0] == '\0' ? "the client went away" : error);
     }
-    walk_end(&walk);
-    buf_free(&out);
+    key_walk_end(&walk);
+}
+
+static void export_answer(struct app *app, struct http_request *request, enum csv_form form) {
+    struct csv_export *export = csv_export_new(form);
+    if (export == NULL) {
+        http_problem(request, 500, "INTERNAL", "no memory");
+    } else {
+        export_run(app, request, export, form);
+    }
+    csv_export_free(export);
 }
 
 void export_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
-    char format[16] = "csv";
-    if (url_parameter_text(request->query, "format", format, sizeof(format)) &&
-        strcmp(format, "csv") != 0) {
-        http_problem(request, 400, "INVALID_ARGUMENT", "format is '%s'; only csv is known", format);
+    char format[16];
+    struct buf given = {0};
+    enum csv_form form = CSV_PLAIN;
+    bool malformed = false;
+    bool is_given = url_parameter(request->query, "format", &given, &malformed);
+    snprintf(format, sizeof(format), "%s", is_given ? (const char *)given.data : "csv");
+    bool ok = !malformed && given.size < sizeof(format);
+    buf_free(&given);
+    if (!ok || !csv_form_read(format, &form)) {
+        http_problem(request, 400, "INVALID_ARGUMENT", "format is '%s'; it must be %s", format,
+                     CSV_FORMS);
         return;
     }
     if (atomic_fetch_add(&exports_running, 1) >= EXPORTS_MAX) {
         http_problem_more(request, 503, "RESOURCE_EXHAUSTED", "Retry-After: 5\r\n", NULL,
                           "%d exports are running, which is the limit", EXPORTS_MAX);
     } else {
-        export_run(app, request);
+        export_answer(app, request, form);
     }
     atomic_fetch_sub(&exports_running, 1);
 }

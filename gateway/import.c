@@ -331,12 +331,6 @@ static bool type_is_curl(const struct http_request *request, const char *type) {
 static bool import_type(struct import *import, struct http_request *request) {
     const struct multipart_handler handler = {on_part, on_part_data, on_part_end, import};
     const char *type = http_header(request, "Content-Type");
-    const char *encoding = http_header(request, "Content-Encoding");
-    if (encoding != NULL && strcasecmp(encoding, "identity") != 0) {
-        http_problem_more(request, 415, "INVALID_ARGUMENT", "Accept-Encoding: identity\r\n", NULL,
-                          "Content-Encoding is '%.40s'; send the file as it is", encoding);
-        return false;
-    }
     if (type_is(type, "text/csv") || type_is(type, "application/csv") ||
         type_is(type, "text/plain") || type_is(type, "text/tab-separated-values") ||
         type_is(type, "application/vnd.ms-excel") || type_is(type, "application/octet-stream") ||

@@ -183,23 +183,24 @@ void node_keys(struct app *app, struct http_request *request, const struct buf *
 /* All keys of the ring, a page of up to `limit`; a search that takes long ends with what it has. */
 static void data_ring(struct app *app, struct http_request *request) {
     struct token token = {0};
-    struct walk walk;
+    struct key_walk walk;
     unsigned long long limit = 0;
     char error[160];
     walk_start(&walk, app, true);
     json_t *keys = json_array();
     uint64_t end = clock_now_ms() + SEARCH_MS;
     bool ok = query_read(request, &token, &walk.prefix, &limit);
-    if (ok && token.present && !walk_resume(&walk, token.hash, token.key.data, token.key.size)) {
+    if (ok && token.present &&
+        !walk_resume(&walk, app, token.hash, token.key.data, token.key.size)) {
         http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", NULL,
                           "no node of the ring answers");
         ok = false;
     }
     unsigned m = ring_view_parameters(app->view).m;
     while (ok && !walk.done && json_array_size(keys) < limit && clock_now_ms() < end) {
-        struct walk_page page;
+        struct key_walk_page page;
         uint32_t want = (uint32_t)(limit - json_array_size(keys));
-        if (!walk_next(&walk, want, &page, error, sizeof(error))) {
+        if (!key_walk_next(&walk, want, &page, error, sizeof(error))) {
             http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", NULL, "%s", error);
             ok = false;
             break;
@@ -207,7 +208,7 @@ static void data_ring(struct app *app, struct http_request *request) {
         for (size_t i = 0; i < page.count; i++) {
             (void)json_array_append_new(keys, key_json(page.keys[i], m, true));
         }
-        walk_page_free(&page);
+        key_walk_page_free(&page);
     }
     if (ok) {
         json_t *json = json_object();
@@ -219,7 +220,7 @@ static void data_ring(struct app *app, struct http_request *request) {
         http_reply_json(request, 200, NULL, json);
     }
     json_decref(keys);
-    walk_end(&walk);
+    key_walk_end(&walk);
     buf_free(&token.key);
 }
 

@@ -1,174 +1,47 @@
-/* The walk over all keys; see walk.h. */
+/* What the walk asks of the gateway; see walk.h. */
 #include "walk.h"
 
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
 
-#include "log.h"
 #include "ring_view.h"
 
-enum { WALK_TIMEOUT_MS = 5000, WALK_PAUSE_MS = 100 };
-
-void walk_start(struct walk *walk, struct app *app, bool values) {
-    memset(walk, 0, sizeof(*walk));
-    walk->app = app;
-    walk->values = values;
-}
-
-bool walk_resume(struct walk *walk, const uint8_t *hash, const uint8_t *key, size_t key_size) {
-    struct view_parameters ring = ring_view_parameters(walk->app->view);
-    if (!ring.known) {
+static bool source_leader(void *context, const struct ring_id *id, struct key_walk_leader *leader,
+                          unsigned *m) {
+    struct app *app = context;
+    struct view_parameters ring = ring_view_parameters(app->view);
+    struct view_led led;
+    if (!ring.known || !ring_view_leader(app->view, id, &led)) {
         return false;
     }
-    memcpy(walk->cursor_hash, hash, ID_BYTES);
-    walk->cursor_set = true;
-    id_from_hash(&walk->next, hash, ring.m);
-    buf_clear(&walk->cursor_key);
-    return buf_append(&walk->cursor_key, key, key_size);
+    leader->lo = led.lo;
+    leader->hi = led.hi;
+    leader->epoch = led.epoch;
+    snprintf(leader->address, sizeof(leader->address), "%s", led.address);
+    *m = ring.m;
+    return true;
 }
 
-void walk_end(struct walk *walk) {
-    buf_free(&walk->cursor_key);
-    buf_free(&walk->prefix);
+static void source_mistrust(void *context, const char *address) {
+    struct app *app = context;
+    ring_view_poke(app->view, address);
 }
 
-void walk_page_free(struct walk_page *page) {
-    rpc_reply_free(&page->reply);
-    memset(page, 0, sizeof(*page));
+static bool source_stopping(void *context) {
+    struct app *app = context;
+    return atomic_load(&app->stopping);
 }
 
-/* Whether the node leads this very range, in this epoch, now. */
-static bool leader_confirm(struct walk *walk, const struct view_led *led) {
-    struct rpc_reply reply;
-    Chord__V1__StatusRequest message = CHORD__V1__STATUS_REQUEST__INIT;
-    rpc_client_call_wait(walk->app->client, led->address, RPC_ADMIN_STATUS, &message.base,
-                         WALK_TIMEOUT_MS, &reply);
-    const Chord__V1__StatusResponse *status =
-        (const Chord__V1__StatusResponse *)(const void *)reply.response;
-    bool leads = false;
-    for (size_t i = 0;
-         reply.code == CHORD__V1__CODE__CODE_OK && status != NULL && i < status->n_ranges && !leads;
-         i++) {
-        const Chord__V1__View *view = status->ranges[i]->view;
-        struct ring_id lo;
-        struct ring_id hi;
-        leads = view != NULL && view->range != NULL && view->epoch == led->epoch &&
-                /* A settling leader may still lack keys. */
-                (status->ranges[i]->state == CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN ||
-                 status->ranges[i]->state == CHORD__V1__RANGE_STATE__RANGE_STATE_CHANGING) &&
-                id_from_wire(&lo, view->range->lo.data, view->range->lo.len) &&
-                id_from_wire(&hi, view->range->hi.data, view->range->hi.len) &&
-                id_compare(&lo, &led->lo) == 0 && id_compare(&hi, &led->hi) == 0;
-    }
-    rpc_reply_free(&reply);
-    return leads;
+void walk_start(struct key_walk *walk, struct app *app, bool values) {
+    struct key_walk_source source = {.client = app->client,
+                                     .leader = source_leader,
+                                     .mistrust = source_mistrust,
+                                     .stopping = source_stopping,
+                                     .context = app};
+    key_walk_start(walk, &source, values);
 }
 
-/* The last id of the leader's range on this side of the ring's zero. */
-static struct ring_id segment_end(const struct walk *walk, const struct view_led *led, unsigned m) {
-    struct ring_id end = led->hi;
-    if (id_compare(&end, &walk->next) < 0 || id_compare(&led->lo, &led->hi) == 0) {
-        id_max(&end, m);
-    }
-    return end;
-}
-
-/* Keeps the keys in [next, end]; sets where the walk goes on. */
-static void page_take(struct walk *walk, struct walk_page *page, const struct ring_id *end,
-                      unsigned m) {
-    const Chord__V1__ListKeysResponse *list =
-        (const Chord__V1__ListKeysResponse *)(const void *)page->reply.response;
-    size_t first = 0;
-    size_t count = 0;
-    bool beyond = false;
-    for (size_t i = 0; i < list->n_keys && !beyond; i++) {
-        struct ring_id id;
-        if (list->keys[i]->hash.len != ID_BYTES) {
-            continue;
-        }
-        id_from_hash(&id, list->keys[i]->hash.data, m);
-        if (id_compare(&id, &walk->next) < 0) {
-            first = i + 1;
-        } else if (id_compare(&id, end) > 0) {
-            beyond = true;
-        } else {
-            count++;
-        }
-    }
-    page->keys = count == 0 ? NULL : list->keys + first;
-    page->count = count;
-    bool has_next = list->next != NULL && list->next->hash.len == ID_BYTES;
-    struct ring_id reached = *end;
-    if (has_next && !list->done && !beyond) {
-        id_from_hash(&reached, list->next->hash.data, m);
-    }
-    if (beyond || list->done || !has_next || id_compare(&reached, end) > 0) {
-        walk->next = *end;
-        walk->done = id_increment(&walk->next, m);
-        id_last_hash(end, m, walk->cursor_hash);
-        buf_clear(&walk->cursor_key);
-    } else {
-        walk->next = reached;
-        memcpy(walk->cursor_hash, list->next->hash.data, ID_BYTES);
-        buf_clear(&walk->cursor_key);
-        (void)buf_append(&walk->cursor_key, list->next->key.data, list->next->key.len);
-    }
-    walk->cursor_set = true;
-}
-
-static bool page_ask(struct walk *walk, uint32_t limit, struct walk_page *page,
-                     const struct view_led *led) {
-    Chord__V1__ListKeysRequest message = CHORD__V1__LIST_KEYS_REQUEST__INIT;
-    Chord__V1__Cursor after = CHORD__V1__CURSOR__INIT;
-    if (walk->cursor_set) {
-        after.hash.data = walk->cursor_hash;
-        after.hash.len = ID_BYTES;
-        after.key.data = walk->cursor_key.data;
-        after.key.len = walk->cursor_key.size;
-        message.after = &after;
-    }
-    message.limit = limit;
-    message.values = walk->values;
-    message.prefix.data = walk->prefix.data;
-    message.prefix.len = walk->prefix.size;
-    message.led_only = true;
-    rpc_client_call_wait(walk->app->client, led->address, RPC_ADMIN_LIST_KEYS, &message.base,
-                         WALK_TIMEOUT_MS, &page->reply);
-    const Chord__V1__ListKeysResponse *list =
-        (const Chord__V1__ListKeysResponse *)(const void *)page->reply.response;
-    if (page->reply.code == CHORD__V1__CODE__CODE_OK && list != NULL &&
-        (list->done || (list->next != NULL && list->next->hash.len == ID_BYTES))) {
-        return true;
-    }
-    walk_page_free(page);
-    return false;
-}
-
-bool walk_next(struct walk *walk, uint32_t limit, struct walk_page *page, char *error,
-               size_t error_size) {
-    uint64_t end = clock_now_ms() + WALK_STUCK_MS;
-    memset(page, 0, sizeof(*page));
-    while (!atomic_load(&walk->app->stopping)) {
-        struct view_parameters ring = ring_view_parameters(walk->app->view);
-        struct view_led led;
-        if (ring.known && ring_view_leader(walk->app->view, &walk->next, &led)) {
-            struct ring_id last = segment_end(walk, &led, ring.m);
-            if (page_ask(walk, limit, page, &led)) {
-                if (leader_confirm(walk, &led)) {
-                    page_take(walk, page, &last, ring.m);
-                    return true;
-                }
-                walk_page_free(page);
-            }
-            ring_view_poke(walk->app->view, led.address);
-        }
-        if (clock_now_ms() >= end) {
-            break;
-        }
-        struct timespec pause = {.tv_nsec = WALK_PAUSE_MS * 1000000L};
-        nanosleep(&pause, NULL);
-    }
-    snprintf(error, error_size, "no living node leads a part of the keys");
-    return false;
+bool walk_resume(struct key_walk *walk, struct app *app, const uint8_t *hash, const uint8_t *key,
+                 size_t key_size) {
+    struct view_parameters ring = ring_view_parameters(app->view);
+    return ring.known && key_walk_resume(walk, ring.m, hash, key, key_size);
 }

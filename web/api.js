@@ -189,7 +189,8 @@ export const delete_value = async (key) => request("DELETE", key_path("kv", key)
 export const get_operation = (id) => request_json("GET", `/operations/${part(id)}`, { timeout_ms: 5000 });
 export const cancel_operation = (id) => request_json("DELETE", `/operations/${part(id)}`);
 
-export const EXPORT_ADDRESS = `${PREFIX}/exports?format=csv`;
+/** @param {"csv"|"lossless"|"spreadsheet"} form */
+export const export_address = (form) => `${PREFIX}/exports?format=${form}`;
 export const EVENTS_ADDRESS = `${PREFIX}/events`;
 
 /**

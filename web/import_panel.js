@@ -131,6 +131,7 @@ export function ImportPanel() {
   const columns = useSignal([]);
   const key_column = useSignal("");
   const on_error = useSignal("skip");
+  const form = useSignal("csv");
   const over = useSignal(false);
   const picker = useRef(null);
   const busy = job.value !== null && !job.value.error && (job.value.sending || is_running(operations.value[job.value.id]));
@@ -174,7 +175,10 @@ export function ImportPanel() {
       </div>
       <div class="buttons start">
         <button type="submit" class="primary" disabled=${!file.value || busy || stale.value} data-testid="import-start">Upload</button>
-        <a class="button" href=${api.EXPORT_ADDRESS} download="ring.csv" data-testid="export">Download all as CSV</a>
+        <a class="button" href=${api.export_address(form.value)} download=${form.value === "csv" ? "ring.csv" : `ring-${form.value}.csv`} data-testid="export">Download all as CSV</a>
+        <label>Form of the download <select data-testid="export-form" value=${form.value} onChange=${(event) => { form.value = event.target.value; }}>
+          <option value="csv">plain: the bytes as they are</option><option value="lossless">lossless: comes back here with any bytes and expiry</option>
+          <option value="spreadsheet">for a spreadsheet: no cell is taken for a formula</option></select></label>
       </div>
     </form>
     <${Progress} />

@@ -97,7 +97,7 @@ extern const struct command ring_command, node_command, ping_command, info_comma
 extern const struct command keys_command, logs_command;
 extern const struct command get_command, put_command, del_command, lookup_command;
 extern const struct command leave_command, join_command, kill_command, import_command,
-    recover_command, restore_command, doctor_command;
+    export_command, recover_command, restore_command, doctor_command;
 extern const struct command merge_command;
 
 /* ---- session ---- */
@@ -147,6 +147,9 @@ int call_no_node(const struct ctl *ctl, const char *reason);
 /* Status of one node: CTL_OK or said. */
 int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,
                 const Chord__V1__StatusResponse **status);
+/* Adds other members to ctl->nodes, so that a long command goes on when the node it began with is
+ * lost. CTL_OK, or said: nobody is there. */
+int nodes_learn(struct ctl *ctl);
 /* An address, or an id that is looked for in the ring: CTL_OK and the address, or said. */
 int node_resolve(struct ctl *ctl, const char *word, char address[RPC_ADDRESS_BYTES_MAX + 1]);
 

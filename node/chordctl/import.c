@@ -171,36 +171,6 @@ static bool on_record(void *context, const struct csv_record *record) {
 
 /* ---- the file ---- */
 
-static bool node_known(const struct ctl *ctl, const char *address) {
-    for (size_t i = 0; i < ctl->nodes_count; i++) {
-        if (strcmp(ctl->nodes[i], address) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Other members, so that the import goes on when the node it began with is lost. CTL_OK, or said:
- * nobody is there to import to. */
-static int nodes_learn(struct ctl *ctl) {
-    Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
-    struct rpc_reply reply;
-    int exit_code = call_any(ctl, RPC_ADMIN_STATUS, &request.base, &reply, NULL);
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
-    const Chord__V1__StatusResponse *status =
-        (const Chord__V1__StatusResponse *)(const void *)reply.response;
-    for (size_t i = 0; i < status->n_successors && ctl->nodes_count < CTL_NODES_MAX; i++) {
-        const char *address = status->successors[i]->address;
-        if (address_is_valid(address) && !node_known(ctl, address)) {
-            memcpy(ctl->nodes[ctl->nodes_count++], address, strlen(address) + 1);
-        }
-    }
-    rpc_reply_free(&reply);
-    return CTL_OK;
-}
-
 static void import_read(struct import *import, FILE *file) {
     uint8_t *block = memory_new(1, READ_BYTES);
     bool going = true;

@@ -1,5 +1,8 @@
 """chordctl against live nodes: what it prints, what it stores, and its exit codes."""
 
+import base64
+import csv
+import hashlib
 import json
 import os
 import pty
@@ -95,7 +98,7 @@ def test_nobody_there():
 
 def test_help_names_every_command_and_exit_code():
     text = Chordctl().text("--help")
-    for name in ("ring", "node", "keys", "logs", "get", "put", "del", "lookup", "import", "leave",
+    for name in ("ring", "node", "keys", "logs", "get", "put", "del", "lookup", "import", "export", "leave",
                  "join", "kill", "recover", "restore", "doctor", "ping", "info"):
         assert f"\n  {name} " in text
         assert f"chordctl {name}" in Chordctl().text(name, "--help")
@@ -320,6 +323,42 @@ def test_import_goes_on_after_the_bad(ctl, tmp_path):
     assert len(errors.splitlines()) == 101 and b"2902 more" in errors
     assert ctl.run("get", "last")[0] == b"3"
     assert len(ctl.run("get", "long")[0]) == 1024 * 1024
+
+
+def test_export_and_import_are_a_round_trip(ctl, tmp_path):
+    """Any bytes and expiry, over five nodes; a file that was cut is told."""
+    expires = int(time.time() * 1000) + 3600_000
+    head = "key,value,chord:base64,chord:expires_at_ms\r\n"
+    rows = {f"trip-{number},{number}": f"value {number}" for number in range(3000)}
+    lines = [f'"{key}",{value},,{expires + number if number % 3 == 0 else ""}'
+             for number, (key, value) in enumerate(rows.items())]
+    lines += ["AP8KDSIs,,key,", 'plain,AAE=,value,', "/w==,/g==,key value," + str(expires)]
+    path, again = tmp_path / "in.csv", tmp_path / "out.csv"
+    digest = hashlib.sha256()
+    for line in lines:
+        key, value, kinds, end = next(csv.reader([line]))
+        cells = [base64.b64decode(cell) if name in kinds.split() else cell.encode()
+                 for cell, name in ((key, "key"), (value, "value"))]
+        for cell in (*cells, (end or "0").encode()):
+            digest.update(b"%d:%b," % (len(cell), cell))
+    end = f'chord:end,"{len(lines)} rows, sha256 {digest.hexdigest()}",end,\r\n'
+    path.write_bytes((head + "\r\n".join(lines) + "\r\n" + end).encode())
+    assert ctl.json("import", path)["state"] == "done"
+    assert ctl.json("export", again)["form"] == "lossless"
+    assert again.stat().st_mode & 0o077 == 0
+    got = set(again.read_bytes().decode().split("\r\n"))
+    assert got >= set(lines) and head.strip() in got
+    summary = ctl.json("import", again)
+    assert summary["state"] == "done" and summary["rows_stored"] >= len(lines)
+    assert ctl.run("export", "-")[0] == again.read_bytes()
+    cut = again.read_bytes()[:-len(end) + 30]
+    output, errors = ctl.run("import", "-", stdin=cut, exits=NOT_FOUND)
+    assert output.startswith(b"failed: ") and b"was cut" in errors
+    _, errors = ctl.run("export", tmp_path / "no" / "such", exits=NOT_FOUND)
+    assert b"cannot be written" in errors and not list(tmp_path.glob("*.part"))
+    _, errors = ctl.run("export", again, "--format", "xls", exits=USAGE)
+    for form in ("csv", "spreadsheet"):
+        assert ctl.json("export", again, "--format", form)["rows"] == summary["rows_stored"]
 
 
 def test_import_outlives_the_node_it_asked(ring, tmp_path):

@@ -160,7 +160,7 @@ def test_options_that_are_wrong(gateway):
     assert gateway.value("wrong") is None
     for encoding in ("gzip", "br", "gzip, identity"):
         answer = gateway.upload("k,v\nwrong,1\n", headers={**CSV, "Content-Encoding": encoding})
-        assert answer.status == 415 and encoding in answer.json()["detail"]
+        assert answer.status == 415 and "Content-Encoding" in answer.json()["detail"]
 
 
 def test_stray_quote_costs_one_row(gateway):

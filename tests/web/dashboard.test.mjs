@@ -184,6 +184,9 @@ test("all data can be downloaded as CSV", async () => {
   const text = readFileSync(await (await waiting).path(), "utf8");
   assert.match(text, /^\uFEFF?key,value\r?\n/);
   assert.match(text, /\nIron,"Fe,26,55\.845,8,4"\r?\n/);
+  await by(page, "export-form").selectOption("lossless");
+  assert.match(await by(page, "export").getAttribute("href"), /format=lossless$/);
+  await by(page, "export-form").selectOption("csv");
 });
 
 test("a node leaves by clicking, and no value is missing", async () => {

@@ -386,7 +386,7 @@ static bool first_line(const struct csv_reader *reader, size_t *size, bool *cr_e
 static bool reader_begin(struct csv_reader *reader) {
     size_t size = 0;
     bool cr_ends = false;
-    if (!first_line(reader, &size, &cr_ends)) {
+    if (reader->held.size == 0 || !first_line(reader, &size, &cr_ends)) {
         return false;
     }
     const uint8_t *data = reader->held.data + reader->start;

@@ -70,6 +70,14 @@ void csv_reader_free(struct csv_reader *reader);
 /* Appends one field, in quotes where it must be. false = no memory. */
 bool csv_write_field(struct buf *out, const void *data, size_t size);
 
+/* "auto", "comma", "semicolon", "tab", "pipe", "space" or the character itself. false = another. */
+bool csv_delimiter_read(const char *text, char *delimiter);
+#define CSV_DELIMITERS "auto, comma, semicolon, tab, pipe, space or one ASCII character"
+
+enum { CSV_DELIMITER_NAME_SIZE = 16 };
+/* The word, or the character itself. */
+void csv_delimiter_name(char delimiter, char name[CSV_DELIMITER_NAME_SIZE]);
+
 /* Well-formed UTF-8 without NUL: no overlong forms, no surrogates. */
 bool csv_text_is_valid(const uint8_t *data, size_t size);
 /* The length of the well-formed sequence at data (size > 0), 0 = none. NUL is none. */

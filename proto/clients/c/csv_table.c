@@ -11,6 +11,8 @@
 #include "csv_charset.h"
 #include "csv_reader.h"
 
+enum { CSV_END_SIZE = 160 };
+
 struct csv_table {
     struct csv_table_options options;
     csv_record_fn *on_record;
@@ -21,36 +23,18 @@ struct csv_table {
     struct buf utf8;
     struct buf key;
     struct buf value;
-    char delimiter[2];
+    char delimiter[CSV_DELIMITER_NAME_SIZE]; /* "" until the header was read */
     bool header_seen;
     bool exported; /* the header is one of csv_export.h: the last row is looked for */
     bool end_seen;
+    char doubtful[CSV_END_SIZE]; /* what the row before says, which is an end or a row */
+    uint64_t doubtful_line;
     size_t columns;
     size_t key_index;
     uint64_t rows; /* good ones */
     enum csv_table_end end;
     char error[CSV_REASON_SIZE + 100];
 };
-
-static const struct {
-    const char *name;
-    char c;
-} delimiters[] = {{"comma", ','}, {"semicolon", ';'}, {"tab", '\t'}, {"pipe", '|'}, {"space", ' '}};
-
-bool csv_delimiter_read(const char *text, char *delimiter) {
-    *delimiter = '\0';
-    if (strcmp(text, "auto") == 0 || text[0] == '\0') {
-        return true;
-    }
-    for (size_t i = 0; i < sizeof(delimiters) / sizeof(delimiters[0]); i++) {
-        if (strcmp(text, delimiters[i].name) == 0) {
-            *delimiter = delimiters[i].c;
-            return true;
-        }
-    }
-    *delimiter = text[0];
-    return text[1] == '\0' && strchr("\"\r\n", text[0]) == NULL && (unsigned char)text[0] < 0x80;
-}
 
 struct csv_table *csv_table_new(const struct csv_table_options *options, csv_record_fn *on_record,
                                 void *context) {
@@ -98,12 +82,6 @@ const char *csv_table_charset(const struct csv_table *table) {
 }
 
 const char *csv_table_delimiter(const struct csv_table *table) {
-    char c = table->reader == NULL ? '\0' : csv_reader_delimiter(table->reader);
-    for (size_t i = 0; i < sizeof(delimiters) / sizeof(delimiters[0]); i++) {
-        if (delimiters[i].c == c) {
-            return delimiters[i].name;
-        }
-    }
     return table->delimiter;
 }
 
@@ -206,7 +184,7 @@ static bool header_take(struct csv_table *table, const struct csv_row *row) {
                           (unsigned long long)row->line, row->error);
     }
     table->header_seen = true;
-    table->delimiter[0] = csv_reader_delimiter(table->reader);
+    csv_delimiter_name(csv_reader_delimiter(table->reader), table->delimiter);
     table->columns = row->fields_count;
     while (!table->options.header_absent && table->columns > 0 &&
            row->fields[table->columns - 1].size == 0) {
@@ -234,11 +212,11 @@ static bool header_take(struct csv_table *table, const struct csv_row *row) {
 /* ---- the last row of an export ---- */
 
 /* "N rows, sha256 HEX" */
-static bool end_text(const struct csv_field *field, char text[160]) {
+static bool end_text(const struct csv_field *field, char text[CSV_END_SIZE]) {
     size_t hex = 0;
     int end = 0;
     unsigned long long rows = 0;
-    if (field->size >= 160) {
+    if (field->size >= CSV_END_SIZE) {
         return false;
     }
     memcpy(text, field->data, field->size);
@@ -250,36 +228,46 @@ static bool end_text(const struct csv_field *field, char text[160]) {
     return hex == CSV_DIGEST_HEX_SIZE - 1 && text[(size_t)end + hex] == '\0';
 }
 
-static bool row_is_end(const struct csv_table *table, const struct csv_row *row, char text[160]) {
+static bool row_is_end(const struct csv_table *table, const struct csv_row *row,
+                       char text[CSV_END_SIZE]) {
     return table->exported && row->fields_count >= 2 && field_is(&row->fields[0], CSV_END_KEY) &&
            (table->options.form != CSV_LOSSLESS ||
             (row->fields_count > 2 && field_is(&row->fields[2], "end"))) &&
            end_text(&row->fields[1], text);
 }
 
-static bool end_take(struct csv_table *table, const struct csv_row *row, const char *said) {
-    char hex[CSV_DIGEST_HEX_SIZE];
-    char found[160];
-    table->end_seen = true;
-    if (!csv_digest_text(table->digest, hex)) {
-        return table_fail(table, CSV_TABLE_NO_MEMORY, "no memory");
-    }
-    snprintf(found, sizeof(found), "%llu rows, sha256 %s", (unsigned long long)table->rows, hex);
-    if (strcmp(found, said) == 0) {
-        return true;
-    }
+static bool end_wrong(struct csv_table *table, uint64_t line, const char *said) {
     unsigned long long rows = strtoull(said, NULL, 10);
     if (rows != table->rows) {
         return table_fail(table, CSV_TABLE_NOT_WHOLE,
                           "the export says in its last line (%llu) that it has %llu rows, but %llu "
                           "were read; those are kept; to import it as it is, remove that line",
-                          (unsigned long long)row->line, rows, (unsigned long long)table->rows);
+                          (unsigned long long)line, rows, (unsigned long long)table->rows);
     }
     return table_fail(
         table, CSV_TABLE_NOT_WHOLE,
         "the export was changed: the checksum in its last line (%llu) is another than "
         "that of the rows; they are kept; to import it as it is, remove that line",
-        (unsigned long long)row->line);
+        (unsigned long long)line);
+}
+
+/* In the forms of two columns a key may look like an end; it is one where no row follows. */
+static bool end_take(struct csv_table *table, const struct csv_row *row, const char *said) {
+    char hex[CSV_DIGEST_HEX_SIZE];
+    char found[CSV_END_SIZE];
+    if (!csv_digest_text(table->digest, hex)) {
+        return table_fail(table, CSV_TABLE_NO_MEMORY, "no memory");
+    }
+    snprintf(found, sizeof(found), "%llu rows, sha256 %s", (unsigned long long)table->rows, hex);
+    table->end_seen = strcmp(found, said) == 0;
+    if (!table->end_seen && table->options.form == CSV_LOSSLESS) {
+        return end_wrong(table, row->line, said);
+    }
+    if (!table->end_seen) {
+        snprintf(table->doubtful, sizeof(table->doubtful), "%s", said);
+        table->doubtful_line = row->line;
+    }
+    return true;
 }
 
 /* ---- rows ---- */
@@ -385,9 +373,37 @@ static const char *width_check(const struct csv_table *table, const struct csv_r
     return reason;
 }
 
+static bool record_good(struct csv_table *table, struct csv_record *record) {
+    table->rows++;
+    record->key = table->key.data;
+    record->key_size = table->key.size;
+    record->value = table->value.data == NULL ? (const uint8_t *)"" : table->value.data;
+    record->value_size = table->value.size;
+    if (table->exported &&
+        !csv_digest_row(table->digest, record->key, record->key_size, record->value,
+                        record->value_size, record->expires_at_ms)) {
+        return table_fail(table, CSV_TABLE_NO_MEMORY, "no memory");
+    }
+    return record_tell(table, record);
+}
+
+/* The row before was no end, as this one follows it. */
+static bool doubtful_take(struct csv_table *table) {
+    struct csv_record record = {.line = table->doubtful_line};
+    buf_clear(&table->key);
+    buf_clear(&table->value);
+    bool ok = buf_append_text(&table->key, CSV_END_KEY) &&
+              buf_append_text(&table->value, table->doubtful);
+    table->doubtful[0] = '\0';
+    return ok ? record_good(table, &record) : table_fail(table, CSV_TABLE_NO_MEMORY, "no memory");
+}
+
 static bool row_take(struct csv_table *table, const struct csv_row *row) {
     char text[CSV_REASON_SIZE];
     struct csv_record record = {.line = row->line};
+    if (table->doubtful[0] != '\0' && !doubtful_take(table)) {
+        return false;
+    }
     if (row->error != NULL) {
         return record_bad(table, row, row->error);
     }
@@ -411,20 +427,8 @@ static bool row_take(struct csv_table *table, const struct csv_row *row) {
     } else if (error == NULL && table->value.size > CSV_VALUE_BYTES_MAX) {
         error = "the value is larger than 1 MiB";
     }
-    if (error != NULL) {
-        return record_bad(table, row, error);
-    }
-    table->rows++;
-    record.key = table->key.data;
-    record.key_size = table->key.size;
-    record.value = table->value.data == NULL ? (const uint8_t *)"" : table->value.data;
-    record.value_size = table->value.size;
     record.completed = row->fields_count < table->columns;
-    if (table->exported && !csv_digest_row(table->digest, record.key, record.key_size, record.value,
-                                           record.value_size, record.expires_at_ms)) {
-        return table_fail(table, CSV_TABLE_NO_MEMORY, "no memory");
-    }
-    return record_tell(table, &record);
+    return error == NULL ? record_good(table, &record) : record_bad(table, row, error);
 }
 
 static bool on_row(void *context, const struct csv_row *row) {
@@ -478,6 +482,9 @@ bool csv_table_finish(struct csv_table *table) {
     if (!table->header_seen) {
         return table_fail(table, CSV_TABLE_NO_CSV,
                           "the file is empty; its first line must be a header such as key,value");
+    }
+    if (table->doubtful[0] != '\0') {
+        return end_wrong(table, table->doubtful_line, table->doubtful);
     }
     if (table->options.form != CSV_PLAIN && table->exported && !table->end_seen) {
         return table_fail(table, CSV_TABLE_NOT_WHOLE,

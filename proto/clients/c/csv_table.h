@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "csv_export.h"
+#include "csv_reader.h"
 
 enum {
     CSV_KEY_BYTES_MAX = 1024,
@@ -33,10 +34,6 @@ struct csv_table_options {
     bool form_given; /* else by the header */
     enum csv_form form;
 };
-
-/* "auto", "comma", "semicolon", "tab", "pipe", "space" or the character itself. false = another. */
-bool csv_delimiter_read(const char *text, char *delimiter);
-#define CSV_DELIMITERS "auto, comma, semicolon, tab, pipe, space or one ASCII character"
 
 /* One data row. */
 struct csv_record {

@@ -1,4 +1,4 @@
-/* UTF-8 and the writer of fields; see csv_reader.h. */
+/* UTF-8, names of delimiters, and the writer of fields; see csv_reader.h. */
 #include <string.h>
 
 #include "csv_reader.h"
@@ -54,4 +54,35 @@ bool csv_write_field(struct buf *out, const void *data, size_t size) {
         i += run;
     }
     return ok && buf_append(out, "\"", 1);
+}
+
+static const struct {
+    const char *name;
+    char c;
+} delimiters[] = {{"comma", ','}, {"semicolon", ';'}, {"tab", '\t'}, {"pipe", '|'}, {"space", ' '}};
+
+bool csv_delimiter_read(const char *text, char *delimiter) {
+    *delimiter = '\0';
+    if (strcmp(text, "auto") == 0 || text[0] == '\0') {
+        return true;
+    }
+    for (size_t i = 0; i < sizeof(delimiters) / sizeof(delimiters[0]); i++) {
+        if (strcmp(text, delimiters[i].name) == 0) {
+            *delimiter = delimiters[i].c;
+            return true;
+        }
+    }
+    *delimiter = text[0];
+    return text[1] == '\0' && strchr("\"\r\n", text[0]) == NULL && (unsigned char)text[0] < 0x80;
+}
+
+void csv_delimiter_name(char delimiter, char name[CSV_DELIMITER_NAME_SIZE]) {
+    for (size_t i = 0; i < sizeof(delimiters) / sizeof(delimiters[0]); i++) {
+        if (delimiters[i].c == delimiter) {
+            strcpy(name, delimiters[i].name);
+            return;
+        }
+    }
+    name[0] = delimiter;
+    name[1] = '\0';
 }

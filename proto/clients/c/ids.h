@@ -1,9 +1,9 @@
 /*
- * Ring ids as the gateway needs them: read from the wire, shown as hex, compared on the circle.
+ * Ring ids as clients need them: read from the wire, shown as hex, compared on the circle.
  * It decides nothing about routing; nodes do.
  */
-#ifndef GATEWAY_IDS_H
-#define GATEWAY_IDS_H
+#ifndef CHORD_IDS_H
+#define CHORD_IDS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,224 @@
+/* chordctl export: every key and value of the ring as a CSV file that import takes back. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "csv_export.h"
+#include "key_walk.h"
+#include "output.h"
+#include "walk.h"
+
+enum { EXPORT_PAGE = 1000 };
+
+struct export {
+    struct ctl *ctl;
+    struct csv_export *writer;
+    struct walk ring; /* as it was seen last */
+    bool ring_known;
+    int exit_code;
+    FILE *file;
+    struct buf out;
+};
+
+/* ---- who leads ---- */
+
+static void ring_forget(struct export *export) {
+    if (export->ring_known) {
+        walk_free(&export->ring);
+    }
+    export->ring_known = false;
+}
+
+static bool range_take(const Chord__V1__View *view, const struct ring_id *id,
+                       struct key_walk_leader *leader) {
+    return id_from_wire(&leader->lo, view->range->lo.data, view->range->lo.len) &&
+           id_from_wire(&leader->hi, view->range->hi.data, view->range->hi.len) &&
+           id_in_range(id, &leader->lo, &leader->hi);
+}
+
+static bool source_leader(void *context, const struct ring_id *id, struct key_walk_leader *leader,
+                          unsigned *m) {
+    struct export *export = context;
+    if (!export->ring_known) {
+        export->exit_code = walk_ring(export->ctl, &export->ring);
+        export->ring_known = export->exit_code == CTL_OK;
+    }
+    for (size_t i = 0; export->ring_known && i < export->ring.nodes_count; i++) {
+        const struct walk_node *node = &export->ring.nodes[i];
+        for (size_t k = 0; node->status != NULL && k < node->status->n_ranges; k++) {
+            const Chord__V1__RangeStatus *range = node->status->ranges[k];
+            if (status_leads(node->status, range) && range_take(range->view, id, leader)) {
+                leader->epoch = range->view->epoch;
+                memcpy(leader->address, node->address, sizeof leader->address);
+                *m = export->ring.m;
+                return true;
+            }
+        }
+    }
+    ring_forget(export); /* asked afresh the next time */
+    return false;
+}
+
+static void source_mistrust(void *context, const char *address) {
+    (void)address;
+    ring_forget(context);
+}
+
+/* Nobody answers at all: that was said. */
+static bool source_stopping(void *context) {
+    const struct export *export = context;
+    return export->exit_code != CTL_OK;
+}
+
+/* ---- writing ---- */
+
+static bool out_write(struct export *export) {
+    bool ok = fwrite(export->out.data, 1, export->out.size, export->file) == export->out.size;
+    buf_clear(&export->out);
+    return ok;
+}
+
+static bool page_write(struct export *export, const struct key_walk_page *page) {
+    bool ok = true;
+    for (size_t i = 0; i < page->count && ok; i++) {
+        const Chord__V1__KeyInfo *info = page->keys[i];
+        ok = csv_export_row(export->writer, &export->out, info->key.data, info->key.len,
+                            info->value.data, info->value.len, info->expires_at_ms);
+    }
+    return ok && out_write(export);
+}
+
+static int write_failed(const char *name) {
+    ctl_error("%s cannot be written: %s", name, strerror(errno));
+    return CTL_NOT_FOUND;
+}
+
+static int export_walk(struct export *export, const char *name) {
+    struct key_walk_source source = {.client = export->ctl->client,
+                                     .leader = source_leader,
+                                     .mistrust = source_mistrust,
+                                     .stopping = source_stopping,
+                                     .context = export};
+    struct key_walk walk;
+    char error[160] = "";
+    int exit_code = CTL_OK;
+    key_walk_start(&walk, &source, true);
+    if (!csv_export_head(export->writer, &export->out) || !out_write(export)) {
+        exit_code = write_failed(name);
+    }
+    while (exit_code == CTL_OK && !walk.done) {
+        struct key_walk_page page;
+        if (key_walk_next(&walk, EXPORT_PAGE, &page, error, sizeof error)) {
+            exit_code = page_write(export, &page) ? CTL_OK : write_failed(name);
+            key_walk_page_free(&page);
+        } else if (export->exit_code != CTL_OK) {
+            exit_code = export->exit_code; /* said */
+        } else {
+            ctl_error("the export of %s is not whole: %s", name, error);
+            exit_code = CTL_REFUSED;
+        }
+    }
+    if (exit_code == CTL_OK && (!csv_export_end(export->writer, &export->out) ||
+                                !out_write(export) || fflush(export->file) != 0)) {
+        exit_code = write_failed(name);
+    }
+    key_walk_end(&walk);
+    return exit_code;
+}
+
+/* ---- the file: it has its name only when it is whole and on disk ---- */
+
+static int file_export(struct export *export, const char *name) {
+    size_t size = strlen(name) + sizeof ".part";
+    char *part = malloc(size);
+    if (part == NULL) {
+        return write_failed(name);
+    }
+    snprintf(part, size, "%s.part", name);
+    mode_t mask = umask(077); /* values are nobody else's business */
+    export->file = fopen(part, "we");
+    umask(mask);
+    int exit_code = export->file == NULL ? write_failed(part) : export_walk(export, name);
+    if (exit_code == CTL_OK && fsync(fileno(export->file)) != 0) {
+        exit_code = write_failed(part);
+    }
+    if (export->file != NULL && fclose(export->file) != 0 && exit_code == CTL_OK) {
+        exit_code = write_failed(part);
+    }
+    if (exit_code == CTL_OK && rename(part, name) != 0) {
+        exit_code = write_failed(name);
+    }
+    if (exit_code != CTL_OK && export->file != NULL) {
+        (void)unlink(part);
+    }
+    free(part);
+    return exit_code;
+}
+
+static void summary_print(const struct export *export, const char *name, enum csv_form form) {
+    uint64_t rows = csv_export_rows(export->writer);
+    if (export->ctl->json) {
+        json_t *json = json_object();
+        json_put(json, "file", json_text(name));
+        json_put(json, "form", json_string(csv_form_name(form)));
+        json_put(json, "rows", json_u64(rows));
+        json_print(json);
+    } else {
+        line_print("%s: %llu rows in the %s form", name, (unsigned long long)rows,
+                   csv_form_name(form));
+    }
+}
+
+static int export_run(struct ctl *ctl, const struct arguments *arguments) {
+    const char *name = arguments->words[0];
+    const char *format = arguments_option(arguments, "format");
+    enum csv_form form = CSV_LOSSLESS;
+    if (format != NULL && !csv_form_read(format, &form)) {
+        ctl_error("--format '%s' is not known: give %s", format, CSV_FORMS);
+        return CTL_USAGE;
+    }
+    bool to_stdout = strcmp(name, "-") == 0;
+    if (to_stdout && ctl->json) {
+        ctl_error("-o json tells of a file: give its name instead of -");
+        return CTL_USAGE;
+    }
+    struct export export = {.ctl = ctl, .writer = csv_export_new(form), .file = stdout};
+    if (export.writer == NULL) {
+        ctl_error("there is no memory, or no SHA-256 in this host's libcrypto");
+        return CTL_REFUSED;
+    }
+    int exit_code = nodes_learn(ctl);
+    if (exit_code == CTL_OK) {
+        exit_code = to_stdout ? export_walk(&export, "stdout") : file_export(&export, name);
+    }
+    if (exit_code == CTL_OK && !to_stdout) {
+        summary_print(&export, name, form);
+    }
+    ring_forget(&export);
+    csv_export_free(export.writer);
+    buf_free(&export.out);
+    return exit_code;
+}
+
+static const struct option export_options[] = {
+    {0, "format", "FORM", "lossless (default), csv or spreadsheet"},
+    {0, NULL, NULL, NULL},
+};
+const struct command export_command = {
+    .name = "export",
+    .words = "FILE",
+    .words_min = 1,
+    .words_max = 1,
+    .summary = "write every key and value to a CSV file",
+    .help =
+        "FILE '-' is stdout. lossless comes back with `chordctl import`: any bytes, and when a\n"
+        "key expires. csv has the bytes as they are, for other programs. spreadsheet puts a '\n"
+        "before what a spreadsheet could take for a formula. Each file ends with a row that\n"
+        "tells how many there are and their checksum; import checks it. FILE has its name\n"
+        "only when it is whole.\n",
+    .options = export_options,
+    .run = export_run,
+};
