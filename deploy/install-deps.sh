@@ -14,7 +14,8 @@ BUILD="gcc libc6-dev make cmake ninja-build pkg-config protobuf-compiler protobu
 libprotobuf-c-dev libnng-dev libsqlite3-dev libssl-dev libjansson-dev libcsv-dev
 libcmocka-dev"
 RUN="python3 python3-psutil python3-protobuf nodejs npm"
-TEST="python3-pytest spin chromium iproute2 util-linux nginx haproxy"
+TEST="python3-pytest spin chromium iproute2 util-linux nginx haproxy curl
+ieee-data distro-info-data"
 FUZZ="clang libclang-rt-dev"
 COVERAGE="gcovr"
 FIGURES="gnuplot-nox"

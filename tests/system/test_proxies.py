@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,20 @@ def test_foreign_pages_are_refused(proxied):
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
                     {"Origin": f"http://evil-{NAME}"}, {"Origin": f"http://{NAME}.evil.example"}):
         assert proxied.request("PUT", "/api/v1/kv/foreign", b"x", headers).status == 403
+
+
+@pytest.mark.slow
+def test_cut_export_is_a_broken_transfer(proxied):
+    """The node is killed in the middle: behind either, with the example's settings, clients see it."""
+    rows = "k,v\n" + "".join(f"cut-{i},{'v' * 20000}\n" for i in range(4000))  # 80 MB
+    assert proxied.gateway.upload(rows).status == 202
+    connection = proxied.connect(timeout=60)
+    connection.request("GET", "/api/v1/exports?format=lossless")
+    answer = connection.getresponse()
+    first = answer.read(1000)
+    proxied.gateway.nodes[1].kill()
+    with pytest.raises((IncompleteRead, ConnectionResetError)):
+        while part := answer.read(1 << 20):
+            first = part
+    assert b"chord:end" not in first
+    connection.close()

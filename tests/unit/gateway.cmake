@@ -12,3 +12,7 @@ target_link_libraries(test_csv PRIVATE ${CSV_LIBRARY})
 # A stand-in for a node that can misbehave; tests/system/lone_gateway.py runs it.
 add_executable(fake_node ${CMAKE_CURRENT_LIST_DIR}/fake_node.c)
 target_link_libraries(fake_node PRIVATE chord_warnings chord_gateway_core chord_proto)
+
+# The reader's rows as text, for tests/system/test_csv_corpus.py.
+add_executable(csv_dump ${CMAKE_CURRENT_LIST_DIR}/csv_dump.c)
+target_link_libraries(csv_dump PRIVATE chord_warnings chord_csv)
