@@ -88,16 +88,7 @@ static void serve(struct http_server *server, struct http_connection *connection
 
 static void work(struct http_server *server, struct http_queue *queue) {
     for (;;) {
-        pthread_mutex_lock(&server->lock);
-        while (queue->first == NULL && !atomic_load(&server->stopping)) {
-            pthread_cond_wait(&queue->filled, &server->lock);
-        }
-        struct http_connection *connection = atomic_load(&server->stopping) ? NULL : queue->first;
-        if (connection != NULL) {
-            queue->first = connection->queue_next;
-            queue->last = queue->first == NULL ? NULL : queue->last;
-        }
-        pthread_mutex_unlock(&server->lock);
+        struct http_connection *connection = http_queue_pop(server, queue);
         if (connection == NULL) {
             return;
         }

@@ -108,6 +108,14 @@ void http_connection_free(struct http_connection *connection);
 /* Whether what came of the body is too little for the time that it was waited for. */
 bool http_body_too_slow(const struct http_connection *connection, uint64_t waited_ms);
 
+/* http_queue.c */
+void http_queue_push(struct http_server *server, struct http_queue *queue,
+                     struct http_connection *connection);
+/* Waits for one; NULL when the server stops. */
+struct http_connection *http_queue_pop(struct http_server *server, struct http_queue *queue);
+/* Lets the quick workers answer what no other took in time: 503. */
+void http_queue_overdue(struct http_server *server, uint64_t now);
+
 /* http_poll.c */
 void *http_poll_run(void *server);
 /* Gives a connection back to the poller. */

@@ -71,26 +71,12 @@ static void phase_begin(struct http_connection *connection, enum http_phase phas
     connection->progress_ms = connection->since_ms;
 }
 
-static void queue_push(struct http_server *server, struct http_queue *queue,
-                       struct http_connection *connection) {
-    connection->queue_next = NULL;
-    connection->with_poller = false;
-    pthread_mutex_lock(&server->lock);
-    if (queue->last == NULL) {
-        queue->first = connection;
-    } else {
-        queue->last->queue_next = connection;
-    }
-    queue->last = connection;
-    pthread_cond_signal(&queue->filled);
-    pthread_mutex_unlock(&server->lock);
-}
-
 static bool request_queue(struct http_server *server, struct http_connection *connection) {
+    connection->with_poller = false;
     bool quick = connection->refusal.status != 0 ||
                  (server->options.traits(connection->head.path) & HTTP_QUICK) != 0;
     connection->queued_ms = clock_now_ms();
-    queue_push(server, quick ? &server->quick : &server->normal, connection);
+    http_queue_push(server, quick ? &server->quick : &server->normal, connection);
     return false;
 }
 
@@ -98,29 +84,6 @@ static bool refuse_queue(struct http_server *server, struct http_connection *con
                          struct http_refusal refusal) {
     connection->refusal = refusal;
     return request_queue(server, connection);
-}
-
-/* Requests that no worker took in time are answered by the others: try again. */
-static void queue_overdue(struct http_server *server, uint64_t now) {
-    struct http_connection *late = NULL;
-    pthread_mutex_lock(&server->lock);
-    while (server->normal.first != NULL &&
-           now >= server->normal.first->queued_ms + HTTP_QUEUE_MS_MAX) {
-        struct http_connection *connection = server->normal.first;
-        server->normal.first = connection->queue_next;
-        server->normal.last = server->normal.first == NULL ? NULL : server->normal.last;
-        connection->queue_next = late;
-        late = connection;
-    }
-    pthread_mutex_unlock(&server->lock);
-    while (late != NULL) {
-        struct http_connection *connection = late;
-        late = connection->queue_next;
-        connection->refusal =
-            refuse(503, "RESOURCE_EXHAUSTED", "the gateway has more to do than it can; try again");
-        connection->refusal.headers = "Retry-After: 1\r\n";
-        queue_push(server, &server->quick, connection);
-    }
 }
 
 /* ---- a request's way in ---- */
@@ -334,7 +297,7 @@ static void tick(struct http_server *server, uint64_t now) {
         slowest->reset = true; /* whoever takes longest gives way */
         (void)connection_close(server, slowest);
     }
-    queue_overdue(server, now);
+    http_queue_overdue(server, now);
 }
 
 /* ---- accepting ---- */

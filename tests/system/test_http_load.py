@@ -6,6 +6,7 @@ Figures go to deploy/SECURITY.md. A probe asks /livez on a connection of its own
 import http.client
 import os
 import select
+import signal
 import socket
 import threading
 import time
@@ -163,6 +164,23 @@ def test_unread_answers(gateway):
         if not SANITIZED:
             assert memory_mb(gateway) < 200
     gateway.request("DELETE", "/api/v1/kv/unread")
+
+
+def test_old_queue(own):
+    """While every worker waits for a node that hangs, the others hear it within seconds: try again."""
+    gateway = own().start_node()
+    with ExitStack() as stack, livez_answers(gateway):
+        gateway.nodes[1].send_signal(signal.SIGSTOP)
+        stack.callback(gateway.nodes[1].send_signal, signal.SIGCONT)
+        links = [stack.enter_context(link(gateway, b"GET /api/v1/kv/hangs HTTP/1.1\r\n" + HOST + b"\r\n"))
+                 for _ in range(400)]
+        began = time.monotonic()
+        texts = [it.recv(4000) for it in links]
+        took = time.monotonic() - began
+    late = sum(b"more to do than it can" in text for text in texts)
+    print(f"{late} of {len(texts)} were told to try again; all were answered after {took:.1f} s")
+    assert late > 0 and took < 12
+    assert all(b" 503 " in text[:20] and b"Retry-After: " in text for text in texts)
 
 
 def test_more_connections_than_there_is_room_for(gateway):
