@@ -204,7 +204,8 @@ static struct http_refusal method_check(const char *method) {
 }
 
 /* A body that is not the whole thing, plainly written, must not be stored as if it were. */
-static struct http_refusal body_check(const struct http_head *head) {
+static struct http_refusal body_check(struct http_connection *connection) {
+    const struct http_head *head = &connection->head;
     const char *encoding;
     bool has_body = method_changes(head->method) || head->body_bytes != 0;
     if (has_body && http_head_field(head, "Content-Range", 0) != NULL) {
@@ -214,8 +215,9 @@ static struct http_refusal body_check(const struct http_head *head) {
     for (size_t i = 0;
          has_body && (encoding = http_head_field(head, "Content-Encoding", i)) != NULL; i++) {
         if (strcasecmp(encoding, "identity") != 0) {
-            struct http_refusal refusal =
-                refuse(415, "INVALID_ARGUMENT", "Content-Encoding: send the body unpacked");
+            snprintf(connection->detail, sizeof(connection->detail),
+                     "Content-Encoding is '%.80s'; send the body unpacked", encoding);
+            struct http_refusal refusal = refuse(415, "INVALID_ARGUMENT", connection->detail);
             refusal.headers = "Accept-Encoding: identity\r\n";
             return refusal;
         }
@@ -247,5 +249,5 @@ struct http_refusal http_check(struct http_server *server, struct http_connectio
         (change || (options->token_for_reads && (traits & HTTP_OPEN) == 0))) {
         refusal = token_check(server, connection, change, hold_ms);
     }
-    return refusal.status != 0 ? refusal : body_check(head);
+    return refusal.status != 0 ? refusal : body_check(connection);
 }
