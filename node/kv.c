@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { HINTS_MAX = 64 }; /* of one answer */
+
 /* ---- in ---- */
 
 /* NULL: the operation is fine. */
@@ -426,6 +428,25 @@ static Chord__V1__OperationResult *result_of(struct node *node, const struct req
     return result;
 }
 
+/* Where the operations that are not led here lie: one hint for each of their ranges. */
+static void add_hints(struct node *node, const struct request *request,
+                      Chord__V1__BatchResponse *message) {
+    struct wire_context wire = {&node->scratch, node->m};
+    struct chord_hint hints[HINTS_MAX];
+    message->hints = arena_alloc(&node->scratch, sizeof *message->hints * HINTS_MAX);
+    for (uint32_t i = 0; i < request->operations_count && message->n_hints < HINTS_MAX; i++) {
+        struct chord_hint *hint = &hints[message->n_hints];
+        struct chord_id id = id_from_hash(request->operations[i].hash, node->m);
+        bool known = request->operations[i].finished;
+        for (size_t k = 0; k < message->n_hints && !known; k++) {
+            known = id_in_half_open(&hints[k].range.lo, &id, &hints[k].range.hi);
+        }
+        if (!known && chord_hint_of(node->chord, &id, hint)) {
+            message->hints[message->n_hints++] = wire_hint(&wire, hint);
+        }
+    }
+}
+
 static ProtobufCMessage *batch_response(struct node *node, struct request *request,
                                         const struct chord_response *response) {
     struct wire_context wire = {&node->scratch, node->m};
@@ -450,6 +471,9 @@ static ProtobufCMessage *batch_response(struct node *node, struct request *reque
     }
     message->hint = wire_hint(&wire, &response->batch.hint);
     message->missing = wire_missing(&wire, &response->batch.missing, &message->n_missing);
+    if (response->batch.unfinished == CHORD_OUT_OF_RANGE) {
+        add_hints(node, request, message);
+    }
     message->hops = response->batch.hops;
     message->stale = response->batch.stale;
     return &message->base;

@@ -25,11 +25,15 @@ struct range *batch_range(struct chord *chord, struct batch *batch) {
     return range->used && range->serial == batch->range_serial ? range : NULL;
 }
 
+static void view_hint(const struct chord_view *view, struct chord_hint *hint) {
+    hint->range = view->range;
+    hint->epoch = view->epoch;
+    hint->counter = 0;
+    memcpy(hint->address, view->members[view->leader].address, CHORD_ADDRESS_BYTES);
+}
+
 void batch_hint(struct batch *batch, const struct chord_view *view) {
-    batch->hint.range = view->range;
-    batch->hint.epoch = view->epoch;
-    batch->hint.counter = 0;
-    memcpy(batch->hint.address, view->members[view->leader].address, CHORD_ADDRESS_BYTES);
+    view_hint(view, &batch->hint);
 }
 
 /* ---- the end ---- */
@@ -136,6 +140,17 @@ static void not_owner(struct step *step, uint16_t index, uint16_t range_index) {
     batch_end(step, index, CHORD_OUT_OF_RANGE);
 }
 
+bool chord_hint_of(const struct chord *constant, const struct chord_id *id,
+                   struct chord_hint *hint) {
+    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    uint16_t index = range_find(chord, id);
+    if (index == NONE) {
+        return false;
+    }
+    view_hint(&range_at(chord, index)->view, hint);
+    return true;
+}
+
 static void retry_later(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
@@ -158,6 +173,34 @@ static uint32_t first_unfinished(const struct chord_operation *operations, uint3
     return count;
 }
 
+/* Whether this node answers the operation itself: it leads the key, or has a copy for a stale read.
+ */
+static bool answered_here(struct chord *chord, const struct batch *batch,
+                          const struct chord_operation *operation) {
+    struct chord_id id = id_from_hash(operation->hash, chord->parameters.m);
+    uint16_t index = range_find(chord, &id);
+    if (index == NONE || range_at(chord, index)->gone) {
+        return false;
+    }
+    const struct chord_view *view = &range_at(chord, index)->view;
+    bool copy = batch->stale && operation->kind == CHORD_GET &&
+                view_member(view, chord->self.store_id) != NONE;
+    return copy || view_leads(chord, view);
+}
+
+/* What is not to be forwarded comes last: first everything that this node answers itself. */
+static uint32_t first_here(struct chord *chord, const struct batch *batch,
+                           const struct chord_operation *operations, uint32_t count,
+                           uint32_t first) {
+    for (uint32_t i = 0; batch->no_forward && i < count; i++) {
+        uint32_t at = (first + i) % count;
+        if (!operations[at].finished && answered_here(chord, batch, &operations[at])) {
+            return at;
+        }
+    }
+    return first;
+}
+
 static void batch_move(struct step *step, uint16_t index, const struct chord_operation *operations,
                        uint32_t count) {
     struct chord *chord = step->chord;
@@ -171,6 +214,7 @@ static void batch_move(struct step *step, uint16_t index, const struct chord_ope
         batch_end(step, index, CHORD_UNAVAILABLE);
         return;
     }
+    first = first_here(chord, batch, operations, count, first);
     struct chord_id id = id_from_hash(operations[first].hash, chord->parameters.m);
     uint16_t range_index = range_find(chord, &id);
     batch->stuck = id;

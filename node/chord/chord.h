@@ -395,6 +395,8 @@ enum chord_range_state {
     CHORD_RANGE_RETIRED,
     CHORD_RANGE_GONE, /* only remembered, so that no older view is believed */
 };
+/* Who leads an id, as far as this node knows. False: it knows nothing. */
+bool chord_hint_of(const struct chord *chord, const struct chord_id *id, struct chord_hint *hint);
 uint16_t chord_views_count(const struct chord *chord);
 /* View `index` with its state and, at the leader, the copies known to be complete (else 0). */
 const struct chord_view *chord_view_at(const struct chord *chord, uint16_t index,

@@ -142,6 +142,11 @@ static int ping_run(struct ctl *ctl, const struct arguments *arguments) {
     struct rpc_reply reply;
     const char *address = NULL;
     int exit_code = call_word(ctl, arguments, RPC_RING_PING, &request.base, &reply, &address);
+    if (exit_code == CTL_OK) {
+        /* Once more on the open connection: the first time includes making it. */
+        rpc_reply_free(&reply);
+        exit_code = call_at(ctl, address, RPC_RING_PING, &request.base, false, &reply);
+    }
     if (exit_code != CTL_OK) {
         return exit_code;
     }

@@ -45,6 +45,7 @@ class Link:
         self.lock = threading.Lock()  # of writes to the node
         self.unanswered = set()       # ids whose answers are lost
         self.copies = 0x80000000
+        time.sleep(proxy.hello_s)
         client.sendall(read_exactly(self.node, 8))
         self.node.sendall(read_exactly(client, 8))
         for side in (self.requests, self.answers):
@@ -93,9 +94,10 @@ class Link:
 class HostileProxy:
     """In front of the node at a port; ended with close(). `hostile` False: it only counts."""
 
-    def __init__(self, port, seed, hostile=True):
+    def __init__(self, port, seed, hostile=True, hello_s=0.0):
         self.port, self.random = port, random.Random(f"{seed} {port}")
         self.hostile, self.requests = hostile, 0  # about keys
+        self.hello_s = hello_s  # until a connection speaks
         self.lock, self.links, self.due = threading.Condition(), [], []
         self.ended, self.still_until, self.counts = False, 0.0, [0, 0, 0]
         self.listener = socket.create_server(("127.0.0.2", port))

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from hostile_proxy import HostileProxy
 from ring import BUILD, SANITIZER_WORDS, until
 from rows import unicode_rows, write_csv
 
@@ -452,3 +453,14 @@ def test_ring_key(new_ring, tmp_path):
     ctl.run("put", "a", "b")
     assert ctl.text("get", "a") == "b"
     assert ctl.json("ring")["ideal"]
+
+
+def test_ping_measures_the_call(new_ring):
+    """Not how long it took to be connected: this one is let in after a while."""
+    ring = new_ring().start(1)
+    proxy = HostileProxy(ring.settings["RPC_PORT"] + 1, 1, hostile=False, hello_s=0.4)
+    try:
+        pong = Chordctl(f"127.0.0.2:{proxy.port}").json("ping")
+        assert 0 < pong["microseconds"] < 300_000
+    finally:
+        proxy.close()

@@ -19,7 +19,7 @@ from ring import BUILD, until
 from verdict import check
 
 SEED = int(os.environ.get("CHORD_TEST_SEED", time.time_ns() % 1_000_000))
-THREADS, KEYS, SECONDS = 6, 3, 8
+THREADS, KEYS, SECONDS = 6, 3, 5
 CHECK_HISTORY = BUILD / "tests" / "sim" / "check-history"
 UNKNOWN, FAILED = "unknown", "failed"
 
@@ -216,7 +216,7 @@ def test_sixteen_writers_of_one_key(new_ring, tmp_path):
         threads = [threading.Thread(target=writer.run, args=(end, start)) for writer in writers]
         for thread in threads:
             thread.start()
-        end[0] = time.monotonic() + 5
+        end[0] = time.monotonic() + 3
         start.set()
         for thread in threads:
             thread.join()

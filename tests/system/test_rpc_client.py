@@ -63,6 +63,65 @@ def test_batch_mixes_operations(ring):
         assert client.get(keys[1]) is None
 
 
+def test_no_forward_answers_what_is_led(ring):
+    """One node after the other: each answers its own keys, and says of the others who leads them."""
+    keys = [f"nf-{number}" for number in range(60)]
+    with chord_client.ChordClient(*addresses(ring)) as client:
+        kv, code = client.messages.kv, client.messages.envelope
+        client.batch([("put", key, key) for key in keys])
+        led = {}
+        for address in addresses(ring):
+            request = kv.BatchRequest(no_forward=True, operations=[
+                kv.Operation(kind=kv.OPERATION_KIND_GET, key=key.encode()) for key in keys])
+            answer = client.call("KvService/Batch", request, kv.BatchResponse, address)
+            hints = chord_client.chord_operations.Hints()
+            hints.m = client.hints.m
+            for hint in answer.hints:
+                hints.learn(hint)
+            for key, result in zip(keys, answer.results):
+                if result.code == code.CODE_OK:
+                    assert led.setdefault(key, address) == address and result.value == key.encode()
+                else:
+                    assert result.code == code.CODE_OUT_OF_RANGE
+                    assert hints.address(key.encode()) in set(addresses(ring)) - {address}
+        assert set(led) == set(keys) and len(set(led.values())) > 1
+
+
+def refused(client, **operation):
+    kv = client.messages.kv
+    request = kv.PutRequest(operation=kv.Operation(kind=kv.OPERATION_KIND_PUT, key=b"k", **operation))
+    with pytest.raises(chord_client.ChordError) as error:
+        client.call("KvService/Put", request, kv.PutResponse)
+    return error.value.code, error.value.message
+
+
+def test_what_a_write_may_not_say(ring):
+    with chord_client.ChordClient(*addresses(ring)) as client:
+        kv, common, code = client.messages.kv, client.messages.common, client.messages.envelope
+        for length in (1, 15, 17):
+            assert refused(client, op_id=bytes(length)) == (
+                "INVALID_ARGUMENT", "an op_id has 16 bytes, or none")
+        both = kv.Precondition(version=common.Version(epoch=1, counter=1), absent=True)
+        assert refused(client, precondition=both)[0] == "INVALID_ARGUMENT"
+        operation = kv.Operation(kind=kv.OPERATION_KIND_PUT, key=b"k", value=b"1", op_id=bytes(16),
+                                 seen=common.Version())
+
+        def put():
+            return client.call("KvService/Put", kv.PutRequest(operation=operation),
+                               kv.PutResponse).result
+        first = put()
+        client.put("k", "2")
+        again = put()  # somebody has written since
+        assert (again.code, again.version, again.existed) == (code.CODE_OK, first.version, False)
+        operation.value = b"3"
+        assert put().code == code.CODE_INVALID_ARGUMENT
+        delete = kv.DeleteRequest(operation=kv.Operation(kind=kv.OPERATION_KIND_DELETE, key=b"k",
+                                                         op_id=bytes(16), seen=common.Version()))
+        assert client.call("KvService/Delete", delete,
+                           kv.DeleteResponse).result.code == code.CODE_INVALID_ARGUMENT
+        assert client.get("k") == b"2"
+
+
 def test_lookup_names_the_owner_of_every_key(ring):
     owners = set()
     for address in addresses(ring):

@@ -125,7 +125,8 @@ def run(client, operations, writes, stale, timeout):
             client.avoid(address)
             patience *= 2
         else:
-            client.hints.learn(response.hint)
+            for hint in (response.hint, *response.hints):
+                client.hints.learn(hint)
             for one, result in zip(left, response.results):
                 at_once |= one.take(client.code_name(result.code), result)
             if any(one.code in (*NOT_DONE, *MAYBE_DONE) for one in left):
