@@ -5,6 +5,7 @@
 #include "node.h"
 
 #include "hash.h"
+#include "join_words.h"
 #include "log.h"
 #include "wire.h"
 
@@ -74,6 +75,7 @@ static void send_request(struct node *node, const struct chord_action *action) {
     context->node = node;
     context->call_id = action->send_request.call_id;
     context->kind = request->kind;
+    snprintf(context->to.text, sizeof context->to.text, "%s", action->send_request.address);
     context->request_id = slice->request_id;
     struct request *origin = slice->request_id != 0 ? request_find(node, slice->request_id) : NULL;
     if (request->kind == CHORD_BATCH && origin != NULL) {
@@ -149,6 +151,7 @@ void action_replied(struct node *node, struct item *item) {
         event.failure.call_id = item->context->call_id;
         event.failure.refused = false;
     }
+    join_words_reply(node, item->context, &item->reply);
     node->reply_message = item->reply.response;
     node_event(node, &event);
     node->reply_message = NULL;

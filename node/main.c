@@ -87,6 +87,21 @@ static void seeds(struct settings *settings, const char *text) {
     }
 }
 
+/* With data it needs nobody: the members that it knows are on its disk. */
+static bool only_itself(const struct settings *settings) {
+    char path[4200];
+    snprintf(path, sizeof path, "%s/chord.db", settings->data);
+    if (access(path, F_OK) == 0) {
+        return false;
+    }
+    for (unsigned i = 0; i < settings->seeds_count; i++) {
+        if (strcmp(settings->seeds[i].text, settings->listen) != 0) {
+            return false;
+        }
+    }
+    return settings->seeds_count > 0;
+}
+
 struct flags {
     const char *listen, *join, *m, *n, *replicas, *channel_size, *key;
 };
@@ -162,6 +177,10 @@ static void read_settings(int argc, char **argv, struct settings *settings) {
     }
     address("--listen", flags.listen, strlen(flags.listen), settings->listen);
     seeds(settings, flags.join != NULL ? flags.join : getenv("JOIN"));
+    if (only_itself(settings)) {
+        bad("JOIN", settings->listen, "settings",
+            "the address of another member; this is the node's own, --listen");
+    }
     settings->wanted.m = number("M", flags.m, CHORD_M_MIN, CHORD_M_MAX);
     settings->wanted.n = number("N", flags.n, 1, CHORD_SUCCESSORS_MAX);
     settings->wanted.replicas = number("REPLICAS", flags.replicas, 1, CHORD_REPLICAS_MAX);

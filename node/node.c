@@ -5,6 +5,7 @@
 #include "node.h"
 
 #include "hash.h"
+#include "join_words.h"
 #include "log.h"
 #include "wire.h"
 
@@ -532,6 +533,7 @@ enum node_exit node_run(const struct settings *settings) {
     atomic_store(&node.running, true);
     printf("listening %s\n", settings->listen);
     fflush(stdout);
+    join_words_start(settings);
     start_core(&node, &identity);
     loop(&node);
     code = node.exit_code;

@@ -83,6 +83,7 @@ struct call_context {
     struct node *node;
     uint64_t call_id;
     enum chord_message_kind kind;
+    struct chord_address to;
     uint64_t request_id; /* BATCH: whose operations were forwarded */
     uint32_t *indices;
     uint32_t indices_count;
@@ -156,6 +157,7 @@ struct node {
     uint32_t requests_max;
     struct queue resumes;                  /* core thread only: requests to give again */
     const ProtobufCMessage *reply_message; /* of the REPLY being handled */
+    uint32_t seeds_told;                   /* bit i: why seed i cannot be joined (join_words.c) */
 
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     uint64_t started_ms;
