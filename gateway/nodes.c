@@ -128,8 +128,14 @@ void node_logs(struct app *app, struct http_request *request, const struct buf *
     }
     message.after_sequence = after;
     message.limit = (uint32_t)limit;
-    if (node_named(app, request, argument, &ref) &&
-        node_call(app, request, &ref, RPC_ADMIN_LOGS, &message.base, &reply)) {
+    if (!node_named(app, request, argument, &ref)) {
+        return;
+    }
+    if (ref.state == VIEW_DOWN) { /* what it said last */
+        json_t *json = json_object();
+        json_put(json, "lines", ring_view_last_log(app->view, ref.address));
+        http_reply_json(request, 200, NULL, json);
+    } else if (node_call(app, request, &ref, RPC_ADMIN_LOGS, &message.base, &reply)) {
         json_t *json = json_object();
         json_put(json, "lines",
                  log_lines_json((const Chord__V1__LogsResponse *)(const void *)reply.response));

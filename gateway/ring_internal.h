@@ -14,6 +14,7 @@ struct view_node {
     bool heard; /* it was a node once: it has answered, now or before our restart */
     enum view_state state;
     bool fell;         /* it was down since it was last a member */
+    bool departed;     /* it left; it may stop now and nobody misses it */
     uint64_t since_ms; /* monotonic: in this state */
     uint64_t learned_ms;
     uint64_t referred_ms; /* somebody last named it */
@@ -26,6 +27,7 @@ struct view_node {
     double cpu_percent;
     bool log_asking;
     uint64_t log_sequence; /* the newest line that was passed on */
+    json_t *log;           /* of a local node its newest lines, for when it is down; NULL: none */
     unsigned reports;      /* how many nodes name it, itself included */
 };
 
@@ -64,6 +66,10 @@ struct ring_view {
     uint8_t ring_id[16];
     struct view_health health;
     uint64_t leaderless_since_ms; /* 0 = every key has a leader */
+    struct {
+        uint64_t looked_ms, all, idle; /* of /proc/stat */
+        double percent;
+    } machine;
     unsigned alive_turn;
     uint64_t published_ms;
     uint64_t published_hash;

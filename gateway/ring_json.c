@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "db.h"
 #include "events.h"
@@ -53,9 +54,10 @@ static void node_json_numbers(json_t *json, const struct view_node *node) {
     json_put(json, "keys_stored", json_u64(status == NULL ? 0 : status->keys_stored));
     json_put(json, "bytes_stored", json_u64(status == NULL ? 0 : status->bytes_stored));
     double percent = alive ? (double)(int)(node->cpu_percent * 10 + 0.5) / 10 : 0;
-    json_put(json, "cpu_percent", json_real(percent));
-    json_put(json, "rss_bytes", json_u64(alive ? status->rss_bytes : 0));
-    json_put(json, "uptime_ms", json_u64(alive ? status->uptime_ms : 0));
+    /* What a node that is down uses is nothing that anybody knows: null, not 0. */
+    json_put(json, "cpu_percent", alive ? json_real(percent) : json_null());
+    json_put(json, "pss_bytes", alive ? json_u64(status->pss_bytes) : json_null());
+    json_put(json, "uptime_ms", alive ? json_u64(status->uptime_ms) : json_null());
     json_put(json, "incarnation",
              json_u64(status != NULL && status->self != NULL ? status->self->incarnation : 0));
 }
@@ -75,6 +77,7 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
         json_put(json, "dashboard", json_null());
     }
     json_put(json, "state", json_string(view_state_text(node->state)));
+    json_put(json, "departed", json_boolean(node->departed));
     json_put(json, "since_ms", json_u64(now - node->since_ms));
     node_json_numbers(json, node);
     json_put(json, "predecessor",
@@ -112,7 +115,9 @@ static json_t *nodes_json(const struct ring_view *view, uint64_t now) {
     }
     size_t count = 0;
     for (size_t i = 0; i < view->nodes_count; i++) {
-        if (view->nodes[i]->heard && view->nodes[i]->id[0] != '\0') {
+        bool gone = view->nodes[i]->departed && view->nodes[i]->state == VIEW_DOWN;
+        if (view->nodes[i]->heard && view->nodes[i]->id[0] != '\0' &&
+            !(gone && view_slot(view, view->nodes[i]->address) == 0)) {
             shown[count++] = view->nodes[i];
         }
     }
@@ -122,6 +127,35 @@ static json_t *nodes_json(const struct ring_view *view, uint64_t now) {
     }
     free(shown);
     return array;
+}
+
+/* Of the whole machine, between two looks; all callers hold the view's lock. */
+static json_t *cpu_json(struct ring_view *view, uint64_t now) {
+    unsigned long long part[8] = {0};
+    FILE *file =
+        now - view->machine.looked_ms < VIEW_VOLATILE_MS ? NULL : fopen("/proc/stat", "re");
+    if (file != NULL &&
+        fscanf(file, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &part[0], &part[1], &part[2],
+               &part[3], &part[4], &part[5], &part[6], &part[7]) == 8) {
+        uint64_t all = 0, idle = part[3] + part[4]; /* idle and waiting for a disk */
+        for (int i = 0; i < 8; i++) {
+            all += part[i];
+        }
+        if (view->machine.all > 0 && all > view->machine.all) {
+            view->machine.percent =
+                100 - 100 * (double)(idle - view->machine.idle) / (double)(all - view->machine.all);
+        }
+        view->machine.all = all;
+        view->machine.idle = idle;
+        view->machine.looked_ms = now;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    json_t *json = json_object();
+    json_put(json, "percent", json_real((double)(int)(view->machine.percent * 10 + 0.5) / 10));
+    json_put(json, "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+    return json;
 }
 
 static json_t *memory_json(void) {
@@ -192,6 +226,7 @@ json_t *view_ring_json(struct ring_view *view, uint64_t now) {
     json_put(json, "members", json_integer(health->members));
     json_put(json, "answering", json_boolean(health->answering));
     json_put(json, "memory", memory_json());
+    json_put(json, "cpu", cpu_json(view, now));
     json_put(json, "nodes", nodes_json(view, now));
     return json;
 }

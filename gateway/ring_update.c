@@ -32,6 +32,7 @@ static void state_set(struct ring_view *view, struct view_node *node, enum view_
         return;
     }
     node->state = state;
+    node->departed = state == VIEW_LEFT || (state == VIEW_DOWN && node->departed);
     node->since_ms = now;
     node->heard = true;
     uint64_t uptime = node->status == NULL ? 0 : node->status->uptime_ms;
@@ -53,7 +54,7 @@ static void state_set(struct ring_view *view, struct view_node *node, enum view_
         node->fell = false;
         db_member_save(view->app->db, node->address, node->id);
     }
-    if (state == VIEW_FOREIGN) {
+    if (state == VIEW_FOREIGN || state == VIEW_LEFT) {
         db_member_forget(view->app->db, node->address);
     }
     if (state == VIEW_DOWN || state == VIEW_LEFT || state == VIEW_FOREIGN) {
@@ -274,6 +275,17 @@ static const char *level_text(Chord__V1__LogLevel level) {
     }
 }
 
+static void log_keep(const struct ring_view *view, struct view_node *node, json_t *line) {
+    if (view_slot(view, node->address) == 0) {
+        return;
+    }
+    node->log = node->log == NULL ? json_array() : node->log;
+    (void)json_array_append(node->log, line);
+    if (json_array_size(node->log) > VIEW_LOG_LINES) {
+        (void)json_array_remove(node->log, 0);
+    }
+}
+
 void view_log_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply) {
     if (reply->code != CHORD__V1__CODE__CODE_OK || reply->response == NULL) {
         return;
@@ -293,6 +305,7 @@ void view_log_apply(struct ring_view *view, struct view_node *node, struct rpc_r
         json_put(data, "level", json_string(level_text(line->level)));
         json_put(data, "word", json_text_z(line->word));
         json_put(data, "text", json_text_z(line->text));
+        log_keep(view, node, data);
         events_publish(view->app->events, "log", data, false);
     }
     if (logs->n_lines == 0 && node->status != NULL) {

@@ -64,6 +64,7 @@ static void node_remove(struct ring_view *view, size_t index) {
     memmove(&view->nodes[index], &view->nodes[index + 1],
             (view->nodes_count - index) * sizeof(view->nodes[0]));
     rpc_reply_free(&node->reply);
+    json_decref(node->log);
     free(node);
 }
 
@@ -227,13 +228,13 @@ static void nodes_ask(struct ring_view *view, uint64_t now) {
     for (size_t i = view->nodes_count; i-- > 0;) {
         struct view_node *node = view->nodes[i];
         bool foreign = node->state == VIEW_FOREIGN;
-        uint64_t quiet = foreign ? VIEW_FOREIGN_MS : node->heard ? VIEW_FORGET_MS : 60000;
+        uint64_t quiet = node->heard ? VIEW_FORGET_MS : 60000;
+        quiet = foreign ? VIEW_FOREIGN_MS : node->departed ? VIEW_DEPARTED_MS : quiet;
         if (!node->asking && !node->log_asking && (foreign || node->state == VIEW_DOWN) &&
-            now - node->since_ms > quiet && (foreign || now - node->referred_ms > quiet)) {
-            if (!node_is_given(view, node)) {
-                db_member_forget(view->app->db, node->address);
-                node_remove(view, i);
-            }
+            now - node->since_ms > quiet && (foreign || now - node->referred_ms > quiet) &&
+            !node_is_given(view, node)) {
+            db_member_forget(view->app->db, node->address);
+            node_remove(view, i);
             continue;
         }
         if (!node->asking && now >= node->ask_at_ms) {
@@ -391,6 +392,14 @@ void ring_view_learn(struct ring_view *view, const char *address) {
         node->referred_ms = clock_now_ms();
     }
     pthread_mutex_unlock(&view->lock);
+}
+
+json_t *ring_view_last_log(struct ring_view *view, const char *address) {
+    pthread_mutex_lock(&view->lock);
+    const struct view_node *node = view_node_find(view, address);
+    json_t *lines = node == NULL || node->log == NULL ? json_array() : json_deep_copy(node->log);
+    pthread_mutex_unlock(&view->lock);
+    return lines;
 }
 
 void ring_view_save(struct ring_view *view) {

@@ -27,6 +27,8 @@ enum {
     VIEW_FAILURES_MAX = 2,      /* in a row: the node is down */
     VIEW_FORGET_MS = 600000,    /* a node that is down and has no slot here */
     VIEW_FOREIGN_MS = 5000,     /* the same for one that is in another ring */
+    VIEW_LOG_LINES = 200,       /* kept of each local node */
+    VIEW_DEPARTED_MS = 5000,    /* the same, and it had left before */
     VIEW_PUBLISH_MS = 250,      /* at most so often when something changed */
     VIEW_VOLATILE_MS = 1000,    /* and so often when only processor and memory did */
     VIEW_LEADERLESS_MS = 3000,  /* keys without a leader for so long: degraded, not healing */
@@ -90,6 +92,8 @@ json_t *ring_view_ring_json(struct ring_view *view);
 json_t *ring_view_nodes_json(struct ring_view *view);
 /* NULL = unknown. */
 json_t *ring_view_node_json(struct ring_view *view, const char *name);
+/* The newest log lines of a local node as it wrote them before it went down; an array. */
+json_t *ring_view_last_log(struct ring_view *view, const char *address);
 /* Whether it is ready, with a list of checks appended to `checks`, one line each. */
 bool ring_view_ready(struct ring_view *view, struct buf *checks);
 

@@ -56,6 +56,26 @@ static uint64_t resident_bytes(void) {
     return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* The kernel walks all mappings for it: at most once a second. */
+static uint64_t proportional_bytes(void) {
+    static uint64_t looked_ms, bytes;
+    unsigned long long kib = 0;
+    char line[128];
+    if (bytes != 0 && node_now_ms() < looked_ms + 1000) {
+        return bytes;
+    }
+    looked_ms = node_now_ms();
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL &&
+           sscanf(line, "Pss: %llu", &kib) != 1) {
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    bytes = kib > 0 ? (uint64_t)kib * 1024 : resident_bytes();
+    return bytes;
+}
+
 static uint64_t cpu_ms(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
@@ -188,6 +208,7 @@ static void on_status(struct node *node, struct request *request) {
                                                ? "the disk is full: this node takes no writes"
                                                : status->warning);
     message->rss_bytes = resident_bytes();
+    message->pss_bytes = proportional_bytes();
     message->cpu_ms = cpu_ms();
     message->requests_total = rpc_server_requests_total(node->server);
     message->refused_total = rpc_server_refused_total(node->server);

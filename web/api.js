@@ -8,7 +8,7 @@
  * @property {string} id  @property {string} address  @property {number|null} slot  @property {string|null} dashboard
  * @property {"joining"|"member"|"leaving"|"left"|"down"|"foreign"} state  @property {number} since_ms
  * @property {number} keys  @property {number} keys_stored  @property {number} bytes_stored
- * @property {number|null} cpu_percent  @property {number|null} rss_bytes  @property {number|null} uptime_ms
+ * @property {number|null} cpu_percent  @property {number|null} pss_bytes  @property {number|null} uptime_ms
  * @property {number} incarnation  @property {string|null} predecessor  @property {string[]} successors
  * @property {number} copies_short  @property {number} recovered  @property {number} bad_rows  @property {Range|null} range  @property {boolean} disputed  @property {string} invariant
  * @typedef {object} Ring
@@ -191,7 +191,8 @@ export const cancel_operation = (id) => request_json("DELETE", `/operations/${pa
 
 /** @param {"csv"|"lossless"|"spreadsheet"} form */
 export const export_address = (form) => `${PREFIX}/exports?format=${form}`;
-export const EVENTS_ADDRESS = `${PREFIX}/events`;
+/** With what happened before this page was opened: who died must not be missing in its log. */
+export const EVENTS_ADDRESS = `${PREFIX}/events?history=50`;
 
 /**
  * Sends a file as it is. XMLHttpRequest, because fetch tells nothing of upload progress.

@@ -20,6 +20,8 @@ export function LogPanel({ address = null, title = "System log" }) {
   const level = useSignal("info");
   const follow = useSignal(true);
   const box = useRef(null);
+  /** Where the box stood when it was looked at last. */
+  const stood = useRef({ top: 0, height: 0 });
 
   const least = LEVELS.indexOf(level.value);
   const needle = filter.value.trim().toLowerCase();
@@ -31,9 +33,13 @@ export function LogPanel({ address = null, title = "System log" }) {
   useEffect(() => {
     if (follow.value && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [last, shown.length, follow.value]);
+  // Only the reader moves up while nothing is added: new lines, a filter or a smaller window are not him.
   const on_scroll = () => {
-    const { scrollTop, scrollHeight, clientHeight } = box.current;
-    follow.value = scrollHeight - scrollTop - clientHeight < 24;
+    const { scrollTop: top, scrollHeight: height, clientHeight: room } = box.current;
+    const by_reader = height === stood.current.height && room === stood.current.room && top < stood.current.top - 2;
+    if (by_reader) follow.value = false;
+    else if (height - top - room < 24) follow.value = true;
+    stood.current = { top, height, room };
   };
   return html`<section class="card wide" aria-labelledby="log-title">
     <h2 id="log-title">${title}</h2>

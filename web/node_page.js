@@ -51,7 +51,7 @@ async function refresh() {
     } catch (error) {
       problem.value = error.message;
     }
-    if (node.value && node.value.state !== "down") await fetch_logs([address]);
+    await fetch_logs([address]);
     tick.value++;
   }
   asking = false;
@@ -75,7 +75,7 @@ function Identity({ shown }) {
       <${Fact} name="Keys led">${format_count(shown.keys)}<//>
       <${Fact} name="Keys stored">${format_count(shown.keys_stored)}, ${format_bytes(shown.bytes_stored)}<//>
       <${Fact} name="CPU">${format_percent(shown.cpu_percent)}<//>
-      <${Fact} name="Memory">${format_bytes(shown.rss_bytes)}<//>
+      <${Fact} name="Memory (PSS)" testid="node-memory">${format_bytes(shown.pss_bytes)}<//>
       <${Fact} name="Uptime">${down ? "–" : format_duration(shown.uptime_ms)}<//>
       <${Fact} name="Incarnation" testid="incarnation">${format_count(shown.incarnation)}<//>
       <${Fact} name="Salt of its id">${format_count(facts.salt)}<//>
@@ -100,9 +100,10 @@ function NodePage() {
   const off_slot = self.value && !self.value.slot;
   return html`<a class="skip" href="#main">Skip to the node</a>
     <header class="top"><h1><img src="./icon.svg" alt="" width="28" height="28" /> Chord node ${self.value?.slot ?? ""}
-      ${back && html` <a class="button small" href=${back} data-testid="back">← the ring</a>`}</h1><${StatusBar} /></header>
+      ${back && html` <a class="button small" href=${back} data-testid="back">← the ring</a>`}</h1><${StatusBar} ring_word /></header>
     <main id="main" tabindex="-1" class=${stale.value ? "is-stale" : ""}>
       ${problem.value && html`<p class="card wide warn-text" role="alert" data-testid="node-problem">${problem.value}</p>`}
+      ${shown?.state === "down" && html`<p class="card wide warn-text" role="alert" data-testid="node-down">✕ This node is down${Number.isFinite(shown.since_ms) ? ` since ${format_clock(Date.now() - shown.since_ms)}` : ""}. The badge above is of the ring, which goes on without it.</p>`}
       ${off_slot && html`<p class="card wide">This address is not the page of one node. See ${back ? html`<a href=${back}>the ring</a>` : "the ring dashboard"}.</p>`}
       ${shown ? html`<${Identity} shown=${shown} />
         <section class="card tall" aria-labelledby="ring-title"><h2 id="ring-title">Its place and its fingers</h2><${RingPicture} /></section>

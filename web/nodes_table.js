@@ -9,7 +9,8 @@ import { node_state, state_class } from "./words.js";
 
 /** Sign and word of a state, and how long it has been so. */
 export function StateBadge({ node }) {
-  const { word, sign } = node_state(node.state);
+  const { sign, word: plain } = node_state(node.state);
+  const word = node.departed && node.state === "down" ? "left, stopped" : plain;
   return html`<span class=${`state ${state_class(node.state)}`} data-testid=${`state-${node.address}`} data-state=${node.state}>
     <span aria-hidden="true">${sign}</span> ${word}${node.state !== "member" && Number.isFinite(node.since_ms) ? html` <small>${format_duration(node.since_ms)}</small>` : ""}</span>`;
 }
@@ -29,7 +30,7 @@ function Row({ node }) {
     <td data-label="Keys" class="number" title="keys whose copies this node leads">${format_count(node.keys)}</td>
     <td data-label="Stored" class="number" title="keys of which it holds a copy">${format_count(node.keys_stored)} <small>${format_bytes(node.bytes_stored)}</small></td>
     <td data-label="CPU" class="number">${format_percent(node.cpu_percent)}</td>
-    <td data-label="Memory" class="number">${format_bytes(node.rss_bytes)}</td>
+    <td data-label="Memory" class="number">${format_bytes(node.pss_bytes)}</td>
     <td data-label="Uptime" class="number">${node.state === "down" ? "–" : format_duration(node.uptime_ms)}</td>
     <td data-label="Page">${link ? html`<a href=${link} data-testid=${`open-${node.address}`}>open<span class="hidden"> the page of node ${node.id}</span></a>` : html`<span class="muted">other host</span>`}</td>
     <td data-label="Actions"><${NodeActions} node=${node} /></td>
@@ -43,7 +44,7 @@ export function NodesTable() {
     ${nodes.length === 0 ? html`<p class="muted" data-testid="no-nodes">No node is known yet. Start some with <code>python3 init.py</code>.</p>` : html`
     <div class="scroll"><table class="cards" data-testid="nodes-table">
       <thead><tr><th scope="col">Id</th><th scope="col">Address</th><th scope="col">State</th><th scope="col" class="number">Keys led</th><th scope="col" class="number">Stored</th>
-        <th scope="col" class="number">CPU</th><th scope="col" class="number">Memory</th><th scope="col" class="number">Uptime</th><th scope="col">Page</th><th scope="col">Actions</th></tr></thead>
+        <th scope="col" class="number">CPU</th><th scope="col" class="number" title="PSS: pages that processes share count as their part">Memory</th><th scope="col" class="number">Uptime</th><th scope="col">Page</th><th scope="col">Actions</th></tr></thead>
       <tbody>${nodes.map((node) => html`<${Row} key=${node.address} node=${node} />`)}</tbody>
     </table></div>`}
   </section>`;

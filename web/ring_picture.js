@@ -52,6 +52,13 @@ function Owned({ place }) {
     <title>${`(${node.range.lo}, ${node.range.hi}] belongs to ${node.id}: ${(share * 100).toFixed(1)} % of the ring`}</title></path>`;
 }
 
+/** A range whose majority is down: it lies over whatever the living have drawn there. */
+function Lost({ range }) {
+  const share = range_share(range.lo, range.hi, ring.value.m);
+  return html`<path class="arc-lost" data-testid="ring-lost" d=${arc_path(ring_fraction(range.lo, ring.value.m), share, RADIUS, CENTRE)}>
+    <title>${`(${range.lo}, ${range.hi}] cannot be read or written: ${range.alive} of the ${range.members} nodes that hold it are alive; ${format_count(range.keys)} keys`}</title></path>`;
+}
+
 function Successor({ place }) {
   const target = place.node.state === "member" && place_of(place.node.successors[0]);
   if (!target || target === place) return null;
@@ -184,6 +191,7 @@ export function RingPicture() {
     <circle class="ring-line" cx=${CENTRE} cy=${CENTRE} r=${RADIUS} />
     <path class="zero" d=${`M ${CENTRE} ${CENTRE - RADIUS - 8} V ${CENTRE - RADIUS + 8}`}><title>id 0</title></path>
     ${places.map((place) => html`<${Owned} key=${`arc ${place.node.address}`} place=${place} />`)}
+    ${(view?.lost ?? []).map((range) => html`<${Lost} key=${`lost ${range.lo}`} range=${range} />`)}
     ${!crowded && places.map((place) => html`<${Successor} key=${`successor ${place.node.address}`} place=${place} />`)}
     <${Fingers} /><${LookupPath} />
     ${label_places.map((place, index) => html`<${Label} key=${`label ${place.node.address}`} place=${place} at=${labels_at[index]} />`)}

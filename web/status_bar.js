@@ -26,14 +26,15 @@ export function title_follows_ring(name) {
   });
 }
 
-export function StatusBar() {
+/** @param {{ring_word?: boolean}} props  with ring_word the badge says that it is the ring's, not a node's */
+export function StatusBar({ ring_word = false }) {
   const { state, reason } = verdict.value;
   const { word, sign } = ring_state(state);
   const view = ring.value;
   const [link_sign, link_word] = LINKS[link.value];
   return html`<div class=${`status-bar ${state_class(state)}`}>
     <p class="status-main" role="status">
-      <span class="badge" data-testid="ring-state" data-state=${state}><span aria-hidden="true">${sign}</span> ${word}</span>
+      <span class="badge" data-testid="ring-state" data-state=${state}><span aria-hidden="true">${sign}</span> ${ring_word ? `Ring: ${word.toLowerCase()}` : word}</span>
       <span class="status-reason" title=${reason} data-testid="ring-reason">${reason}</span>
     </p>
     <p class="status-side">
@@ -53,6 +54,13 @@ const sum = (nodes, name) => {
   return numbers.length ? numbers.reduce((total, number) => total + number, 0) : null;
 };
 
+/** How many copies a key has: no more than there are members. */
+function copies_of(view) {
+  const copies = Math.min(view.replicas, Math.max(1, view.members ?? view.replicas));
+  const wanted = copies < view.replicas ? ` (of ${format_count(view.replicas)}: more nodes are needed)` : "";
+  return `${format_plural(copies, "copy", "copies")} of each${wanted}, ${format_bytes(sum(view.nodes, "bytes_stored"))} stored`;
+}
+
 function Tile({ name, testid, value, note }) {
   return html`<div class="tile"><dt>${name}</dt><dd><b data-testid=${testid}>${value}</b><small>${note}</small></dd></div>`;
 }
@@ -65,9 +73,10 @@ export function Tiles() {
     <${Tile} name="Active nodes" testid="active-nodes" value=${view ? format_count(active_nodes.value) : "–"}
       note=${view ? `of ${format_count(nodes.length)} known` : ""} />
     <${Tile} name="Keys" testid="keys-total" value=${format_count(view?.keys)}
-      note=${view ? `${format_plural(view.replicas, "copy", "copies")} of each, ${format_bytes(sum(nodes, "bytes_stored"))} stored` : ""} />
-    <${Tile} name="Memory of the nodes" testid="memory" value=${format_bytes(sum(nodes, "rss_bytes"))}
-      note=${memory ? `${format_bytes(memory.available_bytes)} free of ${format_bytes(memory.total_bytes)}` : ""} />
-    <${Tile} name="CPU of the nodes" testid="cpu" value=${format_percent(sum(nodes, "cpu_percent"))} note="sum, 100 % is one core" />
+      note=${view?.keys_lost > 0 ? html`<span class="warn-text" data-testid="keys-lost">⚠ ${format_count(view.keys_lost)} of them cannot be read now</span>` : view ? copies_of(view) : ""} />
+    <${Tile} name="Memory of the nodes" testid="memory" value=${format_bytes(sum(nodes, "pss_bytes"))}
+      note=${memory ? `PSS, shared pages in parts; machine: ${format_bytes(memory.available_bytes)} free of ${format_bytes(memory.total_bytes)}` : ""} />
+    <${Tile} name="CPU of the nodes" testid="cpu" value=${format_percent(sum(nodes, "cpu_percent"))}
+      note=${view?.cpu ? `100 % is one core; machine: ${format_percent(view.cpu.percent)} of ${format_plural(view.cpu.cores, "core")}` : ""} />
   </dl>`;
 }

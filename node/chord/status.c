@@ -32,9 +32,8 @@ void chord_read_status(const struct chord *constant, struct chord_status *status
         status->survives_failures = copies > 0 ? (copies - 1) / 2 : 0;
     }
     if (chord->state == CHORD_STATE_MEMBER && members < chord->parameters.n + 1) {
-        status->warning = chord->formed
-                              ? "the ring has fewer than N+1 members: outside the proof"
-                              : "the ring is forming: fewer than N+1 members have joined so far";
+        status->warning = "fewer members than N+1: the ring works, and the proof of its lists does "
+                          "not cover it; start more nodes";
     }
 }
 

@@ -182,23 +182,27 @@ static void check_disk(struct checkup *checkup) {
     }
 }
 
-/* The statuses were taken within seconds, so small differences say nothing; and large ones change
- * nothing but the moment at which keys expire. */
+/* Large differences change nothing but the moment at which keys expire. */
 static void check_clocks(struct checkup *checkup) {
-    uint64_t least = UINT64_MAX, most = 0;
+    double least = 0, most = 0, trip = 0;
+    unsigned known = 0;
     char text[200];
     for (size_t i = 0; i < checkup->members_count; i++) {
-        uint64_t clock = checkup->members[i]->status->unix_ms;
-        least = clock != 0 && clock < least ? clock : least;
-        most = clock > most ? clock : most;
+        const struct walk_node *node = checkup->members[i];
+        if (node->clock_known) {
+            least = known == 0 || node->clock_ahead_ms < least ? node->clock_ahead_ms : least;
+            most = known == 0 || node->clock_ahead_ms > most ? node->clock_ahead_ms : most;
+            trip = node->clock_trip_ms > trip ? node->clock_trip_ms : trip;
+            known++;
+        }
     }
-    if (most == 0) {
+    if (known == 0) {
         check_new(checkup, "clocks", "skipped: no node tells its clock");
         return;
     }
     snprintf(text, sizeof text,
-             "they differ by %.1f s as seen from here; nothing but the expiry of keys uses them",
-             (double)(most - least) / 1000);
+             "they differ by %.3f s, measured to %.3f s; nothing but the expiry of keys uses them",
+             (most - least) / 1000, (trip / 2 + 1) / 1000);
     check_new(checkup, "clocks", text);
 }
 

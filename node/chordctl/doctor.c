@@ -53,6 +53,7 @@ static int doctor_run(struct ctl *ctl, const struct arguments *arguments) {
     if (exit_code != CTL_OK) {
         return exit_code;
     }
+    walk_clocks(ctl, &walk);
     struct checkup *checkup = memory_new(1, sizeof *checkup);
     checkup_make(&walk, checkup);
     if (ctl->json) {

@@ -25,7 +25,8 @@ static void node_facts(const Chord__V1__StatusResponse *status) {
     unsigned m = status_m(status);
     const Chord__V1__RingParameters *ring = status->parameters;
     peer_fact("node", status->self, m);
-    fact_print("state", "%s%s", state_text(status->state), status->formed ? "" : ", ring forming");
+    fact_print("state", "%s%s", state_text(status->state),
+               status->formed ? "" : ", ring not formed yet");
     fact_print("ring", "M=%u N=%u REPLICAS=%u", m, ring != NULL ? ring->n : 0,
                ring != NULL ? ring->replicas : 0);
     fact_print("life", "incarnation %llu, salt %u, up %.1f s",
@@ -33,8 +34,8 @@ static void node_facts(const Chord__V1__StatusResponse *status) {
                (double)status->uptime_ms / 1000);
     fact_print("keys", "%llu led, %llu stored, %llu bytes", (unsigned long long)status->keys_led,
                (unsigned long long)status->keys_stored, (unsigned long long)status->bytes_stored);
-    fact_print("process", "%.1f MiB resident, %.1f s of processor time",
-               (double)status->rss_bytes / (1024 * 1024), (double)status->cpu_ms / 1000);
+    fact_print("process", "%.1f MiB of memory (PSS), %.1f s of processor time",
+               (double)status->pss_bytes / (1024 * 1024), (double)status->cpu_ms / 1000);
     fact_print("requests", "%llu answered, %llu refused, %llu maintenance messages",
                (unsigned long long)status->requests_total,
                (unsigned long long)status->refused_total,

@@ -49,6 +49,7 @@ static json_t *status_json_base(const Chord__V1__StatusResponse *status) {
     json_put(json, "keys_stored", json_u64(status->keys_stored));
     json_put(json, "bytes_stored", json_u64(status->bytes_stored));
     json_put(json, "rss_bytes", json_u64(status->rss_bytes));
+    json_put(json, "pss_bytes", json_u64(status->pss_bytes));
     json_put(json, "cpu_ms", json_u64(status->cpu_ms));
     json_put(json, "uptime_ms", json_u64(status->uptime_ms));
     json_put(json, "survives_failures", json_u64(status->survives_failures));

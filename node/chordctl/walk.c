@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
-enum { WALK_CALL_MS = 2000, WALK_PROBE_MS = 500, WALK_OPEN_MAX = 64 };
+enum { WALK_CALL_MS = 2000, WALK_PROBE_MS = 500, WALK_OPEN_MAX = 64, CLOCK_TRIPS = 3 };
 
 struct walk_wait {
     pthread_mutex_t lock;
@@ -198,6 +199,36 @@ int walk_ring(struct ctl *ctl, struct walk *walk) {
     int exit_code = walk_nobody(ctl, walk);
     walk_free(walk);
     return exit_code;
+}
+
+static double clock_ms(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec * 1000 + (double)now.tv_nsec / 1000000;
+}
+
+void walk_clocks(struct ctl *ctl, struct walk *walk) {
+    Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        struct walk_node *node = &walk->nodes[i];
+        /* The shortest of a few trips says most. */
+        for (unsigned turn = 0; walk_is_member(node) && turn < CLOCK_TRIPS; turn++) {
+            struct rpc_reply reply;
+            double wall = clock_ms(CLOCK_REALTIME), began = clock_ms(CLOCK_MONOTONIC);
+            rpc_client_call_wait(ctl->client, node->address, RPC_ADMIN_STATUS, &request.base,
+                                 WALK_CALL_MS, &reply);
+            double trip = clock_ms(CLOCK_MONOTONIC) - began;
+            const Chord__V1__StatusResponse *status =
+                (const Chord__V1__StatusResponse *)(const void *)reply.response;
+            if (reply.code == CHORD__V1__CODE__CODE_OK && status != NULL && status->unix_ms != 0 &&
+                (!node->clock_known || trip < node->clock_trip_ms)) {
+                node->clock_known = true;
+                node->clock_trip_ms = trip;
+                node->clock_ahead_ms = (double)status->unix_ms - (wall + trip / 2);
+            }
+            rpc_reply_free(&reply);
+        }
+    }
 }
 
 void walk_free(struct walk *walk) {

@@ -15,6 +15,9 @@ struct walk_node {
     bool alias;                  /* another name of a node that stands here already */
     struct rpc_reply reply;
     const Chord__V1__StatusResponse *status; /* NULL: it did not answer */
+    bool clock_known;
+    double clock_ahead_ms; /* of ours, at the middle of the question's round trip */
+    double clock_trip_ms;  /* that round trip: the difference is known to half of it */
 };
 
 struct walk {
@@ -27,6 +30,8 @@ struct walk {
 /* CTL_OK, or said. Free with walk_free. */
 int walk_ring(struct ctl *ctl, struct walk *walk);
 void walk_free(struct walk *walk);
+/* Compares the members' clocks with ours; after walk_ring, when the connections stand. */
+void walk_clocks(struct ctl *ctl, struct walk *walk);
 const struct walk_node *walk_find_id(const struct walk *walk, const char *id);
 bool walk_is_member(const struct walk_node *node);
 /* The node whose status this is leads this range of it. */

@@ -226,11 +226,44 @@ test("another is killed with KYS by typing its id; the ring heals on the page wi
   return undefined;
 });
 
+test("the log follows by itself, so that a kill is in sight; only the reader stops it", async (t) => {
+  if (!killed_node) return t.skip("no node was killed");
+  const at_end = (shown) => shown.waitForFunction(() => {
+    const box = document.querySelector('[data-testid="log"]');
+    return box.scrollHeight - box.scrollTop - box.clientHeight < 24;
+  });
+  const follows = (shown) => by(shown, "log-follow").isChecked();
+  await by(page, "log").locator(".line", { hasText: "node.down" }).filter({ hasText: killed_node.address }).first().waitFor({ state: "attached" });
+  await at_end(page);
+  assert.equal(await follows(page), true, "nobody scrolled, and it follows");
+  // A page that is opened later shows it too, and follows from its first line on.
+  for (let load = 0; load < 5; load++) {
+    const later = await context.newPage();
+    await later.goto(base);
+    await later.waitForFunction(() => document.querySelectorAll('[data-testid="log"] .line').length > 0);
+    await at_end(later);
+    assert.equal(await follows(later), true, `load ${load} follows`);
+    await later.close();
+  }
+  const overflows = await by(page, "log").evaluate((box) => box.scrollHeight > box.clientHeight + 100);
+  if (!overflows) return t.diagnostic("too few lines to scroll");
+  await by(page, "log").hover();
+  await page.mouse.wheel(0, -200);
+  await page.waitForFunction(() => !document.querySelector('[data-testid="log-follow"]').checked);
+  await by(page, "log-follow").check();
+  await at_end(page);
+  return undefined;
+});
+
 test("the killed node's own page says so and starts it again", async (t) => {
   if (!killed_node?.dashboard) return t.skip("no node of this host was killed");
   const node_page = await context.newPage();
   await node_page.goto(killed_node.dashboard);
   await by(node_page, "down-since").waitFor();
+  await by(node_page, "node-down").waitFor();
+  assert.match(await by(node_page, "ring-state").textContent(), /Ring:/, "the badge says whose state it is");
+  assert.equal(await by(node_page, "node-memory").textContent(), "–", "what a dead node uses is not 0");
+  await node_page.waitForFunction(() => document.querySelectorAll('[data-testid="log"] .line').length > 0);
   assert.equal(await by(node_page, "node-address").textContent(), killed_node.address);
   await by(node_page, `start-${killed_node.address}`).click();
   await node_page.locator('[data-testid^="notice-"]').first().waitFor();
@@ -341,17 +374,36 @@ test("where reads need the token the page asks once, then all of it works", { sk
   await other.close();
 });
 
+test("ranges that have lost their majority are painted dead, and their keys counted", { skip: !process.env.CHORD_MOCK }, async () => {
+  const { context: other, faults: found } = await open_watched(browser, base);
+  const shown = await other.newPage();
+  const sentence = "survives 0; 38 % of the keys have lost their majority; start 127.0.0.1:4002 or 127.0.0.1:4005";
+  const lost = [{ lo: "00000000", hi: "40000000", keys: 30, members: 3, alive: 1 }, { lo: "c0000000", hi: "d0000000", keys: 8, members: 3, alive: 1 }];
+  await other.route("**/api/v1/events*", (route) => route.fulfill({ status: 503, body: "{}" }));
+  await other.route("**/api/v1/ring", (route) => route.fulfill({ json: { ...mock.ring.snapshot(), m: 32, state: "degraded",
+    state_reason: sentence, survives_failures: 0, keys: 100, keys_lost: 38, lost, members: 1, cpu: { percent: 12.5, cores: 2 } } }));
+  await shown.goto(base);
+  await wait_data(shown, "ring-state", "state", "degraded");
+  assert.equal(await by(shown, "ring-reason").textContent(), sentence);
+  assert.equal(await by(shown, "ring-lost").count(), 2);
+  assert.equal(await by(shown, "keys-total").textContent(), "100");
+  assert.match(await by(shown, "keys-lost").textContent(), /38 of them cannot be read now/);
+  assert.match(await shown.locator(".tiles").textContent(), /machine: 12\.5 % of 2 cores/);
+  assert.deepEqual(found, []);
+  await other.close();
+});
+
 test("odd answers: no node, fields that are null, nobody answers", { skip: !process.env.CHORD_MOCK }, async () => {
   const { context: other, faults: found } = await open_watched(browser, base);
   const odd = await other.newPage();
   let answer = { nodes: [] };
-  await odd.route("**/api/v1/events", (route) => route.fulfill({ status: 503, body: "{}" }));
+  await odd.route("**/api/v1/events*", (route) => route.fulfill({ status: 503, body: "{}" }));
   await odd.route("**/api/v1/ring", (route) => route.fulfill(answer.status ? answer : { json: answer }));
   await odd.goto(base);
   await by(odd, "no-nodes").waitFor();
   answer = { m: 160, n: 3, replicas: 3, state: "forming", state_reason: null, survives_failures: null, memory: null, keys: null,
     nodes: [{ id: "f".repeat(40), address: "10.0.0.1:4001", slot: null, dashboard: null, state: "member", since_ms: null, keys: null,
-      keys_stored: null, bytes_stored: null, cpu_percent: null, rss_bytes: null, uptime_ms: null, incarnation: null, predecessor: null,
+      keys_stored: null, bytes_stored: null, cpu_percent: null, pss_bytes: null, uptime_ms: null, incarnation: null, predecessor: null,
       successors: null, copies_short: null, recovered: 1, bad_rows: 2, range: null, disputed: true },
     { id: "8".repeat(40), address: "10.0.0.2:4001", slot: null, dashboard: "javascript:alert(1)", state: "odd", successors: [], range: { lo: "8".repeat(40), hi: "8".repeat(40) } }] };
   await by(odd, "row-10.0.0.2:4001").waitFor();

@@ -168,7 +168,7 @@ export class MockRing extends EventEmitter {
       since_ms: Date.now() - node.since,
       keys: at < 0 ? 0 : this.keys_of(node, true).length, keys_stored: stored.length,
       bytes_stored: stored.reduce((sum, [key, entry]) => sum + key.length + entry.value.length, 0),
-      cpu_percent: alive ? 0.4 + node.slot / 10 : null, rss_bytes: alive ? (8 + node.slot / 3) * 1048576 : null,
+      cpu_percent: alive ? 0.4 + node.slot / 10 : null, pss_bytes: alive ? (8 + node.slot / 3) * 1048576 : null,
       uptime_ms: alive ? Date.now() - node.started : null, incarnation: node.incarnation, predecessor,
       successors: ring.slice(0, this.n).map((other) => other.id), copies_short: 0, recovered: 0, bad_rows: 0,
       range: at < 0 ? null : { lo: predecessor ?? node.id, hi: node.id }, disputed: false,
