@@ -326,7 +326,7 @@ def test_import_goes_on_after_the_bad(ctl, tmp_path):
     assert len(ctl.run("get", "long")[0]) == 1024 * 1024
 
 
-def test_export_and_import_are_a_round_trip(ctl, tmp_path):
+def test_export_and_import_are_a_round_trip(ring, ctl, tmp_path):
     """Any bytes and expiry, over five nodes; a file that was cut is told."""
     expires = int(time.time() * 1000) + 3600_000
     head = "key,value,chord:base64,chord:expires_at_ms\r\n"
@@ -352,6 +352,12 @@ def test_export_and_import_are_a_round_trip(ctl, tmp_path):
     summary = ctl.json("import", again)
     assert summary["state"] == "done" and summary["rows_stored"] >= len(lines)
     assert ctl.run("export", "-")[0] == again.read_bytes()
+    # The gateway writes the same file and takes it back.
+    address = "/api/v1/exports?format=lossless"
+    assert ring.raw("GET", address) == (200, again.read_bytes())
+    status, answer = ring.raw("POST", "/api/v1/imports", again.read_bytes(), "text/csv", DEADLINE_S)
+    assert status == 202 and json.loads(answer)["state"] == "done", answer
+    assert ring.raw("GET", address) == (200, again.read_bytes())
     cut = again.read_bytes()[:-len(end) + 30]
     output, errors = ctl.run("import", "-", stdin=cut, exits=NOT_FOUND)
     assert output.startswith(b"failed: ") and b"was cut" in errors
