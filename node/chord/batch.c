@@ -6,7 +6,7 @@
 #include "data.h"
 #include "ring.h"
 
-enum { RETRY_MS = 25, RETRY_MS_MAX = 200, MARGIN_MS = 30 };
+enum { RETRY_MS = 25, RETRY_MS_MAX = 200, MARGIN_MS = 30, STALE_MS_MAX = 300 };
 
 void batch_due(struct chord *chord, uint64_t when_ms) {
     if (when_ms < chord->batches_ms) {
@@ -108,6 +108,9 @@ static void forward(struct step *step, uint16_t index, const char *address,
     struct batch *batch = batch_at(chord, index);
     struct chord_request *request;
     uint64_t left_ms = batch->deadline_ms > chord->now_ms ? batch->deadline_ms - chord->now_ms : 0;
+    if (batch->stale && left_ms > STALE_MS_MAX) {
+        left_ms = STALE_MS_MAX; /* another member will do */
+    }
     uint16_t slot = NONE;
     if (!address_same(address, chord->self.address)) {
         slot = call_start(step, CALL_FORWARD, index, batch->serial, NONE, address,
@@ -201,6 +204,37 @@ static uint32_t first_here(struct chord *chord, const struct batch *batch,
     return first;
 }
 
+/* Reads that any member may answer go to each in turn, without waiting for the leader. The range's
+ * owner and the members behind it are known where they stand in the successor list; else, and now
+ * and then, the ring is asked. */
+static bool stale_forward(struct step *step, uint16_t index, const struct chord_id *id,
+                          const struct chord_operation *operations, uint32_t count) {
+    struct chord *chord = step->chord;
+    const struct batch *batch = batch_at(chord, index);
+    const unsigned turn = batch->tries % (chord->parameters.replicas + 1);
+    if (!batch->stale || !in_ring(chord) || turn == chord->parameters.replicas) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (operations[i].kind != CHORD_GET) {
+            return false;
+        }
+    }
+    struct chord_range range = {chord->self.id, chord->self.id};
+    for (uint16_t i = 0; successor_at(chord, i) != NULL; i++) {
+        range.hi = successor_at(chord, i)->id;
+        const struct chord_peer *member = successor_at(chord, (uint16_t)(i + turn));
+        if (id_in_half_open(&range.lo, id, &range.hi)) {
+            if (member != NULL) {
+                forward(step, index, member->address, &range);
+            }
+            return member != NULL;
+        }
+        range.lo = range.hi;
+    }
+    return false;
+}
+
 static void batch_move(struct step *step, uint16_t index, const struct chord_operation *operations,
                        uint32_t count) {
     struct chord *chord = step->chord;
@@ -232,6 +266,8 @@ static void batch_move(struct step *step, uint16_t index, const struct chord_ope
         execute_run(step, index, range_index, operations, count);
     } else if (batch->no_forward) {
         not_owner(step, index, range_index);
+    } else if (stale_forward(step, index, &id, operations, count)) {
+        return;
     } else if (batch->hint.address[0] != '\0' && batch->hint.epoch != 0 &&
                id_in_half_open(&batch->hint.range.lo, &id, &batch->hint.range.hi)) {
         struct chord_hint hint = batch->hint;
