@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import chord_client
 from launcher import build
 from ring import ROOT
 
@@ -40,3 +41,40 @@ def test_a_number_used_again_is_found(buf, tmp_path):
     contract.write_text(text.replace("bytes op_id = 4;", "uint64 op_number = 4;"))
     code, said = buf("breaking", "--against", ROOT / "proto" / "published.binpb", folder=tmp_path)
     assert code != 0 and "Field \"4\"" in said
+
+
+def vectors():
+    lines = (ROOT / "proto" / "vectors.txt").read_text().splitlines()
+    words = [line.split() for line in lines if not line.startswith("#")]
+    return {name: bytes.fromhex(text) for name, text in words}
+
+
+def test_vectors_are_those_of_the_readme():
+    text = (ROOT / "proto" / "README.md").read_text()
+    given = vectors()
+    shown = "".join(word for line in text.split("## The MAC")[0].splitlines()
+                    if line.startswith("    ") for word in line.split()
+                    if len(word) == 2 and set(word) <= set("0123456789abcdef"))
+    assert given["request"].hex() in shown and given["answer"].hex() in shown
+    assert given["signed_request"][-32:].hex() in text
+    assert f"`{given['key'].decode()}`" in text
+
+
+def test_the_python_client_knows_the_vectors():
+    messages = chord_client.load_messages().envelope
+    given = vectors()
+    request = messages.RpcRequest.FromString(given["signed_request"])
+    envelopes = chord_client.Envelopes(messages, given["key"])
+    envelopes._receivers["node"] = (request.receiver, 0)
+    sealed = chord_client._mac(given["key"], "chord.v1.RpcRequest", request.protocol_version,
+                               request.method, request.request_id, request.timeout_ms,
+                               request.payload, request.ring_id, request.receiver,
+                               chord_client._Long(request.sent_ms))
+    assert sealed == request.mac
+    answer = envelopes.open("node", request, given["signed_answer"])
+    assert answer.start == given["answer"][10:26] and answer.clock_ms == 4660
+    for place in (3, 12, 40, len(given["signed_answer"]) - 1):
+        wrong = bytearray(given["signed_answer"])
+        wrong[place] ^= 1
+        with pytest.raises(Exception):
+            envelopes.open("node", request, bytes(wrong))

@@ -7,3 +7,5 @@ foreach(name IN ITEMS test_rpc test_rpc_flood test_rpc_hostile test_rpc_loss tes
   # They share the ports 17000..17099.
   set_tests_properties(${name} PROPERTIES TIMEOUT 120 RESOURCE_LOCK rpc_ports)
 endforeach()
+target_compile_definitions(test_rpc_hostile PRIVATE
+  CHORD_VECTORS="${CMAKE_SOURCE_DIR}/proto/vectors.txt")
