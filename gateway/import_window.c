@@ -219,12 +219,10 @@ static void batch_add(struct import_window *window, struct window_batch *batch,
         row->seen_counter = hint->seen_counter;
     }
     operation->attempt = row->attempt;
-    if (row->seen_epoch > 0) {
-        chord__v1__version__init(&message->seen[at]);
-        message->seen[at].epoch = row->seen_epoch;
-        message->seen[at].counter = row->seen_counter;
-        operation->seen = &message->seen[at];
-    }
+    chord__v1__version__init(&message->seen[at]);
+    message->seen[at].epoch = row->seen_epoch; /* (0, 0): nothing is known of the key */
+    message->seen[at].counter = row->seen_counter;
+    operation->seen = &message->seen[at];
     message->pointers[at] = operation;
     batch->rows[batch->rows_count++] = index;
     row->state = ROW_SENT;

@@ -31,8 +31,8 @@ struct row {
     uint32_t value_size;
     uint64_t line;
     uint64_t expires_at_ms;
-    uint32_t attempt;
-    bool unknown; /* an attempt may have been carried out */
+    uint32_t lost; /* attempts that may have been carried out */
+    bool unknown;  /* there are such */
     uint64_t seen_epoch;
     uint64_t seen_counter;
     enum row_state state;
@@ -207,13 +207,11 @@ static void operation_fill(const struct import_window *window, struct row *row,
         (ProtobufCBinaryData){row->value_size, window->bytes.data + row->at + row->key_size};
     operation->op_id = (ProtobufCBinaryData){OP_ID_BYTES, row->op_id};
     operation->expires_at_ms = row->expires_at_ms;
-    operation->attempt = ++row->attempt;
-    if (row->seen_epoch > 0) {
-        chord__v1__version__init(seen);
-        seen->epoch = row->seen_epoch;
-        seen->counter = row->seen_counter;
-        operation->seen = seen;
-    }
+    operation->attempt = row->lost + 1;
+    chord__v1__version__init(seen);
+    seen->epoch = row->seen_epoch; /* (0, 0): nothing is known of the key */
+    seen->counter = row->seen_counter;
+    operation->seen = seen;
 }
 
 static void batch_send(struct import_window *window, struct batch *batch, uint32_t timeout_ms) {
@@ -251,7 +249,6 @@ static void row_answered(struct import_window *window, struct row *row, Chord__V
     }
     snprintf(window->reason, sizeof window->reason, "%s%s%s", rpc_code_text(code),
              message[0] != '\0' ? ": " : "", message);
-    row->unknown = row->unknown || code == CHORD__V1__CODE__CODE_UNKNOWN;
     if (code_is_hopeless(code)) {
         row->state = ROW_FAILED;
         window->hopeless = true;
@@ -270,16 +267,21 @@ static void batch_take(struct import_window *window, struct batch *batch) {
         struct row *row = batch->rows[i];
         if (response == NULL || i >= response->n_results) {
             bool broken = reply->code == CHORD__V1__CODE__CODE_OK;
-            row->unknown = row->unknown || broken || fate == CALL_LOST;
+            row->lost += broken || fate == CALL_LOST;
+            row->unknown = row->lost > 0;
             row_answered(window, row, broken ? CHORD__V1__CODE__CODE_INTERNAL : reply->code,
                          broken ? "a result is missing in the answer" : reply->message);
             continue;
         }
         const Chord__V1__OperationResult *result = response->results[i];
-        if (result->version != NULL) {
+        if (result->code == CHORD__V1__CODE__CODE_ABORTED && row->lost == 0 &&
+            result->version != NULL) { /* not done: the key is newer than was known */
             row->seen_epoch = result->version->epoch;
             row->seen_counter = result->version->counter;
         }
+        row->lost += result->code == CHORD__V1__CODE__CODE_UNKNOWN ||
+                     result->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED;
+        row->unknown = row->lost > 0;
         row_answered(window, row, result->code, "");
     }
     rpc_reply_free(&batch->reply);
