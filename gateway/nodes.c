@@ -260,6 +260,8 @@ void node_kill(struct app *app, struct http_request *request, const struct buf *
 void node_start(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     char error[256] = "";
+    const char *supervisor = getenv("SUPERVISOR"); /* said by the unit of systemd */
+    bool systemd = supervisor != NULL && strcmp(supervisor, "systemd") == 0;
     if (!node_named(app, request, argument, &ref)) {
         return;
     }
@@ -279,7 +281,13 @@ void node_start(struct app *app, struct http_request *request, const struct buf 
     } else {
         const char *reason = json_get_text(answer, "error");
         char hint[64];
-        snprintf(hint, sizeof(hint), "python3 init.py --start %d", ref.slot);
+        snprintf(hint, sizeof(hint),
+                 systemd ? "systemctl start chord-node@%d" : "python3 init.py --start %d",
+                 ref.slot);
+        if (systemd) {
+            snprintf(error, sizeof(error), "systemd runs the nodes of this host");
+            reason = NULL;
+        }
         json_t *more = json_object();
         json_put(more, "command", json_string(hint));
         http_problem_more(request, 409, "FAILED_PRECONDITION", NULL, more,

@@ -101,12 +101,13 @@ def build(preset, say, target=None):
     folder = ROOT / "build" / preset
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Two init.py at once must not build into one folder at the same time.
+        lock = open(ROOT / "build" / f"{preset}.lock", "w", encoding="utf-8")
     except OSError as error:
         raise Refused(f"cannot build in {folder}: {error.strerror}; build elsewhere (cmake -S {ROOT} "
                       f"-B DIR --preset {preset} && cmake --build DIR) and start with --build DIR "
                       "--data-dir DATA, or copy the project to a folder of yours") from error
-    with open(ROOT / "build" / f"{preset}.lock", "w", encoding="utf-8") as lock:
-        # Two init.py at once must not build into one folder at the same time.
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         say(f"Building ({preset}) ...")
         arguments = configure_arguments(preset, folder)

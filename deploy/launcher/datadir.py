@@ -18,6 +18,7 @@ from .common import EXIT_BAD_SETTING, Refused
 
 NODE_DIR = re.compile(r"node-([1-9][0-9]*)")
 DATABASE = "chord.db"
+ROOM_BYTES_MIN = 256 * 1024  # for the first databases and logs; what a ring needs is the rows' size
 
 
 class Lock:
@@ -94,8 +95,12 @@ def prepare(settings):
         raise Refused(f"{named} is open to other users (mode {about.st_mode & 0o777:03o}), who "
                       f"could read every row: chmod -R go= {path}", EXIT_BAD_SETTING)
     try:
-        with tempfile.TemporaryFile(dir=path) as probe:
-            probe.write(b"room for a line")
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        about = os.statvfs(path)
+        room = about.f_bavail * about.f_frsize
+        if room < ROOM_BYTES_MIN:
+            raise OSError(errno.ENOSPC, f"only {room} bytes are left")
     except OSError as error:
         raise Refused(f"{named} cannot be written: {error.strerror}; choose a folder that this "
                       "user may write and that has room", EXIT_BAD_SETTING) from error

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from conftest import ROOT
-from launcher import datadir, joining, network, packages, settings as s, suite
+from launcher import build, datadir, joining, network, packages, settings as s, suite
 from launcher.common import Refused
 
 
@@ -153,6 +153,20 @@ def test_what_the_launcher_writes_is_the_owners_alone(tmp_path):
     for path in settings["DATA_DIR"].iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     lock.release()
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    about = os.statvfs_result((4096, 4096, 100, 2, 2, 10, 10, 10, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: about)
+    with pytest.raises(Refused, match="only 8192 bytes are left"):
+        datadir.prepare(settings_for(tmp_path))
+
+
+def test_a_checkout_that_cannot_be_written_names_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "ROOT", tmp_path / "checkout")
+    (tmp_path / "checkout").write_text("")  # no folder, so that nobody can write in it, root neither
+    with pytest.raises(Refused, match="cannot build in .*--build DIR"):
+        build.build("debug", print)
 
 
 def test_links_are_not_followed(tmp_path):

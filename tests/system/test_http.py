@@ -409,6 +409,16 @@ def test_slots_grow(own):
     assert gateway.get("/readyz").status == 503  # a slot that should run and does not
 
 
+@pytest.mark.parametrize("environment, command", [
+    ({}, "python3 init.py --start 1"), ({"SUPERVISOR": "systemd"}, "systemctl start chord-node@1"),
+])
+def test_start_names_who_can(own, environment, command):
+    gateway = own(**environment)
+    answer = gateway.request("POST", f"/api/v1/nodes/{gateway.address(1)}/start")
+    assert answer.status == 409 and command in answer.json()["detail"], answer.body
+    assert answer.json()["command"] == command
+
+
 # Settings
 
 def test_token(own, tmp_path):
