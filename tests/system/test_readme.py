@@ -197,8 +197,14 @@ def test_chordctl_lines(command, tmp_path):
     """Understood, and then stopped by the ring that is not there."""
     words = [str(tmp_path / word[1:]) if word.startswith("/") else word
              for word in words_of(command)[1:]]
-    if words == ["merge"] or words == ["restore"] or len(words) == 1 and words[0] in ("leave", "recover"):
+    if len(words) == 1 and words[0] in ("merge", "restore", "leave", "recover", "import"):
         words.append("--help")  # named without its arguments
+    for word in words[1:]:
+        path = tmp_path / word
+        if word.startswith("/") or "." in word and not word.startswith(("-", "127.")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if words[0] == "import":
+                shutil.copy(ROOT / "web" / "sample.csv", path)
     environment = {**os.environ, "CHORD_NODE": "127.0.0.1:1"}
     done = run([BUILD.absolute() / "node" / "chordctl", *words, *([] if "--help" in words else
                 ["--timeout", "200"])], cwd=tmp_path, env=environment)
