@@ -348,6 +348,22 @@ static void derive_id(struct node *node, const struct chord_action *action) {
     node_enqueue(node, item, true);
 }
 
+/* The store runs in another process, or ran there last: it may vote in one place only. */
+static void refused_copy(struct node *node, const char *address) {
+    char store[2 * CHORD_STORE_ID_BYTES + 1];
+    for (unsigned i = 0; i < CHORD_STORE_ID_BYTES; i++) {
+        snprintf(store + 2 * i, sizeof store - 2 * i, "%02x", node->store_id[i]);
+    }
+    log_write(
+        LOG_ERROR, "refused",
+        "store %s runs, or ran last, at %s: %s at %s is a copy of it and stops, so that no "
+        "acknowledged write is lost. To add a member here start with an empty folder; to go on "
+        "here instead stop the other one, and copy its folder when it has ended",
+        store, address, node->settings.data, node->settings.listen);
+    node->stopping = true;
+    node->exit_code = NODE_EXIT_COPY;
+}
+
 static void refused(struct node *node, const char *reason) {
     struct chord_status status;
     chord_read_status(node->chord, &status);
@@ -395,7 +411,11 @@ void actions_run(struct node *node) {
         case CHORD_ACTION_LEFT:
             break;
         case CHORD_ACTION_REFUSED:
-            refused(node, action->refused);
+            if (action->refused.copy) {
+                refused_copy(node, action->refused.address);
+            } else {
+                refused(node, action->refused.reason);
+            }
             break;
         }
         arena_reset(&node->scratch);

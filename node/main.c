@@ -30,11 +30,12 @@ static const char usage[] =
     "  --replicas COUNT         copies of each key, 1..N+1                       (REPLICAS)\n"
     "  --channel-size COUNT     open data requests, 1..60000          (DEFAULT_CHANNEL_SIZE)\n"
     "  --ring-key-file FILE     key shared by the ring's nodes              (RING_KEY_FILE)\n"
+    "  --moved                  the data was copied here and the original is gone for good\n"
     "  --exit-with-parent       stop when the process that started it ends\n"
     "  --version, --help\n"
     "\n"
     "Exit codes: 0 stopped, 2 bad setting, 3 cannot listen, 4 data folder unusable or in use,\n"
-    "5 refused by the ring, 6 disk failure, 1 other.\n";
+    "5 refused by the ring, 6 disk failure, 7 a copy of another node's data, 1 other.\n";
 
 static void bad(const char *name, const char *value, const char *source, const char *range) {
     fprintf(stderr, "chord-node: %s=%s (from the %s) is out of range: %s\n", name, value, source,
@@ -116,6 +117,7 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
                                             {"replicas", required_argument, NULL, 'r'},
                                             {"channel-size", required_argument, NULL, 's'},
                                             {"ring-key-file", required_argument, NULL, 'k'},
+                                            {"moved", no_argument, NULL, 'o'},
                                             {"exit-with-parent", no_argument, NULL, 'p'},
                                             {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
@@ -149,6 +151,9 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
             break;
         case 'k':
             flags->key = optarg;
+            break;
+        case 'o':
+            settings->moved = true;
             break;
         case 'p':
             settings->exit_with_parent = true;

@@ -398,6 +398,9 @@ static bool make_core(struct node *node, const struct chord_stored_view *views,
                                   .timing = chord_timing_default};
     memcpy(config.address, node->settings.listen, sizeof config.address);
     memcpy(config.store_id, node->store_id, sizeof config.store_id);
+    const struct store_former *former = store_former(node->store);
+    config.former_count = former->count;
+    memcpy(config.former, former->items, sizeof config.former);
     if (RAND_bytes((unsigned char *)&config.seed, sizeof config.seed) != 1) {
         return false;
     }
@@ -501,11 +504,17 @@ enum node_exit node_run(const struct settings *settings) {
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&node.wake, &monotonic);
-    struct store_options options = {settings->data, on_stored, on_disk_failure, &node};
-    if (store_open(&node.store, &options, node.store_id, &identity, &views, &views_count, reason,
-                   sizeof reason) != STORE_OK) {
+    struct store_options options = {.directory = settings->data,
+                                    .address = settings->listen,
+                                    .moved = settings->moved,
+                                    .on_done = on_stored,
+                                    .on_failure = on_disk_failure,
+                                    .context = &node};
+    enum store_error error = store_open(&node.store, &options, node.store_id, &identity, &views,
+                                        &views_count, reason, sizeof reason);
+    if (error != STORE_OK) {
         fprintf(stderr, "chord-node: %s\n", reason);
-        return NODE_EXIT_DATA;
+        return error == STORE_COPIED ? NODE_EXIT_COPY : NODE_EXIT_DATA;
     }
     enum node_exit code = NODE_EXIT_DATA;
     if (!log_open(settings->data)) {

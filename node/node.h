@@ -33,12 +33,14 @@ enum node_exit {
     NODE_EXIT_DATA = 4,
     NODE_EXIT_REFUSED = 5,
     NODE_EXIT_DISK = 6,
+    NODE_EXIT_COPY = 7, /* the store runs elsewhere, or its file is not where it was made */
 };
 
 struct settings {
     char listen[CHORD_ADDRESS_BYTES];
     const char *data;
     bool create, exit_with_parent;
+    bool moved; /* the copied data is the only copy that is left: somebody says so */
     uint16_t seeds_count;
     struct chord_address seeds[CHORD_SEEDS_MAX];
     struct chord_parameters wanted; /* 0 = not given */

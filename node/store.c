@@ -7,6 +7,7 @@
 #include "log.h"
 #include "private.h"
 #include "store_files.h"
+#include "store_place.h"
 #include "store_rows.h"
 #include "store_views.h"
 
@@ -55,8 +56,9 @@ struct store {
     uint64_t slice_after_us; /* monotonic: listings rest until then */
     atomic_uint m;
     atomic_bool read_only;
-    bool failed;   /* store's thread only, like the next */
-    int wal_pages; /* not yet checkpointed */
+    struct store_former former; /* not changed after the start */
+    bool failed;                /* store's thread only, like the next */
+    int wal_pages;              /* not yet checkpointed */
 };
 
 struct store_job *store_job_new(enum store_job_kind kind) {
@@ -98,7 +100,7 @@ static struct store_job *jobs_take(struct jobs *jobs, int count) {
 
 /* ---- the node's own data ---- */
 
-static int meta_put(sqlite3 *db, const char *name, const void *bytes, size_t count) {
+int store_meta_put(sqlite3 *db, const char *name, const void *bytes, size_t count) {
     sqlite3_stmt *statement;
     int rc =
         sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1, &statement, NULL);
@@ -112,8 +114,7 @@ static int meta_put(sqlite3 *db, const char *name, const void *bytes, size_t cou
     return rc;
 }
 
-/* False: not there, or of another size. */
-static bool meta_get(sqlite3 *db, const char *name, void *bytes, size_t count) {
+bool store_meta_get(sqlite3 *db, const char *name, void *bytes, size_t count) {
     sqlite3_stmt *statement;
     bool found = false;
     if (sqlite3_prepare_v2(db, "SELECT value FROM meta WHERE name = ?1", -1, &statement, NULL) !=
@@ -134,7 +135,7 @@ static int write_other_ring(struct store *store, const struct store_job *job) {
     int rc = sqlite3_exec(store->db, "DELETE FROM views; DELETE FROM accepted; DELETE FROM rows",
                           NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
-        rc = meta_put(store->db, "identity", job->identity, sizeof *job->identity);
+        rc = store_meta_put(store->db, "identity", job->identity, sizeof *job->identity);
     }
     return rc == SQLITE_OK ? tables_recount(&store->tables) : rc;
 }
@@ -172,7 +173,7 @@ static int run_job(struct store *store, struct store_job *job) {
     case STORE_JOB_DROP_RANGE:
         return tables_drop(&store->tables, job);
     case STORE_JOB_IDENTITY:
-        return meta_put(store->db, "identity", job->identity, sizeof *job->identity);
+        return store_meta_put(store->db, "identity", job->identity, sizeof *job->identity);
     case STORE_JOB_VIEWS:
         return write_views(store, job);
     case STORE_JOB_TOMBSTONES:
@@ -507,13 +508,13 @@ static int load(struct store *store, uint8_t store_id[CHORD_STORE_ID_BYTES],
                 size_t *views_count) {
     memset(identity, 0, sizeof *identity);
     int rc = SQLITE_OK;
-    if (!meta_get(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES)) {
+    if (!store_meta_get(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES)) {
         if (RAND_bytes(store_id, CHORD_STORE_ID_BYTES) != 1) {
             return SQLITE_ERROR;
         }
-        rc = meta_put(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES);
+        rc = store_meta_put(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES);
     }
-    meta_get(store->db, "identity", identity, sizeof *identity);
+    store_meta_get(store->db, "identity", identity, sizeof *identity);
     return rc == SQLITE_OK ? views_read(store->db, views, views_count) : rc;
 }
 
@@ -556,6 +557,13 @@ enum store_error store_open(struct store **opened, const struct store_options *o
     if (rc != SQLITE_OK) {
         snprintf(reason, reason_bytes, "cannot open %s: %s", store->path, sqlite3_errstr(rc));
         error = STORE_FAILED;
+        goto out;
+    }
+    enum place_result place =
+        place_take(store->db, store->path, options->address != NULL ? options->address : "",
+                   options->moved, &store->former, reason, reason_bytes);
+    if (place != PLACE_OK) {
+        error = place == PLACE_COPY ? STORE_COPIED : STORE_FAILED;
         goto out;
     }
     if (identity->parameters.m != 0) {
@@ -613,6 +621,10 @@ struct store_counts store_count(struct store *store) {
             (uint64_t)atomic_load_explicit(&store->tables.bytes[i], memory_order_relaxed);
     }
     return counts;
+}
+
+const struct store_former *store_former(const struct store *store) {
+    return &store->former;
 }
 
 bool store_read_only(struct store *store) {

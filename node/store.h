@@ -97,6 +97,12 @@ struct store_counts {
     uint64_t keys, bytes; /* keys with a value; bytes of keys and values */
 };
 
+/* Where a node with this file has run, the newest first. */
+struct store_former {
+    uint16_t count;
+    struct chord_address items[CHORD_FORMER_MAX];
+};
+
 struct store;
 
 enum store_error {
@@ -104,10 +110,13 @@ enum store_error {
     STORE_UNUSABLE = -1, /* the folder cannot be written */
     STORE_LOCKED = -2,   /* another process has it */
     STORE_FAILED = -3,   /* SQLite said no */
+    STORE_COPIED = -4,   /* the file is not where it was made: a copy (store_place.c) */
 };
 
 struct store_options {
     const char *directory; /* made when missing */
+    const char *address;   /* where the node runs; NULL: nowhere */
+    bool moved;            /* somebody says that a copied file is the only one that is left */
     /* On the store's thread, after the commit. The job is the receiver's again. */
     void (*on_done)(void *context, struct store_job *job);
     /* On the store's thread: the disk failed, nothing more will be written. */
@@ -132,6 +141,7 @@ void store_job_free(struct store_job *job);
 
 /* All values. Any thread. */
 struct store_counts store_count(struct store *store);
+const struct store_former *store_former(const struct store *store);
 bool store_read_only(struct store *store);     /* the disk is full */
 int store_synchronous(struct store *store);    /* as SQLite says; 2 = FULL */
 uint64_t store_disk_free(struct store *store); /* bytes of its file system; UINT64_MAX: unknown */

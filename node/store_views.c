@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VIEW_COLUMNS "lo, hi, epoch, leader, settled, members, merges, cut, recovered, floor"
-enum { VIEW_COLUMNS_COUNT = 10 };
+#define VIEW_COLUMNS "lo, hi, epoch, leader, settled, members, merges, cut, recovered, floor, moved"
+enum { VIEW_COLUMNS_COUNT = 11 };
 
 int views_open(sqlite3 *db, int schema) {
     int rc = SQLITE_OK;
@@ -35,16 +35,25 @@ int views_open(sqlite3 *db, int schema) {
             sqlite3_exec(db, "ALTER TABLE views ADD COLUMN equal_epoch INTEGER NOT NULL DEFAULT 0;",
                          NULL, NULL, NULL);
     }
+    if (rc == SQLITE_OK && schema >= 2 && schema <= 4) {
+        rc = sqlite3_exec(db, "ALTER TABLE accepted ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;",
+                          NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK && schema >= 1 && schema <= 4) {
+        rc = sqlite3_exec(db, "ALTER TABLE views ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;",
+                          NULL, NULL, NULL);
+    }
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(
             db,
             "CREATE TABLE IF NOT EXISTS views (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
             " settled INTEGER, members BLOB, merges BLOB, cut INTEGER, recovered INTEGER,"
-            " learning INTEGER, promised INTEGER, floor INTEGER, equal_epoch INTEGER) STRICT;"
+            " learning INTEGER, promised INTEGER, floor INTEGER, equal_epoch INTEGER,"
+            " moved INTEGER) STRICT;"
             "CREATE TABLE IF NOT EXISTS accepted (lo BLOB, hi BLOB, epoch INTEGER, leader INTEGER,"
             " settled INTEGER, members BLOB, merges BLOB, cut INTEGER, recovered INTEGER,"
-            " of_lo BLOB, of_hi BLOB, ballot INTEGER, other_epoch INTEGER, floor INTEGER) "
-            "STRICT;",
+            " of_lo BLOB, of_hi BLOB, ballot INTEGER, other_epoch INTEGER, floor INTEGER,"
+            " moved INTEGER) STRICT;",
             NULL, NULL, NULL);
     }
     return rc;
@@ -75,6 +84,7 @@ static void bind_view(sqlite3_stmt *statement, const struct chord_view *view) {
     sqlite3_bind_int(statement, 8, view->cut);
     sqlite3_bind_int(statement, 9, view->recovered);
     sqlite3_bind_int64(statement, 10, (int64_t)view->floor);
+    sqlite3_bind_int(statement, 11, view->moved);
 }
 
 static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
@@ -89,6 +99,7 @@ static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
     view->cut = sqlite3_column_int(statement, 7) != 0;
     view->recovered = sqlite3_column_int(statement, 8) != 0;
     view->floor = (uint64_t)sqlite3_column_int64(statement, 9);
+    view->moved = sqlite3_column_int(statement, 10) != 0;
     if (!read_id(statement, 0, &view->range.lo) || !read_id(statement, 1, &view->range.hi) ||
         merges_bytes > sizeof view->merges.items || bytes % sizeof view->members[0] != 0 ||
         bytes > sizeof view->members || view->leader >= view->members_count) {
@@ -119,17 +130,17 @@ int views_write(sqlite3 *db, const struct store_job *job) {
     sqlite3_stmt *view = NULL, *accepted = NULL;
     int rc = sqlite3_exec(db, "DELETE FROM views; DELETE FROM accepted", NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
-        rc = sqlite3_prepare_v2(db,
-                                "INSERT INTO views (" VIEW_COLUMNS
-                                ", learning, promised, equal_epoch)"
-                                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-                                -1, &view, NULL);
+        rc = sqlite3_prepare_v2(
+            db,
+            "INSERT INTO views (" VIEW_COLUMNS ", learning, promised, equal_epoch)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            -1, &view, NULL);
     }
     if (rc == SQLITE_OK) {
         rc = sqlite3_prepare_v2(
             db,
             "INSERT INTO accepted (" VIEW_COLUMNS ", of_lo, of_hi, ballot, other_epoch)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             -1, &accepted, NULL);
     }
     for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {

@@ -124,6 +124,7 @@ static bool read_view(const Chord__V1__View *message, struct chord_view *view) {
     view->leader = (uint16_t)message->leader;
     view->settled = message->settled;
     view->cut = message->cut;
+    view->moved = message->moved;
     view->recovered = message->recovered;
     view->floor = message->floor;
     view->merges.count = (uint16_t)message->n_merges;

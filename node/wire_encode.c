@@ -69,6 +69,7 @@ Chord__V1__View *wire_view(struct wire_context *context, const struct chord_view
         message->merges[i]->epoch = view->merges.items[i].epoch;
         message->merges[i]->lo = wire_id(context, &view->merges.items[i].lo);
     }
+    message->moved = view->moved;
     message->n_members = view->members_count;
     message->members =
         arena_alloc(context->arena, sizeof *message->members * (view->members_count + 1u));

@@ -7,6 +7,7 @@
  * neither. Answers leave only when promises and acceptances are on disk.
  */
 #include "data.h"
+#include "ring.h"
 
 bool decision_joint(const struct chord_view *view, const struct chord_view *next) {
     return !id_equal(&view->range.lo, &next->range.lo) ||
@@ -37,6 +38,15 @@ uint16_t decision_views(const struct chord_view *view, const struct chord_view *
 static bool members_same(const struct chord_view *a, const struct chord_view *b) {
     for (uint16_t i = 0; i < a->members_count; i++) {
         if (view_member(b, a->members[i].store_id) == NONE) {
+            return false;
+        }
+    }
+    return a->members_count == b->members_count;
+}
+
+static bool seats_same(const struct chord_view *a, const struct chord_view *b) {
+    for (uint16_t i = 0; i < a->members_count; i++) {
+        if (view_seat(b, &a->members[i]) == NONE) {
             return false;
         }
     }
@@ -98,7 +108,7 @@ bool decision_valid(const struct chord_view *view, const struct chord_view *othe
     struct chord_range rest = decision_other(view, next);
     struct chord_view joint = *next;
     merges_join(view, other, &joint);
-    return decision_joint(view, next) && members_same(view, other) &&
+    return decision_joint(view, next) && seats_same(view, other) &&
            id_equal(&rest.lo, &other->range.lo) && id_equal(&rest.hi, &other->range.hi) &&
            next->epoch > other->epoch && merges_same(&next->merges, &joint.merges) &&
            next->floor == (view->floor > other->floor ? view->floor : other->floor) &&
@@ -187,6 +197,23 @@ void acceptor_tell(struct chord *chord, struct range *range, struct range *other
 
 /* ---- requests ---- */
 
+/* Its proposer is not at its seat, and who is there is alive: nobody takes a seat from the living.
+ */
+static bool seat_contested(struct chord *chord, const struct chord_request *request,
+                           const struct chord_view *view) {
+    struct chord_member proposer;
+    member_of_peer(&request->sender, &proposer);
+    uint16_t seat = request->has_sender ? view_member(view, proposer.store_id) : (uint16_t)NONE;
+    if (seat == NONE || view_seat(view, &proposer) != NONE) {
+        return false;
+    }
+    uint16_t peer = peer_find_address(chord, view->members[seat].address);
+    return peer != NONE && peer_at(chord, peer)->strikes == 0 &&
+           !peer_at(chord, peer)->disconnected &&
+           memcmp(peer_at(chord, peer)->peer.store_id, proposer.store_id, CHORD_STORE_ID_BYTES) ==
+               0;
+}
+
 /* The instance's view is a decision: a member that has not heard of it learns it here. */
 static void learn(struct step *step, const struct chord_view *view) {
     uint16_t index;
@@ -224,6 +251,10 @@ static void answer(struct step *step, const struct chord_request *request, uint6
         (!prepare && (!view_valid(chord, &request->decide.next) ||
                       !decision_valid(view, joint ? other : NULL, &request->decide.next)))) {
         reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
+        return;
+    }
+    if (seat_contested(chord, request, view)) {
+        reply_code(step, request_id, request->kind, CHORD_ABORTED, 0);
         return;
     }
     learn(step, view);

@@ -4,6 +4,15 @@
  */
 #include "ring.h"
 
+enum {
+    DIALLED_MS = 5000, /* so long an answer from the joiner's address counts */
+    DIAL_WAIT_MS = 10,
+};
+
+static bool store_same(const struct chord_peer *a, const struct chord_peer *b) {
+    return memcmp(a->store_id, b->store_id, CHORD_STORE_ID_BYTES) == 0;
+}
+
 static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
     if (id_equal(&joiner->id, &chord->self.id)) {
         return true;
@@ -11,12 +20,12 @@ static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
         const struct chord_peer *peer = &peer_at(chord, i)->peer;
         if (peer->incarnation != 0 && id_equal(&peer->id, &joiner->id) &&
-            !address_same(peer->address, joiner->address)) {
+            !address_same(peer->address, joiner->address) && !store_same(peer, joiner)) {
             return true;
         }
     }
     for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
-        if (admitted_at(chord, i)->until_ms > chord->now_ms &&
+        if (admitted_at(chord, i)->granted && admitted_at(chord, i)->until_ms > chord->now_ms &&
             id_equal(&admitted_at(chord, i)->peer.id, &joiner->id) &&
             !address_same(admitted_at(chord, i)->peer.address, joiner->address)) {
             return true;
@@ -25,16 +34,141 @@ static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
     return false;
 }
 
-/* Until the joiner has notified us its id counts as taken: of two racers the second is refused. */
-static void admitted_add(struct chord *chord, const struct chord_peer *joiner) {
-    uint16_t slot = 0;
-    for (uint16_t i = 1; i < admitted_max(&chord->config.limits); i++) {
-        if (admitted_at(chord, i)->until_ms < admitted_at(chord, slot)->until_ms) {
+/* ---- is it there? ---- */
+
+static uint16_t admitted_find(struct chord *chord, const struct chord_peer *joiner) {
+    for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
+        if (admitted_at(chord, i)->until_ms > chord->now_ms &&
+            peer_same(&admitted_at(chord, i)->peer, joiner)) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+/* NONE: as many as there is room for are being asked; one after the other. */
+static uint16_t admitted_take(struct chord *chord, const struct chord_peer *joiner) {
+    uint16_t slot = NONE;
+    for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
+        const struct admitted *entry = admitted_at(chord, i);
+        if ((entry->granted || entry->until_ms <= chord->now_ms) &&
+            (slot == NONE || entry->until_ms < admitted_at(chord, slot)->until_ms)) {
             slot = i;
         }
     }
-    admitted_at(chord, slot)->peer = *joiner;
-    admitted_at(chord, slot)->until_ms = chord->now_ms + 3000;
+    if (slot == NONE) {
+        return NONE;
+    }
+    struct admitted *entry = admitted_at(chord, slot);
+    memset(entry, 0, sizeof *entry);
+    entry->peer = *joiner;
+    entry->until_ms = chord->now_ms + DIALLED_MS;
+    entry->serial = serial_new(chord);
+    return slot;
+}
+
+/* In genesis the list that is sent first to a joiner asks it too. */
+static void admitted_forget(struct chord *chord, const struct chord_peer *joiner) {
+    uint16_t index = admitted_find(chord, joiner);
+    if (index != NONE) {
+        admitted_at(chord, index)->until_ms = 0;
+    }
+}
+
+/* Whom we know with that store at another address. */
+static bool original_of(struct chord *chord, const struct chord_peer *joiner,
+                        struct chord_peer *original) {
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        const struct chord_peer *peer = &peer_at(chord, i)->peer;
+        if (peer->incarnation != 0 && store_same(peer, joiner) &&
+            !address_same(peer->address, joiner->address)) {
+            *original = *peer;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool dial(struct step *step, uint16_t index, uint16_t which, const struct chord_peer *peer) {
+    struct chord *chord = step->chord;
+    struct chord_request *request;
+    if (call_start(step, CALL_DIAL, index, admitted_at(chord, index)->serial, which, peer->address,
+                   chord->config.timing.silence_ms_max, &request) == NONE) {
+        return false;
+    }
+    request->kind = CHORD_PING;
+    memcpy(request->target_store_id, peer->store_id, CHORD_STORE_ID_BYTES);
+    return true;
+}
+
+void dial_reply(struct step *step, uint16_t index, uint16_t which,
+                const struct chord_response *response) {
+    struct admitted *entry = admitted_at(step->chord, index);
+    bool there = response != NULL && store_same(&response->ping.self, &entry->peer);
+    if (which == 0) {
+        entry->answered = there;
+        entry->silent = !there;
+        return;
+    }
+    entry->original_open = false;
+    entry->original_lives = there;
+    if (!there) {
+        struct chord_peer original = entry->original;
+        peer_failed(step, &original, "its store has moved from");
+    }
+}
+
+static bool loopback(const char *address) {
+    return memcmp(address, "127.", 4) == 0 || memcmp(address, "localhost:", 10) == 0 ||
+           memcmp(address, "[::1]:", 6) == 0;
+}
+
+/* A joiner is asked at the address that it gives, and whoever we know with its store: members that
+ * cannot be reached would be given up again and again, and of two with one store one is a copy.
+ * CHORD_JOIN_NONE: nothing is in the way. */
+static enum chord_join_result obstacle(struct step *step, const struct chord_peer *joiner,
+                                       struct chord_peer *original) {
+    struct chord *chord = step->chord;
+    if (loopback(joiner->address) != loopback(chord->self.address)) {
+        return CHORD_JOIN_LOOPBACK;
+    }
+    if (store_same(joiner, &chord->self) && !address_same(joiner->address, chord->self.address)) {
+        *original = chord->self;
+        return CHORD_JOIN_COPY;
+    }
+    uint16_t index = admitted_find(chord, joiner);
+    if (index == NONE) {
+        index = admitted_take(chord, joiner);
+        if (index == NONE) {
+            return CHORD_JOIN_WAIT;
+        }
+        struct admitted *entry = admitted_at(chord, index);
+        entry->original_open = original_of(chord, joiner, &entry->original);
+        if (!dial(step, index, 0, joiner) ||
+            (entry->original_open && !dial(step, index, 1, &entry->original))) {
+            entry->until_ms = 0; /* no room for a call: the next time */
+        }
+        return CHORD_JOIN_WAIT;
+    }
+    struct admitted *entry = admitted_at(chord, index);
+    *original = entry->original;
+    if (entry->silent || entry->original_lives) {
+        entry->until_ms = 0; /* asked again when it comes again */
+    }
+    return entry->original_lives                      ? CHORD_JOIN_COPY
+           : entry->silent                            ? CHORD_JOIN_UNREACHABLE
+           : !entry->answered || entry->original_open ? CHORD_JOIN_WAIT
+                                                      : CHORD_JOIN_NONE;
+}
+
+/* ---- may it? ---- */
+
+/* Until the joiner has notified us its id counts as taken: of two racers the second is refused. */
+static void admitted_add(struct chord *chord, const struct chord_peer *joiner) {
+    uint16_t index = admitted_find(chord, joiner);
+    CHORD_ASSERT(index != NONE); /* it has answered */
+    admitted_at(chord, index)->granted = true;
+    admitted_at(chord, index)->until_ms = chord->now_ms + 3000;
 }
 
 static enum chord_join_result admit(struct step *step, const struct chord_peer *joiner) {
@@ -66,6 +200,16 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
     response.kind = CHORD_JOIN;
     response.join.formed = chord->formed;
     struct chord_peer authority;
+    memset(&authority, 0, sizeof authority);
+    bool asked_here = !chord->serial_admission || genesis_authority(chord, &authority);
+    if (asked_here && in_ring(chord)) {
+        response.join.result = obstacle(step, &request->sender, &response.join.authority);
+        response.retry_after_ms = DIAL_WAIT_MS;
+    }
+    if (response.join.result != CHORD_JOIN_NONE) {
+        reply_send(step, request_id, &response);
+        return;
+    }
     if (!chord->serial_admission) {
         response.join.result = admit(step, &request->sender);
         response.retry_after_ms = 50;
@@ -73,8 +217,12 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
             successors_list(chord, &response.join.successors);
         }
     } else if (genesis_authority(chord, &authority)) {
+        bool waits = chord->genesis.running;
         response.join.result = genesis_admit(step, &request->sender);
         response.retry_after_ms = 50;
+        if (!waits && chord->genesis.running) {
+            admitted_forget(chord, &request->sender);
+        }
     } else {
         response.join.result = CHORD_JOIN_REDIRECT;
         response.join.authority = authority;

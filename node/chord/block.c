@@ -110,5 +110,6 @@ bool chord_restore_view(struct chord *chord, const struct chord_stored_view *sto
     range->equal_epoch = stored->equal_epoch;
     range->acceptor = stored->acceptor;
     range->lived = false;
+    former_add(chord, &stored->view);
     return true;
 }

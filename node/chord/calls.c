@@ -148,6 +148,8 @@ static bool call_live(struct chord *chord, const struct call *call) {
     case CALL_ACCEPT:
         return decision_at(chord, call->subject)->stage != DECISION_FREE &&
                decision_at(chord, call->subject)->serial == call->serial;
+    case CALL_DIAL:
+        return admitted_at(chord, call->subject)->serial == call->serial;
     case CALL_DIGEST:
     case CALL_TRANSFER:
         return live_transfer(chord, call->subject, call->serial);
@@ -163,7 +165,7 @@ static void call_failed(struct step *step, const struct call *call) {
     struct chord *chord = step->chord;
     switch (call->purpose) {
     case CALL_JOIN:
-        join_failure(step);
+        join_failure(step, call->subject);
         break;
     case CALL_QUERY:
         query_failure(step);
@@ -177,6 +179,9 @@ static void call_failed(struct step *step, const struct call *call) {
     case CALL_CHECK_PREDECESSOR:
         chord->checking_predecessor = false;
         chord->check_predecessor_ms = chord->now_ms;
+        break;
+    case CALL_DIAL:
+        dial_reply(step, call->subject, call->member, NULL);
         break;
     case CALL_GRAVEYARD:
         graveyard_failure(chord, call->subject);
@@ -217,7 +222,7 @@ static void call_answered(struct step *step, const struct call *call,
     struct chord *chord = step->chord;
     switch (call->purpose) {
     case CALL_JOIN:
-        join_reply(step, response);
+        join_reply(step, call->subject, response);
         break;
     case CALL_QUERY:
         query_reply(step, response);
@@ -230,6 +235,9 @@ static void call_answered(struct step *step, const struct call *call,
         break;
     case CALL_CHECK_PREDECESSOR:
         chord->checking_predecessor = false;
+        break;
+    case CALL_DIAL:
+        dial_reply(step, call->subject, call->member, response);
         break;
     case CALL_GRAVEYARD:
         graveyard_reply(step, call->subject, response);

@@ -36,7 +36,7 @@ static bool adjacent(struct chord *chord, struct range *range, struct range *nex
         return false;
     }
     for (uint16_t i = 0; i < next->view.members_count; i++) {
-        if (view_member(&range->view, next->view.members[i].store_id) == NONE) {
+        if (view_seat(&range->view, &next->view.members[i]) == NONE) {
             return false;
         }
     }
@@ -77,12 +77,22 @@ static bool listed(const struct chord_member *members, uint16_t count, const uin
     return false;
 }
 
+/* No member, or not at its seat any more. */
+static bool missing(struct chord *chord, const struct chord_view *view,
+                    const struct chord_member *one) {
+    uint16_t seat = view_member(view, one->store_id);
+    return seat == NONE ||
+           (view_seat(view, one) == NONE &&
+            address_same(member_address(chord, &view->members[seat]), one->address));
+}
+
 /* The first desired one that is no member. */
-static bool missing_member(const struct chord_view *view, const struct chord_member *desired,
-                           uint16_t count, struct chord_member *missing) {
+static bool missing_member(struct chord *chord, const struct chord_view *view,
+                           const struct chord_member *desired, uint16_t count,
+                           struct chord_member *found) {
     for (uint16_t i = 0; i < count; i++) {
-        if (view_member(view, desired[i].store_id) == NONE) {
-            *missing = desired[i];
+        if (missing(chord, view, &desired[i])) {
+            *found = desired[i];
             return true;
         }
     }
@@ -141,10 +151,11 @@ static bool plan_give(struct chord *chord, struct range *range, struct change *c
         return false;
     }
     member_of_peer(predecessor, &change->leader);
-    uint16_t seat = view_member(&range->view, predecessor->store_id);
-    change->has_newcomer = seat == NONE;
+    uint16_t seat = view_seat(&range->view, &change->leader);
+    change->has_newcomer = missing(chord, &range->view, &change->leader);
     change->newcomer = change->leader;
-    return seat == NONE || range->synced & 1ull << seat; /* else it catches up first */
+    /* Else it catches up first. */
+    return change->has_newcomer || (seat != NONE && range->synced & 1ull << seat);
 }
 
 /* Self leaves: the successor leads, and where there is one a further successor takes the seat. The
@@ -164,19 +175,21 @@ static bool plan_hand_over(struct chord *chord, struct range *range, struct chan
     change->leader = desired[0];
     change->has_leaver = true;
     member_of_peer(&chord->self, &change->leaver);
-    if (view_member(&range->view, desired[0].store_id) == NONE) {
+    if (missing(chord, &range->view, &desired[0])) {
         change->has_newcomer = true;
         change->newcomer = desired[0];
     } else {
-        change->has_newcomer = missing_member(&range->view, desired, count, &change->newcomer);
+        change->has_newcomer =
+            missing_member(chord, &range->view, desired, count, &change->newcomer);
     }
-    return true;
+    return change->has_newcomer || view_seat(&range->view, &desired[0]) != NONE;
 }
 
 static bool plan_members(struct chord *chord, struct range *range, struct change *change) {
     struct chord_member desired[CHORD_REPLICAS_MAX];
     uint16_t count = desired_members(chord, desired);
-    bool missing = missing_member(&range->view, desired, count, &change->newcomer);
+    bool lacks = missing_member(chord, &range->view, desired, count, &change->newcomer);
+    bool moved = lacks && view_member(&range->view, change->newcomer.store_id) != NONE;
     bool extra = extra_member(chord, range, desired, count, &change->leaver);
     bool full = range->view.members_count >= chord->parameters.replicas;
     bool leaves = extra && peer_leaving(chord, change->leaver.store_id, 0);
@@ -186,8 +199,8 @@ static bool plan_members(struct chord *chord, struct range *range, struct change
     }
     change->cut = range->view.range.hi;
     member_of_peer(&chord->self, &change->leader);
-    change->has_newcomer = missing;
-    change->has_leaver = extra && ((missing && full) || (!missing && leaves));
+    change->has_newcomer = lacks;
+    change->has_leaver = extra && !moved && ((lacks && full) || (!lacks && leaves));
     return change->has_newcomer || change->has_leaver;
 }
 
@@ -202,7 +215,7 @@ static void plan_same(struct chord *chord, const struct range *range, struct cha
  * later epoch takes part again. */
 static bool plan_renew(struct chord *chord, struct range *range, struct change *change) {
     plan_same(chord, range, change);
-    return range->taught || range->epoch_floor > range->view.epoch;
+    return range->taught || range->view.moved || range->epoch_floor > range->view.epoch;
 }
 
 static bool plan_forget(struct chord *chord, struct range *range, struct change *change) {
@@ -241,7 +254,11 @@ static void next_members(struct chord *chord, const struct change *change,
     if (seat != NONE) {
         seat_remove(view, seat);
     }
-    if (change->has_newcomer && view_member(view, change->newcomer.store_id) == NONE) {
+    uint16_t moved =
+        change->has_newcomer ? view_member(view, change->newcomer.store_id) : (uint16_t)NONE;
+    if (moved != NONE) {
+        view->members[moved] = change->newcomer;
+    } else if (change->has_newcomer) {
         if (view->members_count >= chord->parameters.replicas) {
             /* The farthest seat, but never the next leader's. */
             uint16_t farthest = (uint16_t)(view->members_count - 1);
@@ -267,7 +284,7 @@ static bool held(struct chord *chord, const struct range *range, const struct ch
     unsigned holders = 0;
     next_members(chord, change, &next);
     for (uint16_t i = 0; i < next.members_count; i++) {
-        uint16_t seat = view_member(&range->view, next.members[i].store_id);
+        uint16_t seat = view_seat(&range->view, &next.members[i]);
         holders += seat == NONE ||
                    ((range->synced >> seat & 1) && (!answered || range->member_calls[seat] == 0));
     }
@@ -361,7 +378,7 @@ static void keep_knowledge(struct chord *chord, const struct chord_view *next,
     }
     struct range *range = range_at(chord, index);
     for (uint16_t i = 0; i < next->members_count; i++) {
-        uint16_t seat = view_member(&old->view, next->members[i].store_id);
+        uint16_t seat = view_seat(&old->view, &next->members[i]);
         bool learned = old->change.stage == CHANGE_DECIDE && old->change.has_newcomer &&
                        member_same(&old->change.newcomer, &next->members[i]);
         /* An Apply in flight may still fail, and then nobody would notice. */
@@ -379,12 +396,12 @@ void change_tell(struct step *step, const struct chord_view *old, const struct c
     uint16_t index = range_exact(chord, &views[0].range, views[0].epoch);
     const struct chord_view *rest = count == 2 ? &views[1] : NULL;
     for (uint16_t i = 0; i < old->members_count && index != NONE; i++) {
-        if (!address_same(old->members[i].address, chord->self.address)) {
+        if (!seated(chord, &old->members[i])) {
             leader_send_decided(step, index, NONE, &old->members[i], rest);
         }
     }
     for (uint16_t i = 0; i < views[0].members_count && index != NONE; i++) {
-        if (view_member(old, views[0].members[i].store_id) == NONE) {
+        if (view_seat(old, &views[0].members[i]) == NONE && !seated(chord, &views[0].members[i])) {
             leader_send_decided(step, index, NONE, &views[0].members[i], rest);
         }
     }
@@ -435,6 +452,7 @@ static void decide(struct step *step, uint16_t index) {
         return; /* until the last answers are there, or the change is given up */
     }
     next.settled = view_leads(chord, &next); /* another leader settles first */
+    next.moved = false;
     next.floor = range->change.forget ? next.epoch : next.floor;
     if (decide_start(step, index, NONE, &next)) {
         range->change.stage = CHANGE_DECIDE;
@@ -452,6 +470,7 @@ static void decide_merge(struct step *step, uint16_t index, uint16_t other) {
     next.recovered = next.recovered || second->view.recovered;
     next.floor = second->view.floor > next.floor ? second->view.floor : next.floor;
     next.settled = true;
+    next.moved = false;
     if (decide_start(step, index, other, &next)) {
         range->change.stage = second->change.stage = CHANGE_DECIDE;
     }

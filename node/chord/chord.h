@@ -34,11 +34,16 @@ enum {
     CHORD_ACTIONS_MAX = 128, /* of one step */
     CHORD_TRACES_MAX = 32,   /* of one step; more are dropped and counted */
     CHORD_SEEDS_MAX = 16,
+    CHORD_FORMER_MAX = 8,
     CHORD_BATCH_OPERATIONS_MAX = 65536,
 };
 
 /* A greater ballot is not believed. */
 #define CHORD_BALLOT_MAX (1ull << 62)
+
+struct chord_address {
+    char text[CHORD_ADDRESS_BYTES];
+};
 
 /* How much of each kind of thing one node holds. Sizes chord_size(). */
 struct chord_limits {
@@ -75,6 +80,8 @@ struct chord_config {
     uint64_t seed;
     char address[CHORD_ADDRESS_BYTES];
     uint8_t store_id[CHORD_STORE_ID_BYTES];
+    uint16_t former_count; /* where this disk has run before, the newest first */
+    struct chord_address former[CHORD_FORMER_MAX];
 };
 
 /* ---- events ---- */
@@ -92,10 +99,6 @@ enum chord_event_kind {
     CHORD_EVENT_LEAVE,
     CHORD_EVENT_RECOVER,
     CHORD_EVENT_DAMAGED,
-};
-
-struct chord_address {
-    char text[CHORD_ADDRESS_BYTES];
 };
 
 /* What an acceptor knows of the instance that decides the view after one of its own. */
@@ -326,7 +329,11 @@ struct chord_action {
             bool has_target; /* find the salt whose id is `target`; else take salt_first */
             struct chord_id target;
         } derive_id;
-        const char *refused; /* why this node may not be in the ring */
+        struct {
+            const char *reason;                /* why this node may not be in the ring */
+            bool copy;                         /* its store runs elsewhere, or ran there last: */
+            char address[CHORD_ADDRESS_BYTES]; /* where; else "" */
+        } refused;
     };
 };
 

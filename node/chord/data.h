@@ -26,6 +26,21 @@ bool view_valid(const struct chord *chord, const struct chord_view *view);    /*
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
 unsigned view_majority(const struct chord_view *view);
+
+/* seats.c: a member is a store at an address */
+bool seated(const struct chord *chord, const struct chord_member *member); /* self is there */
+/* The member with that store at that address; NONE: it has no seat, or it is elsewhere. */
+uint16_t view_seat(const struct chord_view *view, const struct chord_member *member);
+/* So many stores decide also when they are not at their seats. */
+unsigned view_move_quorum(const struct chord_view *view);
+const char *member_address(struct chord *chord, const struct chord_member *member);
+unsigned view_copies_needed(const struct chord_view *view); /* to settle it */
+/* So many have moved that those at their seats cannot go on: the seats are to follow them. */
+bool view_follows(struct chord *chord, const struct chord_view *view);
+void view_readdress(struct chord *chord, struct chord_view *view);
+const char *seat_of_another(const struct chord *chord, const struct chord_view *view);
+void former_add(struct chord *chord, const struct chord_view *view);
+
 bool range_all_equal(const struct range *range); /* at its leader: every member's copy is */
 bool ranges_held(struct chord *chord);           /* those that are only remembered are not */
 
@@ -34,8 +49,7 @@ unsigned bits_count(uint64_t bits);
 bool views_saved(const struct chord *chord); /* all of it is on disk */
 struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id);
 /* The next view when only the leader changes, to self. */
-void view_owner_change(const struct chord *chord, const struct range *range,
-                       struct chord_view *next);
+void view_owner_change(struct chord *chord, const struct range *range, struct chord_view *next);
 uint64_t view_next_epoch(const struct range *range);
 bool member_same(const struct chord_member *a, const struct chord_member *b);
 void member_of_peer(const struct chord_peer *peer, struct chord_member *member);

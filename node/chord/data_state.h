@@ -90,6 +90,7 @@ struct decision {
     uint32_t range_serial, other_serial;
     uint64_t ballot, highest; /* ours; the highest that anybody promised */
     uint64_t agreed, calling; /* bit per member */
+    uint64_t away;            /* those of them that were asked elsewhere than at their seat */
     bool found, other_found;  /* while preparing: somebody accepted `next`; something in `other` */
     uint64_t found_ballot, other_ballot;
     uint64_t found_epoch; /* `next` is a merge: of the view that is merged */

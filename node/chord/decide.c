@@ -7,9 +7,14 @@
  * leaves. Two proposers that disturb each other wait for random times.
  */
 #include "data.h"
+#include "ring.h"
 
+/* ballot = (round << 38) + (a random number << 6) + seat: two processes with one store id have the
+ * same seat, and must not use the same ballot. */
 enum {
-    SEATS = 64, /* ballot = round * SEATS + seat */
+    ROUND_SHIFT = 38,
+    SEAT_BITS = 6,
+    SEATS = 1 << SEAT_BITS,
     RESEND_MS = 400,
     BACKOFF_MS_MIN = 30,
     BACKOFF_MS = 120,
@@ -60,10 +65,14 @@ static void send(struct step *step, uint16_t index, uint16_t seat) {
     struct range *other = partner(chord, decision);
     bool prepare = decision->stage == DECISION_PREPARE;
     struct chord_request *request;
+    struct chord_member member = range->view.members[seat];
+    memcpy(member.address, member_address(chord, &member), CHORD_ADDRESS_BYTES);
     if (call_member(step, prepare ? CALL_PREPARE : CALL_ACCEPT, index, decision->serial, seat,
-                    &range->view.members[seat], chord->config.timing.silence_ms_max,
-                    &request) == NONE) {
+                    &member, chord->config.timing.silence_ms_max, &request) == NONE) {
         return;
+    }
+    if (!address_same(member.address, range->view.members[seat].address)) {
+        decision->away |= 1ull << seat;
     }
     decision->calling |= 1ull << seat;
     request->kind = prepare ? CHORD_PREPARE : CHORD_ACCEPT;
@@ -119,9 +128,12 @@ static void back_off(struct step *step, struct decision *decision) {
 }
 
 static void new_round(struct chord *chord, struct decision *decision, enum decision_stage stage) {
+    struct range *range = range_at(chord, decision->range);
     decision->stage = stage;
     decision->serial = serial_new(chord); /* answers to the round before are nobody's */
+    uint16_t self = view_member(&range->view, chord->self.store_id);
     decision->agreed = decision->calling = 0;
+    decision->away = seated(chord, &range->view.members[self]) ? 0 : 1ull << self;
     decision->retry_ms = 0;
     decision->resend_ms = chord->now_ms + RESEND_MS;
     due(chord, decision->resend_ms);
@@ -152,8 +164,10 @@ static void begin_prepare(struct step *step, uint16_t index) {
     }
     new_round(chord, decision, DECISION_PREPARE);
     decision->found = decision->other_found = false;
-    decision->ballot =
-        (highest / SEATS + 1) * SEATS + view_member(&range->view, chord->self.store_id);
+    decision->ballot = ((highest >> ROUND_SHIFT) + 1) << ROUND_SHIFT |
+                       random_between(chord, 0, (1ull << (ROUND_SHIFT - SEAT_BITS)) - 1)
+                           << SEAT_BITS |
+                       view_member(&range->view, chord->self.store_id);
     CHORD_ASSERT(acceptor_promise(range, other, decision->ballot));
     save_own(step, index);
 }
@@ -252,11 +266,14 @@ static void majority_reached(struct step *step, uint16_t index) {
     change_decided(step, chosen.range, chosen.other, &chosen.next);
 }
 
-/* Our own acceptor is always one of them: its promise is what keeps the ballot ours. */
+/* Our own acceptor is always one of them: its promise is what keeps the ballot ours. A majority of
+ * the seats decides, or so many stores that not all which two decisions share can be copies. */
 static bool majority(struct chord *chord, const struct decision *decision) {
     struct range *range = range_at(chord, decision->range);
     uint64_t self = 1ull << view_member(&range->view, chord->self.store_id);
-    return (decision->agreed & self) && bits_count(decision->agreed) >= view_majority(&range->view);
+    return (decision->agreed & self) &&
+           (bits_count(decision->agreed & ~decision->away) >= view_majority(&range->view) ||
+            bits_count(decision->agreed) >= view_move_quorum(&range->view));
 }
 
 static void agree(struct step *step, uint16_t index, uint16_t seat) {

@@ -312,8 +312,7 @@ static const char *join_broken(const struct chord *chord, const struct counts *c
     if (chord->state != CHORD_STATE_JOINING) {
         return "a join goes on in a node that is not joining";
     }
-    if (join->seeds_count > chord->config.limits.seeds_max ||
-        (join->seed > 0 && join->seed >= join->seeds_count)) {
+    if (join->seeds_count > chord->config.limits.seeds_max || join->seed > join->seeds_count) {
         return "the join asks a seed that is not there";
     }
     if (!join->open) {
@@ -322,7 +321,8 @@ static const char *join_broken(const struct chord *chord, const struct counts *c
     if (join->stage == JOIN_LOOKUP) {
         return counts->join_lookups == 0 ? "the join waits for no lookup" : NULL;
     }
-    return join->stage != JOIN_DERIVE && counts->join_calls != 1
+    unsigned asked = join->stage == JOIN_PING ? bits_count(join->asking) : 1;
+    return join->stage != JOIN_DERIVE && (asked == 0 || counts->join_calls != asked)
                ? "the join waits for no answer, or for two"
                : NULL;
 }

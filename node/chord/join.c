@@ -15,6 +15,8 @@ enum {
     PATIENCE_MS = 20000, /* so long one with a lower id that answers, but does not act */
     WAIT_MS_MAX = 5000,  /* longer than that nobody can make a joiner wait */
     WALKED_MAX = 1 << 16,
+    UNREACHABLE_MAX = 3,
+    SEEDS_AT_ONCE = 8,
 };
 
 static void join_later(struct chord *chord, enum join_stage stage, uint64_t delay_ms) {
@@ -33,6 +35,13 @@ static void seed_add(struct chord *chord, const char *address) {
     if (join->seeds_count < chord->config.limits.seeds_max && address[0] != '\0' &&
         !address_same(address, chord->self.address)) {
         memcpy(seed_at(chord, join->seeds_count++)->text, address, CHORD_ADDRESS_BYTES);
+    }
+}
+
+/* Where our store had its seats: should it still run there, this disk is a copy. */
+static void seed_former(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.former_count; i++) {
+        seed_add(chord, chord->config.former[i].text);
     }
 }
 
@@ -57,11 +66,19 @@ static void derive(struct step *step) {
     chord->join.open = true;
 }
 
-static void refuse(struct step *step, const char *reason) {
+static struct chord_action *refuse(struct step *step, const char *reason) {
     struct chord_action *action = action_add(step, CHORD_ACTION_REFUSED);
-    action->refused = reason;
+    memset(&action->refused, 0, sizeof action->refused);
+    action->refused.reason = reason;
     step->chord->join.stage = JOIN_IDLE;
     trace_add(step, CHORD_WORD_REFUSED, CHORD_LEVEL_WARN, reason);
+    return action;
+}
+
+void copy_refused(struct step *step, const char *address) {
+    struct chord_action *action = refuse(step, "this store runs elsewhere: this one is a copy");
+    action->refused.copy = true;
+    memcpy(action->refused.address, address, CHORD_ADDRESS_BYTES);
 }
 
 /* The first start of this process: who we were, and whom to ask. */
@@ -91,6 +108,8 @@ void join_begin(struct step *step, const struct chord_address *seeds, uint16_t c
     struct join *join = &chord->join;
     bool known = chord->parameters.m != 0;
     memset(join, 0, sizeof *join);
+    join->returning = known;
+    seed_former(chord);
     for (uint16_t i = 0; known && i < chord->known_count; i++) {
         seed_add(chord, known_at(chord, i)->address);
     }
@@ -193,22 +212,27 @@ static bool parameters_valid(const struct chord_parameters *parameters) {
 
 /* ---- the steps ---- */
 
-static uint16_t ask(struct step *step, const struct chord_peer *peer, const char *address,
+static void step_failed(struct step *step) {
+    struct join *join = &step->chord->join;
+    join->open = false;
+    join->seed = 0;
+    join->asking = 0;
+    join_later(step->chord, JOIN_PING, RETRY_MS);
+}
+
+static uint16_t ask(struct step *step, const struct chord_peer *peer,
                     enum chord_message_kind kind) {
     struct chord *chord = step->chord;
     struct chord_request *request;
     uint32_t timeout_ms = chord->config.timing.silence_ms_max;
-    uint16_t slot = call_start(step, CALL_JOIN, NONE, 0, NONE,
-                               peer != NULL ? peer->address : address, timeout_ms, &request);
+    uint16_t slot = call_start(step, CALL_JOIN, NONE, 0, NONE, peer->address, timeout_ms, &request);
     chord->join.open = slot != NONE;
     if (slot == NONE) {
         join_later(chord, chord->join.stage, RETRY_MS);
         return NONE;
     }
     request->kind = kind;
-    if (peer != NULL) {
-        call_target(request, peer);
-    }
+    call_target(request, peer);
     chord->join.serial = serial_new(chord);
     call_at(chord, slot)->serial = chord->join.serial;
     return slot;
@@ -230,7 +254,7 @@ static void round_end(struct step *step) {
     struct chord *chord = step->chord;
     struct join *join = &chord->join;
     bool all = bits_count(join->answered) == join->seeds_count;
-    bool majority = bits_count(join->answered) + 1 > (join->seeds_count + 1u) / 2;
+    bool majority = bits_count(join->known_answered) + 1 > (chord->known_count + 1u) / 2;
     bool waited = chord->now_ms > join->started_ms + SILENCE_MS;
     bool lowest = chord->now_ms > join->lower_ms + SILENCE_MS || join->lower_ms == 0 ||
                   chord->now_ms > join->started_ms + PATIENCE_MS;
@@ -245,36 +269,91 @@ static void round_end(struct step *step) {
             ->count = join->seeds_count;
     }
     join->seed = 0;
-    join->answered = 0;
+    join->asking = 0;
+    join->answered = join->known_answered = 0;
     join_later(chord, JOIN_PING, ROUND_MS);
 }
 
-static void next_seed(struct step *step) {
-    struct chord *chord = step->chord;
-    chord->join.seed++;
-    if (chord->join.seed >= chord->join.seeds_count) {
-        round_end(step);
-    } else {
-        join_later(chord, JOIN_PING, 0);
+/* One known from before asks us, maybe from another address than we know: it is worth asking too.
+ */
+void join_heard(struct chord *chord, const struct chord_peer *sender) {
+    for (uint16_t i = 0; i < chord->known_count && chord->state == CHORD_STATE_JOINING; i++) {
+        if (memcmp(known_at(chord, i)->store_id, sender->store_id, CHORD_STORE_ID_BYTES) == 0) {
+            seed_add(chord, sender->address);
+        }
     }
 }
 
-static void on_seed_reply(struct step *step, const struct chord_response *response) {
+/* A member known from before is one by its store: it may run at another address now. */
+static void known_answers(struct chord *chord, const struct chord_peer *peer, uint16_t seed) {
+    const char *asked = seed_at(chord, seed)->text;
+    static const uint8_t any[CHORD_STORE_ID_BYTES];
+    for (uint16_t i = 0; i < chord->known_count; i++) {
+        struct chord_peer *known = known_at(chord, i);
+        bool named = memcmp(known->store_id, any, sizeof any) != 0;
+        if (named ? memcmp(known->store_id, peer->store_id, sizeof any) == 0
+                  : address_same(known->address, asked)) {
+            chord->join.known_answered |= 1ull << i;
+        }
+    }
+}
+
+/* Who comes back asks several at a time: many may be gone, and each of these costs a timeout. */
+static void ask_seeds(struct step *step) {
+    struct chord *chord = step->chord;
+    struct join *join = &chord->join;
+    unsigned window = join->returning ? SEEDS_AT_ONCE : 1;
+    join->serial = join->asking == 0 ? serial_new(chord) : join->serial;
+    while (join->seed < join->seeds_count && bits_count(join->asking) < window) {
+        struct chord_request *request;
+        if (call_start(step, CALL_JOIN, join->seed, join->serial, NONE,
+                       seed_at(chord, join->seed)->text, chord->config.timing.silence_ms_max,
+                       &request) == NONE) {
+            break;
+        }
+        request->kind = CHORD_PING;
+        join->asking |= 1ull << join->seed++;
+    }
+    join->open = join->asking != 0;
+    if (!join->open && join->seed < join->seeds_count) {
+        join_later(chord, JOIN_PING, RETRY_MS);
+    } else if (!join->open) {
+        round_end(step);
+    }
+}
+
+static void seed_done(struct step *step, uint16_t seed) {
+    step->chord->join.asking &= ~(1ull << seed);
+    ask_seeds(step);
+}
+
+/* One of those asked is a member: the answers of the others are nobody's. */
+static void seeds_done(struct chord *chord) {
+    chord->join.asking = 0;
+    chord->join.serial = serial_new(chord);
+}
+
+static void on_seed_reply(struct step *step, uint16_t seed, const struct chord_response *response) {
     struct chord *chord = step->chord;
     const struct chord_parameters *parameters = &response->ping.parameters;
     bool ours = chord->parameters.m == 0 || parameters_same(parameters, &chord->parameters);
+    if (memcmp(response->ping.self.store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
+        copy_refused(step, seed_at(chord, seed)->text);
+        return;
+    }
     if (!ours || !parameters_valid(parameters)) {
-        next_seed(step);
+        seed_done(step, seed);
         return;
     }
     if (response->ping.state != CHORD_STATE_MEMBER) {
         bool lower =
             response->ping.restarting && id_compare(&response->ping.self.id, &chord->self.id) < 0;
         if (response->ping.state == CHORD_STATE_JOINING) {
-            chord->join.answered |= 1ull << chord->join.seed;
+            chord->join.answered |= 1ull << seed;
+            known_answers(chord, &response->ping.self, seed);
             chord->join.lower_ms = lower ? chord->now_ms : chord->join.lower_ms;
         }
-        next_seed(step);
+        seed_done(step, seed);
         return;
     }
     if (!parameters_agree(&chord->wanted, parameters)) {
@@ -283,10 +362,11 @@ static void on_seed_reply(struct step *step, const struct chord_response *respon
         return;
     }
     if (!peer_valid(chord, &response->ping.self)) {
-        next_seed(step);
+        seed_done(step, seed);
         return;
     }
     bool known = chord->parameters.m != 0;
+    seeds_done(chord);
     chord->parameters = *parameters;
     chord->join.via = response->ping.self;
     if (known && chord->join.collisions == 0) {
@@ -341,7 +421,7 @@ static void collision(struct step *step) {
 static void ask_successor(struct step *step) {
     struct join *join = &step->chord->join;
     join->stage = JOIN_ASK;
-    ask(step, &join->successor, NULL, CHORD_JOIN);
+    ask(step, &join->successor, CHORD_JOIN);
 }
 
 static void ask_before(struct step *step) {
@@ -351,7 +431,7 @@ static void ask_before(struct step *step) {
         return;
     }
     join->stage = JOIN_BEFORE;
-    ask(step, &join->before, NULL, CHORD_GET_SUCCESSORS);
+    ask(step, &join->before, CHORD_GET_SUCCESSORS);
 }
 
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
@@ -361,7 +441,7 @@ void join_looked_up(struct step *step, bool found, const struct chord_peer *owne
     if (chord->join.stage != JOIN_LOOKUP) {
         return;
     }
-    if (!found || address_same(owner->address, chord->self.address)) {
+    if (!found || memcmp(owner->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
         /* Our former life is still in a list: the lookup has told its holder that it is over. */
         join_later(chord, JOIN_PING, RETRY_MS);
         chord->join.seed = 0;
@@ -389,7 +469,7 @@ static void on_before_reply(struct step *step, const struct chord_response *resp
                 id_in_open(&join->before.id, &chord->self.id, &join->successor.id))) {
         ask_successor(step);
     } else {
-        join_failure(step);
+        step_failed(step);
     }
 }
 
@@ -435,7 +515,7 @@ static void on_walk_reply(struct step *step, const struct chord_response *respon
     for (uint16_t i = 0; i < list->count; i++) {
         const struct chord_id *id = &list->items[i].id;
         if (!peer_valid(chord, &list->items[i])) {
-            join_failure(step);
+            step_failed(step);
             return;
         }
         if (id_in_half_open(&join->walk_last, &join->walk_first, id) &&
@@ -454,7 +534,7 @@ static void on_walk_reply(struct step *step, const struct chord_response *respon
     } else if (++join->walked > WALKED_MAX) {
         join_later(chord, JOIN_PING, ROUND_MS);
     } else {
-        ask(step, &join->walk_at, NULL, CHORD_GET_SUCCESSORS);
+        ask(step, &join->walk_at, CHORD_GET_SUCCESSORS);
     }
 }
 
@@ -475,6 +555,19 @@ void join_done(struct step *step, const char *note) {
     identity_save(step, CHORD_STORE_IDENTITY);
 }
 
+/* Who was a member goes on asking: what is in the way may go. */
+static void unreachable(struct step *step) {
+    struct join *join = &step->chord->join;
+    join->unreachable =
+        join->unreachable < UINT8_MAX ? (uint8_t)(join->unreachable + 1) : UINT8_MAX;
+    if (!join->returning && join->unreachable >= UNREACHABLE_MAX) {
+        refuse(step, "its members cannot reach this node at the address that it listens on");
+        return;
+    }
+    trace_add(step, CHORD_WORD_JOIN, CHORD_LEVEL_WARN, "members cannot reach this node here yet");
+    join_later(step->chord, JOIN_BEFORE, ROUND_MS);
+}
+
 static void on_ask_reply(struct step *step, const struct chord_response *response) {
     struct chord *chord = step->chord;
     switch (response->join.result) {
@@ -492,15 +585,25 @@ static void on_ask_reply(struct step *step, const struct chord_response *respons
         break;
     case CHORD_JOIN_REDIRECT:
         if (!peer_valid(chord, &response->join.authority)) {
-            join_failure(step);
+            step_failed(step);
             return;
         }
         chord->join.successor = response->join.authority;
         chord->join.stage = JOIN_ASK;
-        ask(step, &chord->join.successor, NULL, CHORD_JOIN);
+        ask(step, &chord->join.successor, CHORD_JOIN);
         break;
     case CHORD_JOIN_ID_IN_USE:
         collision(step);
+        break;
+    case CHORD_JOIN_COPY:
+        copy_refused(step, response->join.authority.address);
+        break;
+    case CHORD_JOIN_LOOPBACK:
+        refuse(step, "of its members' addresses and this node's just one is a loopback address: "
+                     "neither can reach the other from another host");
+        break;
+    case CHORD_JOIN_UNREACHABLE:
+        unreachable(step);
         break;
     case CHORD_JOIN_WAIT:
         join_later(chord, JOIN_BEFORE,
@@ -509,16 +612,16 @@ static void on_ask_reply(struct step *step, const struct chord_response *respons
                                                             : response->retry_after_ms);
         break;
     default:
-        join_failure(step);
+        step_failed(step);
         break;
     }
 }
 
-void join_reply(struct step *step, const struct chord_response *response) {
-    step->chord->join.open = false;
+void join_reply(struct step *step, uint16_t seed, const struct chord_response *response) {
+    step->chord->join.open = false; /* while seeds are asked ask_seeds opens it again */
     switch (step->chord->join.stage) {
     case JOIN_PING:
-        on_seed_reply(step, response);
+        on_seed_reply(step, seed, response);
         break;
     case JOIN_WALK:
         on_walk_reply(step, response);
@@ -534,14 +637,12 @@ void join_reply(struct step *step, const struct chord_response *response) {
     }
 }
 
-void join_failure(struct step *step) {
-    struct chord *chord = step->chord;
-    chord->join.open = false;
-    if (chord->join.stage == JOIN_PING) {
-        next_seed(step);
+void join_failure(struct step *step, uint16_t seed) {
+    step->chord->join.open = false;
+    if (step->chord->join.stage == JOIN_PING) {
+        seed_done(step, seed);
     } else {
-        chord->join.seed = 0;
-        join_later(chord, JOIN_PING, RETRY_MS);
+        step_failed(step);
     }
 }
 
@@ -553,14 +654,10 @@ void join_tick(struct step *step) {
     }
     switch (join->stage) {
     case JOIN_PING:
-        if (join->seeds_count == 0) {
-            round_end(step);
-        } else {
-            ask(step, NULL, seed_at(chord, join->seed)->text, CHORD_PING);
-        }
+        ask_seeds(step);
         break;
     case JOIN_WALK:
-        ask(step, &join->walk_at, NULL, CHORD_GET_SUCCESSORS);
+        ask(step, &join->walk_at, CHORD_GET_SUCCESSORS);
         break;
     case JOIN_BEFORE:
         ask_before(step);

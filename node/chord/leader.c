@@ -231,10 +231,11 @@ void leader_peer_lost(struct step *step, const char *address) {
  * read here and be on no majority. */
 static void settle(struct step *step, struct range *range, uint16_t index) {
     unsigned majority = view_majority(&range->view);
+    unsigned copies = view_copies_needed(&range->view);
     unsigned others = repair_needs(step->chord, range);
     uint64_t self = bit(view_member(&range->view, step->chord->self.store_id));
     bool merged =
-        bits_count(range->merged) >= majority && bits_count(range->merged & ~self) >= others;
+        bits_count(range->merged) >= copies && bits_count(range->merged & ~self) >= others;
     if (merged) {
         range->calling &= ~transfers_stop(step->chord, index);
     }
@@ -275,7 +276,12 @@ void leader_advance(struct step *step, uint16_t index) {
             range->calling |= bit(i);
         }
     }
-    if (bits_count(range->switched) < view_majority(&range->view)) {
+    bool switched = bits_count(range->switched) >= view_majority(&range->view);
+    if (!(switched && range->settled) && view_follows(chord, &range->view)) {
+        leader_take_over(step, index, "members have moved; their seats follow");
+        return;
+    }
+    if (!switched) {
         return;
     }
     if (!range->settled) {

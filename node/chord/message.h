@@ -102,6 +102,8 @@ struct chord_view {
     uint16_t leader;
     uint16_t members_count;
     bool settled; /* decided by the leader of a settled range, which leads on: nothing to settle */
+    bool moved;   /* a member's address is another one than in the view before, and the range is not
+                     settled since: more than a majority is needed for that (README.md, "Seats") */
     bool recovered; /* in its history a majority was given up by hand: writes may be missing */
     bool cut;       /* a newer view has replaced a part of it: only its epoch is still a fact */
     struct chord_merges merges; /* in its history: tells whether a joint decision was chosen */
@@ -198,6 +200,9 @@ enum chord_join_result {
     CHORD_JOIN_REDIRECT,
     CHORD_JOIN_ID_IN_USE,
     CHORD_JOIN_NOT_SUCCESSOR,
+    CHORD_JOIN_COPY,        /* that store runs already, as `authority` */
+    CHORD_JOIN_UNREACHABLE, /* the joiner does not answer at the address that it gives */
+    CHORD_JOIN_LOOPBACK,    /* of the two addresses just one is a loopback address */
 };
 
 struct chord_hop {

@@ -6,6 +6,7 @@
  * interval, so no id of its own is needed: along the history of any key id epochs only rise.
  */
 #include "data.h"
+#include "ring.h"
 
 enum { PIECES_MAX = 8 }; /* slots that a decision of two views may need at once */
 
@@ -36,20 +37,21 @@ uint16_t view_member(const struct chord_view *view, const uint8_t *store_id) {
 }
 
 bool view_leads(const struct chord *chord, const struct chord_view *view) {
-    return memcmp(view->members[view->leader].store_id, chord->self.store_id,
-                  CHORD_STORE_ID_BYTES) == 0;
+    return seated(chord, &view->members[view->leader]);
 }
 
 uint64_t view_next_epoch(const struct range *range) {
     return (range->view.epoch > range->epoch_floor ? range->view.epoch : range->epoch_floor) + 1;
 }
 
-void view_owner_change(const struct chord *chord, const struct range *range,
-                       struct chord_view *next) {
+void view_owner_change(struct chord *chord, const struct range *range, struct chord_view *next) {
     *next = range->view;
     next->epoch = view_next_epoch(range);
     next->leader = view_member(&range->view, chord->self.store_id);
     next->settled = false;
+    if (view_follows(chord, &range->view)) {
+        view_readdress(chord, next);
+    }
 }
 
 unsigned view_majority(const struct chord_view *view) {
@@ -273,6 +275,9 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
         }
     }
     CHORD_ASSERT(range_add(chord, view, index));
+    if (seat_of_another(chord, view) != NULL) {
+        copy_refused(step, seat_of_another(chord, view));
+    }
     range_at(chord, *index)->equal_epoch = equal_epoch == UINT64_MAX ? 0 : equal_epoch;
     chord->ranges_ms = chord->now_ms;
     trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_INFO,

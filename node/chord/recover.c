@@ -15,12 +15,15 @@ static struct chord_view survivors(struct chord *chord, const struct chord_view 
     next.members_count = 0;
     member_of_peer(&chord->self, &next.members[next.members_count++]);
     for (uint16_t i = 0; i < old->members_count; i++) {
-        uint16_t known = peer_find_address(chord, old->members[i].address);
+        struct chord_member member = old->members[i];
+        memcpy(member.address, member_address(chord, &member), CHORD_ADDRESS_BYTES);
+        uint16_t known = peer_find_address(chord, member.address);
         if (known != NONE && memcmp(peer_at(chord, known)->peer.store_id, old->members[i].store_id,
                                     CHORD_STORE_ID_BYTES) == 0) {
-            next.members[next.members_count++] = old->members[i];
+            next.members[next.members_count++] = member;
         }
     }
+    next.moved = false;
     next.leader = 0;
     next.epoch += EPOCHS_ABOVE;
     next.settled = false;

@@ -128,7 +128,9 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
         reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
         return;
     }
-    bool member = view_member(view, chord->self.store_id) != NONE;
+    struct chord_member self;
+    member_of_peer(&chord->self, &self);
+    bool member = view_seat(view, &self) != NONE;
     bool known = request->sync.learner ? !member && learn_view(step, view)
                                        : range_exact(chord, &view->range, view->epoch) != NONE;
     if (!known) {
@@ -268,6 +270,9 @@ static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) 
     if (view_leads(chord, &range->view)) {
         return true; /* restarted */
     }
+    if (!seated(chord, &range->view.members[seat]) && !view_follows(chord, &range->view)) {
+        return false; /* the others decide, and give us our seat here */
+    }
     if (chord->state == CHORD_STATE_MEMBER && owns(chord, &range->view.range.hi)) {
         return true;
     }
@@ -288,7 +293,7 @@ void replica_watch(struct step *step, uint16_t index) {
                                 view->members[view->leader].store_id, CHORD_STORE_ID_BYTES) != 0) {
         leader_lost(step, index); /* its disk is another one */
     }
-    if (view_leads(chord, view)) {
+    if (seat == view->leader) {
         leader_lost(step, index); /* that was in another life */
         range->strikes = STRIKES_MAX;
     }
@@ -304,9 +309,13 @@ void replica_watch(struct step *step, uint16_t index) {
     if (range->strikes >= STRIKES_MAX) {
         target = (uint16_t)(random_next(chord) % view->members_count);
     }
+    bool away = seat != NONE && !seated(chord, &view->members[seat]);
+    if (away && random_next(chord) % 2 == 0) {
+        target = seat; /* whoever answers there has our store id: we are a copy */
+    }
     struct chord_request *request;
     const struct chord_member *member = &view->members[target];
-    if (memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 ||
+    if ((target == seat && !away) ||
         call_member(step, CALL_WATCH, index, range->serial, target, member,
                     peer_timeout_ms(chord, peer_find_address(chord, member->address)),
                     &request) == NONE) {
@@ -337,6 +346,12 @@ void replica_watch_reply(struct step *step, uint16_t index, uint16_t member,
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     range->watching = false;
+    if (member != NONE && member == view_member(&range->view, chord->self.store_id)) {
+        if (response != NULL) {
+            copy_refused(step, range->view.members[member].address);
+        }
+        return;
+    }
     if (response == NULL) {
         if (range->strikes < UINT8_MAX) {
             range->strikes++;

@@ -133,6 +133,7 @@ void request_arrived(struct step *step) {
         if (request->has_sender && chord->parameters.m != 0 &&
             peer_valid(chord, &request->sender)) {
             sender_heard(step, &request->sender);
+            join_heard(chord, &request->sender);
         }
         on_ping(step, request, request_id);
         return;

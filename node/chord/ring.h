@@ -42,15 +42,21 @@ uint32_t members_estimate(struct chord *chord);
 void join_start(struct step *step);
 void join_begin(struct step *step, const struct chord_address *seeds, uint16_t count);
 void join_tick(struct step *step);
-void join_reply(struct step *step, const struct chord_response *response);
-void join_failure(struct step *step);
+void join_heard(struct chord *chord, const struct chord_peer *sender); /* it asks us too */
+/* seed: which of them was asked. */
+void join_reply(struct step *step, uint16_t seed, const struct chord_response *response);
+void join_failure(struct step *step, uint16_t seed);
 void join_derived(struct step *step);
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
                     const struct chord_peer *before, const struct chord_peer_list *successors);
 void join_done(struct step *step, const char *note);
+/* Out of the ring: our store runs, or ran last, at that address, and this is a copy. */
+void copy_refused(struct step *step, const char *address);
 void join_again(struct step *step, const struct chord_peer *via); /* under another id */
 
 /* admit.c */
+void dial_reply(struct step *step, uint16_t index, uint16_t which,
+                const struct chord_response *response); /* NULL: no answer */
 void on_join(struct step *step, const struct chord_request *request, uint64_t request_id);
 
 /* genesis.c */

@@ -45,15 +45,18 @@ enum join_stage {
 
 struct join {
     enum join_stage stage;
-    bool open;         /* its step awaits an answer */
-    bool creating;     /* a fresh ring, once the id is derived */
-    bool restarting;   /* was a member when it stopped */
-    uint32_t serial;   /* of the request that is out */
-    uint64_t retry_ms; /* next attempt; 0 = none */
+    bool open;           /* its step awaits an answer */
+    bool creating;       /* a fresh ring, once the id is derived */
+    bool restarting;     /* was a member when it stopped */
+    bool returning;      /* was a member once */
+    uint8_t unreachable; /* so often in a row members could not reach it */
+    uint32_t serial;     /* of the request that is out */
+    uint64_t retry_ms;   /* next attempt; 0 = none */
     uint64_t started_ms;
     struct chord_peer via;               /* the member through which we look */
     struct chord_peer successor, before; /* between which we are to stand */
     uint16_t seed;                       /* next to try */
+    uint64_t asking;                     /* bit per seed that has been asked */
     uint16_t seeds_count;                /* in seed_at */
     uint32_t salt;
     uint16_t collisions;
@@ -64,9 +67,10 @@ struct join {
     struct chord_peer walk_at;
     bool walk_whole; /* a ring of one: the gap is the circle */
     uint32_t walked;
-    /* Restart of a whole ring: who of the known members answered this round. */
-    uint64_t answered; /* bit per seed */
-    uint64_t lower_ms; /* when one with a lower id last answered; 0 = none has */
+    /* Restart of a whole ring: who answered this round. */
+    uint64_t answered;       /* bit per seed */
+    uint64_t known_answered; /* bit per known member, wherever it runs now */
+    uint64_t lower_ms;       /* when one with a lower id last answered; 0 = none has */
     uint16_t rounds;
 };
 
@@ -126,10 +130,16 @@ struct path {
     struct chord_hop hops[CHORD_HOPS_TRACED_MAX];
 };
 
-/* A joiner that was admitted: until it has notified us its id counts as taken. */
+/* A joiner. Before it is admitted it is asked at its address; after that, until it has notified us,
+ * its id counts as taken. */
 struct admitted {
     struct chord_peer peer;
     uint64_t until_ms;
+    uint32_t serial; /* of the questions that are out */
+    bool granted;    /* admitted */
+    bool answered, silent;
+    bool original_open, original_lives; /* the one with its store id that we know */
+    struct chord_peer original;
 };
 
 /* A peer that was removed, to be asked again now and then. */

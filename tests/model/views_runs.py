@@ -19,6 +19,10 @@ FORGET = defines("REMOVE ADD MOVE QUIET FORGET N=3 EPOCHS=4 CRASHES=0")
 RETURNER = defines("ADD MOVE QUIET FORGET RETURNER N=3 START=3 EPOCHS=3 CRASHES=0")
 DECIDE = defines("BALLOTS=1")
 RETRY = defines("EPOCHS=2")
+SEATS = defines("BALLOTS=2")
+SEATS_ROWS = defines("ROWS BALLOTS=1")
+SEATS_LEADER = defines("ROWS BALLOTS=1 LEADER=2")
+SEATS_WRITES = defines("ROWS BALLOTS=1 LEADER=2 WRITES=2")
 
 CHECKS = [
     ("views: owner changes", "views", OWNER, defines("OWNER N=3 EPOCHS=3 WRITES=3")),
@@ -30,6 +34,9 @@ CHECKS = [
     ("views: a returner after Forget", "views", RETURNER, None),
     ("views: one decision, joint merge", "views_paxos", DECIDE, None),
     ("views: retried operations", "views_ops", RETRY, None),
+    ("views: a copied disk", "views_seats", SEATS, None),
+    ("views: a copied disk, rows", "views_seats", SEATS_ROWS, defines("ROWS BALLOTS=1 WRITES=2")),
+    ("views: a copied disk of the leader", "views_seats", SEATS_LEADER, SEATS_WRITES),
 ]
 
 MUTANTS = [
@@ -66,6 +73,14 @@ MUTANTS = [
     ("BALLOT_0_TWICE", "Paxos", "two values with ballot 0", ("views_paxos", False, DECIDE)),
     ("ACCEPT_NOT_STORED", "Paxos", "a restart forgets what was accepted",
      ("views_paxos", False, DECIDE)),
+    ("UNSEATED_COUNTS", "seats", "a copy's vote counts like the original's",
+     ("views_seats", False, SEATS)),
+    ("SAME_BALLOT", "seats", "copy and original use the same ballot", ("views_seats", False, SEATS)),
+    ("MOVED_SETTLES_BY_MAJORITY", "seats", "a view with a moved seat settles by a majority",
+     ("views_seats", False, SEATS_ROWS)),
+    ("UNSEATED_ACKS", "seats", "a copy acknowledges writes", ("views_seats", False, SEATS_ROWS)),
+    ("UNSEATED_LEADS", "seats", "the copy of a leader leads",
+     ("views_seats", False, SEATS_LEADER)),
     ("BELOW_FLOOR", "retries", "a retry below the floor is executed", ("views_ops", False, RETRY)),
     ("RECORDED_RESULT", "retries", "an entry of an older epoch counts as success",
      ("views_ops", False, RETRY)),

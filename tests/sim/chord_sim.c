@@ -134,6 +134,7 @@ static void report(struct plan *plan, struct run_result *result, bool shrink, co
 static void plan_of_seed(const struct settings *settings, uint64_t seed, struct plan *plan) {
     struct plan_profile profile = settings->profile;
     profile.wipes_living = settings->clients > 0;
+    profile.copies = settings->clients > 0;
     profile.suspicion = settings->all && seed % 4 != 0;
     if (!settings->mild && !settings->all) {
         profile.faults_per_minute = 0;

@@ -98,6 +98,8 @@ struct host_node {
     bool alive;
     enum host_disk disk;
     const char *refused; /* why the ring did not take it */
+    int moves;           /* so often it has changed its address */
+    bool copy;           /* since its store runs elsewhere */
     bool left;
     int ring; /* where it starts: rings built apart; the first of each creates it */
     struct chord_parameters wanted; /* given at the start; zero: any */
@@ -119,8 +121,10 @@ struct host_config *host_config_of(struct host *host); /* delays, losses: to be 
 int host_add(struct host *host); /* a node with an empty disk; not started */
 /* The first node of a ring creates it; others join through up to 16 of it, added before. */
 void host_start(struct host *host, int node);
-void host_kill(struct host *host, int node); /* unsynced jobs are lost */
-void host_wipe(struct host *host, int node); /* a new disk; while it is down */
+void host_kill(struct host *host, int node);          /* unsynced jobs are lost */
+void host_wipe(struct host *host, int node);          /* a new disk; while it is down */
+void host_clone(struct host *host, int node, int to); /* its disk gets a copy of the other's */
+void host_move(struct host *host, int node);          /* to another address; while it is down */
 void host_leave(struct host *host, int node);
 void host_join(struct host *host, int node); /* after it has left */
 int host_count(const struct host *host);

@@ -475,7 +475,8 @@ void act(struct host *host, int index, const struct chord_action *action) {
         node->public.left = true;
         break;
     case CHORD_ACTION_REFUSED:
-        node->public.refused = action->refused;
+        node->public.refused = action->refused.reason;
+        node->public.copy = action->refused.copy;
         break;
     }
 }

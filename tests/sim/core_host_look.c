@@ -30,9 +30,10 @@ int host_members(struct host *host) {
 
 int host_by_address(const struct host *host, const char *address) {
     static const char prefix[] = "host:";
-    long number = strncmp(address, prefix, sizeof prefix - 1) == 0
-                      ? strtol(address + sizeof prefix - 1, NULL, 10) - HOST_PORT_FIRST
-                      : -1;
+    long number =
+        strncmp(address, prefix, sizeof prefix - 1) == 0
+            ? (strtol(address + sizeof prefix - 1, NULL, 10) - HOST_PORT_FIRST) % HOST_NODES_MAX
+            : -1;
     return number >= 0 && number < host->count &&
                    strcmp(host->nodes[number].public.address, address) == 0
                ? (int)number

@@ -143,10 +143,14 @@ void host_start(struct host *host, int index) {
     config.seed = random_of(&host->random_nodes);
     memcpy(config.address, node->public.address, CHORD_ADDRESS_BYTES);
     memcpy(config.store_id, node->public.store.store_id, CHORD_STORE_ID_BYTES);
+    core_store_runs_at(&node->public.store, node->public.address);
+    config.former_count = node->public.store.former_count;
+    memcpy(config.former, node->public.store.former, sizeof config.former);
     node->public.chord = chord_init(memory(chord_size(&config.limits)), &config);
     node->public.alive = true;
     node->public.left = false;
     node->public.refused = NULL;
+    node->public.copy = false;
     node->public.lives++;
     node->tick_us = UINT64_MAX;
     node->store_us = 0;
@@ -199,6 +203,22 @@ void host_kill(struct host *host, int index) {
 void host_wipe(struct host *host, int index) {
     CHORD_ASSERT(!host->nodes[index].public.alive);
     new_disk(host, &host->nodes[index].public.store);
+}
+
+void host_clone(struct host *host, int index, int to) {
+    CHORD_ASSERT(!host->nodes[to].public.alive);
+    core_store_copy(&host->nodes[to].public.store, &host->nodes[index].public.store);
+    host->nodes[to].public.ring = host->nodes[index].public.ring;
+    host->nodes[to].public.wanted = host->nodes[index].public.wanted;
+}
+
+/* Its port says who it is in any case: host_by_address. */
+void host_move(struct host *host, int index) {
+    struct host_node *node = &host->nodes[index].public;
+    CHORD_ASSERT(!node->alive);
+    node->moves++;
+    snprintf(node->address, CHORD_ADDRESS_BYTES, "host:%d",
+             HOST_PORT_FIRST + index + node->moves * HOST_NODES_MAX);
 }
 
 void host_leave(struct host *host, int index) {

@@ -3,6 +3,8 @@
  */
 #include "core_store.h"
 
+#include "assert.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +28,37 @@ void core_store_clear(struct core_store *store) {
     free(store->rows);
     free(store->views);
     memset(store, 0, sizeof *store);
+}
+
+static void *copied(const void *from, size_t bytes) {
+    void *to = malloc(bytes + 1);
+    CHORD_ASSERT(to != NULL);
+    if (bytes > 0) {
+        memcpy(to, from, bytes);
+    }
+    return to;
+}
+
+void core_store_copy(struct core_store *to, const struct core_store *from) {
+    core_store_clear(to);
+    *to = *from;
+    to->rows = copied(from->rows, sizeof *from->rows * from->rows_count);
+    to->rows_room = from->rows_count;
+    to->views = copied(from->views, sizeof *from->views * from->views_count);
+}
+
+void core_store_runs_at(struct core_store *store, const char *address) {
+    uint16_t at = 0;
+    while (at < store->former_count && strcmp(store->former[at].text, address) != 0) {
+        at++;
+    }
+    if (at == store->former_count && at < CHORD_FORMER_MAX) {
+        store->former_count++;
+    }
+    at = at < CHORD_FORMER_MAX ? at : CHORD_FORMER_MAX - 1;
+    memmove(&store->former[1], &store->former[0], sizeof store->former[0] * at);
+    memset(&store->former[0], 0, sizeof store->former[0]);
+    strncpy(store->former[0].text, address, CHORD_ADDRESS_BYTES - 1);
 }
 
 static int row_order(const struct core_row *row, const uint8_t *hash, const char *key) {

@@ -23,6 +23,8 @@ struct core_row {
 struct core_store {
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     struct chord_identity identity;
+    uint16_t former_count; /* where it has run, the newest first */
+    struct chord_address former[CHORD_FORMER_MAX];
     struct chord_stored_view *views;
     uint16_t views_count;
     struct core_row *rows;
@@ -33,6 +35,9 @@ struct core_store {
 void core_hash(const char *text, uint8_t hash[CHORD_ID_BYTES]);
 
 void core_store_clear(struct core_store *store); /* frees the rows and views too */
+void core_store_copy(struct core_store *to, const struct core_store *from);
+/* It runs at that address from now on. */
+void core_store_runs_at(struct core_store *store, const char *address);
 /* NULL: no row. */
 const struct core_row *core_store_find(const struct core_store *store, const char *key);
 /* Keeps the newer one. True: the key had a value before. */

@@ -190,6 +190,24 @@ DATA_MUTANTS = {
         "a newcomer has everything before it is a member",
         "change.c", "    if (!ok) {\n        change_abort(step, index, \"the newcomer could not learn\");\n"
         "        return;\n    }\n", ""),
+    "unseated_leads": (
+        "a seat is a store at an address: a copy elsewhere does not lead",
+        "seats.c", " == 0 &&\n           address_same(member->address, chord->self.address);", " == 0;"),
+    "unseated_counts": (
+        "a vote from elsewhere than the seat does not count towards a majority",
+        "decide.c", "bits_count(decision->agreed & ~decision->away)", "bits_count(decision->agreed)"),
+    "moved_settles_by_majority": (
+        "a view with moved seats is settled from more than a majority",
+        "seats.c", "    return view->moved ? view_move_quorum(view) : view_majority(view);",
+        "    return view_majority(view);"),
+    "seats_stay": (
+        "where most members have moved their seats follow them",
+        "seats.c", "    return taken < view_copies_needed(view);", "    return taken > UINT16_MAX;"),
+    "copy_stays": (
+        "who has the store id of a living seat, or of one that moved without it, is refused",
+        "join.c", "    struct chord_action *action = refuse(step, \"this store runs",
+        "    if (address[0] != '\\0') {\n        return;\n    }\n"
+        "    struct chord_action *action = refuse(step, \"this store runs"),
 }
 
 

@@ -13,8 +13,9 @@
 enum { ERROR_BYTES = 200, LINE_BYTES = 1024, WORDS_MAX = 64 };
 
 static const char *const order_names[ORDER_KINDS] = {
-    "start", "crash", "restart", "wipe",  "leave", "join", "pause", "cut",  "partition",
-    "slow",  "lose",  "double",  "delay", "drift", "jump", "disk",  "heal", "expect"};
+    "start", "crash", "restart", "wipe",      "clone", "move",  "leave",
+    "join",  "pause", "cut",     "partition", "slow",  "lose",  "double",
+    "delay", "drift", "jump",    "disk",      "heal",  "expect"};
 static const char *const expect_names[EXPECT_KINDS] = {"ideal",    "lookups", "answers",
                                                        "one_ring", "settled", "refused"};
 static const char *const disk_names[] = {"well", "slow", "stalled", "full", "failing"};
@@ -93,6 +94,7 @@ static void print_order(const struct order *order, FILE *out) {
     print_time(out, order->at_us);
     fprintf(out, " %s", order_names[order->kind]);
     switch (order->kind) {
+    case ORDER_CLONE:
     case ORDER_CUT:
     case ORDER_SLOW:
         fprintf(out, order->one_way ? " %d>%d" : " %d %d", order->a, order->b);
@@ -270,6 +272,7 @@ static void expect_of(struct words *words, struct order *order) {
 static int order_words(struct words *words, struct order *order) {
     char *end;
     switch (order->kind) {
+    case ORDER_CLONE:
     case ORDER_CUT:
     case ORDER_SLOW: {
         nodes_of(words, order, word(words, 2));

@@ -28,6 +28,8 @@ enum order_kind {
     ORDER_RESTART, /* with its disk */
     ORDER_WIPE,    /* restart with a new disk; with clients: of a living node, when every range has
                       all of its three copies or more */
+    ORDER_CLONE,   /* a>b: b, not started yet, gets a copy of a's disk; a goes on */
+    ORDER_MOVE,    /* ends and starts at another address */
     ORDER_LEAVE,
     ORDER_JOIN,      /* after it has left */
     ORDER_PAUSE,     /* lasting: SIGSTOP */
@@ -100,6 +102,7 @@ struct plan_profile {
     double minutes;
     double churn_per_minute;  /* joins, leaves, crashes and returns, per node */
     double faults_per_minute; /* of the other kinds, for the whole ring */
+    bool copies;              /* one disk is copied, and nodes change their addresses */
     bool wipes_living;        /* disks are lost by members, with clients only where that is safe */
     bool suspicion;           /* with faults that the proof excludes: pauses, cuts, losses, ... */
 };

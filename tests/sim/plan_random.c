@@ -15,6 +15,7 @@ struct maker {
     uint64_t random;
     enum life lives[PLAN_NODES_MAX];
     int count, up;
+    int copied; /* whose disk is copied: the proof allows one; -1: none yet */
 };
 
 static uint64_t draw(struct maker *maker, uint64_t low, uint64_t high) {
@@ -138,9 +139,35 @@ static void mild(struct maker *maker, uint64_t at_us) {
     }
 }
 
+/* A disk is copied and both run, or a node comes back at another address. */
+static void places(struct maker *maker, uint64_t at_us) {
+    int node = any(maker, LIFE_UP);
+    if (node < 0) {
+        return;
+    }
+    if (draw(maker, 0, 1) == 0 || maker->count >= PLAN_NODES_MAX) {
+        struct order *order = plan_add(maker->plan, ORDER_MOVE, at_us);
+        order->a = order->b = node;
+        return;
+    }
+    maker->copied = maker->copied < 0 ? node : maker->copied;
+    struct order *order = plan_add(maker->plan, ORDER_CLONE, at_us);
+    order->one_way = true;
+    order->a = maker->copied;
+    order->b = maker->count;
+    /* It starts at once, or when it is old. */
+    order = plan_add(maker->plan, ORDER_START, at_us + draw(maker, 0, 1) * draw(maker, 0, 8000000));
+    order->a = order->b = maker->count;
+    maker->lives[maker->count++] = LIFE_UP;
+}
+
 static void harsh(struct maker *maker, uint64_t at_us) {
     enum order_kind kinds[] = {ORDER_PAUSE, ORDER_PAUSE, ORDER_CUT,   ORDER_CUT,
                                ORDER_SLOW,  ORDER_LOSE,  ORDER_DELAY, ORDER_DISK};
+    if (maker->profile->copies && draw(maker, 0, 9) == 0) {
+        places(maker, at_us);
+        return;
+    }
     if (draw(maker, 0, 5) == 0) {
         partition(maker, at_us);
         return;
@@ -172,7 +199,7 @@ static void harsh(struct maker *maker, uint64_t at_us) {
 }
 
 void plan_random(struct plan *plan, uint64_t seed, const struct plan_profile *profile) {
-    struct maker maker = {.plan = plan, .profile = profile, .random = seed * 13 + 5};
+    struct maker maker = {.plan = plan, .profile = profile, .random = seed * 13 + 5, .copied = -1};
     plan_init(plan);
     plan->seed = seed;
     settings(&maker);

@@ -144,6 +144,15 @@ static void order_node(struct run *run, const struct order *order, int node, boo
             host_kill(host, node);
         }
         break;
+    case ORDER_MOVE:
+        if (public->alive && (!run->plan->guard || check_failure_allowed(&run->picture, node))) {
+            host_kill(host, node);
+        }
+        if (!public->alive && public->lives > 0) {
+            host_move(host, node);
+            host_start(host, node);
+        }
+        break;
     case ORDER_LEAVE:
         if (public->alive && (!run->plan->guard || check_failure_allowed(&run->picture, node))) {
             host_leave(host, node);
@@ -169,6 +178,16 @@ static void order_node(struct run *run, const struct order *order, int node, boo
         break;
     default:
         break;
+    }
+}
+
+static void clone(struct host *host, int from, int to) {
+    while (host_count(host) <= to) {
+        host_add(host);
+    }
+    if (host_node(host, to)->lives == 0 && from != to &&
+        host_node(host, from)->store.identity.incarnation > 0) {
+        host_clone(host, from, to);
     }
 }
 
@@ -206,6 +225,11 @@ static void order_network(struct run *run, const struct order *order, bool undo)
         config->delay_us_max = undo || order->amount < config->delay_us_min
                                    ? run->delay_us_max
                                    : (uint32_t)order->amount;
+        break;
+    case ORDER_CLONE:
+        if (order->a < host_count(host)) {
+            clone(host, order->a, order->b);
+        }
         break;
     case ORDER_HEAL:
         heal(run);
@@ -277,7 +301,7 @@ static void end_phase(struct run *run) {
     heal(run);
     for (int i = 0; i < host_count(run->host) && run->workload != NULL; i++) {
         struct host_node *public = host_node(run->host, i);
-        if (!public->alive && public->lives > 0) {
+        if (!public->alive && public->lives > 0 && !public->copy) {
             host_start(run->host, i);
         }
     }

@@ -68,7 +68,12 @@ void fixture_free(struct fixture *fixture) {
 }
 
 enum store_error fixture_open(struct fixture *fixture) {
-    struct store_options options = {fixture->directory, on_done, on_failure, fixture};
+    struct store_options options = {.directory = fixture->directory,
+                                    .address = "127.0.0.1:4001",
+                                    .moved = fixture->moved,
+                                    .on_done = on_done,
+                                    .on_failure = on_failure,
+                                    .context = fixture};
     free(fixture->views);
     fixture->views = NULL;
     fixture->views_count = 0;

@@ -16,13 +16,14 @@ struct fixture {
     struct chord_identity identity;
     struct chord_stored_view *views;
     size_t views_count;
-    char reason[512];
+    char reason[4096];
     pthread_mutex_t mutex;
     pthread_cond_t done;
     uint64_t order[4096]; /* store_op of the jobs as they were done */
     unsigned done_count;
     unsigned failures; /* on_failure calls */
     char failure[512];
+    bool moved; /* as --moved says */
 };
 
 void fixture_new(struct fixture *fixture); /* an empty folder; not opened */

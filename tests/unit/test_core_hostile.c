@@ -61,8 +61,12 @@ static struct chord_peer some_peer(struct hostile *hostile) {
     struct chord_peer peer;
     struct chord_status status;
     memset(&peer, 0, sizeof peer);
-    host_status(hostile->host, (int)dice(hostile, NODES), &status);
-    if (dice(hostile, 3) != 0) {
+    int node = (int)dice(hostile, NODES);
+    bool alive = host_node(hostile->host, node)->alive; /* a lie may have had it refused */
+    if (alive) {
+        host_status(hostile->host, node, &status);
+    }
+    if (alive && dice(hostile, 3) != 0) {
         peer = status.self;
     } else {
         some_store(hostile, peer.store_id);
@@ -107,7 +111,7 @@ static void some_view(struct hostile *hostile, struct chord_view *view) {
     enum chord_range_state state;
     unsigned copies;
     const struct chord *chord = host_node(hostile->host, (int)dice(hostile, NODES))->chord;
-    uint16_t count = chord_views_count(chord);
+    uint16_t count = chord != NULL ? chord_views_count(chord) : 0;
     memset(view, 0, sizeof *view);
     if (count > 0 && dice(hostile, 2) == 0) {
         *view = *chord_view_at(chord, (uint16_t)dice(hostile, count), &state, &copies);

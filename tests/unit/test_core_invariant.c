@@ -42,6 +42,7 @@ static struct range *range_put(struct chord *chord, uint16_t index, unsigned lo,
     range->view.epoch = 1;
     range->view.members_count = 2;
     memcpy(range->view.members[0].store_id, chord->self.store_id, CHORD_STORE_ID_BYTES);
+    memcpy(range->view.members[0].address, chord->self.address, CHORD_ADDRESS_BYTES);
     range->view.members[1].store_id[0] = 20;
     chord->ranges_end = index >= chord->ranges_end ? (uint16_t)(index + 1) : chord->ranges_end;
     return range;
@@ -208,7 +209,7 @@ static void joining(struct chord *chord) {
 }
 SPOIL(no_such_seed) {
     joining(chord);
-    chord->join.seed = 2;
+    chord->join.seed = 3;
 }
 SPOIL(sleeping_join) {
     joining(chord);

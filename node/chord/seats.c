@@ -1,0 +1,88 @@
+/*
+ * Seats: a member of a view is a store at an address. A disk may be copied, and then two processes
+ * have one store id and the same promises. Only the one at the seat's address leads, acknowledges,
+ * checks, or votes as one of a majority. Others with that store id vote only in a decision in which
+ * so many stores take part that it shares two with each majority: one that is not copied at least
+ * (tests/model/views_seats.pml). That is how the seats of a host follow it to another address.
+ */
+#include "data.h"
+#include "ring.h"
+
+bool seated(const struct chord *chord, const struct chord_member *member) {
+    return memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 &&
+           address_same(member->address, chord->self.address);
+}
+
+uint16_t view_seat(const struct chord_view *view, const struct chord_member *member) {
+    uint16_t seat = view_member(view, member->store_id);
+    return seat != NONE && address_same(view->members[seat].address, member->address) ? seat : NONE;
+}
+
+unsigned view_move_quorum(const struct chord_view *view) {
+    unsigned quorum = view->members_count - view_majority(view) + 2;
+    return quorum < view->members_count ? quorum : view->members_count;
+}
+
+unsigned view_copies_needed(const struct chord_view *view) {
+    return view->moved ? view_move_quorum(view) : view_majority(view);
+}
+
+bool view_follows(struct chord *chord, const struct chord_view *view) {
+    unsigned taken = 0;
+    for (uint16_t i = 0; i < view->members_count; i++) {
+        taken += address_same(member_address(chord, &view->members[i]), view->members[i].address);
+    }
+    return taken < view_copies_needed(view);
+}
+
+/* Where a member's store runs, as far as we know: at its seat, unless only another place is known.
+ */
+const char *member_address(struct chord *chord, const struct chord_member *member) {
+    const struct chord_peer *best = NULL;
+    uint16_t at = peer_find_address(chord, member->address);
+    if (memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
+        return chord->self.address;
+    }
+    if (at != NONE &&
+        memcmp(peer_at(chord, at)->peer.store_id, member->store_id, CHORD_STORE_ID_BYTES) == 0) {
+        return member->address;
+    }
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        const struct chord_peer *peer = &peer_at(chord, i)->peer;
+        if (peer->incarnation != 0 && (best == NULL || peer->incarnation > best->incarnation) &&
+            memcmp(peer->store_id, member->store_id, CHORD_STORE_ID_BYTES) == 0) {
+            best = peer;
+        }
+    }
+    return best != NULL ? best->address : member->address;
+}
+
+void view_readdress(struct chord *chord, struct chord_view *view) {
+    for (uint16_t i = 0; i < view->members_count; i++) {
+        const char *address = member_address(chord, &view->members[i]);
+        if (!address_same(address, view->members[i].address)) {
+            memcpy(view->members[i].address, address, CHORD_ADDRESS_BYTES);
+            view->moved = true;
+        }
+    }
+}
+
+/* The seat of our store is at an address where this disk has never been: ours is a copy of that
+ * one, made before it moved there. NULL: it is not. */
+const char *seat_of_another(const struct chord *chord, const struct chord_view *view) {
+    uint16_t seat = view_member(view, chord->self.store_id);
+    const char *address = seat != NONE ? view->members[seat].address : chord->self.address;
+    bool ours = address_same(address, chord->self.address);
+    for (uint16_t i = 0; i < chord->config.former_count && !ours; i++) {
+        ours = address_same(address, chord->config.former[i].text);
+    }
+    return ours ? NULL : address;
+}
+
+void former_add(struct chord *chord, const struct chord_view *view) {
+    const char *address = seat_of_another(chord, view);
+    if (address != NULL && chord->config.former_count < CHORD_FORMER_MAX) {
+        memcpy(chord->config.former[chord->config.former_count++].text, address,
+               CHORD_ADDRESS_BYTES);
+    }
+}
