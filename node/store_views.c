@@ -35,11 +35,11 @@ int views_open(sqlite3 *db, int schema) {
             sqlite3_exec(db, "ALTER TABLE views ADD COLUMN equal_epoch INTEGER NOT NULL DEFAULT 0;",
                          NULL, NULL, NULL);
     }
-    if (rc == SQLITE_OK && schema >= 2 && schema <= 4) {
+    if (rc == SQLITE_OK && schema >= 2 && schema <= 5) {
         rc = sqlite3_exec(db, "ALTER TABLE accepted ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;",
                           NULL, NULL, NULL);
     }
-    if (rc == SQLITE_OK && schema >= 1 && schema <= 4) {
+    if (rc == SQLITE_OK && schema >= 1 && schema <= 5) {
         rc = sqlite3_exec(db, "ALTER TABLE views ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;",
                           NULL, NULL, NULL);
     }

@@ -318,6 +318,7 @@ void change_plan(struct step *step, uint16_t index) {
     if (range->change_retry_ms > chord->now_ms) {
         return;
     }
+    seats_ask(step, &range->view);
     memset(&change, 0, sizeof change);
     bool planned = false;
     if (chord->state == CHORD_STATE_LEAVING) {

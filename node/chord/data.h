@@ -38,6 +38,7 @@ unsigned view_copies_needed(const struct chord_view *view); /* to settle it */
 /* So many have moved that those at their seats cannot go on: the seats are to follow them. */
 bool view_follows(struct chord *chord, const struct chord_view *view);
 void view_readdress(struct chord *chord, struct chord_view *view);
+void seats_ask(struct step *step, const struct chord_view *view);
 const char *seat_of_another(const struct chord *chord, const struct chord_view *view);
 void former_add(struct chord *chord, const struct chord_view *view);
 

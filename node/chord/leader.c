@@ -282,6 +282,7 @@ void leader_advance(struct step *step, uint16_t index) {
         return;
     }
     if (!switched) {
+        seats_ask(step, &range->view);
         return;
     }
     if (!range->settled) {

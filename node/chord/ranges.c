@@ -249,6 +249,13 @@ bool range_room(struct step *step) {
     return used + PIECES_MAX <= chord->config.limits.views_max;
 }
 
+/* Deletions are forgotten when all members at their seats have them: their copies were equal then.
+ * A copy of a disk that is older must not bring back what was deleted since. */
+static bool forgets(const struct chord *chord, const struct chord_view *view) {
+    uint16_t seat = view_member(view, chord->self.store_id);
+    return view->floor == view->epoch && seat != NONE && seated(chord, &view->members[seat]);
+}
+
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index) {
     struct chord *chord = step->chord;
     *index = NONE;
@@ -278,7 +285,9 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
     if (seat_of_another(chord, view) != NULL) {
         copy_refused(step, seat_of_another(chord, view));
     }
-    range_at(chord, *index)->equal_epoch = equal_epoch == UINT64_MAX ? 0 : equal_epoch;
+    range_at(chord, *index)->equal_epoch = forgets(chord, view)        ? view->epoch
+                                           : equal_epoch == UINT64_MAX ? 0
+                                                                       : equal_epoch;
     chord->ranges_ms = chord->now_ms;
     trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_INFO,
                view_member(view, chord->self.store_id) != NONE ? "member of" : "not a member of",

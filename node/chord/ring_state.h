@@ -27,7 +27,8 @@ struct peer_entry {
     uint64_t heard_ms;
     uint32_t srtt_us, rttvar_us; /* 0 = not measured */
     uint8_t strikes;
-    bool disconnected; /* since it last answered */
+    bool disconnected;      /* since it last answered */
+    uint64_t seat_asked_ms; /* when it was asked whether it is still there; 0 = never */
 };
 
 /* ---- ring ---- */

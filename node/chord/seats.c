@@ -8,6 +8,8 @@
 #include "data.h"
 #include "ring.h"
 
+enum { SEAT_PERIOD_MS = 1000 };
+
 bool seated(const struct chord *chord, const struct chord_member *member) {
     return memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 &&
            address_same(member->address, chord->self.address);
@@ -35,26 +37,55 @@ bool view_follows(struct chord *chord, const struct chord_view *view) {
     return taken < view_copies_needed(view);
 }
 
-/* Where a member's store runs, as far as we know: at its seat, unless only another place is known.
- */
-const char *member_address(struct chord *chord, const struct chord_member *member) {
-    const struct chord_peer *best = NULL;
+/* The peer that we know at a member's seat; NONE: another store is there, or nobody we know. */
+static uint16_t peer_at_seat(struct chord *chord, const struct chord_member *member) {
     uint16_t at = peer_find_address(chord, member->address);
-    if (memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
-        return chord->self.address;
-    }
-    if (at != NONE &&
-        memcmp(peer_at(chord, at)->peer.store_id, member->store_id, CHORD_STORE_ID_BYTES) == 0) {
-        return member->address;
-    }
+    return at != NONE && memcmp(peer_at(chord, at)->peer.store_id, member->store_id,
+                                CHORD_STORE_ID_BYTES) == 0
+               ? at
+               : (uint16_t)NONE;
+}
+
+/* The latest life of its store that we know elsewhere. NULL: none. */
+static const struct chord_peer *peer_elsewhere(struct chord *chord,
+                                               const struct chord_member *member) {
+    const struct chord_peer *best = NULL;
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
         const struct chord_peer *peer = &peer_at(chord, i)->peer;
         if (peer->incarnation != 0 && (best == NULL || peer->incarnation > best->incarnation) &&
-            memcmp(peer->store_id, member->store_id, CHORD_STORE_ID_BYTES) == 0) {
+            memcmp(peer->store_id, member->store_id, CHORD_STORE_ID_BYTES) == 0 &&
+            !address_same(peer->address, member->address)) {
             best = peer;
         }
     }
-    return best != NULL ? best->address : member->address;
+    return best;
+}
+
+/* Where a member's store runs, as far as we know: at its seat, unless only another place is known.
+ */
+const char *member_address(struct chord *chord, const struct chord_member *member) {
+    if (memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
+        return chord->self.address;
+    }
+    const struct chord_peer *elsewhere =
+        peer_at_seat(chord, member) == NONE ? peer_elsewhere(chord, member) : NULL;
+    return elsewhere != NULL ? elsewhere->address : member->address;
+}
+
+/* A member is known at its seat and elsewhere too: who is at the seat is asked, and given up at
+ * once when it is silent. */
+void seats_ask(struct step *step, const struct chord_view *view) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < view->members_count; i++) {
+        uint16_t at = peer_at_seat(chord, &view->members[i]);
+        if (at == NONE || peer_at(chord, at)->seat_asked_ms + SEAT_PERIOD_MS > chord->now_ms ||
+            peer_elsewhere(chord, &view->members[i]) == NULL) {
+            continue;
+        }
+        peer_at(chord, at)->disconnected = true;
+        peer_at(chord, at)->seat_asked_ms = chord->now_ms;
+        call_peer(step, CALL_SEAT, &peer_at(chord, at)->peer, CHORD_PING, NULL);
+    }
 }
 
 void view_readdress(struct chord *chord, struct chord_view *view) {

@@ -29,6 +29,7 @@ enum call_purpose {
     CALL_MERGE,
     CALL_LOOKUP, /* subject: lookup */
     CALL_CHECK_PREDECESSOR,
+    CALL_SEAT,      /* is somebody at it? */
     CALL_DIAL,      /* subject: admitted; member 0: the joiner, 1: the one with its store id */
     CALL_GRAVEYARD, /* subject: index */
     CALL_WATCH,     /* GetView at the leader; subject: range */

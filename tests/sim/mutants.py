@@ -200,6 +200,10 @@ DATA_MUTANTS = {
         "a view with moved seats is settled from more than a majority",
         "seats.c", "    return view->moved ? view_move_quorum(view) : view_majority(view);",
         "    return view_majority(view);"),
+    "forgotten_not_equal": (
+        "when deletions are forgotten all copies are equal: an old one does not bring them back",
+        "ranges.c", "        forgets(chord, view) ? view->epoch : equal_epoch",
+        "        forgets(chord, view) && false ? view->epoch : equal_epoch"),
     "seats_stay": (
         "where most members have moved their seats follow them",
         "seats.c", "    return taken < view_copies_needed(view);", "    return taken > UINT16_MAX;"),

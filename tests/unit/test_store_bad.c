@@ -84,7 +84,9 @@ static void test_an_older_file(void **state) {
     fixture_close(&fixture);
     snprintf(path, sizeof path, "%s/chord.db", fixture.directory);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "ALTER TABLE rows DROP COLUMN existed; PRAGMA user_version=4",
+    assert_int_equal(sqlite3_exec(db, "ALTER TABLE rows DROP COLUMN existed;"
+                                  "ALTER TABLE views DROP COLUMN moved;"
+                                  "ALTER TABLE accepted DROP COLUMN moved; PRAGMA user_version=4",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
     sqlite3_close(db);
