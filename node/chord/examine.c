@@ -70,9 +70,11 @@ static bool condition_holds(const struct examine_write *write, const struct exam
            (!write->matches || (row->value && same(row->version, write->match)));
 }
 
-/* Only what does not ask what was there may take the place of a bad row. */
+/* Only what does not ask what was there may take the place of a bad row; nor does it ask when it has
+ * seen nothing. */
 static struct examine_answer examine_bad(const struct examine_write *write) {
-    bool asks = write->absent || write->matches || write->attempt > 1 || write->has_seen;
+    bool asks = write->absent || write->matches || write->attempt > 1 ||
+                (write->has_seen && write->seen.epoch > 0);
     return (struct examine_answer){.held = asks, .code = asks ? CHORD_DATA_LOSS : CHORD_OK};
 }
 

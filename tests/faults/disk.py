@@ -41,7 +41,7 @@ class SmallDisk:
         root = os.geteuid() == 0
         self.holder = subprocess.Popen(
             ["unshare", "--mount", *([] if root else ["--user", "--map-root-user"]), "sh", "-c",
-             'mount -t tmpfs -o "size=$1" none "$2" && echo ready && exec sleep 3600', "holder",
+             'mount -t tmpfs -o "size=$1,mode=700" none "$2" && echo ready && exec sleep 3600', "holder",
              size, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self.holder.stdout.readline() != "ready\n":
             raise OSError(f"no small disk: {self.holder.stderr.read().strip()}")

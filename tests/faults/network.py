@@ -59,7 +59,7 @@ class Network:
     def __init__(self, count):
         self.cuts = Counter()  # (from, to) -> how many faults want it
         for node in range(1, count + 1):
-            name, hub = f"node{node}", f"10.77.{node}.254"
+            name, hub = f"node{node}", f"100.77.{node}.254"
             run("ip", "netns", "add", name)
             run("ip", "link", "add", f"v{node}", "type", "veth", "peer", "name", "eth0",
                 "netns", name)
@@ -70,7 +70,7 @@ class Network:
 
     @staticmethod
     def host(node):
-        return f"10.77.{node}.1"
+        return f"100.77.{node}.1"
 
     def address(self, node):
         return f"{self.host(node)}:{PORT}"

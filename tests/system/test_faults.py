@@ -59,7 +59,8 @@ def cluster(tmp_path):
 
 
 def test_an_outcome_that_nobody_can_tell_any_more_has_a_version(cluster):
-    """A later attempt at a write, after another has taken its place: no attempt will find out."""
+    """A later attempt at a write, after another has taken its place: its leader remembers, and when
+    that is gone no attempt will find out."""
     with ChordClient(*cluster.addresses()) as client:
         kv = client.messages.kv
 
@@ -69,9 +70,16 @@ def test_an_outcome_that_nobody_can_tell_any_more_has_a_version(cluster):
             return client._attempt(cluster.address(1), "KvService/Put",
                                    kv.PutRequest(operation=operation), kv.PutResponse,
                                    time.monotonic() + 10).result
-        first, second = put(b"first", 1), put(b"second", 1)
-        assert put(b"second", 2).version == second.version  # done already
-        late = put(b"first", 2)
+        one, other = b"one".ljust(16), b"other".ljust(16)
+        first, second = put(one, 1), put(other, 1)
+        assert put(other, 2).version == second.version  # done already
+        assert put(one, 2).version == first.version
+        for node in cluster.nodes():
+            cluster.kill(node)
+            cluster.start(node)
+            cluster.wait_healthy()
+        client.close()  # what it is connected to has ended
+        late = put(one, 2)
         assert client._code(late.code) == "UNKNOWN"
         assert late.version == second.version != first.version
 
