@@ -70,7 +70,7 @@ class Network:
 
     @staticmethod
     def host(node):
-        return f"100.77.{node}.1"
+        return f"100.77.{node}.1"  # of Tailscale's network: a node listens there without a key
 
     def address(self, node):
         return f"{self.host(node)}:{PORT}"
