@@ -1,14 +1,12 @@
-/* The HTTP server: ports, threads, start and stop; see http.h. */
+/* civetweb wrapped: ports, threads, a request's way to its handler; see http.h. */
 #include "http.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -57,10 +55,54 @@ const char *http_status_text(int status) {
     return "Status";
 }
 
-/* ---- workers ---- */
+/* ---- a request, on its connection's thread ---- */
 
-static void serve(struct http_server *server, struct http_connection *connection) {
+static struct http_refusal busy(void) {
+    return (struct http_refusal){.status = 503,
+                                 .code = "RESOURCE_EXHAUSTED",
+                                 .reason = "the gateway has more to do than it can; try again",
+                                 .headers = "Retry-After: 1\r\n"};
+}
+
+static void serve(struct http_connection *connection, struct http_request *request) {
+    const struct http_options *options = &connection->engine->server->options;
+    bool quick = (options->traits(connection->head.path) & HTTP_QUICK) != 0;
+    struct http_refusal *refusal = &connection->refusal;
+    bool counted = false;
+    if (refusal->status == 0 && !quick) {
+        counted = !connection->late && http_crowd_work_begin(connection);
+        *refusal = counted ? *refusal : busy();
+    }
+    http_crowd_phase(connection, HTTP_PHASE_WORK);
+    if (refusal->status != 0) {
+        request->close = true; /* where its body ends may not be known */
+        http_problem_more(request, refusal->status, refusal->code, refusal->headers, NULL, "%s",
+                          refusal->reason);
+    } else {
+        options->handler(options->context, request);
+    }
+    if (!request->replied) {
+        http_problem(request, 500, "INTERNAL", "no answer was made");
+    }
+    if (counted) {
+        http_crowd_work_end(connection);
+    }
+}
+
+/* All requests come through here; civetweb's own handling is never reached. */
+static int on_request(struct mg_connection *mg) {
+    struct http_connection *connection = http_wire_served();
+    if (connection == NULL) { /* libcivetweb does not call our recv: it is linked statically */
+        log_line("ERROR", "http", "requests came past the checks; link libcivetweb dynamically");
+        mg_disable_connection_keep_alive(mg);
+        return 500;
+    }
     const struct http_head *head = &connection->head;
+    unsigned hold_ms = 0;
+    connection->mg = mg;
+    if (connection->refusal.status == 0) {
+        connection->refusal = http_check(connection->engine->server, connection, &hold_ms);
+    }
     struct http_request request = {
         .method = head->method,
         .path = head->path,
@@ -72,61 +114,109 @@ static void serve(struct http_server *server, struct http_connection *connection
         .head = strcmp(head->method, "HEAD") == 0,
         .connection = connection,
     };
-    const struct http_refusal *refusal = &connection->refusal;
-    if (refusal->status != 0) {
-        request.close = true; /* where its body ends may not be known */
-        http_problem_more(&request, refusal->status, refusal->code, refusal->headers, NULL, "%s",
-                          refusal->reason);
-    } else {
-        server->options.handler(server->options.context, &request);
+    if (hold_ms > 0) {
+        http_wire_hold(connection, hold_ms);
     }
-    if (!request.replied) {
-        http_problem(&request, 500, "INTERNAL", "no answer was made");
+    serve(connection, &request);
+    if (request.close) {
+        mg_disable_connection_keep_alive(mg);
+        http_wire_drain(connection);
     }
-    connection->close = connection->close || request.close;
+    http_wire_next(connection);
+    return request.status;
 }
 
-static void work(struct http_server *server, struct http_queue *queue) {
-    for (;;) {
-        struct http_connection *connection = http_queue_pop(server, queue);
-        if (connection == NULL) {
-            return;
-        }
-        serve(server, connection);
-        http_poll_return(server, connection);
-    }
-}
+/* ---- threads and connections ---- */
 
-static void *work_normal(void *server) {
-    work(server, &((struct http_server *)server)->normal);
+static void *on_thread(const struct mg_context *context, int type) {
+    (type == 0 ? http_wire_accepting : http_wire_serving)(mg_get_user_data(context));
     return NULL;
 }
 
-static void *work_quick(void *server) {
-    work(server, &((struct http_server *)server)->quick);
-    return NULL;
+static int on_connection(const struct mg_connection *mg, void **data) {
+    (void)mg; /* it says nothing of the connection yet */
+    (void)data;
+    http_wire_begin();
+    return 0;
 }
 
-static int threads_start(struct http_server *server) {
+static void on_close(const struct mg_connection *mg) {
+    struct http_connection *connection = http_wire_end();
+    const struct mg_request_info *info = mg_get_request_info(mg);
+    if (connection == NULL && info != NULL) { /* nothing came from it */
+        struct http_engine *engine = info->user_data;
+        connection = http_crowd_find_peer(engine, info->remote_addr, (in_port_t)info->remote_port,
+                                          info->server_port - engine->server->options.port);
+    }
+    if (connection != NULL) {
+        http_crowd_leave(connection);
+    }
+}
+
+static int on_log(const struct mg_connection *mg, const char *message) {
+    if (mg == NULL) {
+        log_line("WARN", "http", "%s", message);
+    }
+    return 1; /* what single clients do wrong is not worth lines */
+}
+
+/* civetweb sets no stack size, so the default decides, 8 MiB mostly. */
+static struct mg_context *start_with_small_stacks(const struct mg_callbacks *callbacks,
+                                                  struct http_engine *engine,
+                                                  const char *const *options) {
+    pthread_attr_t before;
     pthread_attr_t small;
-    int result = 0;
     pthread_attr_init(&small);
-    (void)pthread_attr_setstacksize(&small, HTTP_WORKER_STACK_BYTES);
-    for (int i = 0; i < HTTP_WORKERS + HTTP_QUICK_WORKERS && result == 0; i++) {
-        result = pthread_create(&server->workers[i], &small,
-                                i < HTTP_QUICK_WORKERS ? work_quick : work_normal, server);
-        server->workers_count += result == 0;
-    }
-    if (result == 0) {
-        result = pthread_create(&server->poller, NULL, http_poll_run, server);
-        server->poller_runs = result == 0;
-    }
+    (void)pthread_getattr_default_np(&before);
+    (void)pthread_attr_setstacksize(&small, HTTP_THREAD_STACK_BYTES);
+    (void)pthread_setattr_default_np(&small);
+    http_wire_starting(engine->server);
+    struct mg_context *context = mg_start(callbacks, engine, (const char **)(uintptr_t)options);
+    http_wire_starting(NULL);
+    (void)pthread_setattr_default_np(&before);
+    pthread_attr_destroy(&before);
     pthread_attr_destroy(&small);
-    return -result;
+    return context;
+}
+
+static int engine_start(struct http_server *server, const char *ports, size_t threads,
+                        size_t reserve) {
+    static const struct mg_callbacks callbacks = {
+        .begin_request = on_request,
+        .init_thread = on_thread,
+        .init_connection = on_connection,
+        .connection_close = on_close,
+        .log_message = on_log,
+    };
+    char threads_text[12];
+    char send_text[12];
+    char idle_text[12];
+    snprintf(threads_text, sizeof(threads_text), "%zu", threads);
+    snprintf(send_text, sizeof(send_text), "%d", HTTP_SEND_MS_MAX);
+    snprintf(idle_text, sizeof(idle_text), "%d", HTTP_IDLE_MS_MAX);
+    const char *const options[] = {
+        "listening_ports", ports, "num_threads", threads_text, "connection_queue", "1000",
+        "listen_backlog", "512", "request_timeout_ms", send_text, "enable_keep_alive", "yes",
+        "keep_alive_timeout_ms", idle_text, "tcp_nodelay", "1", "max_request_size",
+        "1024", /* of ours; see http_wire.c */
+        "decode_url", "no",
+        /* Never reached, and off all the same. */
+        "access_control_allow_origin", "", "access_control_allow_methods", "",
+        "access_control_allow_headers", "", "cgi_pattern", "", "enable_directory_listing", "no",
+        NULL};
+    if (server->engines_count >= HTTP_PORTS_MAX) {
+        return -ENFILE;
+    }
+    struct http_engine *engine = &server->engines[server->engines_count];
+    *engine = (struct http_engine){.server = server, .threads = threads, .reserve = reserve};
+    engine->context = start_with_small_stacks(&callbacks, engine, options);
+    server->engines_count += engine->context != NULL;
+    return engine->context == NULL ? -EADDRINUSE : 0;
 }
 
 /* ---- ports ---- */
 
+/* To a dotted IPv4 address, which is all that this civetweb binds. */
 static int host_resolve(const char *host, struct in_addr *address) {
     struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
@@ -138,8 +228,9 @@ static int host_resolve(const char *host, struct in_addr *address) {
     return 0;
 }
 
-static int port_open(struct http_server *server, int slot) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+/* Adds the slot's port to the list. civetweb only says "cannot start"; trying it tells why. */
+static int port_add(struct http_server *server, int slot, struct buf *ports) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
@@ -147,49 +238,52 @@ static int port_open(struct http_server *server, int slot) {
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = server->address};
     at.sin_port = htons((uint16_t)(server->options.port + slot));
-    bool listens = bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 512) == 0;
-    int result = listens ? http_poll_listen(server, fd, slot) : -errno;
-    if (result != 0) {
-        close(fd);
+    bool listens = bind(fd, (const struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 1) == 0;
+    int result = listens ? 0 : -errno;
+    close(fd);
+    char ip[INET_ADDRSTRLEN];
+    inet_ntop(AF_INET, &server->address, ip, sizeof(ip));
+    if (result == 0 && !buf_format(ports, "%s%s:%d", ports->size == 0 ? "" : ",", ip,
+                                   server->options.port + slot)) {
+        result = -ENOMEM;
     }
     return result;
 }
 
 int http_server_add_slot(struct http_server *server, int slot) {
-    return port_open(server, slot);
+    struct buf ports = {0};
+    int result = port_add(server, slot, &ports);
+    if (result == 0) {
+        result = buf_append(&ports, "", 1)
+                     ? engine_start(server, (const char *)ports.data, HTTP_ADDED_THREADS,
+                                    HTTP_ADDED_THREADS_FREE)
+                     : -ENOMEM;
+    }
+    buf_free(&ports);
+    return result;
 }
 
 /* ---- start and stop ---- */
 
 static struct http_server *server_new(const struct http_options *options) {
     struct http_server *server = calloc(1, sizeof(*server));
-    if (server == NULL) {
+    struct http_guesses *guesses = http_guesses_new();
+    if (server == NULL || guesses == NULL) {
+        free(server);
+        http_guesses_free(guesses);
         return NULL;
     }
     server->options = *options;
-    server->guesses = http_guesses_new();
-    server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    server->guesses = guesses;
     pthread_mutex_init(&server->lock, NULL);
-    pthread_cond_init(&server->normal.filled, NULL);
-    pthread_cond_init(&server->quick.filled, NULL);
-    /* Half of the files: the rest is for nodes, databases and listeners. */
-    struct rlimit files = {.rlim_cur = 1024};
-    (void)getrlimit(RLIMIT_NOFILE, &files);
-    server->connections_max = files.rlim_cur / 2 < HTTP_CONNECTIONS_MAX ? (size_t)files.rlim_cur / 2
-                                                                        : HTTP_CONNECTIONS_MAX;
-    struct epoll_event wake = {.events = EPOLLIN, .data.u64 = HTTP_POLL_WAKE};
-    if (server->guesses == NULL || server->epoll_fd < 0 || server->wake_fd < 0 ||
-        epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, server->wake_fd, &wake) != 0) {
-        http_server_close(server);
-        return NULL;
-    }
+    mg_init_library(0);
     return server;
 }
 
 int http_server_open(struct http_server **out, const struct http_options *options, char *error,
                      size_t error_size) {
     struct http_server *server = server_new(options);
+    struct buf ports = {0};
     int result = server == NULL ? -ENOMEM : host_resolve(options->host, &server->address);
     if (result != 0) {
         snprintf(error, error_size,
@@ -198,19 +292,22 @@ int http_server_open(struct http_server **out, const struct http_options *option
                  options->host);
     }
     for (int i = 0; i <= options->slots && result == 0; i++) {
-        result = port_open(server, i);
+        result = port_add(server, i, &ports);
         if (result != 0) {
             snprintf(error, error_size, "cannot listen on %s:%d: %s; choose another PORT or HOST",
                      options->host, options->port + i, strerror(-result));
         }
     }
     if (result == 0) {
-        result = threads_start(server);
+        result = buf_append(&ports, "", 1) ? engine_start(server, (const char *)ports.data,
+                                                          HTTP_THREADS, HTTP_THREADS_FREE)
+                                           : -ENOMEM;
         if (result != 0) {
-            snprintf(error, error_size, "cannot start %d threads: %s",
-                     HTTP_WORKERS + HTTP_QUICK_WORKERS, strerror(-result));
+            snprintf(error, error_size, "cannot serve %s:%d and the %d ports after it",
+                     options->host, options->port, options->slots);
         }
     }
+    buf_free(&ports);
     if (result != 0) {
         http_server_close(server);
         server = NULL;
@@ -219,43 +316,23 @@ int http_server_open(struct http_server **out, const struct http_options *option
     return result;
 }
 
-/* A handler in the middle of a slow client's bytes ends when its connection does. */
-static void connections_end(struct http_server *server) {
-    pthread_mutex_lock(&server->lock);
-    atomic_store(&server->stopping, true);
-    for (struct http_connection *each = server->all; each != NULL; each = each->all_next) {
-        (void)shutdown(each->fd, SHUT_RDWR);
-    }
-    pthread_cond_broadcast(&server->normal.filled);
-    pthread_cond_broadcast(&server->quick.filled);
-    pthread_mutex_unlock(&server->lock);
-    http_poll_wake(server);
-}
-
 void http_server_close(struct http_server *server) {
     if (server == NULL) {
         return;
     }
-    connections_end(server);
-    if (server->poller_runs) {
-        pthread_join(server->poller, NULL);
-    }
-    for (size_t i = 0; i < server->workers_count; i++) {
-        pthread_join(server->workers[i], NULL);
-    }
-    while (server->all != NULL) {
-        struct http_connection *connection = server->all;
-        server->all = connection->all_next;
-        http_connection_free(connection);
-    }
+    /* civetweb looks every two seconds whether it is to stop, unless something happens. */
     for (size_t i = 0; i < server->listeners_count; i++) {
-        close(server->listeners[i]);
+        (void)shutdown(server->listeners[i], SHUT_RDWR);
     }
-    close(server->epoll_fd);
-    close(server->wake_fd);
-    pthread_cond_destroy(&server->normal.filled);
-    pthread_cond_destroy(&server->quick.filled);
+    http_crowd_end(server);
+    for (size_t i = 0; i < server->engines_count; i++) {
+        mg_stop(server->engines[i].context);
+    }
+    while (server->all != NULL) { /* that never got a thread */
+        http_crowd_leave(server->all);
+    }
+    mg_exit_library();
     pthread_mutex_destroy(&server->lock);
-    free(server->guesses);
+    http_guesses_free(server->guesses);
     free(server);
 }

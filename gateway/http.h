@@ -1,11 +1,11 @@
 /*
- * HTTP/1.1 on one side of the gateway. It reads requests strictly (http_head.h), checks Host,
- * Origin, Sec-Fetch-Site and the token before anything else runs, bounds what a client can take,
- * and writes the headers that every answer carries. It knows nothing of rings or keys.
+ * HTTP/1.1 on one side of the gateway: civetweb wrapped. Requests are read strictly (http_head.h);
+ * Host, Origin, Sec-Fetch-Site and the token are checked before anything else runs; what a client
+ * can take is bounded, and every answer carries the headers that it needs. It knows nothing of
+ * rings or keys.
  *
- * One thread, the poller, waits for all clients. A whole request, with its body when that is small,
- * goes to a worker; a handler runs there and may block. Requests take turns: a connection stands in
- * the queue once, at its end.
+ * A connection has a thread of civetweb's for as long as it lasts; a handler runs there and may
+ * block. A few threads stay free, see http_crowd.c.
  */
 #ifndef GATEWAY_HTTP_H
 #define GATEWAY_HTTP_H
@@ -18,10 +18,11 @@
 #include "buf.h"
 
 enum {
-    HTTP_WORKERS = 96,
-    HTTP_QUICK_WORKERS = 2, /* for /livez, /readyz and refusals */
-    HTTP_WORKER_STACK_BYTES = 512 * 1024,
-    HTTP_CONNECTIONS_MAX = 2048,
+    HTTP_THREADS = 384,
+    HTTP_THREADS_FREE = 32,  /* of them: kept for who comes next, by ending who waits longest */
+    HTTP_ADDED_THREADS = 32, /* of a port that is opened later */
+    HTTP_ADDED_THREADS_FREE = 8,
+    HTTP_THREAD_STACK_BYTES = 512 * 1024,
     HTTP_HEAD_MS_MAX = 10000,
     HTTP_IDLE_MS_MAX = 32000,
     HTTP_IDLE_SECONDS_SAID = 30, /* in Keep-Alive; less, so that no request crosses the close */
@@ -29,8 +30,7 @@ enum {
     HTTP_BODY_GRACE_MS = 10000,  /* of any stall, and of a slow beginning */
     HTTP_BODY_RATE_MIN = 4096,   /* bytes a second, after that */
     HTTP_SEND_MS_MAX = 10000,    /* in which no byte of an answer goes out */
-    HTTP_READ_AHEAD_BYTES_MAX = 1024 * 1024 + 1, /* a value, and one to see that it is too large */
-    HTTP_HELD_BYTES_MAX = 64 * 1024 * 1024, /* bodies and answers of slow clients, all together */
+    HTTP_HELD_BYTES_MAX = 64 * 1024 * 1024, /* answers of slow clients, all together */
     HTTP_PORTS_MAX = 1025,
     HTTP_NAMES_MAX = 32,
     HTTP_BODY_SMALL_BYTES_MAX = 64 * 1024,
@@ -39,9 +39,8 @@ enum {
 /* What is special about a path. */
 enum http_traits {
     HTTP_QUICK = 1, /* answered within a second, whatever else goes on; no Host needed in 1.0 */
-    HTTP_TAKES_STREAM = 2, /* its handler reads the body while it comes */
-    HTTP_READS_BY_POST = 4,
-    HTTP_OPEN = 8, /* never needs the token */
+    HTTP_READS_BY_POST = 2,
+    HTTP_OPEN = 4, /* never needs the token */
 };
 
 enum http_body_fault { HTTP_BODY_FINE, HTTP_BODY_MALFORMED, HTTP_BODY_SLOW, HTTP_BODY_CUT };
@@ -78,7 +77,7 @@ struct http_options {
                                Origin may say it while Host says one of ours */
     const char *api_token;  /* NULL, or what changes must carry */
     bool token_for_reads;   /* and reads as well */
-    unsigned (*traits)(const char *path); /* enum http_traits; called on the poller's thread */
+    unsigned (*traits)(const char *path); /* enum http_traits */
     http_handler_fn *handler;
     void *context;
 };

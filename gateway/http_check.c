@@ -1,6 +1,5 @@
 /* The rules that every request meets before its handler runs: Host, origin, method, token,
- * encoding. Runs on the poller's thread, so that a request that breaks one costs no worker its
- * body. */
+ * encoding. What they refuse never reaches a handler, and its body is not waited for. */
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,13 +27,25 @@ struct guesser {
 /* Wrong tokens. The right one is never held up, so nobody is shut out by others that guess from
  * the same address, such as a proxy's. */
 struct http_guesses {
+    pthread_mutex_t lock; /* of the rest */
     struct guesser guessers[GUESS_ADDRESSES];
     uint64_t logged_ms;
     unsigned unlogged;
 };
 
 struct http_guesses *http_guesses_new(void) {
-    return calloc(1, sizeof(struct http_guesses));
+    struct http_guesses *guesses = calloc(1, sizeof(*guesses));
+    if (guesses != NULL) {
+        pthread_mutex_init(&guesses->lock, NULL);
+    }
+    return guesses;
+}
+
+void http_guesses_free(struct http_guesses *guesses) {
+    if (guesses != NULL) {
+        pthread_mutex_destroy(&guesses->lock);
+        free(guesses);
+    }
 }
 
 static struct http_refusal refuse(int status, const char *code, const char *reason) {
@@ -58,9 +69,8 @@ static struct guesser *guesser_of(struct http_guesses *guesses, const char *peer
     return oldest;
 }
 
-static struct http_refusal wrong_token(struct http_guesses *guesses, const char *peer,
-                                       unsigned *hold_ms) {
-    static const char challenge[] = "WWW-Authenticate: Bearer\r\n";
+/* With the lock held: whether this wrong one is answered at once. */
+static bool guess_count(struct http_guesses *guesses, const char *peer) {
     uint64_t now = clock_now_ms();
     struct guesser *guesser = guesser_of(guesses, peer, now);
     uint64_t more = (now - guesser->refilled_ms) / GUESS_REFILL_MS;
@@ -76,14 +86,24 @@ static struct http_refusal wrong_token(struct http_guesses *guesses, const char 
         guesses->logged_ms = now;
         guesses->unlogged = 0;
     }
-    if (guesser->left == 0) {
+    bool at_once = guesser->left > 0;
+    guesser->left -= at_once;
+    return at_once;
+}
+
+static struct http_refusal wrong_token(struct http_guesses *guesses, const char *peer,
+                                       unsigned *hold_ms) {
+    static const char challenge[] = "WWW-Authenticate: Bearer\r\n";
+    pthread_mutex_lock(&guesses->lock);
+    bool at_once = guess_count(guesses, peer);
+    pthread_mutex_unlock(&guesses->lock);
+    if (!at_once) {
         *hold_ms = GUESS_HOLD_MS;
         struct http_refusal refusal =
             refuse(429, "RESOURCE_EXHAUSTED", "too many wrong tokens came from this address");
         refusal.headers = "Retry-After: 1\r\n";
         return refusal;
     }
-    guesser->left--;
     struct http_refusal refusal =
         refuse(401, "UNAUTHENTICATED", "the token is not that of this gateway's API_TOKEN_FILE");
     refusal.headers = challenge;

@@ -1,13 +1,14 @@
 /*
  * What the files of the HTTP side share.
  *
- * A connection has one owner at a time: the poller (http_poll.c, one thread) while bytes are
- * awaited or an answer is on its way, a worker (http.c) while a handler runs. So no thread waits
- * for a client's bytes, but one that takes a large upload or feeds an open stream.
+ * civetweb is the engine: it listens, queues and accepts, gives each connection a thread, keeps
+ * connections alive, writes and closes. It is not asked to read requests (http_wire.c says why).
+ * A connection belongs to its thread; what http_crowd.c reads of it is under the server's lock.
  */
 #ifndef GATEWAY_HTTP_INTERNAL_H
 #define GATEWAY_HTTP_INTERNAL_H
 
+#include <civetweb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,118 +17,134 @@
 #include "http_chunks.h"
 #include "http_head.h"
 
+/* What a connection's thread is doing; bits, so that several can be meant. */
 enum http_phase {
-    HTTP_PHASE_HEAD,  /* waits for a request */
-    HTTP_PHASE_BODY,  /* reads its body ahead */
-    HTTP_PHASE_HELD,  /* a refusal that is sent later, see http_check.c */
-    HTTP_PHASE_WRITE, /* sends the rest of an answer */
-    HTTP_PHASE_DRAIN, /* has answered for the last time; lets the client read it */
-    HTTP_PHASE_CLOSED,
+    HTTP_PHASE_HEAD = 1,   /* waits for a request */
+    HTTP_PHASE_HELD = 2,   /* a refusal that is sent later, see http_check.c */
+    HTTP_PHASE_WORK = 4,   /* a handler runs */
+    HTTP_PHASE_BODY = 8,   /* a handler waits for the body */
+    HTTP_PHASE_WRITE = 16, /* an answer is being sent */
+    HTTP_PHASE_DRAIN = 32, /* has answered for the last time; lets the client read it */
 };
 
-enum { HTTP_POLL_WAKE = 1 }; /* the wake_fd's mark in epoll */
+/* One civetweb context: the ports that were there at the start, or one that came later. */
+struct http_engine {
+    struct http_server *server;
+    struct mg_context *context;
+    size_t threads;
+    size_t reserve; /* threads that are kept free for who comes next */
+    /* Under the server's lock. */
+    size_t connections;
+    size_t leaving;    /* of them, those that were told to give way */
+    size_t handlers;   /* that run, the quick ones not counted */
+    uint64_t accepted; /* connections, ever; */
+    uint64_t begun;    /* of them, in the same order, have or had a thread */
+};
 
 struct http_connection {
-    struct http_connection *all_next; /* the server's list of all */
-    struct http_connection *all_before;
-    struct http_connection *queue_next;
+    struct http_engine *engine;
+    struct mg_connection *mg; /* during a request */
     int fd;
     int slot;
     char peer[INET_ADDRSTRLEN];
-    bool with_poller;
+    in_port_t peer_port;
+    uint64_t number; /* of those that the engine accepted */
+    uint64_t accepted_ms;
+    bool late; /* it waited too long for a thread */
+    /* Under the server's lock. */
+    struct http_connection *next; /* the server's list of all */
+    struct http_connection *before;
     enum http_phase phase;
-    uint64_t since_ms;    /* when the phase began */
-    uint64_t progress_ms; /* when bytes last went through */
-    uint64_t queued_ms;
-    /* What arrived and was not taken: [in_taken, in.size). */
-    struct buf in;
-    size_t in_taken;
-    size_t scanned;
-    bool answered; /* at least one request */
+    uint64_t since_ms; /* when the phase began, or its last progress */
+    size_t held_bytes; /* of an answer that waits for its client */
+    bool gave_way;
     /* The request. */
     char *head_text;
     struct http_head head;
     struct http_refusal refusal; /* status 0 = none */
     char detail[256];            /* its reason, when that is no constant */
     struct http_chunks chunks;
-    struct buf body; /* read ahead: [body_taken, body.size) */
-    size_t body_taken;
     uint64_t body_decoded;   /* bytes */
-    uint64_t body_waited_ms; /* by a worker */
+    uint64_t body_waited_ms; /* for the client */
     bool body_done;
     enum http_body_fault body_fault;
-    /* The answer. */
-    struct buf out;
-    size_t out_sent;
-    bool close; /* after it */
-    bool reset; /* the answer is not whole: end it so that this shows */
-};
-
-struct http_queue {
-    struct http_connection *first;
-    struct http_connection *last;
-    pthread_cond_t filled;
+    bool broken; /* no more of the answer can be sent */
 };
 
 struct http_server {
     struct http_options options;
     struct in_addr address;
-    int epoll_fd;
-    int wake_fd;
     atomic_bool stopping;
-    pthread_t poller;
-    bool poller_runs;
-    pthread_t workers[HTTP_WORKERS + HTTP_QUICK_WORKERS];
-    size_t workers_count;
-    pthread_mutex_t lock; /* of what follows */
-    struct http_connection *all;
-    size_t connections;
-    size_t connections_max;
-    struct http_queue normal;
-    struct http_queue quick;          /* what must be answered within a second, and refusals */
-    struct http_connection *returned; /* to the poller */
-    struct http_connection *closed;   /* the poller's own, until the end of its turn */
+    struct http_engine engines[HTTP_PORTS_MAX];
+    size_t engines_count;
     int listeners[HTTP_PORTS_MAX];
     size_t listeners_count;
-    struct http_guesses *guesses; /* the poller's own */
+    pthread_mutex_t lock; /* of what follows, and of the connections' states */
+    struct http_connection *all;
+    size_t held_bytes;
+    struct http_guesses *guesses;
 };
 
 const char *http_status_text(int status);
 
-/* http_connection.c. `wait_ms` 0 = what is there now. */
-/* Receives some bytes: > 0, 0 the client sends no more, -EAGAIN nothing within the time, -EPIPE. */
-int http_connection_receive(struct http_connection *connection, int wait_ms);
-/* Takes bytes of the body out of what arrived: > 0, 0 = more must arrive or it is done; sets
- * body_done or body_fault. */
-size_t http_connection_body(struct http_connection *connection, uint8_t *out, size_t size);
-/* Sends of `out`: 0 all of it, -EAGAIN not all within the time, -EPIPE. */
-int http_connection_send(struct http_connection *connection, int wait_ms);
-/* Forgets the request; what arrived of the next one stays. */
-void http_connection_next(struct http_connection *connection);
-void http_connection_free(struct http_connection *connection);
-/* Whether what came of the body is too little for the time that it was waited for. */
-bool http_body_too_slow(const struct http_connection *connection, uint64_t waited_ms);
+/* ---- http_wire.c: bytes in ---- */
 
-/* http_queue.c */
-void http_queue_push(struct http_server *server, struct http_queue *queue,
-                     struct http_connection *connection);
-/* Waits for one; NULL when the server stops. */
-struct http_connection *http_queue_pop(struct http_server *server, struct http_queue *queue);
-/* Lets the quick workers answer what no other took in time: 503. */
-void http_queue_overdue(struct http_server *server, uint64_t now);
+/* The thread that calls starts the server's next engine: its listening sockets are noted.
+ * NULL = it is done. */
+void http_wire_starting(struct http_server *server);
+/* The thread that calls accepts for this engine, or serves its connections. */
+void http_wire_accepting(struct http_engine *engine);
+void http_wire_serving(struct http_engine *engine);
+/* The thread that calls has got a connection: which one shows with its first byte. */
+void http_wire_begin(void);
+/* The connection that the calling thread serves, or NULL; forgets it. */
+struct http_connection *http_wire_served(void);
+struct http_connection *http_wire_end(void);
+/* Reads some of the body, waiting up to `wait_ms` for it: > 0 bytes; 0 the end; -EAGAIN nothing
+ * came; -EPIPE it was cut off; -EBADMSG its chunks are malformed. */
+int64_t http_wire_body(struct http_connection *connection, uint8_t *out, size_t size, int wait_ms);
+/* Waits until the time is over or the connection is. */
+void http_wire_hold(struct http_connection *connection, unsigned ms);
+/* Ends what is sent and takes what still comes: closing with bytes unread would take the answer
+ * from the client's hands. */
+void http_wire_drain(struct http_connection *connection);
+/* Ends the connection so that the client sees that the answer is not whole. */
+void http_wire_reset(struct http_connection *connection);
+/* Forgets the request. */
+void http_wire_next(struct http_connection *connection);
 
-/* http_poll.c */
-void *http_poll_run(void *server);
-/* Gives a connection back to the poller. */
-void http_poll_return(struct http_server *server, struct http_connection *connection);
-void http_poll_wake(struct http_server *server);
-/* Adds a listening socket, which becomes the server's. 0 or negative errno. */
-int http_poll_listen(struct http_server *server, int fd, int slot);
+/* ---- http_crowd.c: who holds threads and memory, and gives way ---- */
 
-/* http_check.c: the rules that a request meets before its handler; on the poller's thread.
- * `*hold_ms`: how long the refusal waits before it is sent. */
+/* A new connection; NULL = no memory. */
+struct http_connection *http_crowd_enter(struct http_engine *engine, int fd,
+                                         const struct sockaddr_in *peer);
+/* The one with this socket, or NULL. */
+struct http_connection *http_crowd_find(struct http_engine *engine, int fd);
+/* The one that entered from there, or NULL. */
+struct http_connection *http_crowd_find_peer(struct http_engine *engine, const char *peer,
+                                             in_port_t peer_port, int slot);
+/* A thread took the next in the queue. */
+void http_crowd_begun(struct http_engine *engine);
+/* Frees it. */
+void http_crowd_leave(struct http_connection *connection);
+void http_crowd_phase(struct http_connection *connection, enum http_phase phase);
+/* Whether a handler may run now; then http_crowd_work_end follows. */
+bool http_crowd_work_begin(struct http_connection *connection);
+void http_crowd_work_end(struct http_connection *connection);
+/* Whether connections should end after their answer, so that others get their threads. */
+bool http_crowded(struct http_engine *engine);
+/* An answer of this size waits for its client; 0 = no longer. */
+void http_crowd_hold(struct http_connection *connection, size_t bytes);
+/* Ends all connections. */
+void http_crowd_end(struct http_server *server);
+
+/* ---- http_check.c ---- */
+
+/* The rules that a request meets before its handler. `*hold_ms`: how long the refusal waits before
+ * it is sent. */
 struct http_refusal http_check(struct http_server *server, struct http_connection *connection,
                                unsigned *hold_ms);
 struct http_guesses *http_guesses_new(void);
+void http_guesses_free(struct http_guesses *guesses);
 
 #endif

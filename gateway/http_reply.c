@@ -29,52 +29,48 @@ const char *http_header(const struct http_request *request, const char *name) {
 
 /* A client that waits for leave to send its body. */
 static bool expects_go_on(const struct http_request *request) {
-    return http_header(request, "Expect") != NULL && !request->connection->head.http_1_0;
+    return http_header(request, "Expect") != NULL && !request->lines->http_1_0;
 }
 
 static void go_on_say(struct http_request *request) {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    if (!request->continued && expects_go_on(request) &&
-        buf_append_text(&request->connection->out, go_on)) {
-        (void)http_connection_send(request->connection, HTTP_SEND_MS_MAX);
+    if (!request->continued && expects_go_on(request)) {
+        (void)mg_write(request->connection->mg, go_on, sizeof(go_on) - 1);
     }
     request->continued = true;
 }
 
-static void body_wait(struct http_request *request) {
+/* Nothing of the body is here. Its time is a rate, after a grace. */
+static int64_t body_wait(struct http_request *request, void *data, size_t size) {
     struct http_connection *connection = request->connection;
     uint64_t began = clock_now_ms();
-    int got = http_connection_receive(connection, HTTP_BODY_GRACE_MS);
+    go_on_say(request);
+    http_crowd_phase(connection, HTTP_PHASE_BODY);
+    int64_t got = http_wire_body(connection, data, size, HTTP_BODY_GRACE_MS);
+    http_crowd_phase(connection, HTTP_PHASE_WORK);
     connection->body_waited_ms += clock_now_ms() - began;
-    if (got == -EAGAIN || (got > 0 && http_body_too_slow(connection, connection->body_waited_ms))) {
-        connection->body_fault = HTTP_BODY_SLOW;
-    } else if (got <= 0) {
-        connection->body_fault = HTTP_BODY_CUT;
-    }
+    bool slow = connection->body_waited_ms >
+                HTTP_BODY_GRACE_MS + connection->body_decoded * 1000 / HTTP_BODY_RATE_MIN;
+    return got > 0 && slow ? -EAGAIN : got;
 }
 
 int64_t http_read(struct http_request *request, void *data, size_t size) {
     struct http_connection *connection = request->connection;
-    size_t ahead = connection->body.size - connection->body_taken;
-    if (ahead > 0) {
-        ahead = ahead < size ? ahead : size;
-        memcpy(data, connection->body.data + connection->body_taken, ahead);
-        connection->body_taken += ahead;
-        request->body_read += ahead;
-        return (int64_t)ahead;
+    if (connection->body_fault != HTTP_BODY_FINE) {
+        return -1;
     }
-    while (!connection->body_done && connection->body_fault == HTTP_BODY_FINE && size > 0) {
-        size_t got = http_connection_body(connection, data, size);
-        if (got > 0) {
-            request->body_read += got;
-            return (int64_t)got;
-        }
-        if (!connection->body_done && connection->body_fault == HTTP_BODY_FINE) {
-            go_on_say(request);
-            body_wait(request);
-        }
+    int64_t got = http_wire_body(connection, data, size, 0);
+    if (got == -EAGAIN) {
+        got = body_wait(request, data, size);
     }
-    return connection->body_fault == HTTP_BODY_FINE ? 0 : -1;
+    if (got < 0) {
+        connection->body_fault = got == -EAGAIN    ? HTTP_BODY_SLOW
+                                 : got == -EBADMSG ? HTTP_BODY_MALFORMED
+                                                   : HTTP_BODY_CUT;
+        return -1;
+    }
+    request->body_read += (uint64_t)got;
+    return got;
 }
 
 int http_read_all(struct http_request *request, size_t bytes_max, struct buf *body) {
@@ -112,15 +108,16 @@ void http_problem_body(struct http_request *request, int result, size_t bytes_ma
     }
 }
 
-/* A short rest of the body is read, so that the connection can go on; else it is closed, and the
- * poller takes what still comes, so that the client sees the answer. */
+/* A short rest of the body is read, so that the connection can go on; else it is closed, after
+ * taking what still comes, so that the client sees the answer. */
 static void body_settle(struct http_request *request) {
     const struct http_connection *connection = request->connection;
     uint8_t chunk[4096];
-    bool here = request->body_bytes > 0 && !expects_go_on(request) &&
-                (uint64_t)request->body_bytes - connection->body_decoded <=
-                    connection->in.size - connection->in_taken;
-    while (here && http_read(request, chunk, sizeof(chunk)) > 0) {
+    uint64_t end = connection->body_decoded + HTTP_BODY_SMALL_BYTES_MAX;
+    bool small = request->body_bytes == HTTP_BODY_CHUNKED || (uint64_t)request->body_bytes <= end;
+    bool wanted = small && !request->close && (request->continued || !expects_go_on(request));
+    while (wanted && connection->body_decoded < end &&
+           http_read(request, chunk, sizeof(chunk)) > 0) {
     }
     if (!connection->body_done) {
         request->close = true;
@@ -130,14 +127,21 @@ static void body_settle(struct http_request *request) {
 /* ---- the answer ---- */
 
 static bool send_all(struct http_request *request, const void *data, size_t size) {
+    enum { PIECE_BYTES = 64 * 1024 };
     struct http_connection *connection = request->connection;
-    if (connection->reset || !buf_append(&connection->out, data, size) ||
-        http_connection_send(connection, HTTP_SEND_MS_MAX) != 0) {
-        request->close = true;
-        connection->reset = true;
-        return false;
+    const uint8_t *bytes = data;
+    while (size > 0 && !connection->broken) {
+        size_t piece = size < PIECE_BYTES ? size : PIECE_BYTES;
+        http_crowd_phase(connection, HTTP_PHASE_WRITE);
+        if (mg_write(connection->mg, bytes, piece) != (int)piece) {
+            request->close = true;
+            http_wire_reset(connection);
+        }
+        bytes += piece;
+        size -= piece;
     }
-    return true;
+    http_crowd_phase(connection, HTTP_PHASE_WORK);
+    return !connection->broken;
 }
 
 static bool header_make(struct buf *out, struct http_request *request, int status, const char *type,
@@ -162,7 +166,8 @@ static void reply_prepare(struct http_request *request, int status) {
     request->replied = true;
     request->status = status;
     body_settle(request);
-    request->close = request->close || !request->connection->head.keep_alive;
+    request->close =
+        request->close || !request->lines->keep_alive || http_crowded(request->connection->engine);
 }
 
 /* The ETag that `headers` say, or NULL; terminated, in `tag`. */
@@ -189,11 +194,9 @@ static int condition_status(struct http_request *request, const char *headers) {
                                                                                               : 200;
 }
 
-/* What does not go out at once the poller sends: no worker waits for a client that reads slowly. */
 void http_reply(struct http_request *request, int status, const char *type, const char *headers,
                 const void *body, size_t size) {
-    struct http_connection *connection = request->connection;
-    struct buf *out = &connection->out;
+    struct buf out = {0};
     if (status == 200 && (request->head || strcmp(request->method, "GET") == 0)) {
         status = condition_status(request, headers);
         if (status == 412) {
@@ -203,13 +206,22 @@ void http_reply(struct http_request *request, int status, const char *type, cons
     }
     reply_prepare(request, status);
     bool empty = status == 204 || status == 304;
-    bool ok = header_make(out, request, status, empty ? NULL : type, headers) &&
-              (empty || buf_format(out, "Content-Length: %zu\r\n", size)) &&
-              buf_append_text(out, "\r\n") &&
-              (empty || request->head || buf_append(out, body, size));
-    if (!ok || http_connection_send(connection, 0) == -EPIPE) {
-        connection->reset = true;
+    bool with_body = !empty && !request->head;
+    bool small = size <= HTTP_BODY_SMALL_BYTES_MAX; /* then it goes in one packet with the head */
+    bool ok = header_make(&out, request, status, empty ? NULL : type, headers) &&
+              (empty || buf_format(&out, "Content-Length: %zu\r\n", size)) &&
+              buf_append_text(&out, "\r\n") &&
+              (!with_body || !small || buf_append(&out, body, size));
+    if (!ok) {
+        request->close = true;
+        http_wire_reset(request->connection);
     }
+    if (send_all(request, out.data, out.size) && with_body && !small) {
+        http_crowd_hold(request->connection, size);
+        (void)send_all(request, body, size);
+        http_crowd_hold(request->connection, 0);
+    }
+    buf_free(&out);
 }
 
 void http_reply_json(struct http_request *request, int status, const char *headers, json_t *json) {
@@ -270,7 +282,7 @@ bool http_stream_begin(struct http_request *request, int status, const char *typ
                        const char *headers) {
     struct buf out = {0};
     reply_prepare(request, status);
-    request->chunked = !request->connection->head.http_1_0;
+    request->chunked = !request->lines->http_1_0;
     request->close = request->close || !request->chunked;
     request->streaming = true;
     bool ok = header_make(&out, request, status, type, headers) &&
@@ -299,5 +311,5 @@ bool http_stream_end(struct http_request *request) {
 void http_stream_abort(struct http_request *request) {
     /* A plain close would look like the end to HTTP/1.0, and to a proxy that speaks it. */
     request->close = true;
-    request->connection->reset = true;
+    http_wire_reset(request->connection);
 }
