@@ -514,6 +514,7 @@ enum node_exit node_run(const struct settings *settings) {
                                         &views_count, reason, sizeof reason);
     if (error != STORE_OK) {
         fprintf(stderr, "chord-node: %s\n", reason);
+        free(views);
         return error == STORE_COPIED ? NODE_EXIT_COPY : NODE_EXIT_DATA;
     }
     enum node_exit code = NODE_EXIT_DATA;

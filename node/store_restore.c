@@ -229,7 +229,7 @@ static enum restore_error make_new_replica(struct restore *restore, uint64_t *ro
     }
     int rc = sqlite3_exec(db,
                           "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; BEGIN IMMEDIATE;"
-                          "DELETE FROM views;",
+                          "DELETE FROM views; DELETE FROM meta WHERE name IN ('place', 'former');",
                           NULL, NULL, NULL);
     if (rc == SQLITE_OK &&
         number(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'") == 1) {

@@ -7,6 +7,7 @@
 enum {
     DIALLED_MS = 5000, /* so long an answer from the joiner's address counts */
     DIAL_WAIT_MS = 10,
+    WAIT_MS = 50,
 };
 
 static bool store_same(const struct chord_peer *a, const struct chord_peer *b) {
@@ -171,8 +172,7 @@ static void admitted_add(struct chord *chord, const struct chord_peer *joiner) {
     admitted_at(chord, index)->until_ms = chord->now_ms + 3000;
 }
 
-static enum chord_join_result admit(struct step *step, const struct chord_peer *joiner) {
-    struct chord *chord = step->chord;
+static enum chord_join_result place(struct chord *chord, const struct chord_peer *joiner) {
     const struct chord_peer *predecessor = predecessor_get(chord);
     if (id_taken(chord, joiner)) {
         return CHORD_JOIN_ID_IN_USE;
@@ -188,9 +188,46 @@ static enum chord_join_result admit(struct step *step, const struct chord_peer *
     if (predecessor == NULL && chord->successors_count > 0) {
         return CHORD_JOIN_WAIT; /* it may have been admitted by another successor already */
     }
-    admitted_add(chord, joiner);
-    trace_peer(step, CHORD_WORD_ADMIT, CHORD_LEVEL_INFO, "admitted before self", joiner);
-    return CHORD_JOIN_ADMITTED;
+    return CHORD_JOIN_NONE;
+}
+
+/* Only who has its place here is asked at its address: there is room for few questions, and of many
+ * that start at once most come to the wrong one. */
+static void admit(struct step *step, const struct chord_peer *joiner,
+                  struct chord_response *response) {
+    struct chord *chord = step->chord;
+    response->join.result = place(chord, joiner);
+    response->retry_after_ms = WAIT_MS;
+    if (response->join.result != CHORD_JOIN_NONE) {
+        return;
+    }
+    response->join.result = obstacle(step, joiner, &response->join.authority);
+    response->retry_after_ms = DIAL_WAIT_MS;
+    if (response->join.result == CHORD_JOIN_NONE) {
+        admitted_add(chord, joiner);
+        trace_peer(step, CHORD_WORD_ADMIT, CHORD_LEVEL_INFO, "admitted before self", joiner);
+        response->join.result = CHORD_JOIN_ADMITTED;
+        successors_list(chord, &response->join.successors);
+    }
+}
+
+/* In genesis one joiner after the other. */
+static void admit_in_genesis(struct step *step, const struct chord_peer *joiner,
+                             struct chord_response *response) {
+    struct genesis *genesis = &step->chord->genesis;
+    if (!genesis->running) {
+        response->join.result = obstacle(step, joiner, &response->join.authority);
+        response->retry_after_ms = DIAL_WAIT_MS;
+        if (response->join.result != CHORD_JOIN_NONE) {
+            return;
+        }
+    }
+    bool waits = genesis->running;
+    response->join.result = genesis_admit(step, joiner);
+    response->retry_after_ms = WAIT_MS;
+    if (!waits && genesis->running) {
+        admitted_forget(step->chord, joiner);
+    }
 }
 
 void on_join(struct step *step, const struct chord_request *request, uint64_t request_id) {
@@ -201,28 +238,10 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
     response.join.formed = chord->formed;
     struct chord_peer authority;
     memset(&authority, 0, sizeof authority);
-    bool asked_here = !chord->serial_admission || genesis_authority(chord, &authority);
-    if (asked_here && in_ring(chord)) {
-        response.join.result = obstacle(step, &request->sender, &response.join.authority);
-        response.retry_after_ms = DIAL_WAIT_MS;
-    }
-    if (response.join.result != CHORD_JOIN_NONE) {
-        reply_send(step, request_id, &response);
-        return;
-    }
     if (!chord->serial_admission) {
-        response.join.result = admit(step, &request->sender);
-        response.retry_after_ms = 50;
-        if (response.join.result == CHORD_JOIN_ADMITTED) {
-            successors_list(chord, &response.join.successors);
-        }
+        admit(step, &request->sender, &response);
     } else if (genesis_authority(chord, &authority)) {
-        bool waits = chord->genesis.running;
-        response.join.result = genesis_admit(step, &request->sender);
-        response.retry_after_ms = 50;
-        if (!waits && chord->genesis.running) {
-            admitted_forget(chord, &request->sender);
-        }
+        admit_in_genesis(step, &request->sender, &response);
     } else {
         response.join.result = CHORD_JOIN_REDIRECT;
         response.join.authority = authority;

@@ -43,6 +43,7 @@ struct operation_answer {
     Chord__V1__Code code; /* of the envelope, or of the result */
     const char *address;
     bool stale;
+    char missing[400]; /* the sentence of the last that named missing members; "" = none did */
 };
 
 static bool code_again(Chord__V1__Code code) {
@@ -75,20 +76,22 @@ static uint64_t operation_pause_ms(const struct operation_answer *answer, uint32
     return wait_ms < PAUSE_MS_MAX ? wait_ms : PAUSE_MS_MAX;
 }
 
-/* Why a node could not: its own sentence, or the members of the range that it misses. */
-static const char *answer_reason(const struct operation_answer *answer, char *text, size_t size) {
+/* Why no node could: which members of the range are missing, as the last said that could tell, or
+ * what the last node said. */
+static const char *answer_reason(struct operation_answer *answer) {
     const Chord__V1__BatchResponse *response = (const void *)answer->reply.response;
-    if (answer->code != CHORD__V1__CODE__CODE_UNAVAILABLE || answer->result == NULL ||
-        response->n_missing == 0) {
-        return answer->reply.message;
+    size_t size = sizeof answer->missing;
+    if (answer->code == CHORD__V1__CODE__CODE_UNAVAILABLE && answer->result != NULL &&
+        response->n_missing > 0) {
+        int used = snprintf(answer->missing, size,
+                            "too few copies of the key answer; start those that are missing (if "
+                            "their disks are lost for good: chordctl recover). Missing:");
+        for (size_t i = 0; i < response->n_missing && used > 0 && (size_t)used < size; i++) {
+            used +=
+                snprintf(answer->missing + used, size - (size_t)used, " %s", response->missing[i]);
+        }
     }
-    int used = snprintf(text, size,
-                        "too few copies of the key answer; start those that are missing (if their "
-                        "disks are lost for good: chordctl recover). Missing:");
-    for (size_t i = 0; i < response->n_missing && used > 0 && (size_t)used < size; i++) {
-        used += snprintf(text + used, size - (size_t)used, " %s", response->missing[i]);
-    }
-    return text;
+    return answer->missing[0] != '\0' ? answer->missing : answer->reply.message;
 }
 
 /* A read may be asked again whatever has become of it, a write by its op_id (proto/README.md). */
@@ -108,8 +111,7 @@ static bool answer_told_version(const struct operation_answer *answer) {
  * "not known". */
 static bool operation_again(struct operation_answer *answer, bool read, bool maybe,
                             uint64_t wait_ms, uint64_t end_ms, int *exit_code) {
-    char text[400];
-    const char *message = answer_reason(answer, text, sizeof text);
+    const char *message = answer_reason(answer);
     *exit_code = CTL_OK;
     if (answer->code == CHORD__V1__CODE__CODE_OK ||
         answer->code == CHORD__V1__CODE__CODE_NOT_FOUND) {
@@ -123,6 +125,9 @@ static bool operation_again(struct operation_answer *answer, bool read, bool may
     }
     if (maybe) {
         *exit_code = call_refused(CHORD__V1__CODE__CODE_UNKNOWN, answer->address, message);
+    } else if (answer->missing[0] != '\0') {
+        *exit_code =
+            call_refused(CHORD__V1__CODE__CODE_UNAVAILABLE, answer->address, answer->missing);
     } else if (fate == CALL_NOT_SENT || fate == CALL_LOST) {
         ctl_error("no answer from %s: %s", answer->address, message);
         *exit_code = CTL_NO_NODE;
@@ -195,6 +200,7 @@ static int operation_run(struct ctl *ctl, Chord__V1__Operation *operation, bool 
     request.consistency = stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
                                 : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
     operation->attempt = 1;
+    answer->missing[0] = '\0';
     for (unsigned tries = 1;; tries++) {
         if (!operation_send(ctl, &request, end_ms, &at, answer)) {
             return maybe ? call_refused(CHORD__V1__CODE__CODE_UNKNOWN, ctl->nodes[0],

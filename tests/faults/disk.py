@@ -24,11 +24,13 @@ class ShimDisk:
         fresh.rename(self.control)
 
     def power_cut(self):
-        """Kills the node; its files become what they were at their last honest sync."""
+        """Kills the node; its files become what they were at their last honest sync, in their place:
+        a new file with the old bytes would be a copy."""
         self.cluster.kill(self.node)
         folder = self.cluster.node_folder(self.node)
         for path in folder.glob("chord.db*"):
-            if path.suffix not in (".synced", ".syncing"):
+            kept = path.with_name(path.name + ".synced")
+            if path.suffix not in (".synced", ".syncing") and not kept.exists():
                 path.unlink()
         for kept in folder.glob("chord.db*.synced"):
             (folder / kept.name.removesuffix(".synced")).write_bytes(kept.read_bytes())
