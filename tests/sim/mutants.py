@@ -202,8 +202,8 @@ DATA_MUTANTS = {
         "    return view_majority(view);"),
     "forgotten_not_equal": (
         "when deletions are forgotten all copies are equal: an old one does not bring them back",
-        "ranges.c", "        forgets(chord, view) ? view->epoch : equal_epoch",
-        "        forgets(chord, view) && false ? view->epoch : equal_epoch"),
+        "ranges.c", "    return view->floor == view->epoch && seat != NONE && ",
+        "    return view->epoch == 0 && seat != NONE && "),
     "seats_stay": (
         "where most members have moved their seats follow them",
         "seats.c", "    return taken < view_copies_needed(view);", "    return taken > UINT16_MAX;"),
