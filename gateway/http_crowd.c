@@ -15,7 +15,7 @@
 #include "http_internal.h"
 #include "log.h"
 
-enum { YOUNG_MS = 100, YOUNG_LOOK_US = 5000 };
+enum { YOUNG_MS = 20, YOUNG_LOOK_US = 5000 };
 
 /* It has just come or was just answered: its request may be on the way. */
 static bool is_young(const struct http_connection *connection) {

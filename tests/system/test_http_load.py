@@ -172,14 +172,17 @@ def test_old_queue(own):
     with ExitStack() as stack, livez_answers(gateway):
         gateway.nodes[1].send_signal(signal.SIGSTOP)
         stack.callback(gateway.nodes[1].send_signal, signal.SIGCONT)
-        links = [stack.enter_context(link(gateway, b"GET /api/v1/kv/hangs HTTP/1.1\r\n" + HOST + b"\r\n"))
-                 for _ in range(400)]
+        asked = b"GET /api/v1/kv/hangs HTTP/1.1\r\n" + HOST + b"\r\n"
+        links = [stack.enter_context(link(gateway, asked)) for _ in range(400)]
         began = time.monotonic()
         texts = [it.recv(4000) for it in links]
+        # Who was slow to ask gave way; who asks again is answered.
+        slow = texts.count(b"")
+        texts = [text or stack.enter_context(link(gateway, asked)).recv(4000) for text in texts]
         took = time.monotonic() - began
     late = sum(b"more to do than it can" in text for text in texts)
     print(f"{late} of {len(texts)} were told to try again; all were answered after {took:.1f} s")
-    assert late > 0 and took < 12
+    assert late > 0 and took < 12 and slow <= 20
     assert all(b" 503 " in text[:20] and b"Retry-After: " in text for text in texts)
 
 
