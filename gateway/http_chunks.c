@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "http_head.h"
+#include "ids.h"
 
 enum state {
     STATE_SIZE,
@@ -21,19 +22,12 @@ enum state {
     STATE_BAD,
 };
 
-static int hex_digit(uint8_t c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static bool is_text(uint8_t c) {
     return c == '\t' || (c >= ' ' && c != 127);
 }
 
 static enum state size_step(struct http_chunks *chunks, uint8_t c) {
-    int digit = hex_digit(c);
+    int digit = hex_digit((char)c);
     if (digit >= 0) {
         chunks->left = chunks->left * 16 + (unsigned)digit;
         return chunks->left >> 56 == 0 ? STATE_SIZE : STATE_BAD;

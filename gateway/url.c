@@ -6,18 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
-}
+#include "ids.h"
 
 bool url_decode(struct buf *out, const char *text, size_t size, bool plus) {
     for (size_t i = 0; i < size; i++) {

@@ -351,9 +351,7 @@ static void derive_id(struct node *node, const struct chord_action *action) {
 /* The store runs in another process, or ran there last: it may vote in one place only. */
 static void refused_copy(struct node *node, const char *address) {
     char store[2 * CHORD_STORE_ID_BYTES + 1];
-    for (unsigned i = 0; i < CHORD_STORE_ID_BYTES; i++) {
-        snprintf(store + 2 * i, sizeof store - 2 * i, "%02x", node->store_id[i]);
-    }
+    rpc_hex(store, node->store_id, CHORD_STORE_ID_BYTES);
     log_write(
         LOG_ERROR, "refused",
         "store %s runs, or ran last, at %s: %s at %s is a copy of it and stops, so that no "

@@ -40,9 +40,7 @@ static void bad_row(struct node *node, const struct store_row *row) {
     memcpy(scrub->bad[scrub->bad_count++], row->hash, CHORD_ID_BYTES);
     uint64_t soon_ms = node_now_ms() + SCRUB_PERIOD_MS;
     scrub->next_ms = scrub->next_ms < soon_ms ? scrub->next_ms : soon_ms;
-    for (unsigned i = 0; i < CHORD_ID_BYTES; i++) {
-        snprintf(hash + 2 * i, 3, "%02x", row->hash[i]);
-    }
+    rpc_hex(hash, row->hash, CHORD_ID_BYTES);
     log_write(
         LOG_ERROR, "store",
         "the row with hash %s and a key of %zu bytes is damaged: its checksum does not match. "

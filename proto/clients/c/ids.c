@@ -65,7 +65,7 @@ void id_to_hex(const struct ring_id *id, unsigned m, char out[ID_HEX_SIZE]) {
     out[count] = '\0';
 }
 
-static int hex_value(char c) {
+int hex_digit(char c) {
     if (c >= '0' && c <= '9') {
         return c - '0';
     }
@@ -85,7 +85,7 @@ bool id_from_hex(struct ring_id *id, unsigned m, const char *text) {
     }
     memset(id->bytes, 0, ID_BYTES);
     for (unsigned i = 0; i < count; i++) {
-        int value = hex_value(text[i]);
+        int value = hex_digit(text[i]);
         if (value < 0) {
             return false;
         }

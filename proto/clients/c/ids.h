@@ -31,6 +31,8 @@ void id_from_hash(struct ring_id *id, const uint8_t hash[ID_BYTES], unsigned m);
 void id_to_hex(const struct ring_id *id, unsigned m, char out[ID_HEX_SIZE]);
 /* Exactly ceil(m/4) hex digits. */
 bool id_from_hex(struct ring_id *id, unsigned m, const char *text);
+/* 0..15; -1: none, of either case. */
+int hex_digit(char c);
 int id_compare(const struct ring_id *a, const struct ring_id *b);
 /* x in (lo, hi] clockwise; lo == hi is the whole ring. */
 bool id_in_range(const struct ring_id *x, const struct ring_id *lo, const struct ring_id *hi);
