@@ -102,6 +102,13 @@ static bool dial(struct step *step, uint16_t index, uint16_t which, const struct
     return true;
 }
 
+/* Whoever we know with the joiner's store, one after the other. */
+static bool dial_original(struct step *step, uint16_t index) {
+    struct admitted *entry = admitted_at(step->chord, index);
+    entry->original_open = original_of(step->chord, &entry->peer, &entry->original);
+    return !entry->original_open || dial(step, index, 1, &entry->original);
+}
+
 void dial_reply(struct step *step, uint16_t index, uint16_t which,
                 const struct chord_response *response) {
     struct admitted *entry = admitted_at(step->chord, index);
@@ -116,6 +123,9 @@ void dial_reply(struct step *step, uint16_t index, uint16_t which,
     if (!there) {
         struct chord_peer original = entry->original;
         peer_failed(step, &original, "its store has moved from");
+        if (!dial_original(step, index)) { /* it may have moved more than once */
+            entry->until_ms = 0;
+        }
     }
 }
 
@@ -133,21 +143,14 @@ static enum chord_join_result obstacle(struct step *step, const struct chord_pee
     if (loopback(joiner->address) != loopback(chord->self.address)) {
         return CHORD_JOIN_LOOPBACK;
     }
-    if (store_same(joiner, &chord->self) && !address_same(joiner->address, chord->self.address)) {
-        *original = chord->self;
-        return CHORD_JOIN_COPY;
-    }
     uint16_t index = admitted_find(chord, joiner);
     if (index == NONE) {
         index = admitted_take(chord, joiner);
         if (index == NONE) {
             return CHORD_JOIN_WAIT;
         }
-        struct admitted *entry = admitted_at(chord, index);
-        entry->original_open = original_of(chord, joiner, &entry->original);
-        if (!dial(step, index, 0, joiner) ||
-            (entry->original_open && !dial(step, index, 1, &entry->original))) {
-            entry->until_ms = 0; /* no room for a call: the next time */
+        if (!dial(step, index, 0, joiner) || !dial_original(step, index)) {
+            admitted_at(chord, index)->until_ms = 0; /* no room for a call: the next time */
         }
         return CHORD_JOIN_WAIT;
     }
@@ -238,7 +241,10 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
     response.join.formed = chord->formed;
     struct chord_peer authority;
     memset(&authority, 0, sizeof authority);
-    if (!chord->serial_admission) {
+    if (store_same(&request->sender, &chord->self)) {
+        response.join.result = CHORD_JOIN_COPY;
+        response.join.authority = chord->self;
+    } else if (!chord->serial_admission) {
         admit(step, &request->sender, &response);
     } else if (genesis_authority(chord, &authority)) {
         admit_in_genesis(step, &request->sender, &response);

@@ -441,13 +441,18 @@ void join_looked_up(struct step *step, bool found, const struct chord_peer *owne
     if (chord->join.stage != JOIN_LOOKUP) {
         return;
     }
-    if (!found || memcmp(owner->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
+    bool ours = found && memcmp(owner->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0;
+    if (!found || (ours && address_same(owner->address, chord->self.address))) {
         /* Our former life is still in a list: the lookup has told its holder that it is over. */
         join_later(chord, JOIN_PING, RETRY_MS);
         chord->join.seed = 0;
         return;
     }
     chord->join.successor = *owner;
+    if (ours) { /* our former address, or the one that this disk is a copy of */
+        ask_successor(step);
+        return;
+    }
     if (id_equal(&owner->id, &chord->self.id)) {
         collision(step);
         return;
