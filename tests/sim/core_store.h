@@ -1,6 +1,6 @@
 /*
  * A store in memory for core_host: rows in the order of their hashes, views, identity. It keeps
- * the rules of node/store.h that the core relies on: the newer version wins, a page never splits a
+ * the rules of node/store/store.h that the core relies on: the newer version wins, a page never splits a
  * hash, a digest does not depend on the order of writing.
  */
 #ifndef CORE_STORE_H
