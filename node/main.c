@@ -35,7 +35,8 @@ static const char usage[] =
     "  --version, --help\n"
     "\n"
     "Exit codes: 0 stopped, 2 bad setting, 3 cannot listen, 4 data folder unusable or in use,\n"
-    "5 refused by the ring, 6 disk failure, 7 a copy of another node's data, 1 other.\n";
+    "5 refused by the ring, 6 disk failure, 7 a copy of another node's data, 8 data of another\n"
+    "version, 1 other.\n";
 
 static void bad(const char *name, const char *value, const char *source, const char *range) {
     fprintf(stderr, "chord-node: %s=%s (from the %s) is out of range: %s\n", name, value, source,

@@ -515,7 +515,9 @@ enum node_exit node_run(const struct settings *settings) {
     if (error != STORE_OK) {
         fprintf(stderr, "chord-node: %s\n", reason);
         free(views);
-        return error == STORE_COPIED ? NODE_EXIT_COPY : NODE_EXIT_DATA;
+        return error == STORE_COPIED           ? NODE_EXIT_COPY
+               : error == STORE_UNKNOWN_SCHEMA ? NODE_EXIT_FORMAT
+                                               : NODE_EXIT_DATA;
     }
     enum node_exit code = NODE_EXIT_DATA;
     if (!log_open(settings->data)) {

@@ -33,7 +33,8 @@ enum node_exit {
     NODE_EXIT_DATA = 4,
     NODE_EXIT_REFUSED = 5,
     NODE_EXIT_DISK = 6,
-    NODE_EXIT_COPY = 7, /* the store runs elsewhere, or its file is not where it was made */
+    NODE_EXIT_COPY = 7,   /* the store runs elsewhere, or its file is not where it was made */
+    NODE_EXIT_FORMAT = 8, /* the data is of a form that this program does not know */
 };
 
 struct settings {

@@ -56,7 +56,8 @@ class Child:
         if code is not None and code < 0:
             return f"was killed by {signal.Signals(-code).name}"
         meaning = {0: "stopped", 2: "bad setting", 3: "cannot listen", 4: "data folder",
-                   5: "refused by the ring", 6: "disk failure"}.get(code)
+                   5: "refused by the ring", 6: "disk failure", 7: "copied data",
+                   8: "data of another version"}.get(code)
         return f"ended with exit code {code}" + (f" ({meaning})" if meaning else "")
 
     def stderr_tail(self):

@@ -7,8 +7,10 @@
 #include "log.h"
 #include "private.h"
 #include "store_files.h"
+#include "store_meta.h"
 #include "store_place.h"
 #include "store_rows.h"
+#include "store_schema.h"
 #include "store_views.h"
 
 #include <errno.h>
@@ -99,37 +101,6 @@ static struct store_job *jobs_take(struct jobs *jobs, int count) {
 }
 
 /* ---- the node's own data ---- */
-
-int store_meta_put(sqlite3 *db, const char *name, const void *bytes, size_t count) {
-    sqlite3_stmt *statement;
-    int rc =
-        sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1, &statement, NULL);
-    if (rc == SQLITE_OK) {
-        sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
-        sqlite3_bind_blob64(statement, 2, bytes, count, SQLITE_STATIC);
-        rc = sqlite3_step(statement);
-        rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
-    }
-    sqlite3_finalize(statement);
-    return rc;
-}
-
-bool store_meta_get(sqlite3 *db, const char *name, void *bytes, size_t count) {
-    sqlite3_stmt *statement;
-    bool found = false;
-    if (sqlite3_prepare_v2(db, "SELECT value FROM meta WHERE name = ?1", -1, &statement, NULL) !=
-        SQLITE_OK) {
-        return false;
-    }
-    sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
-    if (sqlite3_step(statement) == SQLITE_ROW &&
-        (size_t)sqlite3_column_bytes(statement, 0) == count) {
-        memcpy(bytes, sqlite3_column_blob(statement, 0), count);
-        found = true;
-    }
-    sqlite3_finalize(statement);
-    return found;
-}
 
 static int write_other_ring(struct store *store, const struct store_job *job) {
     int rc = sqlite3_exec(store->db, "DELETE FROM views; DELETE FROM accepted; DELETE FROM rows",
@@ -404,43 +375,27 @@ void store_submit(struct store *store, struct store_job *job) {
 
 /* ---- open and close ---- */
 
-/* All tables in this version's form, from whichever the file has: at once or not at all. */
-static int upgrade(sqlite3 *db) {
-    sqlite3_stmt *statement;
-    int schema = 0;
-    char version[40];
-    int rc = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &statement, NULL);
-    if (rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW) {
-        schema = sqlite3_column_int(statement, 0);
-    }
-    sqlite3_finalize(statement);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    }
-    if (rc == SQLITE_OK) {
-        rc = views_open(db, schema);
-    }
-    if (rc == SQLITE_OK) {
-        rc = tables_upgrade(db);
-    }
-    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", STORE_SCHEMA_VERSION);
-    return rc == SQLITE_OK ? sqlite3_exec(db, version, NULL, NULL, NULL) : rc;
-}
-
 static int read_number(void *number, int columns, char **values, char **names) {
     (void)names;
     *(int *)number = columns == 1 && values[0] != NULL ? atoi(values[0]) : -1;
     return 0;
 }
 
-static int open_database(struct store *store) {
+static int open_database(struct store *store, struct store_found *found) {
+    int schema = 0;
     int rc = sqlite3_open_v2(store->path, &store->db,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                                  SQLITE_OPEN_EXRESCODE,
                              NULL);
     char pragmas[400];
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_exec(store->db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc = schema_check(store->db, &schema, found);
+    }
     snprintf(pragmas, sizeof pragmas,
-             "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
              "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-%d;"
              "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;",
              CACHE_KIB);
@@ -451,7 +406,7 @@ static int open_database(struct store *store) {
         rc = sqlite3_exec(store->db, "PRAGMA synchronous", read_number, &store->synchronous, NULL);
     }
     if (rc == SQLITE_OK) {
-        rc = upgrade(store->db);
+        rc = schema_upgrade(store->db, schema);
     }
     if (rc == SQLITE_OK) {
         sqlite3_wal_hook(store->db, on_wal, store);
@@ -505,17 +460,59 @@ static enum store_error lock_directory(struct store *store, const char *director
 
 static int load(struct store *store, uint8_t store_id[CHORD_STORE_ID_BYTES],
                 struct chord_identity *identity, struct chord_stored_view **views,
-                size_t *views_count) {
+                size_t *views_count, struct store_found *found) {
     memset(identity, 0, sizeof *identity);
-    int rc = SQLITE_OK;
-    if (!store_meta_get(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES)) {
-        if (RAND_bytes(store_id, CHORD_STORE_ID_BYTES) != 1) {
-            return SQLITE_ERROR;
-        }
-        rc = store_meta_put(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES);
+    int rc = store_meta_get(store->db, "identity", identity, sizeof *identity, found);
+    bool is_new = rc == SQLITE_NOTFOUND;
+    if (rc == SQLITE_OK || is_new) {
+        rc = views_read(store->db, views, views_count, found);
     }
-    store_meta_get(store->db, "identity", identity, sizeof *identity);
-    return rc == SQLITE_OK ? views_read(store->db, views, views_count) : rc;
+    if (rc == SQLITE_OK && is_new && *views_count > 0) {
+        snprintf(found->text, sizeof found->text, "the record \"identity\" is missing");
+        return STORE_UNKNOWN_FORM;
+    }
+    if (rc == SQLITE_OK) {
+        rc = store_meta_get(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES, found);
+    }
+    if (rc == SQLITE_NOTFOUND && !is_new) {
+        snprintf(found->text, sizeof found->text, "the record \"store_id\" is missing");
+        return STORE_UNKNOWN_FORM;
+    }
+    if (rc == SQLITE_NOTFOUND) {
+        rc = RAND_bytes(store_id, CHORD_STORE_ID_BYTES) == 1
+                 ? store_meta_put(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES)
+                 : SQLITE_ERROR;
+    }
+    return rc;
+}
+
+/* Puts a file aside that SQLite cannot read any more, and begins with an empty one. */
+static int open_and_load(struct store *store, uint8_t store_id[CHORD_STORE_ID_BYTES],
+                         struct chord_identity *identity, struct chord_stored_view **views,
+                         size_t *views_count, struct store_found *found) {
+    int rc = open_database(store, found);
+    if (rc == SQLITE_OK) {
+        rc = load(store, store_id, identity, views, views_count, found);
+    }
+    if ((rc & 0xff) != SQLITE_CORRUPT && (rc & 0xff) != SQLITE_NOTADB) {
+        return rc;
+    }
+    close_database(store);
+    free(*views);
+    *views = NULL;
+    quarantine(store);
+    rc = open_database(store, found);
+    return rc == SQLITE_OK ? load(store, store_id, identity, views, views_count, found) : rc;
+}
+
+static enum store_error unknown_form(const struct store *store, const struct store_found *found,
+                                     char *reason, size_t reason_bytes) {
+    snprintf(reason, reason_bytes,
+             "%s: %s. Nothing in it was changed. Start the version that wrote it; if the disk has "
+             "changed it, move the folder away and start with an empty one: the node comes back as "
+             "a new replica, and the others send it its keys",
+             store->path, found->text);
+    return STORE_UNKNOWN_SCHEMA;
 }
 
 enum store_error store_open(struct store **opened, const struct store_options *options,
@@ -542,17 +539,11 @@ enum store_error store_open(struct store **opened, const struct store_options *o
         error = STORE_UNUSABLE;
         goto out;
     }
-    int rc = open_database(store);
-    if (rc == SQLITE_OK) {
-        rc = load(store, store_id, identity, views, views_count);
-    }
-    if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB) {
-        close_database(store);
-        free(*views);
-        *views = NULL;
-        quarantine(store);
-        rc = open_database(store);
-        rc = rc == SQLITE_OK ? load(store, store_id, identity, views, views_count) : rc;
+    struct store_found found = {""};
+    int rc = open_and_load(store, store_id, identity, views, views_count, &found);
+    if (rc == STORE_UNKNOWN_FORM) {
+        error = unknown_form(store, &found, reason, reason_bytes);
+        goto out;
     }
     if (rc != SQLITE_OK) {
         snprintf(reason, reason_bytes, "cannot open %s: %s", store->path, sqlite3_errstr(rc));
@@ -561,7 +552,11 @@ enum store_error store_open(struct store **opened, const struct store_options *o
     }
     enum place_result place =
         place_take(store->db, store->path, options->address != NULL ? options->address : "",
-                   options->moved, &store->former, reason, reason_bytes);
+                   options->moved, &store->former, &found, reason, reason_bytes);
+    if (place == PLACE_UNKNOWN_FORM) {
+        error = unknown_form(store, &found, reason, reason_bytes);
+        goto out;
+    }
     if (place != PLACE_OK) {
         error = place == PLACE_COPY ? STORE_COPIED : STORE_FAILED;
         goto out;

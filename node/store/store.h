@@ -111,6 +111,8 @@ enum store_error {
     STORE_LOCKED = -2,   /* another process has it */
     STORE_FAILED = -3,   /* SQLite said no */
     STORE_COPIED = -4,   /* the file is not where it was made: a copy (store_place.c) */
+    STORE_UNKNOWN_SCHEMA =
+        -5, /* of a later version, or with a record of a form that is not known */
 };
 
 struct store_options {
@@ -124,8 +126,9 @@ struct store_options {
     void *context;
 };
 
-/* Opens or creates. A file that is no database any more is put aside as chord.db.corrupt. Fills
- * store id, identity (incarnation 0 = new) and views. `reason` gets a sentence on failure. */
+/* Opens or creates. A file that is no database any more is put aside as chord.db.corrupt; one that
+ * is a database but cannot be understood stays as it is (STORE_UNKNOWN_SCHEMA). Fills store id,
+ * identity (incarnation 0 = new) and views. `reason` gets a sentence on failure. */
 enum store_error store_open(struct store **store, const struct store_options *options,
                             uint8_t store_id[CHORD_STORE_ID_BYTES], struct chord_identity *identity,
                             struct chord_stored_view **views, size_t *views_count, char *reason,

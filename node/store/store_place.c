@@ -72,14 +72,26 @@ static void former_add(struct store_former *former, const char *address) {
 }
 
 enum place_result place_take(sqlite3 *db, const char *path, const char *address, bool moved,
-                             struct store_former *former, char *reason, size_t reason_bytes) {
+                             struct store_former *former, struct store_found *found, char *reason,
+                             size_t reason_bytes) {
     struct place here, last;
     memset(former, 0, sizeof *former);
     if (!place_of(path, address, &here)) {
         snprintf(reason, reason_bytes, "cannot look at %s", path);
         return PLACE_UNKNOWN;
     }
-    bool known = store_meta_get(db, "place", &last, sizeof last);
+    int rc = store_meta_get(db, "place", &last, sizeof last, found);
+    bool known = rc == SQLITE_OK;
+    if (rc == SQLITE_OK || rc == SQLITE_NOTFOUND) {
+        rc = store_meta_get(db, "former", former, sizeof *former, found);
+    }
+    if (rc == SQLITE_OK && former->count > CHORD_FORMER_MAX) {
+        rc = store_found_form(found, "former", sizeof *former);
+    }
+    if (rc != SQLITE_OK && rc != SQLITE_NOTFOUND) {
+        snprintf(reason, reason_bytes, "cannot read %s: %s", path, sqlite3_errstr(rc));
+        return rc == STORE_UNKNOWN_FORM ? PLACE_UNKNOWN_FORM : PLACE_UNKNOWN;
+    }
     if (known && !place_same(&here, &last) && !moved) {
         snprintf(
             reason, reason_bytes,
@@ -94,12 +106,8 @@ enum place_result place_take(sqlite3 *db, const char *path, const char *address,
         log_write(LOG_WARN, "moved", "%s was %s on %s: goes on here, as --moved says", here.path,
                   last.path, last.host);
     }
-    store_meta_get(db, "former", former, sizeof *former);
-    if (former->count > CHORD_FORMER_MAX) {
-        former->count = 0;
-    }
     former_add(former, address);
-    int rc = store_meta_put(db, "place", &here, sizeof here);
+    rc = store_meta_put(db, "place", &here, sizeof here);
     rc = rc == SQLITE_OK ? store_meta_put(db, "former", former, sizeof *former) : rc;
     if (rc != SQLITE_OK) {
         snprintf(reason, reason_bytes, "cannot write %s: %s", path, sqlite3_errstr(rc));

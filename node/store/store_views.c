@@ -101,7 +101,8 @@ static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
     view->floor = (uint64_t)sqlite3_column_int64(statement, 9);
     view->moved = sqlite3_column_int(statement, 10) != 0;
     if (!read_id(statement, 0, &view->range.lo) || !read_id(statement, 1, &view->range.hi) ||
-        merges_bytes > sizeof view->merges.items || bytes % sizeof view->members[0] != 0 ||
+        merges_bytes > sizeof view->merges.items ||
+        merges_bytes % sizeof view->merges.items[0] != 0 || bytes % sizeof view->members[0] != 0 ||
         bytes > sizeof view->members || view->leader >= view->members_count) {
         return false;
     }
@@ -110,6 +111,14 @@ static bool read_view(sqlite3_stmt *statement, struct chord_view *view) {
         memcpy(view->merges.items, sqlite3_column_blob(statement, 6), merges_bytes);
     }
     return true;
+}
+
+static int unknown(sqlite3_stmt *statement, const char *table, struct store_found *found) {
+    size_t bytes = 0;
+    for (int i = 0; i < VIEW_COLUMNS_COUNT; i++) {
+        bytes += (size_t)sqlite3_column_bytes(statement, i);
+    }
+    return store_found_form(found, table, bytes);
 }
 
 static int run(sqlite3_stmt *statement) {
@@ -159,7 +168,8 @@ int views_write(sqlite3 *db, const struct store_job *job) {
     return rc;
 }
 
-static int read_all(sqlite3 *db, struct chord_stored_view **views, size_t *count) {
+static int read_all(sqlite3 *db, struct chord_stored_view **views, size_t *count,
+                    struct store_found *found) {
     sqlite3_stmt *statement;
     int rc = sqlite3_prepare_v2(
         db, "SELECT " VIEW_COLUMNS ", learning, promised, equal_epoch FROM views", -1, &statement,
@@ -171,7 +181,8 @@ static int read_all(sqlite3 *db, struct chord_stored_view **views, size_t *count
             *views = grown;
             struct chord_stored_view *stored = &grown[*count];
             memset(stored, 0, sizeof *stored);
-            rc = read_view(statement, &stored->view) ? SQLITE_OK : SQLITE_CORRUPT;
+            rc = read_view(statement, &stored->view) ? SQLITE_OK
+                                                     : unknown(statement, "views", found);
             stored->learning = sqlite3_column_int(statement, VIEW_COLUMNS_COUNT) != 0;
             stored->acceptor.promised =
                 (uint64_t)sqlite3_column_int64(statement, VIEW_COLUMNS_COUNT + 1);
@@ -194,7 +205,8 @@ static struct chord_stored_view *find(struct chord_stored_view *views, size_t co
     return NULL;
 }
 
-static int read_accepted(sqlite3 *db, struct chord_stored_view *views, size_t count) {
+static int read_accepted(sqlite3 *db, struct chord_stored_view *views, size_t count,
+                         struct store_found *found) {
     sqlite3_stmt *statement;
     int rc = sqlite3_prepare_v2(
         db, "SELECT " VIEW_COLUMNS ", of_lo, of_hi, ballot, other_epoch FROM accepted", -1,
@@ -204,23 +216,25 @@ static int read_accepted(sqlite3 *db, struct chord_stored_view *views, size_t co
         bool ok = read_id(statement, VIEW_COLUMNS_COUNT, &of.lo) &&
                   read_id(statement, VIEW_COLUMNS_COUNT + 1, &of.hi);
         struct chord_stored_view *stored = ok ? find(views, count, &of) : NULL;
-        rc = SQLITE_CORRUPT;
+        rc = SQLITE_OK;
         if (stored != NULL && read_view(statement, &stored->acceptor.next)) {
             stored->acceptor.accepted = true;
             stored->acceptor.ballot =
                 (uint64_t)sqlite3_column_int64(statement, VIEW_COLUMNS_COUNT + 2);
             stored->acceptor.other_epoch =
                 (uint64_t)sqlite3_column_int64(statement, VIEW_COLUMNS_COUNT + 3);
-            rc = SQLITE_OK;
+        } else {
+            rc = unknown(statement, "accepted", found);
         }
     }
     sqlite3_finalize(statement);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-int views_read(sqlite3 *db, struct chord_stored_view **views, size_t *count) {
+int views_read(sqlite3 *db, struct chord_stored_view **views, size_t *count,
+               struct store_found *found) {
     *views = NULL;
     *count = 0;
-    int rc = read_all(db, views, count);
-    return rc == SQLITE_OK ? read_accepted(db, *views, *count) : rc;
+    int rc = read_all(db, views, count, found);
+    return rc == SQLITE_OK ? read_accepted(db, *views, *count, found) : rc;
 }

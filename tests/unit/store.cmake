@@ -1,6 +1,7 @@
 # Tests of the store (SQLite) and of the wire forms; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 foreach(name IN ITEMS test_store test_store_ranges test_store_bad test_store_faults test_store_files test_store_place
+                       test_store_schema
                        test_wire test_wire_damaged)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${CMAKE_CURRENT_LIST_DIR}/store_fixture.c)
   target_link_libraries(${name} PRIVATE chord_warnings chord_shell ${CMOCKA_LIBRARY})
