@@ -112,6 +112,44 @@ static bool disk_may_go(struct run *run, int node) {
            (!run->plan->guard || check_failure_allowed(&run->picture, node));
 }
 
+static bool disk_lost(const struct run *run, const uint8_t *store_id) {
+    for (int i = 0; i < run->lost_disks_count; i++) {
+        if (memcmp(run->lost_disks[i], store_id, CHORD_STORE_ID_BYTES) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Until its seat has followed it, a member that has moved counts as lost (node/chord/README.md,
+ * "Seats"): nobody moves while a range misses the copy on a lost disk. */
+static bool address_may_go(const struct run *run) {
+    for (int i = 0; i < host_count(run->host); i++) {
+        enum chord_range_state state;
+        const struct chord_view *view;
+        unsigned copies;
+        for (uint16_t k = 0;
+             host_node(run->host, i)->alive &&
+             (view = chord_view_at(host_node(run->host, i)->chord, k, &state, &copies)) != NULL;
+             k++) {
+            for (uint16_t m = 0; state != CHORD_RANGE_GONE && m < view->members_count; m++) {
+                if (disk_lost(run, view->members[m].store_id)) {
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+static void lose_disk(struct run *run, int node) {
+    if (run->lost_disks_count < PLAN_NODES_MAX) {
+        memcpy(run->lost_disks[run->lost_disks_count++], host_node(run->host, node)->store.store_id,
+               CHORD_STORE_ID_BYTES);
+    }
+    host_wipe(run->host, node);
+}
+
 static void order_node(struct run *run, const struct order *order, int node, bool undo) {
     struct host *host = run->host;
     while (order->kind == ORDER_START && host_count(host) <= node) {
@@ -135,7 +173,7 @@ static void order_node(struct run *run, const struct order *order, int node, boo
             break;
         }
         if (!public->alive && public->lives > 0) {
-            host_wipe(host, node);
+            lose_disk(run, node);
             host_start(host, node);
         }
         break;
@@ -145,11 +183,14 @@ static void order_node(struct run *run, const struct order *order, int node, boo
         }
         break;
     case ORDER_MOVE:
-        if (public->alive && (!run->plan->guard || check_failure_allowed(&run->picture, node))) {
+        if (public->alive && address_may_go(run) &&
+            (!run->plan->guard || check_failure_allowed(&run->picture, node))) {
             host_kill(host, node);
         }
         if (!public->alive && public->lives > 0) {
-            host_move(host, node);
+            if (address_may_go(run)) {
+                host_move(host, node);
+            }
             host_start(host, node);
         }
         break;

@@ -29,6 +29,8 @@ struct run {
                      */
     uint32_t delay_us_max; /* in fair weather */
     size_t traces_met;
+    uint8_t lost_disks[PLAN_NODES_MAX][CHORD_STORE_ID_BYTES]; /* the store ids that were on them */
+    int lost_disks_count;
     struct moment *moments;
     size_t moments_count;
     jmp_buf failed;
