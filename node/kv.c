@@ -164,6 +164,7 @@ bool kv_request(struct node *node, struct request *request) {
     }
     request->operations = arena_alloc(&request->arena, sizeof *request->operations * count);
     request->states = arena_alloc(&request->arena, sizeof *request->states * count);
+    request->values = arena_alloc(&request->arena, sizeof *request->values * count);
     request->messages = arena_alloc(&request->arena, sizeof *request->messages * count);
     request->operations_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
@@ -195,12 +196,6 @@ bool kv_request(struct node *node, struct request *request) {
 
 /* ---- slices ---- */
 
-bool kv_in_slice(const struct node *node, const struct request *request, uint32_t i,
-                 const struct chord_range *range, bool writes) {
-    return (request->operations[i].kind != CHORD_GET) == writes &&
-           chord_operation_in(&request->operations[i], range, node->m);
-}
-
 /* The rows of a slice's writes, with their versions; or the keys of its reads. */
 struct store_row *kv_rows(struct node *node, struct request *request,
                           const struct chord_slice *slice, bool writes, struct arena *arena,
@@ -208,8 +203,9 @@ struct store_row *kv_rows(struct node *node, struct request *request,
     struct store_row *rows = arena_alloc(arena, sizeof *rows * request->operations_count);
     *count = 0;
     for (uint32_t i = 0; i < request->operations_count; i++) {
-        if (!kv_in_slice(node, request, i, &slice->range, writes) ||
-            (writes && request->states[i].held)) {
+        const struct chord_operation *bare = &request->operations[i];
+        if (writes ? !operation_is_written(bare, &request->states[i], &slice->range, node->m)
+                   : !operation_is_read(bare, &slice->range, node->m)) {
             continue;
         }
         struct store_row *row = &rows[(*count)++];
@@ -220,9 +216,10 @@ struct store_row *kv_rows(struct node *node, struct request *request,
         if (!writes) {
             continue;
         }
-        bool put = request->operations[i].kind == CHORD_PUT;
-        row->epoch = slice->epoch;
-        row->counter = slice->counter + i;
+        bool put = bare->kind == CHORD_PUT;
+        struct row_version version = operation_version(slice, i);
+        row->epoch = version.epoch;
+        row->counter = version.counter;
         row->kind = put ? STORE_VALUE : STORE_TOMBSTONE;
         row->value = put ? operation->value.data : NULL;
         row->value_bytes = put ? operation->value.len : 0;
@@ -231,8 +228,8 @@ struct store_row *kv_rows(struct node *node, struct request *request,
         if (operation->op_id.len > 0) {
             memcpy(row->op_id, operation->op_id.data, operation->op_id.len);
         }
-        row->existed = request->operations[i].examine && request->states[i].existed;
-        request->states[i].maybe = true;
+        row->existed = operation_existed(bare, &request->states[i]);
+        operation_sent(bare, &request->states[i]);
     }
     return rows;
 }
@@ -240,43 +237,27 @@ struct store_row *kv_rows(struct node *node, struct request *request,
 /* ---- after ---- */
 
 /* Values wait here for their answer, so they count as held from now on. */
-static void record_value(struct request *request, struct operation_state *state, const void *value,
-                         size_t value_bytes) {
+static void keep_value(struct request *request, uint32_t i, const void *value, size_t value_bytes) {
     if (request->call != NULL && rpc_call_hold(request->call, value_bytes)) {
-        state->value = arena_copy(&request->arena, value, value_bytes);
-        state->value_bytes = value_bytes;
+        request->values[i].data = arena_copy(&request->arena, value, value_bytes);
+        request->values[i].len = value_bytes;
     } else {
-        state->code = CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED;
+        request->states[i].result.code = CHORD_RESOURCE_EXHAUSTED;
     }
 }
 
-static void record_read(struct request *request, struct operation_state *state,
-                        const struct store_row *row) {
-    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= node_unix_ms();
-    state->has = true;
-    state->epoch = row->epoch;
-    state->counter = row->counter;
-    state->expires_at_ms = row->expires_at_ms;
-    state->code = CHORD__V1__CODE__CODE_OK;
-    if (row->bad) { /* then nothing of it can be believed, its kind neither */
-        state->code = CHORD__V1__CODE__CODE_DATA_LOSS;
-    } else if (row->kind != STORE_VALUE || expired) {
-        state->code = CHORD__V1__CODE__CODE_NOT_FOUND;
-    } else {
-        record_value(request, state, row->value, row->value_bytes);
-    }
-}
-
-static void record_write(const struct request *request, uint32_t i, const struct store_row *row) {
-    struct operation_state *state = &request->states[i];
-    if (!request->operations[i].examine) {
-        state->existed = row->replaced;
-    }
-    bool missing = request->operations[i].kind == CHORD_DELETE && !state->existed;
-    state->has = true;
-    state->epoch = row->epoch;
-    state->counter = row->counter;
-    state->code = missing ? CHORD__V1__CODE__CODE_NOT_FOUND : CHORD__V1__CODE__CODE_OK;
+struct operation_row kv_row(const struct store_row *row) {
+    struct operation_row known = {
+        .found = row->kind != 0,
+        .bad = row->bad,
+        .deleted = row->kind != STORE_VALUE,
+        .existed = row->existed,
+        .expires_at_ms = row->expires_at_ms,
+        .has_op_id = row->op_id_bytes == STORE_OP_ID_BYTES,
+        .version = {row->epoch, row->counter},
+    };
+    memcpy(known.op_id, row->op_id, STORE_OP_ID_BYTES);
+    return known;
 }
 
 /* Rows stand in the order of the operations they came from; the keys tell which are whose. */
@@ -292,26 +273,21 @@ void kv_stored(struct node *node, struct request *request, const struct store_jo
         if (i == request->operations_count) {
             return;
         }
-        if (request->operations[i].finished) {
-            i++;
-            continue;
-        }
+        struct operation_row known = kv_row(row);
         if (writes) {
-            record_write(request, i, row);
-        } else {
-            record_read(request, &request->states[i], row);
+            operation_written(&request->operations[i], &request->states[i], known.version,
+                              row->replaced);
+        } else if (operation_read(&request->operations[i], &request->states[i], &known,
+                                  node_unix_ms())) {
+            keep_value(request, i, row->value, row->value_bytes);
         }
         i++;
     }
 }
 
 void kv_finished(struct node *node, struct request *request, const struct chord_slice *slice) {
-    for (uint32_t i = 0; i < request->operations_count; i++) {
-        if (request->states[i].has &&
-            chord_operation_in(&request->operations[i], &slice->range, node->m)) {
-            request->operations[i].finished = true;
-        }
-    }
+    operations_finish(request->operations, request->states, request->operations_count,
+                      &slice->range, node->m);
 }
 
 /* ---- forwarding ---- */
@@ -335,40 +311,28 @@ ProtobufCMessage *kv_forward(struct node *node, struct request *request,
             message->operations[message->n_operations++] =
                 (Chord__V1__Operation *)(uintptr_t)request->messages[i];
             context->indices[context->indices_count++] = i;
-            request->states[i].maybe = request->operations[i].kind != CHORD_GET;
+            operation_sent(&request->operations[i], &request->states[i]);
         }
     }
     return &message->base;
-}
-
-/* Codes that say: nothing was executed, ask somewhere else or later. */
-static bool not_executed(Chord__V1__Code code) {
-    return code == CHORD__V1__CODE__CODE_OUT_OF_RANGE ||
-           code == CHORD__V1__CODE__CODE_UNAVAILABLE ||
-           code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED;
 }
 
 /* The request never left: nothing of it can have happened. */
 void kv_unsent(struct node *node, const struct call_context *context) {
     struct request *request = request_find(node, context->request_id);
     for (uint32_t k = 0; request != NULL && k < context->indices_count; k++) {
-        request->states[context->indices[k]].maybe = false;
+        operation_unsent(&request->states[context->indices[k]]);
     }
 }
 
-static void record_result(struct request *request, struct operation_state *state,
-                          const Chord__V1__OperationResult *result) {
-    state->has = true;
-    state->code = result->code;
-    state->existed = result->existed;
-    state->expires_at_ms = result->expires_at_ms;
-    if (result->version != NULL) {
-        state->epoch = result->version->epoch;
-        state->counter = result->version->counter;
+static struct operation_result result_in(const Chord__V1__OperationResult *message) {
+    struct operation_result result = {.code = (enum chord_code)message->code,
+                                      .existed = message->existed,
+                                      .expires_at_ms = message->expires_at_ms};
+    if (message->version != NULL) {
+        result.version = (struct row_version){message->version->epoch, message->version->counter};
     }
-    if (result->value.len > 0) {
-        record_value(request, state, result->value.data, result->value.len);
-    }
+    return result;
 }
 
 uint32_t kv_forwarded(struct node *node, const struct call_context *context,
@@ -381,24 +345,17 @@ uint32_t kv_forwarded(struct node *node, const struct call_context *context,
     }
     for (uint32_t k = 0; k < context->indices_count; k++) {
         uint32_t i = context->indices[k];
-        struct operation_state *state = &request->states[i];
-        if (request->operations[i].finished) {
-            continue;
+        struct chord_operation *operation = &request->operations[i];
+        const Chord__V1__OperationResult *message = response != NULL ? response->results[k] : NULL;
+        struct operation_result result = {.code = CHORD_UNKNOWN};
+        if (message != NULL) {
+            result = result_in(message);
         }
-        if (response == NULL) {
-            /* A read may be asked again; a write may or may not have happened. */
-            if (request->operations[i].kind != CHORD_GET) {
-                request->operations[i].finished = true;
-                state->has = true;
-                state->code = CHORD__V1__CODE__CODE_UNKNOWN;
-                finished++;
-            }
-        } else if (not_executed(response->results[k]->code)) {
-            state->maybe = false;
-        } else {
-            record_result(request, state, response->results[k]);
-            request->operations[i].finished = true;
+        if (operation_forwarded(operation, &request->states[i], message != NULL ? &result : NULL)) {
             finished++;
+            if (message != NULL && message->value.len > 0) {
+                keep_value(request, i, message->value.data, message->value.len);
+            }
         }
     }
     return finished;
@@ -408,23 +365,22 @@ uint32_t kv_forwarded(struct node *node, const struct call_context *context,
 
 static Chord__V1__OperationResult *result_of(struct node *node, const struct request *request,
                                              uint32_t i, enum chord_code unfinished) {
-    const struct operation_state *state = &request->states[i];
+    const struct chord_operation *operation = &request->operations[i];
+    struct operation_result told = operation_told(operation, &request->states[i], unfinished);
     Chord__V1__OperationResult *result = arena_alloc(&node->scratch, sizeof *result);
     chord__v1__operation_result__init(result);
-    if (!request->operations[i].finished) {
-        result->code = state->maybe ? CHORD__V1__CODE__CODE_UNKNOWN : (Chord__V1__Code)unfinished;
-        return result;
-    }
-    result->code = state->code;
-    result->existed = state->existed;
-    result->expires_at_ms = state->expires_at_ms;
-    if (state->epoch != 0) {
+    result->code = (Chord__V1__Code)told.code;
+    result->existed = told.existed;
+    result->expires_at_ms = told.expires_at_ms;
+    if (told.version.epoch != 0) {
         result->version = arena_alloc(&node->scratch, sizeof *result->version);
         chord__v1__version__init(result->version);
-        result->version->epoch = state->epoch;
-        result->version->counter = state->counter;
+        result->version->epoch = told.version.epoch;
+        result->version->counter = told.version.counter;
     }
-    result->value = (ProtobufCBinaryData){state->value_bytes, (uint8_t *)(uintptr_t)state->value};
+    if (operation->finished) {
+        result->value = request->values[i];
+    }
     return result;
 }
 
@@ -458,12 +414,11 @@ static ProtobufCMessage *batch_response(struct node *node, struct request *reque
     size_t bytes = 0;
     for (uint32_t i = 0; i < request->operations_count; i++) {
         /* Values beyond one message are left for the next request. */
-        bytes += request->states[i].value_bytes + 64;
+        bytes += request->values[i].len + 64;
         if (bytes > NODE_VALUE_BYTES_MAX + 48 * 1024 && i > 0 &&
             request->operations[i].kind == CHORD_GET) {
             request->operations[i].finished = false;
-            request->states[i].maybe = false;
-            bytes -= request->states[i].value_bytes;
+            bytes -= request->values[i].len;
             message->results[i] = result_of(node, request, i, CHORD_RESOURCE_EXHAUSTED);
         } else {
             message->results[i] = result_of(node, request, i, response->batch.unfinished);

@@ -1,10 +1,10 @@
 /*
  * Writes that are examined before they are written: the operation and the key's row as
- * chord/examine.h wants them, and what it says as the operation's result.
+ * chord/operations.h wants them, and what it says as the operation's result.
  */
 #include "node.h"
 
-#include "examine.h"
+#include "operations.h"
 #include "row_checksum.h"
 
 #include <string.h>
@@ -15,8 +15,7 @@ struct store_row *kv_examine_rows(struct node *node, struct request *request,
     struct store_row *rows = arena_alloc(arena, sizeof *rows * request->operations_count);
     *count = 0;
     for (uint32_t i = 0; i < request->operations_count; i++) {
-        request->states[i].held = false;
-        if (kv_in_slice(node, request, i, &slice->range, true) && request->operations[i].examine) {
+        if (operation_is_examined(&request->operations[i], &slice->range, node->m)) {
             struct store_row *row = &rows[(*count)++];
             memcpy(row->hash, request->operations[i].hash, CHORD_ID_BYTES);
             row->key = request->messages[i]->key.data;
@@ -32,13 +31,13 @@ static uint64_t content_of(bool deletes, uint64_t expires_at_ms, const uint8_t *
     return deletes ? 1 : checksum_bytes(checksum_mix(expires_at_ms + 2), value, value_bytes);
 }
 
-static struct examine_version version_of(const Chord__V1__Version *version) {
-    return (struct examine_version){version->epoch, version->counter};
+static struct row_version version_of(const Chord__V1__Version *version) {
+    return (struct row_version){version->epoch, version->counter};
 }
 
-static struct examine_write write_of(const Chord__V1__Operation *operation,
-                                     const struct chord_operation *bare) {
-    struct examine_write write = {
+static struct operation_write write_of(const Chord__V1__Operation *operation,
+                                       const struct chord_operation *bare) {
+    struct operation_write write = {
         .deletes = bare->kind == CHORD_DELETE,
         .has_op_id = operation->op_id.len == STORE_OP_ID_BYTES,
         .has_seen = operation->seen != NULL,
@@ -64,17 +63,9 @@ static struct examine_write write_of(const Chord__V1__Operation *operation,
     return write;
 }
 
-static struct examine_row row_of(const struct store_row *row, const struct examine_write *write) {
-    bool expired = row->expires_at_ms != 0 && row->expires_at_ms <= node_unix_ms();
-    struct examine_row known = {
-        .found = row->kind != 0,
-        .value = row->kind == STORE_VALUE && !expired,
-        .bad = row->bad,
-        .existed = row->existed,
-        .has_op_id = row->op_id_bytes == STORE_OP_ID_BYTES,
-        .version = {row->epoch, row->counter},
-    };
-    memcpy(known.op_id, row->op_id, STORE_OP_ID_BYTES);
+static struct operation_row row_of(const struct store_row *row,
+                                   const struct operation_write *write) {
+    struct operation_row known = kv_row(row);
     if (known.has_op_id && memcmp(known.op_id, write->op_id, STORE_OP_ID_BYTES) == 0) {
         known.content = content_of(row->kind == STORE_TOMBSTONE, row->expires_at_ms, row->value,
                                    row->value_bytes);
@@ -83,29 +74,18 @@ static struct examine_row row_of(const struct store_row *row, const struct exami
 }
 
 uint64_t kv_examined(struct node *node, struct request *request, const struct store_job *job) {
-    uint64_t left = 0;
     uint32_t i = 0;
     for (size_t r = 0; r < job->rows_count; r++) {
         while (request->messages[i]->key.data != job->rows[r].key) {
             i++;
         }
-        struct operation_state *state = &request->states[i];
-        struct examine_write write = write_of(request->messages[i], &request->operations[i]);
-        struct examine_row row = row_of(&job->rows[r], &write);
-        struct examine_version next = {job->first.epoch, job->first.counter + i};
-        struct examine_answer answer =
-            examine(&write, &row, job->first.epoch, job->epoch, next, &node->examined);
-        state->held = answer.held;
-        state->existed = answer.existed;
-        if (answer.held) {
-            state->has = true;
-            state->code = (Chord__V1__Code)answer.code;
-            state->epoch = answer.version.epoch;
-            state->counter = answer.version.counter;
-        }
+        struct operation_write write = write_of(request->messages[i], &request->operations[i]);
+        struct operation_row row = row_of(&job->rows[r], &write);
+        struct row_version next = {job->first.epoch, job->first.counter + i};
+        struct operation_answer answer =
+            operation_examine(&write, &row, job->epoch, next, node_unix_ms(), &node->examined);
+        operation_examined(&request->states[i], &answer);
     }
-    for (i = 0; i < request->operations_count; i++) {
-        left += kv_in_slice(node, request, i, &job->range, true) && !request->states[i].held;
-    }
-    return left;
+    return operations_left(request->operations, request->states, request->operations_count,
+                           &job->range, node->m);
 }

@@ -411,7 +411,7 @@ static bool make_core(struct node *node, const struct chord_stored_view *views,
     if (memory == NULL || node->actions == NULL || node->requests == NULL) {
         return false;
     }
-    node->examined = (struct examine_memory){node->examined_writes, EXAMINED_WRITES, 0};
+    node->examined = (struct operation_memory){node->examined_writes, EXAMINED_WRITES, 0};
     node->chord = chord_init(memory, &config);
     for (size_t i = 0; i < views_count; i++) {
         if (!chord_restore_view(node->chord, &views[i])) {

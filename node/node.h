@@ -8,7 +8,7 @@
 #include "arena.h"
 #include "chord.h"
 #include "chord/v1/kv.pb-c.h"
-#include "examine.h"
+#include "operations.h"
 #include "rpc.h"
 #include "store.h"
 
@@ -49,19 +49,6 @@ struct settings {
     struct rpc_key key;
 };
 
-/* The result of one operation so far. */
-struct operation_state {
-    bool has;   /* recorded; final when the operation is finished */
-    bool maybe; /* a write that was sent or begun: it may take effect */
-    bool held;  /* examined: it is not written, the result says why */
-    Chord__V1__Code code;
-    uint64_t epoch, counter;
-    bool existed;
-    const uint8_t *value;
-    size_t value_bytes;
-    uint64_t expires_at_ms;
-};
-
 /* One request that somebody waits for. */
 struct request {
     uint64_t id;
@@ -76,6 +63,7 @@ struct request {
     struct chord_operation *operations;
     const Chord__V1__Operation **messages;
     struct operation_state *states;
+    ProtobufCBinaryData *values; /* of reads, in `arena` */
     uint32_t operations_count;
     struct chord_id key_id; /* LOOKUP */
     struct store_job *page; /* rows of the answer */
@@ -176,8 +164,8 @@ struct node {
     bool counting, count_again;
     unsigned listings; /* under way in the store */
     struct scrub scrub;
-    struct examine_memory examined; /* into the next */
-    struct examine_past examined_writes[EXAMINED_WRITES];
+    struct operation_memory examined; /* into the next */
+    struct operation_past examined_writes[EXAMINED_WRITES];
 };
 
 /* node.c */
@@ -202,12 +190,11 @@ void action_stored(struct node *node, struct store_job *job);
 
 /* kv.c: batches as seen from outside */
 bool kv_request(struct node *node, struct request *request); /* false: refused, answered */
-bool kv_in_slice(const struct node *node, const struct request *request, uint32_t i,
-                 const struct chord_range *range, bool writes);
 void kv_reply(struct node *node, struct request *request, const struct chord_response *response);
 struct store_row *kv_rows(struct node *node, struct request *request,
                           const struct chord_slice *slice, bool writes, struct arena *arena,
                           size_t *count);
+struct operation_row kv_row(const struct store_row *row);
 /* kv_examine.c: the keys that must be read before the slice's writes; how many writes are left. */
 struct store_row *kv_examine_rows(struct node *node, struct request *request,
                                   const struct chord_slice *slice, struct arena *arena,

@@ -107,9 +107,3 @@ bool chord_stored_view(const struct chord *constant, uint16_t index,
     }
     return false;
 }
-
-bool chord_operation_in(const struct chord_operation *operation, const struct chord_range *range,
-                        unsigned m) {
-    struct chord_id id = id_from_hash(operation->hash, m);
-    return !operation->finished && id_in_half_open(&range->lo, &id, &range->hi);
-}

@@ -1,8 +1,10 @@
 /*
- * Rows: (hash, key) -> version, kind, value. A replica keeps the greater version.
+ * Rows: (hash, key) -> version, kind, value. Which of two is kept, and what an epoch's end drops,
+ * is the rule book's (chord/operations.h); its `epoch < floor` is SQL here.
  */
 #include "store_rows.h"
 
+#include "operations.h"
 #include "row_checksum.h"
 
 #include <string.h>
@@ -197,21 +199,20 @@ static int write_row(struct store_tables *tables, struct store_row *row) {
     bind_blob(tables->get, 1, row->hash, CHORD_ID_BYTES);
     bind_blob(tables->get, 2, row->key, row->key_bytes);
     int rc = sqlite3_step(tables->get);
-    bool newer = true;
+    bool replaces = true;
     int64_t bytes_before = 0;
     row->replaced = false;
     if (rc == SQLITE_ROW) {
-        uint64_t epoch = (uint64_t)sqlite3_column_int64(tables->get, 2);
-        uint64_t counter = (uint64_t)sqlite3_column_int64(tables->get, 3);
+        struct row_version stored = {(uint64_t)sqlite3_column_int64(tables->get, 2),
+                                     (uint64_t)sqlite3_column_int64(tables->get, 3)};
         bool bad = row_wrong(tables->get) != 0;
-        newer = row->epoch > epoch ||
-                (row->epoch == epoch && row->counter > counter - (bad && counter > 0 ? 1 : 0));
-        row->bad = bad && !newer;
+        replaces = row_replaces((struct row_version){row->epoch, row->counter}, stored, bad);
+        row->bad = bad && !replaces;
         row->replaced = sqlite3_column_int(tables->get, 4) == STORE_VALUE;
         bytes_before = sqlite3_column_bytes(tables->get, 1) + sqlite3_column_bytes(tables->get, 8);
     }
     rc = finish(tables->get, rc);
-    if (rc != SQLITE_OK || !newer) {
+    if (rc != SQLITE_OK || !replaces) {
         return rc;
     }
     bind_blob(tables->put, 1, row->hash, CHORD_ID_BYTES);

@@ -95,22 +95,19 @@ static void on_send_reply(struct world *world, const struct chord_action *action
 static void on_finished(struct world *world, const struct chord_slice *slice) {
     struct world_request *request = request_find(world, slice->request_id);
     must(request != NULL, "operations finished of a request that has ended");
-    for (uint32_t i = 0; i < request->operations_count; i++) {
-        struct chord_operation *operation = &request->operations[i];
-        if (request->recorded[i] &&
-            chord_operation_in(operation, &slice->range, world->parameters.m)) {
-            operation->finished = true;
-        }
-    }
+    operations_finish(request->operations, request->states, request->operations_count,
+                      &slice->range, world->parameters.m);
 }
 
 static void store_operations(struct world *world, struct world_store *store,
                              const struct world_request *request) {
     for (uint32_t i = 0; i < request->operations_count; i++) {
         const struct chord_operation *operation = &request->operations[i];
+        const struct chord_range *range = &store->slice.range;
         store->for_operation[i] =
-            chord_operation_in(operation, &store->slice.range, world->parameters.m) &&
-            (operation->kind == CHORD_GET) == (store->kind == CHORD_STORE_READ_OPERATIONS);
+            store->kind == CHORD_STORE_READ_OPERATIONS
+                ? operation_is_read(operation, range, world->parameters.m)
+                : operation_is_written(operation, &request->states[i], range, world->parameters.m);
     }
 }
 
@@ -302,10 +299,9 @@ static uint32_t finish_forwarded(struct world *world, const struct world_call *c
     }
     for (uint32_t i = 0; i < request->operations_count; i++) {
         struct chord_operation *operation = &request->operations[i];
-        if (chord_operation_in(operation, &call->slice.range, world->parameters.m) &&
-            (failed ? operation->kind != CHORD_GET : count < finished)) {
-            operation->finished = true;
-            count++;
+        struct operation_result result = {.code = count < finished ? CHORD_OK : CHORD_UNAVAILABLE};
+        if (chord_operation_in(operation, &call->slice.range, world->parameters.m)) {
+            count += operation_forwarded(operation, &request->states[i], failed ? NULL : &result);
         }
     }
     return count;
@@ -343,8 +339,8 @@ void world_stored(struct world *world, const struct chord_event *stored) {
     world->stores_count--;
     memmove(&world->stores[0], &world->stores[1], sizeof store * world->stores_count);
     for (uint32_t i = 0; request != NULL && i < request->operations_count; i++) {
-        request->recorded[i] =
-            request->recorded[i] || (stored->stored.ok && store.for_operation[i]);
+        request->states[i].has =
+            request->states[i].has || (stored->stored.ok && store.for_operation[i]);
     }
     event.kind = CHORD_EVENT_STORED;
     event.stored.store_op = store.op;

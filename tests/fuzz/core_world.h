@@ -9,7 +9,7 @@
 #ifndef FUZZ_CORE_WORLD_H
 #define FUZZ_CORE_WORLD_H
 
-#include "chord.h"
+#include "operations.h"
 
 enum {
     PEERS = 8,
@@ -30,7 +30,7 @@ struct world_request {
     struct chord_request request;
     uint32_t operations_count;
     struct chord_operation operations[OPERATIONS_MAX];
-    bool recorded[OPERATIONS_MAX]; /* a STORE for it is on disk */
+    struct operation_state states[OPERATIONS_MAX]; /* `has`: a STORE for it is on disk */
 };
 
 struct world_call {

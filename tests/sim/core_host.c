@@ -202,6 +202,7 @@ void open_free(struct node *node, struct open *open) {
     *link = open->next;
     parcel_free(open->parcel);
     free(open->operations);
+    free(open->states);
     free(open->page);
     free(open);
 }
@@ -227,6 +228,7 @@ void deliver_request(struct host *host, struct event *event) {
     open->timeout_ms = event->timeout_ms;
     if (parcel->operations_count > 0) {
         open->operations = memory(sizeof *open->operations * parcel->operations_count);
+        open->states = memory(sizeof *open->states * parcel->operations_count);
     }
     for (uint32_t i = 0; i < parcel->operations_count; i++) {
         const struct host_operation *operation = &parcel->operations[i];

@@ -28,14 +28,13 @@ struct host_operation {
     char value[CORE_TEXT_BYTES];
     bool if_match, if_absent; /* a precondition: the version below; no value */
     uint64_t match_epoch, match_counter;
-    uint64_t op_id; /* 0 = none */
+    uint64_t op_id;         /* 0 = none */
+    uint64_t expires_at_ms; /* by the nodes' clocks; 0 = never */
     unsigned attempt;
     uint64_t seen_epoch, seen_counter; /* epoch 0: none */
     enum chord_code code;              /* GET and DELETE of nothing: CHORD_NOT_FOUND */
     uint64_t epoch, counter;
-    bool existed;    /* PUT and DELETE: the key had a value before */
-    bool held;       /* the host's: examined, and not written */
-    bool has, maybe; /* the host's: a result is recorded; it may have been executed */
+    bool existed; /* PUT and DELETE: the key had a value before */
 };
 
 /* A client's request, or one that a test made. */

@@ -24,8 +24,9 @@ static size_t rows_of(const struct host *host, const struct open *open,
     *indices = memory(sizeof **indices * open->parcel->operations_count);
     for (uint32_t i = 0; i < open->parcel->operations_count; i++) {
         struct host_operation *operation = &open->parcel->operations[i];
-        if ((operation->kind != CHORD_GET) != writes || (writes && operation->held) ||
-            !chord_operation_in(&open->operations[i], &slice->range, host->config.m)) {
+        const struct chord_operation *bare = &open->operations[i];
+        if (writes ? !operation_is_written(bare, &open->states[i], &slice->range, host->config.m)
+                   : !operation_is_read(bare, &slice->range, host->config.m)) {
             continue;
         }
         struct core_row *row = &(*rows)[count];
@@ -33,12 +34,14 @@ static size_t rows_of(const struct host *host, const struct open *open,
         memcpy(row->key, operation->key, CORE_TEXT_BYTES);
         if (writes) {
             memcpy(row->value, operation->value, CORE_TEXT_BYTES);
-            row->epoch = slice->epoch;
-            row->counter = slice->counter + i;
+            struct row_version version = operation_version(slice, i);
+            row->epoch = version.epoch;
+            row->counter = version.counter;
             row->tombstone = operation->kind == CHORD_DELETE;
+            row->expires_at_ms = operation->expires_at_ms;
             row->op_id = operation->op_id;
-            row->existed = operation->existed;
-            operation->maybe = true;
+            row->existed = operation_existed(bare, &open->states[i]);
+            operation_sent(bare, &open->states[i]);
         }
         (*indices)[count++] = i;
     }
@@ -62,10 +65,8 @@ static void send_request(struct host *host, int index, const struct chord_action
         indices = memory(sizeof *indices * all);
         for (uint32_t i = 0; i < all; i++) {
             if (chord_operation_in(&origin->operations[i], &slice->range, host->config.m)) {
-                struct host_operation *operation = &origin->parcel->operations[i];
-                operation->maybe = operation->kind != CHORD_GET;
-                parcel->operations[count] = *operation;
-                parcel->operations[count].maybe = false;
+                operation_sent(&origin->operations[i], &origin->states[i]);
+                parcel->operations[count] = origin->parcel->operations[i];
                 indices[count++] = i;
             }
         }
@@ -80,14 +81,16 @@ static void send_request(struct host *host, int index, const struct chord_action
     slot->indices_count = count;
 }
 
-/* What the client of a batch may be told, as duty 5 says. */
+/* What the client of a batch is told. */
 static void batch_results(struct open *open, const struct chord_response *response) {
     for (uint32_t i = 0; i < open->parcel->operations_count; i++) {
         struct host_operation *operation = &open->parcel->operations[i];
-        if (!open->operations[i].finished) {
-            operation->code = operation->maybe ? CHORD_UNKNOWN : response->batch.unfinished;
-            operation->epoch = operation->counter = 0;
-        }
+        struct operation_result told =
+            operation_told(&open->operations[i], &open->states[i], response->batch.unfinished);
+        operation->code = told.code;
+        operation->existed = told.existed;
+        operation->epoch = told.version.epoch;
+        operation->counter = told.version.counter;
     }
 }
 
@@ -189,32 +192,6 @@ static void store(struct host *host, int index, const struct chord_action *actio
                               .life = node->public.lives});
 }
 
-static void record(struct open *open, uint32_t i, const struct core_row *row, bool existed) {
-    struct host_operation *operation = &open->parcel->operations[i];
-    if (open->operations[i].finished) {
-        return;
-    }
-    bool missing = row == NULL || row->tombstone || row->epoch == 0;
-    operation->has = true;
-    operation->epoch = row != NULL ? row->epoch : 0;
-    operation->counter = row != NULL ? row->counter : 0;
-    operation->code = CHORD_OK;
-    if (operation->kind == CHORD_GET) {
-        memset(operation->value, 0, CORE_TEXT_BYTES);
-        operation->code = missing ? CHORD_NOT_FOUND : CHORD_OK;
-        if (!missing) {
-            memcpy(operation->value, row->value, CORE_TEXT_BYTES);
-        }
-        return;
-    }
-    if (!open->operations[i].examine) {
-        operation->existed = existed;
-    }
-    if (operation->kind == CHORD_DELETE && !operation->existed) {
-        operation->code = CHORD_NOT_FOUND;
-    }
-}
-
 static uint64_t content_of(bool deletes, const char value[CORE_TEXT_BYTES]) {
     uint8_t hash[CHORD_ID_BYTES];
     uint64_t content = 1;
@@ -225,8 +202,9 @@ static uint64_t content_of(bool deletes, const char value[CORE_TEXT_BYTES]) {
     return content;
 }
 
-static struct examine_write write_of(const struct host_operation *operation, const uint8_t *hash) {
-    struct examine_write write = {
+static struct operation_write write_of(const struct host_operation *operation,
+                                       const uint8_t *hash) {
+    struct operation_write write = {
         .deletes = operation->kind == CHORD_DELETE,
         .has_op_id = operation->op_id != 0,
         .has_seen = operation->seen_epoch > 0,
@@ -242,21 +220,24 @@ static struct examine_write write_of(const struct host_operation *operation, con
     return write;
 }
 
-static struct examine_row row_of(const struct core_row *row) {
-    struct examine_row known = {.found = row != NULL};
+/* NULL: there is none. */
+static struct operation_row row_of(const struct core_row *row) {
+    struct operation_row known = {.found = row != NULL};
     if (row != NULL) {
-        known.value = !row->tombstone;
+        known.bad = row->bad;
+        known.deleted = row->tombstone;
+        known.expires_at_ms = row->expires_at_ms;
         known.existed = row->existed;
         known.has_op_id = row->op_id != 0;
         memcpy(known.op_id, &row->op_id, sizeof row->op_id);
         known.content = content_of(row->tombstone, row->value);
-        known.version = (struct examine_version){row->epoch, row->counter};
+        known.version = (struct row_version){row->epoch, row->counter};
     }
     return known;
 }
 
 /* Few writes, so that what is no longer remembered is met too. */
-static struct examine_memory *examined_of(struct node *node) {
+static struct operation_memory *examined_of(struct node *node) {
     enum { EXAMINED_WRITES = 48 };
     if (node->examined.writes == NULL) {
         node->examined.room = EXAMINED_WRITES;
@@ -265,39 +246,39 @@ static struct examine_memory *examined_of(struct node *node) {
     return &node->examined;
 }
 
-static void examine_one(struct node *node, const struct job *job, struct open *open, uint32_t i) {
-    struct host_operation *operation = &open->parcel->operations[i];
-    struct examine_write write = write_of(operation, open->operations[i].hash);
-    struct examine_row row = row_of(core_store_find(&node->public.store, operation->key));
-    struct examine_version next = {job->epoch, job->counter + i};
-    struct examine_answer answer =
-        examine(&write, &row, job->epoch, job->floor, next, examined_of(node));
-    operation->held = answer.held;
-    operation->existed = answer.existed;
-    if (answer.held) {
-        operation->has = true;
-        operation->code = answer.code;
-        operation->epoch = answer.version.epoch;
-        operation->counter = answer.version.counter;
-    }
-}
-
 static uint64_t run_examine(struct host *host, struct node *node, const struct job *job,
                             struct open *open) {
-    uint64_t left = 0;
-    for (uint32_t i = 0; open != NULL && i < open->parcel->operations_count; i++) {
-        struct host_operation *operation = &open->parcel->operations[i];
-        if (operation->kind == CHORD_GET ||
-            !chord_operation_in(&open->operations[i], &job->range, host->config.m)) {
+    if (open == NULL) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < open->parcel->operations_count; i++) {
+        const struct host_operation *operation = &open->parcel->operations[i];
+        if (!operation_is_examined(&open->operations[i], &job->range, host->config.m)) {
             continue;
         }
-        operation->held = false;
-        if (open->operations[i].examine) {
-            examine_one(node, job, open, i);
-        }
-        left += !operation->held;
+        struct operation_write write = write_of(operation, open->operations[i].hash);
+        struct operation_row row = row_of(core_store_find(&node->public.store, operation->key));
+        struct row_version next = {job->epoch, job->counter + i};
+        struct operation_answer answer = operation_examine(&write, &row, job->floor, next,
+                                                           clock_ms(host, node), examined_of(node));
+        operation_examined(&open->states[i], &answer);
     }
-    return left;
+    return operations_left(open->operations, open->states, open->parcel->operations_count,
+                           &job->range, host->config.m);
+}
+
+/* A read's result, and the value that goes with it. */
+static void read_row(struct host *host, struct node *node, struct open *open, uint32_t i) {
+    struct host_operation *operation = &open->parcel->operations[i];
+    const struct core_row *row = core_store_find(&node->public.store, operation->key);
+    struct operation_row known = row_of(row);
+    if (open->operations[i].finished) {
+        return;
+    }
+    memset(operation->value, 0, CORE_TEXT_BYTES);
+    if (operation_read(&open->operations[i], &open->states[i], &known, clock_ms(host, node))) {
+        memcpy(operation->value, row->value, CORE_TEXT_BYTES);
+    }
 }
 
 static void run_rows(struct host *host, struct node *node, struct job *job,
@@ -311,14 +292,22 @@ static void run_rows(struct host *host, struct node *node, struct job *job,
     for (size_t i = 0; i < job->rows_count; i++) {
         if (job->kind == CHORD_STORE_READ_OPERATIONS) {
             if (open != NULL) {
-                record(open, job->indices[i], core_store_find(rows, job->rows[i].key), false);
+                read_row(host, node, open, job->indices[i]);
             }
         } else if (node->public.disk == HOST_DISK_FULL) {
             event->stored.ok = false;
         } else if (job->rows[i].epoch >= job->skip_epoch) {
+            const struct core_row *stored = core_store_find(rows, job->rows[i].key);
+            if (stored != NULL && stored->bad &&
+                !row_replaces(row_of(&job->rows[i]).version, row_of(stored).version, true)) {
+                event->stored.ok = false; /* a bad row stands in the way of an older one */
+                continue;
+            }
             bool existed = core_store_write(rows, &job->rows[i]);
             if (open != NULL && job->kind == CHORD_STORE_WRITE_OPERATIONS) {
-                record(open, job->indices[i], &job->rows[i], existed);
+                uint32_t index = job->indices[i];
+                operation_written(&open->operations[index], &open->states[index],
+                                  row_of(&job->rows[i]).version, existed);
             }
         }
     }
@@ -360,6 +349,9 @@ void run_job(struct host *host, int index, struct job *job) {
                 rows, &job->range, host->config.m, job->has_after ? job->after : NULL,
                 host->config.page_rows, &open->page, &event.stored.done);
             event.stored.rows = open->page_count;
+            for (size_t i = 0; i < open->page_count; i++) {
+                event.stored.ok = event.stored.ok && !open->page[i].bad;
+            }
             if (open->page_count > 0) {
                 memcpy(event.stored.last, open->page[open->page_count - 1].hash, CHORD_ID_BYTES);
             }
@@ -412,12 +404,8 @@ static void derive(struct host *host, int index, const struct chord_action *acti
 static void finished(struct host *host, struct node *node, const struct chord_slice *slice) {
     struct open *open = open_find(node, slice->request_id);
     CHORD_ASSERT(open != NULL);
-    for (uint32_t i = 0; i < open->parcel->operations_count; i++) {
-        if (open->parcel->operations[i].has &&
-            chord_operation_in(&open->operations[i], &slice->range, host->config.m)) {
-            open->operations[i].finished = true;
-        }
-    }
+    operations_finish(open->operations, open->states, open->parcel->operations_count, &slice->range,
+                      host->config.m);
 }
 
 static void digest_action(struct host *host, int index, const struct chord_action *action) {
@@ -481,30 +469,29 @@ void act(struct host *host, int index, const struct chord_action *action) {
     }
 }
 
-/* The results of a forwarded batch; response NULL: no answer came. */
+/* The results of a forwarded batch; parcel NULL: no answer came. */
 uint32_t forwarded(struct node *node, const struct slot *slot, const struct parcel *parcel) {
     struct open *open = open_find(node, slot->request_id);
     uint32_t count = 0;
     for (uint32_t k = 0; open != NULL && k < slot->indices_count; k++) {
         uint32_t i = slot->indices[k];
-        struct host_operation *mine = &open->parcel->operations[i];
-        const struct host_operation *theirs = parcel != NULL ? &parcel->operations[k] : NULL;
-        if (open->operations[i].finished) {
+        if (slot->unsent) {
+            operation_unsent(&open->states[i]);
             continue;
         }
-        if (slot->unsent || (theirs != NULL && (theirs->code == CHORD_OUT_OF_RANGE ||
-                                                theirs->code == CHORD_UNAVAILABLE ||
-                                                theirs->code == CHORD_RESOURCE_EXHAUSTED))) {
-            mine->maybe = false;
-        } else if (theirs != NULL || mine->kind != CHORD_GET) {
-            if (theirs != NULL) {
-                *mine = *theirs;
-            } else {
-                mine->code = CHORD_UNKNOWN;
-            }
-            mine->has = true;
-            open->operations[i].finished = true;
+        const struct host_operation *theirs = parcel != NULL ? &parcel->operations[k] : NULL;
+        struct operation_result result = {.code = CHORD_UNKNOWN};
+        if (theirs != NULL) {
+            result = (struct operation_result){.code = theirs->code,
+                                               .existed = theirs->existed,
+                                               .version = {theirs->epoch, theirs->counter}};
+        }
+        if (operation_forwarded(&open->operations[i], &open->states[i],
+                                theirs != NULL ? &result : NULL)) {
             count++;
+            if (theirs != NULL) {
+                memcpy(open->parcel->operations[i].value, theirs->value, CORE_TEXT_BYTES);
+            }
         }
     }
     return count;

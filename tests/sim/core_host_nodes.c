@@ -185,7 +185,7 @@ void host_kill(struct host *host, int index) {
     free(node->public.chord);
     node->public.chord = NULL;
     free(node->examined.writes);
-    node->examined = (struct examine_memory){0};
+    node->examined = (struct operation_memory){0};
     node->public.paused_until_us = 0;
     for (size_t i = 0; i < node->waiting_count; i++) {
         node->waiting[i].time_us = host->now_us;

@@ -8,7 +8,7 @@
 
 #include "assert.h"
 #include "core_host.h"
-#include "examine.h"
+#include "operations.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,6 +114,7 @@ struct open {
     uint64_t id;
     struct parcel *parcel;
     struct chord_operation *operations;
+    struct operation_state *states;
     uint32_t call, generation, timeout_ms;
     bool replied;
     struct core_row *page;
@@ -142,7 +143,7 @@ struct node {
     size_t waiting_count, waiting_room;
     struct caller *callers; /* who has a connection to this one */
     size_t callers_count, callers_room;
-    struct examine_memory examined; /* made with the first write that is examined */
+    struct operation_memory examined; /* made with the first write that is examined */
 };
 
 struct link {

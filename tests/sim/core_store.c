@@ -4,6 +4,7 @@
 #include "core_store.h"
 
 #include "assert.h"
+#include "operations.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,12 +89,16 @@ const struct core_row *core_store_find(const struct core_store *store, const cha
                                                                                  : NULL;
 }
 
+static struct row_version version_of(const struct core_row *row) {
+    return (struct row_version){row->epoch, row->counter};
+}
+
 bool core_store_write(struct core_store *store, const struct core_row *row) {
     size_t at = lower(store, row->hash, row->key);
     struct core_row *old = at < store->rows_count ? &store->rows[at] : NULL;
     if (old != NULL && row_order(old, row->hash, row->key) == 0) {
         bool existed = !old->tombstone;
-        if (row->epoch > old->epoch || (row->epoch == old->epoch && row->counter > old->counter)) {
+        if (row_replaces(version_of(row), version_of(old), old->bad)) {
             *old = *row;
         }
         return existed;
@@ -160,7 +165,8 @@ uint64_t core_store_digest(const struct core_store *store, const struct chord_ra
         if (row_in(row, range, m)) {
             uint64_t sum;
             memcpy(&sum, row->hash, sizeof sum);
-            sum = mix(mix(mix(sum) ^ row->epoch) ^ row->counter) ^ (uint64_t)row->tombstone;
+            sum = mix(mix(mix(sum) ^ row->epoch) ^ row->counter) ^ (uint64_t)row->tombstone ^
+                  (uint64_t)row->bad << 1;
             sums[0] += mix(sum);
             sums[1] += mix(sum + 1);
             count++;
@@ -184,7 +190,8 @@ void core_store_forget(struct core_store *store, const struct chord_range *range
     size_t kept = 0;
     for (size_t i = 0; i < store->rows_count; i++) {
         const struct core_row *row = &store->rows[i];
-        if (!row->tombstone || row->epoch >= epoch || !row_in(row, range, m)) {
+        if (!row_forgotten(version_of(row), row->tombstone && !row->bad, epoch) ||
+            !row_in(row, range, m)) {
             store->rows[kept++] = *row;
         }
     }
@@ -217,7 +224,8 @@ void core_store_equal(struct core_store *store, const struct chord_range *range,
     for (size_t i = 0; i < store->rows_count; i++) {
         struct chord_id hash;
         memcpy(hash.bytes, store->rows[i].hash, CHORD_ID_BYTES);
-        if (nothing || !row_in(&store->rows[i], range, m) || store->rows[i].epoch >= epoch ||
+        if (nothing || !row_in(&store->rows[i], range, m) ||
+            !row_gives_way(version_of(&store->rows[i]), store->rows[i].bad, epoch) ||
             !id_in_half_open(&from, &hash, &to)) {
             store->rows[kept++] = store->rows[i];
         }

@@ -1,7 +1,7 @@
 /*
  * A store in memory for core_host: rows in the order of their hashes, views, identity. It keeps
- * the rules of node/store/store.h that the core relies on: the newer version wins, a page never splits a
- * hash, a digest does not depend on the order of writing.
+ * the rules of node/store/store.h that the core relies on: the newer version wins, a page never
+ * splits a hash, a digest does not depend on the order of writing.
  */
 #ifndef CORE_STORE_H
 #define CORE_STORE_H
@@ -17,7 +17,8 @@ struct core_row {
     uint64_t epoch, counter; /* counter and epoch 0: not found */
     bool tombstone;
     bool existed; /* its writer was told: the key had a value before */
-    uint64_t op_id;
+    bool bad;     /* the disk has changed it */
+    uint64_t expires_at_ms, op_id;
 };
 
 struct core_store {

@@ -158,19 +158,19 @@ DATA_MUTANTS = {
         "    if (kind == CHORD_LOOKUP) {"),
     "overtaken_is_executed": (
         "a write that newer ones have overtaken is executed only when all of these are known",
-        "examine.c", "    return after(at, write->seen) ? CANNOT_TELL : NEVER_EXECUTED;",
+        "operations.c", "    return row_newer(at, write->seen) ? CANNOT_TELL : NEVER_EXECUTED;",
         "    return NEVER_EXECUTED;"),
     "own_past_overlooked": (
         "a leader looks for a write among those that it executed since",
-        "examine.c", "        if (memcmp(past->op_id, write->op_id, EXAMINE_OP_ID_BYTES) == 0) {",
+        "operations.c", "        if (memcmp(past->op_id, write->op_id, OPERATION_OP_ID_BYTES) == 0) {",
         "        if (false) {"),
     "refused_and_done_later": (
         "a late copy of a write that was refused does not take effect",
-        "examine.c", "        if (conditional && after(newest, write->seen)) {",
+        "operations.c", "        if (conditional && row_newer(newest, write->seen)) {",
         "        if (conditional && false) {"),
     "repeat_says_existed": (
         "a repeat is told what the first was told",
-        "examine.c", "        return repeated(write, row->content, row->version, row->existed);",
+        "operations.c", "        return repeated(write, row->content, row->version, row->existed);",
         "        return repeated(write, row->content, row->version, row->value);"),
     "forget_with_a_copy_behind": (
         "deletions are forgotten when all members have them, not only a majority",

@@ -21,10 +21,10 @@ add_test(NAME test_id COMMAND test_id)
 set_tests_properties(test_id PROPERTIES TIMEOUT 60)
 
 # ---- the rules for writes that come again ----
-add_executable(test_examine ${CMAKE_CURRENT_LIST_DIR}/test_examine.c)
-target_link_libraries(test_examine PRIVATE chord_warnings chord_core ${CMOCKA_LIBRARY})
-add_test(NAME test_examine COMMAND test_examine)
-set_tests_properties(test_examine PROPERTIES TIMEOUT 60)
+add_executable(test_operations ${CMAKE_CURRENT_LIST_DIR}/test_operations.c)
+target_link_libraries(test_operations PRIVATE chord_warnings chord_core ${CMOCKA_LIBRARY})
+add_test(NAME test_operations COMMAND test_operations)
+set_tests_properties(test_operations PROPERTIES TIMEOUT 60)
 
 # ---- the core on the simulator's host (tests/sim) ----
 add_library(core_seeds STATIC ${CMAKE_CURRENT_LIST_DIR}/core_seeds.c)

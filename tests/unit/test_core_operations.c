@@ -1,5 +1,6 @@
 /*
- * Operations: conditions, writes that are sent again, deletions that are forgotten.
+ * Operations: conditions, writes that are sent again, deletions that are forgotten, values that
+ * expire, rows that a disk has changed.
  */
 #include "data_fixture.h"
 
@@ -202,12 +203,84 @@ static void test_deletions_are_forgotten(void **state) {
     }
 }
 
+/* A value that has expired is absent to reads and conditions, and its writer is not told that it
+ * was there; the row stays until something takes its place. */
+static void test_expired(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 4);
+        struct host_operation put = make(CHORD_PUT, 1, 1), create = make(CHORD_PUT, 1, 2);
+        uint64_t now_ms = host_now_us(host) / 1000;
+        put.expires_at_ms = now_ms + 3000;
+        create.if_absent = true;
+        check(run_one(host, 0, put)->operations[0].code == CHORD_OK);
+        check(run_one(host, 1, make(CHORD_GET, 1, 0))->operations[0].code == CHORD_OK);
+        check(run_one(host, 2, create)->operations[0].code == CHORD_FAILED_PRECONDITION);
+        host_run(host, 3500);
+        struct host_operation gone = run_one(host, 3, make(CHORD_GET, 1, 0))->operations[0];
+        check(gone.code == CHORD_NOT_FOUND && gone.value[0] == '\0');
+        create.if_absent = false;
+        create.if_match = true; /* not even its own version is there */
+        create.match_epoch = gone.epoch;
+        create.match_counter = gone.counter;
+        check(run_one(host, 0, create)->operations[0].code == CHORD_FAILED_PRECONDITION);
+        create.if_match = false;
+        create.if_absent = true;
+        struct host_operation created = run_one(host, 1, create)->operations[0];
+        check(created.code == CHORD_OK && !created.existed);
+        ring_free(host);
+    }
+}
+
+static void damage(struct host *host, int node, unsigned key) {
+    struct core_store *store = &host_node(host, node)->store;
+    struct host_operation named = make(CHORD_GET, key, 0);
+    for (size_t i = 0; i < store->rows_count; i++) {
+        store->rows[i].bad = store->rows[i].bad || strcmp(store->rows[i].key, named.key) == 0;
+    }
+}
+
+/* Of a row that the leader's disk has changed nothing is told, and nothing that asks about it is
+ * written; a write that asks nothing takes its place. The other copies mend it. */
+static void test_damaged_rows(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 4);
+        int leader;
+        put_all(host, 0);
+        view_of(host, 1, &leader);
+        damage(host, leader, 1);
+        struct host_operation condition = make(CHORD_PUT, 1, 7), blind = make(CHORD_PUT, 1, 8);
+        condition.if_absent = true;
+        check(run_one(host, 0, make(CHORD_GET, 1, 0))->operations[0].code == CHORD_DATA_LOSS);
+        check(run_one(host, 1, condition)->operations[0].code == CHORD_DATA_LOSS);
+        blind.op_id = 5;
+        check(run_one(host, 2, blind)->operations[0].code == CHORD_OK);
+        check(strcmp(insist(host, CHORD_GET, 1, 0)->operations[0].value, blind.value) == 0);
+
+        view_of(host, 2, &leader);
+        damage(host, leader, 2);
+        struct host_operation read = make(CHORD_GET, 2, 0), whole_value = make(CHORD_PUT, 2, 2);
+        struct chord_event event = {.kind = CHORD_EVENT_DAMAGED};
+        uint8_t hash[CHORD_ID_BYTES];
+        core_hash(read.key, hash);
+        event.damaged = id_from_hash(hash, M);
+        host_event(host, leader, &event);
+        host_run(host, 5000);
+        struct host_operation mended = run_one(host, 3, read)->operations[0];
+        check(mended.code == CHORD_OK && strcmp(mended.value, whole_value.value) == 0);
+        ring_free(host);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_conditions, teardown),
         cmocka_unit_test_teardown(test_compare_and_swap_under_failures, teardown),
         cmocka_unit_test_teardown(test_a_write_takes_effect_once, teardown),
         cmocka_unit_test_teardown(test_deletions_are_forgotten, teardown),
+        cmocka_unit_test_teardown(test_expired, teardown),
+        cmocka_unit_test_teardown(test_damaged_rows, teardown),
     };
     seeds_choose("test_core_operations", 2);
     return cmocka_run_group_tests(tests, NULL, NULL);
