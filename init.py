@@ -41,13 +41,13 @@ def command_run(options, settings, reporter):
     from launcher import orders, run
 
     if options.start is not None:
-        return orders.start(settings, options.start, reporter)
+        return orders.start(settings, options.start, reporter, options.moved)
     if options.add is not None:
         return orders.add(settings, options.add, reporter)
     if options.leave and orders.running_address(settings) is not None:
         return orders.leave(settings, reporter)
     preset = "release" if options.command == "release" else "debug"
-    return run.run(settings, reporter, preset, options.build, options.leave)
+    return run.run(settings, reporter, preset, options.build, options.leave, options.moved)
 
 
 def command_test(options, settings, reporter):
@@ -152,6 +152,9 @@ def parser_of(table):
                         help=argparse.SUPPRESS)
     parser.add_argument("--yes", action="store_true", help="install missing packages unasked")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--moved", action="store_true",
+                        help="for this start, or with --start: the nodes' folders were copied here "
+                             "and the originals are gone for good")
     orders = parser.add_argument_group("orders to the init.py that runs on the same DATA_DIR")
     orders = orders.add_mutually_exclusive_group()
     orders.add_argument("--add", type=whole_number, metavar="K", help="add K nodes to its ring")
@@ -205,6 +208,8 @@ def main():
     passed_on = next((at + 1 for at, word in enumerate(words) if word in PASSED_ON), len(words))
     options = parser_of(settings_module.TABLE).parse_args(words[:passed_on])
     options.rest = words[passed_on:]
+    if options.moved and (options.command not in ("run", "release") or options.add):
+        sys.exit("init.py: --moved goes with a start or with --start I, and with nothing else")
     function, package_set, _ = COMMANDS[options.command]
     reporter = report.choose(options.json)
     for number in (signal.SIGTERM, signal.SIGHUP):

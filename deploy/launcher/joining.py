@@ -99,7 +99,7 @@ def check_addresses(settings, seeds):
 
 
 def check(settings, slots, fresh):
-    """Before anything is built. fresh: some node here has no data and needs a member."""
+    """Before anything is built. fresh: no node here has data, so they need a member."""
     if not settings["JOIN"]:
         return
     seeds = others(settings, slots)

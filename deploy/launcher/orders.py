@@ -38,15 +38,16 @@ def wait_members(settings, slots, report):
                 if entry["slot"] in slots and entry["state"] == "down"]
         if down:
             log = settings.node_dir(down[0]["slot"]) / "stderr.log"
-            raise Refused(f"node {down[0]['slot']} {down[0]['ended']} before it joined; see {log}")
+            raise Refused(f"node {down[0]['slot']} {down[0]['ended']} before it joined"
+                          f"{': ' + down[0]['why'] if down[0]['why'] else ''}; see {log}")
         if time.monotonic() > deadline:
             raise Refused(f"only {joined} of {len(slots)} nodes joined in time; the others go on "
                           "trying")
         time.sleep(POLL_S)
 
 
-def start(settings, slot, report):
-    reply = control.ask(settings["DATA_DIR"], {"command": "start", "slot": slot})
+def start(settings, slot, report, moved=False):
+    reply = control.ask(settings["DATA_DIR"], {"command": "start", "slot": slot, "moved": moved})
     report.event("node_started", f"node {slot} is started (pid {reply['pid']})", slot=slot,
                  pid=reply["pid"])
     wait_members(settings, [slot], report)

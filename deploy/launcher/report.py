@@ -48,8 +48,17 @@ def number(value):
 
 def fingerprint(picture):
     """What a change of makes a new line: not CPU, memory and time, which always move."""
-    return (picture["ring_state"], picture["active"],
+    return (picture["ring_state"], picture["active"], tuple(picture["waiting_for"]),
             tuple((node["slot"], node["state"]) for node in picture["nodes"]))
+
+
+def troubles(picture):
+    """What stays to be done by somebody: nodes that ended by themselves, and who is waited for."""
+    found = [f"node {node['slot']} {node['ended']}: {node['why']}" for node in picture["nodes"]
+             if node["why"]]
+    if picture["waiting_for"]:
+        found.append("waiting for " + ", ".join(picture["waiting_for"]))
+    return found
 
 
 def summary(picture):
@@ -65,7 +74,7 @@ def summary(picture):
         parts.append(f"{picture['keys']} keys")
     parts += [f"nodes use {cpu:.1f} % CPU and {human_bytes(memory)} (PSS)",
               f"system memory {human_bytes(used)} of {human_bytes(total)}"]
-    return ", ".join(parts + down)
+    return ", ".join(parts + down + troubles(picture))
 
 
 class PlainReporter:
@@ -211,7 +220,8 @@ class TableReporter(PlainReporter):
         facts += [f"system memory {human_bytes(used)} of {human_bytes(total)}"]
         return [*ring, *wrapped(", ".join(facts), width),
                 *wrapped(f"{picture['ring_dashboard']} (node i: the port + i) "
-                         f"{picture['warning']}", width), ""]
+                         f"{picture['warning']}", width),
+                *(line for text in troubles(picture) for line in wrapped(text, width)), ""]
 
     def lines(self, picture, height, width):
         head = self.head(picture, width)

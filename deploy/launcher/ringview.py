@@ -163,6 +163,8 @@ def snapshot(settings, children, view):
             "keys": known.get("keys"), "keys_stored": known.get("keys_stored"),
             "cpu_percent": round(cpu, 1), "memory_pss_bytes": memory,
             "uptime_s": round(child.uptime_s(), 1) if child.running else 0,
+            "ended": "" if child.running else child.how_it_ended(),
+            "why": "" if child.running else child.last_words(),
         })
     members = [node for node in by_address.values() if node.get("state") == "member"]
     memory = view["memory"]

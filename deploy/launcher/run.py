@@ -33,9 +33,10 @@ class Interrupted(Exception):
 class Session:
     """One run on one DATA_DIR, from the first process to the last."""
 
-    def __init__(self, settings, programs, report, leave_on_stop):
+    def __init__(self, settings, programs, report, leave_on_stop, moved=False):
+        """moved: DATA_DIR was copied here and the original is gone, as somebody says."""
         self.settings, self.report = settings, report
-        self.leave_on_stop = leave_on_stop
+        self.leave_on_stop, self.moved = leave_on_stop, moved
         self.supervisor = Supervisor(settings, programs, report.say)
         self.api = ringview.Api(settings["HOST"], settings["PORT"], settings["API_TOKEN_FILE"])
         self.monitor = ringview.Monitor(self.api)
@@ -53,7 +54,8 @@ class Session:
         self.interrupts += 1
 
     def picture(self):
-        return ringview.snapshot(self.settings, self.supervisor.nodes, self.monitor.look())
+        picture = ringview.snapshot(self.settings, self.supervisor.nodes, self.monitor.look())
+        return {**picture, "waiting_for": [] if self.ready else self.missing()}
 
     # Start
 
@@ -63,7 +65,7 @@ class Session:
         datadir.write_slots(self.settings["DATA_DIR"], count)
         self.control = ControlServer(self.settings["DATA_DIR"], self.handle)
         self.report.event("starting", f"Starting {count} nodes and the gateway ...", nodes=count)
-        self.supervisor.start_first(count)
+        self.supervisor.start_first(count, self.moved)
         self.supervisor.start_gateway()
         self.monitor.watch(self.supervisor.pids())
         self.monitor.start()
@@ -80,7 +82,8 @@ class Session:
             for child in self.supervisor.newly_ended():
                 if not self.worth_keeping():
                     raise Refused(f"{child.name} {child.how_it_ended()} while the ring was "
-                                  f"starting; its last lines:\n{child.stderr_tail()}")
+                                  f"starting; its last lines:\n{child.stderr_tail()}"
+                                  + self.way_back_of_all(child))
                 self.show_end(child)
             self.tend_gateway()
             self.monitor.watch(self.supervisor.pids())
@@ -111,11 +114,12 @@ class Session:
             self.announce(len(picture["nodes"]))
         elif time.monotonic() >= self.tell_at:
             self.tell_at = time.monotonic() + TELL_WAITING_AFTER_S
-            self.tell_waiting(here)
+            self.tell_waiting(picture)
 
-    def tell_waiting(self, here):
-        waiting = [node["slot"] for node in here if node["state"] != "member"]
-        missing = self.missing_elsewhere()
+    def tell_waiting(self, picture):
+        waiting = [node["slot"] for node in picture["nodes"]
+                   if node["pid"] and node["state"] != "member"]
+        missing = picture["waiting_for"]
         nodes = "node " + ", ".join(map(str, waiting))
         text = (f"{nodes} waits for {', '.join(missing)}: start them, or wait" if missing else
                 f"{nodes} is not a member yet: {self.api.why_not_ready()}")
@@ -123,9 +127,9 @@ class Session:
             self.told = text
             self.report.event("waiting", "  " + text, slots=waiting, waiting_for=missing)
 
-    def missing_elsewhere(self):
-        """Members of other hosts that were known and do not answer now."""
-        own = {self.settings.rpc_address(slot) for slot in self.supervisor.nodes}
+    def missing(self):
+        """Members that were known and do not answer now: of other hosts, or of this one and down."""
+        own = {self.settings.rpc_address(slot) for slot in self.supervisor.pids()}
         nodes = ringview.ring_nodes_by_address(self.monitor.look()["ring"])
         known = {address for address, node in nodes.items() if node.get("state") == "down"}
         known |= {member for member in self.memory.known["members"] if member not in nodes}
@@ -190,12 +194,25 @@ class Session:
                               + "".join(f" ({line})" for line in last), pause_s=pause)
             return
         slot = next(slot for slot, other in self.supervisor.nodes.items() if other is child)
-        why = child.stderr_tail().splitlines()[-1:] if child.process.returncode > 0 else []
-        self.report.event("node_down", f"node {slot} (pid {child.pid}) {child.how_it_ended()}"
-                          + "".join(f" ({line})" for line in why)
-                          + "; start it again from its page or with: python3 init.py --start "
-                          f"{slot}{self.settings.same_folder()}",
-                          slot=slot, pid=child.pid, exit_code=child.process.returncode)
+        why = f" ({child.last_words()})" if child.last_words() else ""
+        self.report.event("node_down", f"node {slot} (pid {child.pid}) {child.how_it_ended()}{why}; "
+                          + self.way_back(slot), slot=slot, pid=child.pid,
+                          exit_code=child.process.returncode)
+
+    def way_back_of_all(self, child):
+        if not (child.is_copy and child is not self.supervisor.gateway):
+            return ""
+        return ("\nOnly if the originals are gone for good and these are their newest copies: "
+                f"python3 init.py --moved{self.settings.same_folder()}")
+
+    def way_back(self, slot):
+        """What to do about a node that is down."""
+        order = f"python3 init.py --start {slot}{self.settings.same_folder()}"
+        if self.supervisor.nodes[slot].is_copy:
+            return (f"only if the original is gone for good and this is its newest copy: {order} "
+                    f"--moved; for a new member instead move {self.settings.node_dir(slot)} away "
+                    f"and: {order}")
+        return f"start it again from its page or with: {order}"
 
     def tend_gateway(self):
         """The gateway keeps no keys: it is started again after growing pauses, for ever."""
@@ -219,7 +236,8 @@ class Session:
     def order_status(self, request):
         del request
         return {"phase": self.phase, "slots": self.supervisor.status(),
-                "ring_dashboard": self.settings.dashboard(), "leaves": self.leave_on_stop}
+                "ring_dashboard": self.settings.dashboard(), "leaves": self.leave_on_stop,
+                "waiting_for": self.picture()["waiting_for"]}
 
     def refuse_unless_running(self):
         if self.phase != "running":
@@ -233,7 +251,7 @@ class Session:
         child = self.supervisor.nodes.get(slot)
         if child and not child.running:
             network.check_ports(self.settings, [network.node_port(self.settings, slot)])
-        child = self.supervisor.restart(slot)
+        child = self.supervisor.restart(slot, request.get("moved") is True)
         self.report.event("node_started", f"node {slot} is started again (pid {child.pid})",
                           slot=slot, pid=child.pid)
         return {"pid": child.pid}
@@ -407,16 +425,17 @@ def check_start(settings, report):
     ports = network.start_ports(settings, range(1, count + 1))
     network.wait_for_leftovers(settings, ports, report.say)
     network.check_ports(settings, ports)
-    joining.check(settings, count, has_fresh_node(settings, count))
+    joining.check(settings, count, is_fresh(settings, count))
     refuse_forgotten_ring(settings, report)
     return count
 
 
-def has_fresh_node(settings, count):
-    return any(not datadir.has_database(settings, slot) for slot in range(1, count + 1))
+def is_fresh(settings, count):
+    """Whether no node here knows a ring yet: one that does leads the others to it."""
+    return not any(datadir.has_database(settings, slot) for slot in range(1, count + 1))
 
 
-def run(settings, report, preset, programs_folder=None, leave_on_stop=False):
+def run(settings, report, preset, programs_folder=None, leave_on_stop=False, moved=False):
     """The whole life of one start; returns the exit code."""
     settings_module.check_secrets(settings)
     datadir.prepare(settings)
@@ -431,10 +450,10 @@ def run(settings, report, preset, programs_folder=None, leave_on_stop=False):
         else:
             programs = build.build(preset, report.say)
         programs.check()
-        joining.check_ring(programs, settings, count, has_fresh_node(settings, count),
+        joining.check_ring(programs, settings, count, is_fresh(settings, count),
                            memory.recall(settings["DATA_DIR"])["ring_id"])
         os.umask(0o077)
-        return live(Session(settings, programs, report, leave_on_stop), count)
+        return live(Session(settings, programs, report, leave_on_stop, moved), count)
     finally:
         report.close()
         lock.release()

@@ -13,14 +13,18 @@ import socket
 import subprocess
 import time
 
-from . import datadir
+from . import datadir, settings as settings_module
 from .common import Refused
 
 STDERR_BYTES_MAX = 16 * 1024 * 1024
 STDERR_TAIL_LINES = 15
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
 SANITIZER_LINES = 40
-SEEDS_MAX = 4
+SEEDS_BESIDE_MAX = 4
+NODE_EXIT_COPY = 7
+ENDS = {0: "stopped", 2: "bad setting", 3: "cannot listen", 4: "data folder",
+        5: "refused by the ring", 6: "disk failure",
+        NODE_EXIT_COPY: "a copy of another node's data", 8: "data of another version"}
 LISTEN_TIMEOUT_S = 10
 
 
@@ -39,6 +43,7 @@ class Child:
         self.pid = self.process.pid
         self.started_at = time.monotonic()
         self.end_seen = False
+        self.words = None
 
     @property
     def running(self):
@@ -55,10 +60,19 @@ class Child:
         code = self.process.returncode
         if code is not None and code < 0:
             return f"was killed by {signal.Signals(-code).name}"
-        meaning = {0: "stopped", 2: "bad setting", 3: "cannot listen", 4: "data folder",
-                   5: "refused by the ring", 6: "disk failure", 7: "copied data",
-                   8: "data of another version"}.get(code)
+        meaning = ENDS.get(code)
         return f"ended with exit code {code}" + (f" ({meaning})" if meaning else "")
+
+    @property
+    def is_copy(self):
+        return self.process.returncode == NODE_EXIT_COPY
+
+    def last_words(self):
+        """What it said at its end, if it ended for a reason of its own; else empty."""
+        if self.words is None and not self.running:
+            lines = self.stderr_tail().splitlines() if self.process.returncode > 0 else []
+            self.words = "".join(lines[-1:])
+        return self.words or ""
 
     def stderr_tail(self):
         try:
@@ -133,27 +147,32 @@ class Supervisor:
         return [part for name in names if self.settings[name]
                 for part in ("--" + name.lower().replace("_", "-"), self.settings[name])]
 
-    def seeds(self, slot):
-        """Whom a node of this host asks to join: JOIN, else running nodes beside it."""
-        if self.settings["JOIN"]:
-            return self.settings["JOIN"]
-        others = [other for other, child in sorted(self.nodes.items())
-                  if other != slot and child.running]
-        return ",".join(self.settings.rpc_address(other) for other in others[:SEEDS_MAX])
+    def seeds(self, slot, beside):
+        """Whom the node of a slot asks for its ring: JOIN's addresses, and nodes beside it, since
+        JOIN's host may be gone."""
+        own = [self.settings.rpc_address(other) for other in beside if other != slot]
+        own = own[:SEEDS_BESIDE_MAX]
+        join = [peer for peer in self.settings["JOIN"].split(",") if peer and peer not in own]
+        return ",".join(join[:settings_module.JOIN_MAX - len(own)] + own)
 
-    def node_arguments(self, slot, seeds, creates):
+    def beside(self):
+        return [slot for slot, child in sorted(self.nodes.items()) if child.running]
+
+    def node_arguments(self, slot, seeds, creates, moved):
         settings = self.settings
         arguments = [self.programs.node, "--listen", settings.rpc_address(slot),
                      "--data", settings.node_dir(slot), "--exit-with-parent",
                      "--channel-size", settings["DEFAULT_CHANNEL_SIZE"]]
         arguments += ["--create"] if creates else ["--join", seeds] if seeds else []
+        arguments += ["--moved"] if moved else []
         return arguments + self.parameters(creates) + self.secrets(["RING_KEY_FILE"])
 
-    def start_node(self, slot, seeds=None, creates=False):
+    def start_node(self, slot, seeds=None, creates=False, moved=False):
+        """moved: its folder was copied here, and somebody says that the original is gone."""
         folder = self.settings.node_dir(slot)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        arguments = self.node_arguments(slot, self.seeds(slot) if seeds is None else seeds,
-                                        creates)
+        seeds = self.seeds(slot, self.beside()) if seeds is None else seeds
+        arguments = self.node_arguments(slot, seeds, creates, moved)
         child = Child(f"node {slot}", arguments, folder / "stderr.log",
                       self.settings.environment())
         self.nodes[slot] = child
@@ -172,18 +191,16 @@ class Supervisor:
                              settings.environment())
         return self.gateway
 
-    def start_first(self, count):
+    def start_first(self, count, moved=False):
         """Starts slots 1..count. Node 1 creates the ring only when this host has neither data nor
         a ring to join: a second ring must never be born silently."""
         with_data = [slot for slot in range(1, count + 1)
                      if datadir.has_database(self.settings, slot)]
         self.with_data = set(with_data)
         creates = not self.settings["JOIN"] and not with_data
-        host_seeds = ",".join(self.settings.rpc_address(slot)
-                              for slot in (with_data or [1])[:SEEDS_MAX])
         for slot in range(1, count + 1):
-            seeds = self.settings["JOIN"] or host_seeds
-            child = self.start_node(slot, seeds, creates and slot == 1)
+            child = self.start_node(slot, self.seeds(slot, with_data or [1]),
+                                    creates and slot == 1, moved)
             if slot == 1:
                 self.wait_listening(child)
 
@@ -221,19 +238,20 @@ class Supervisor:
         return [{"slot": slot, "pid": child.pid if child.running else None,
                  "state": "running" if child.running else "down",
                  "address": self.settings.rpc_address(slot),
-                 "ended": "" if child.running else child.how_it_ended()}
+                 "ended": "" if child.running else child.how_it_ended(),
+                 "why": "" if child.running else child.last_words()}
                 for slot, child in sorted(self.nodes.items())]
 
     # Orders while running
 
-    def restart(self, slot):
+    def restart(self, slot, moved=False):
         child = self.nodes.get(slot)
         if child is None:
             raise Refused(f"there is no node {slot} here: this host has nodes "
                           f"{min(self.nodes)}..{max(self.nodes)}")
         if child.running:
             raise Refused(f"node {slot} is already running (pid {child.pid})")
-        return self.start_node(slot)
+        return self.start_node(slot, moved=moved)
 
     # Stopping
 

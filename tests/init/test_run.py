@@ -7,9 +7,9 @@ import time
 import types
 
 import pytest
-from launcher import memory, report, ringview, run, settings as s
+from launcher import joining, memory, report, ringview, run, settings as s
 from launcher.common import Refused
-from launcher.supervisor import Pauses
+from launcher.supervisor import NODE_EXIT_COPY, Pauses, Supervisor
 
 
 class Child:
@@ -29,6 +29,12 @@ class Child:
 
     def stderr_tail(self):
         return "chord-node: its own last words"
+
+    last_words = stderr_tail
+
+    @property
+    def is_copy(self):
+        return self.process.returncode == NODE_EXIT_COPY
 
 
 class Said:
@@ -113,6 +119,53 @@ def test_one_node_that_cannot_start_does_not_stop_members(tmp_path):
     session.wait_ready(2)
     assert session.ready
     assert "its own last words" in session.report.texts("node_down")[0]
+
+
+def test_a_copy_is_told_what_to_do_and_stays_in_sight(tmp_path):
+    session = session_of(tmp_path, {1: Child("node 1"), 2: Child("node 2", NODE_EXIT_COPY)},
+                         states={1: "member"})
+    session.wait_ready(2)
+    told = session.report.texts("node_down")[0]
+    assert "its own last words" in told and "--start 2" in told and "--moved" in told
+    assert "a new member" in told and "node-2" in told
+    down = session.picture()["nodes"][1]
+    assert "exit code 7" in down["ended"] and "its own last words" in down["why"]
+    assert "its own last words" in report.summary(session.picture())
+    assert session.handle({"command": "status"})["slots"][1]["why"] == down["why"]
+
+
+def test_nodes_of_this_host_that_are_down_are_waited_for_too(tmp_path, no_patience):
+    session = session_of(tmp_path, {1: Child("node 1"), 2: Child("node 2", 4)}, with_data=[1, 2],
+                         states={1: "joining", 2: "down"}, elsewhere=["10.0.0.9:4001"])
+    session.wait_ready(2)
+    missing = [session.settings.rpc_address(2), "10.0.0.9:4001"]
+    assert session.picture()["waiting_for"] == sorted(missing)
+    assert all(address in report.summary(session.picture()) for address in missing)
+    assert session.handle({"command": "status"})["waiting_for"] == sorted(missing)
+
+
+@pytest.mark.parametrize("join, beside, seeds", [
+    ("", [1, 2, 3], "127.0.0.1:4001,127.0.0.1:4003"),
+    ("10.0.0.9:4001", [], "10.0.0.9:4001"),
+    ("10.0.0.9:4001,127.0.0.1:4001", [1, 2, 3], "10.0.0.9:4001,127.0.0.1:4001,127.0.0.1:4003"),
+    (",".join(f"10.0.0.9:{port}" for port in range(1, 17)), [1],
+     ",".join(f"10.0.0.9:{port}" for port in range(1, 16)) + ",127.0.0.1:4001"),
+])
+def test_whom_a_node_asks(tmp_path, join, beside, seeds):
+    settings = s.choose({"DATA_DIR": tmp_path, "HOST": "127.0.0.1", "JOIN": join}, {},
+                        tmp_path / "none")
+    assert Supervisor(settings, None, None).seeds(2, beside) == seeds
+
+
+def test_a_host_with_data_needs_nobody_else_to_join(tmp_path):
+    """Its own nodes lead a new one to their ring."""
+    settings = s.choose({"DATA_DIR": tmp_path, "HOST": "127.0.0.1", "JOIN": "127.0.0.1:1"}, {},
+                        tmp_path / "none")
+    with pytest.raises(Refused, match="nobody to join answers"):
+        joining.check(settings, 2, run.is_fresh(settings, 2))
+    settings.node_dir(1).mkdir()
+    (settings.node_dir(1) / "chord.db").touch()
+    joining.check(settings, 2, run.is_fresh(settings, 2))
 
 
 def test_the_gateway_is_started_again_for_ever(tmp_path, monkeypatch):
@@ -201,13 +254,13 @@ def test_a_folder_that_goes_away_is_remembered_at_the_end(tmp_path):
 def picture(address="127.0.0.1:4001", ident="2a", count=5):
     nodes = [{"slot": slot, "id": ident, "address": address, "state": "member", "keys": 1234567,
               "cpu_percent": 99.9, "memory_pss_bytes": 1023 * 1024 ** 2, "uptime_s": 360000,
-              "pid": 1} for slot in range(1, count + 1)]
+              "pid": 1, "ended": "", "why": ""} for slot in range(1, count + 1)]
     nodes[3]["state"] = "down"
     return {"ring_state": "degraded", "ring_reason": "no living node leads the keys from id 2a on; "
             "they come back when a node that holds them does", "warning": "", "keys": 9999999,
             "survives_failures": 0, "active": 4, "members_elsewhere": 0,
             "memory_total_bytes": 2 ** 34, "memory_used_bytes": 2 ** 33,
-            "ring_dashboard": "http://100.101.102.103:3000", "nodes": nodes}
+            "ring_dashboard": "http://100.101.102.103:3000", "nodes": nodes, "waiting_for": []}
 
 
 def drawn(monkeypatch, width, height, **what):

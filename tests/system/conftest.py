@@ -1,9 +1,11 @@
 """Fixtures of the system tests: `new_ring(...)` gives a Ring (see ring.py) that is ended with the
-test, `gateway` and `own(...)` a Gateway alone (lone_gateway.py). When a test failed, the last lines
+test, `start_init(...)` an init.py (init_process.py), `gateway` and
+`own(...)` a Gateway alone (lone_gateway.py). When a test failed, the last lines
 of its ring's processes are printed. Every test has a time limit."""
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(ROOT / "proto" / "clients" / "python"))
 sys.path.insert(0, str(ROOT / "tests" / "faults"))
 
+from init_process import Init  # noqa: E402
 from lone_gateway import Gateway  # noqa: E402
+from ports import PortBlock  # noqa: E402
 from ring import Ring  # noqa: E402
 
 
@@ -107,3 +111,21 @@ def own(tmp_path):
     yield create
     for it in made:
         it.close()
+
+
+@pytest.fixture
+def start_init(tmp_path):
+    ports, started = PortBlock(), []
+
+    def start(*arguments, **options):
+        started.append(Init(tmp_path, ports, *arguments, **options))
+        return started[-1]
+    yield start
+    for init in started:
+        if init.process.poll() is None:
+            init.process.send_signal(signal.SIGTERM)
+            try:
+                init.process.wait(60)
+            except subprocess.TimeoutExpired:
+                init.process.kill()
+    ports.close()
