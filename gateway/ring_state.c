@@ -296,6 +296,23 @@ static void state_judge(struct ring_view *view, const struct view_node *const *m
              count == 1 ? "" : "s");
 }
 
+/* One warning is shown. What a node says of itself begins with its address, and comes before what
+ * all say of the ring. */
+static void warning_take(struct ring_view *view) {
+    const char *taken = "";
+    for (size_t i = 0; i < view->nodes_count; i++) {
+        const struct view_node *node = view->nodes[i];
+        const char *warning =
+            view_node_alive(node) && node->status != NULL ? node->status->warning : "";
+        if (strncmp(warning, node->address, strlen(node->address)) == 0) {
+            taken = warning;
+            break;
+        }
+        taken = taken[0] == '\0' && is_member(node) ? warning : taken;
+    }
+    snprintf(view->health.warning, sizeof(view->health.warning), "%s", taken);
+}
+
 void view_health_compute(struct ring_view *view, uint64_t now) {
     struct view_health *health = &view->health;
     const struct view_node **members = calloc(view->nodes_count + 1, sizeof(const void *));
@@ -314,10 +331,8 @@ void view_health_compute(struct ring_view *view, uint64_t now) {
         }
         members[count++] = node;
         health->formed = health->formed || node->status->formed;
-        if (node->status->warning != NULL && health->warning[0] == '\0') {
-            snprintf(health->warning, sizeof(health->warning), "%s", node->status->warning);
-        }
     }
+    warning_take(view);
     health->members = (unsigned)count;
     qsort(members, count, sizeof(members[0]), compare_by_id);
     reports_count(view);

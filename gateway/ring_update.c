@@ -176,7 +176,8 @@ static void parameters_learn(struct ring_view *view, const Chord__V1__StatusResp
     const Chord__V1__RingParameters *ring = status->parameters;
     bool sane = ring != NULL && ring->m >= ID_BITS_MIN && ring->m <= ID_BITS_MAX && ring->n >= 1 &&
                 ring->n <= 32 && ring->replicas >= 1 && ring->replicas <= 33;
-    if (!sane || status->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
+    bool member = status->state == CHORD__V1__NODE_STATE__NODE_STATE_MEMBER;
+    if (!sane || (!member && view->parameters.known)) { /* one on its way back knows them too */
         return;
     }
     view->parameters = (struct view_parameters){true, ring->m, ring->n, ring->replicas};

@@ -152,6 +152,7 @@ void action_replied(struct node *node, struct item *item) {
         event.failure.refused = false;
     }
     join_words_reply(node, item->context, &item->reply);
+    notices_reply(node, item->context, &item->reply);
     node->reply_message = item->reply.response;
     node_event(node, &event);
     node->reply_message = NULL;
@@ -243,6 +244,7 @@ static void store(struct node *node, const struct chord_action *action) {
     case CHORD_STORE_IDENTITY:
     case CHORD_STORE_OTHER_RING:
         job->identity = arena_copy(&job->arena, &action->store.identity, sizeof *job->identity);
+        notices_known(node, job->identity);
         break;
     case CHORD_STORE_VIEWS:
         copy_views(node, job);
@@ -350,14 +352,11 @@ static void derive_id(struct node *node, const struct chord_action *action) {
 
 /* The store runs in another process, or ran there last: it may vote in one place only. */
 static void refused_copy(struct node *node, const char *address) {
-    char store[2 * CHORD_STORE_ID_BYTES + 1];
-    rpc_hex(store, node->store_id, CHORD_STORE_ID_BYTES);
-    log_write(
-        LOG_ERROR, "refused",
-        "store %s runs, or ran last, at %s: %s at %s is a copy of it and stops, so that no "
-        "acknowledged write is lost. To add a member here start with an empty folder; to go on "
-        "here instead stop the other one, and copy its folder when it has ended",
-        store, address, node->settings.data, node->settings.listen);
+    log_write(LOG_ERROR, "refused",
+              "%s has a copy of the data that runs, or ran last, at %s, and stops so that no write "
+              "is lost: a new member starts with an empty folder; to go on here, stop that one and "
+              "copy its folder again",
+              node->settings.listen, address);
     node->stopping = true;
     node->exit_code = NODE_EXIT_COPY;
 }

@@ -175,6 +175,15 @@ static void add_ranges(struct node *node, struct wire_context *wire,
     }
 }
 
+/* The most urgent one. */
+static const char *warning_of(struct node *node, const struct chord_status *status) {
+    char *notice = arena_alloc(&node->scratch, NOTICE_BYTES);
+    if (store_read_only(node->store)) {
+        return "the disk is full: this node takes no writes";
+    }
+    return notices_text(node, status->state, notice) ? notice : status->warning;
+}
+
 static void on_status(struct node *node, struct request *request) {
     struct wire_context wire = {&node->scratch, node->m};
     struct chord_status *status = arena_alloc(&node->scratch, sizeof *status);
@@ -204,9 +213,7 @@ static void on_status(struct node *node, struct request *request) {
     message->salt = status->salt;
     message->survives_failures = status->survives_failures;
     message->left_last = status->left_last;
-    message->warning = (char *)(uintptr_t)(store_read_only(node->store)
-                                               ? "the disk is full: this node takes no writes"
-                                               : status->warning);
+    message->warning = (char *)(uintptr_t)warning_of(node, status);
     message->rss_bytes = resident_bytes();
     message->pss_bytes = proportional_bytes();
     message->cpu_ms = cpu_ms();

@@ -237,6 +237,7 @@ static bool prepare(struct node *node, struct request *request) {
         request_end(node, request);
         return false;
     }
+    notices_request(node, &request->core);
     return true;
 }
 
@@ -546,6 +547,7 @@ enum node_exit node_run(const struct settings *settings) {
     printf("listening %s\n", settings->listen);
     fflush(stdout);
     join_words_start(settings);
+    notices_known(&node, &identity);
     start_core(&node, &identity);
     loop(&node);
     code = node.exit_code;

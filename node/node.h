@@ -8,6 +8,7 @@
 #include "arena.h"
 #include "chord.h"
 #include "chord/v1/kv.pb-c.h"
+#include "notices.h"
 #include "operations.h"
 #include "rpc.h"
 #include "store.h"
@@ -149,6 +150,8 @@ struct node {
     struct queue resumes;                  /* core thread only: requests to give again */
     const ProtobufCMessage *reply_message; /* of the REPLY being handled */
     uint32_t seeds_told;                   /* bit i: why seed i cannot be joined (join_words.c) */
+
+    struct notices notices;
 
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     uint64_t started_ms;

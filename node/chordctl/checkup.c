@@ -206,12 +206,16 @@ static void check_clocks(struct checkup *checkup) {
     check_new(checkup, "clocks", text);
 }
 
+/* What a node says of itself begins with its address, and comes before what all say of the ring. */
 static void check_warnings(struct checkup *checkup) {
-    struct check *check = check_new(checkup, "warnings", "no member has one");
-    for (size_t i = 0; i < checkup->members_count; i++) {
-        const struct walk_node *node = checkup->members[i];
-        if (node->status->warning[0] != '\0') {
-            check_find(check, CHECKUP_WARN, "", "node %s: %s", node->id, node->status->warning);
+    struct check *check = check_new(checkup, "warnings", "no node has one");
+    const struct walk *walk = checkup->walk;
+    for (size_t i = 0; i < 2 * walk->nodes_count; i++) {
+        const struct walk_node *node = &walk->nodes[i % walk->nodes_count];
+        const char *warning = node->status != NULL ? node->status->warning : "";
+        bool of_itself = strncmp(warning, node->address, strlen(node->address)) == 0;
+        if (warning[0] != '\0' && of_itself == (i < walk->nodes_count)) {
+            check_find(check, CHECKUP_WARN, "", "node %s: %s", node->id, warning);
         }
     }
 }

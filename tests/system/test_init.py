@@ -143,39 +143,6 @@ def test_join_an_existing_ring(start_init, tmp_path):
         other_ports.close()
 
 
-@pytest.mark.slow  # 14 s; tests/init/test_run.py has the rule
-def test_hosts_of_an_old_ring_start_one_after_the_other(start_init, tmp_path):
-    """Who comes first says for whom it waits, longer than a start may take, and goes on waiting."""
-    first = start_init(nodes=2)
-    first.wait_event("ready")
-    folder, ports = tmp_path / "other-host", PortBlock()
-    folder.mkdir()
-    second = Init(folder, ports, "--join", f"127.0.0.1:{first.ports.rpc_port + 1}", nodes=2)
-    try:
-        second.wait_event("ready")
-        until(lambda: second.api.ready(), 60, "copies everywhere")
-        assert first.put("kept", b"by two hosts") == 201
-        status = second.wait_event("status")
-        assert status["members_elsewhere"] >= 0
-        until(lambda: len(json.loads((folder / "data" / "ring.json").read_text())["members"]) == 4,
-              30, "what the supervisor remembers")
-        assert first.end() == 0 and second.end() == 0
-
-        alone = Init(folder, ports, "--join", f"127.0.0.1:{first.ports.rpc_port + 1}", nodes=2)
-        waiting = alone.wait_event("waiting")
-        assert f"127.0.0.1:{first.ports.rpc_port + 1}" in waiting["waiting_for"], waiting
-        again = start_init(nodes=2)
-        for host in (alone, again):
-            host.wait_event("ready")
-        until(lambda: again.get("kept") == (200, b"by two hosts"), 60, "the row")
-        assert alone.end() == 0
-    finally:
-        for host in (second, locals().get("alone", second)):
-            if host.process.poll() is None:
-                host.end()
-        ports.close()
-
-
 @pytest.mark.parametrize("arguments, words", [
     (["--m", "2"], ["M=2", "3..160", "flag --m"]),
     (["--m", "3", "--nodes", "9"], ["NUM_OF_NODES=9", "8 ids"]),
