@@ -225,6 +225,15 @@ static void reject(struct request *request, Chord__V1__Code code, const char *me
 static bool prepare(struct node *node, struct request *request) {
     enum chord_message_kind kind;
     const char *error = NULL;
+    if (node->creation.listens) {
+        if (wire_kind(request->method, &kind) &&
+            wire_decode_request(kind, request->message, &request->core, &error)) {
+            creation_heard(node, &request->core);
+        }
+        reject(request, CHORD__V1__CODE__CODE_UNAVAILABLE, "the node is starting", 500);
+        request_end(node, request);
+        return false;
+    }
     if (request->method >= RPC_KV_BATCH && request->method <= RPC_KV_LOOKUP) {
         return kv_request(node, request);
     }
@@ -300,6 +309,13 @@ static void handle_item(struct node *node, struct item *item) {
     free(item);
 }
 
+void node_wait(struct node *node, uint64_t deadline_ms) {
+    struct item *item = take_item(node, deadline_ms);
+    if (item != NULL) {
+        handle_item(node, item);
+    }
+}
+
 void node_resume(struct node *node, uint64_t request_id) {
     struct item *item = item_new(ITEM_RESUME);
     item->request_id = request_id;
@@ -326,10 +342,7 @@ static void loop(struct node *node) {
         }
         deadline_ms = node->scrub.next_ms < deadline_ms && !node->scrub.open ? node->scrub.next_ms
                                                                              : deadline_ms;
-        struct item *item = take_item(node, deadline_ms);
-        if (item != NULL) {
-            handle_item(node, item);
-        }
+        node_wait(node, deadline_ms);
         run_resumes(node);
         scrub_tick(node);
         if (node->kill_at_ms != 0 && node->kill_at_ms <= node_now_ms()) {
@@ -546,9 +559,15 @@ enum node_exit node_run(const struct settings *settings) {
     atomic_store(&node.running, true);
     printf("listening %s\n", settings->listen);
     fflush(stdout);
+    if (!creation_allowed(&node, &identity)) {
+        code = NODE_EXIT_REFUSED;
+        goto out;
+    }
     join_words_start(settings);
     notices_known(&node, &identity);
-    start_core(&node, &identity);
+    if (!node.stopping) {
+        start_core(&node, &identity);
+    }
     loop(&node);
     code = node.exit_code;
 out:

@@ -8,6 +8,7 @@
 #include "arena.h"
 #include "chord.h"
 #include "chord/v1/kv.pb-c.h"
+#include "creation.h"
 #include "notices.h"
 #include "operations.h"
 #include "rpc.h"
@@ -152,6 +153,7 @@ struct node {
     uint32_t seeds_told;                   /* bit i: why seed i cannot be joined (join_words.c) */
 
     struct notices notices;
+    struct creation creation;
 
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     uint64_t started_ms;
@@ -175,6 +177,7 @@ struct node {
 uint64_t node_now_ms(void);
 uint64_t node_unix_ms(void); /* for expiry and for people; nothing else asks it */
 void node_event(struct node *node, struct chord_event *event); /* step and carry out */
+void node_wait(struct node *node, uint64_t deadline_ms);       /* and handles what comes first */
 void node_enqueue(struct node *node, struct item *item, bool urgent);
 struct item *item_new(enum item_kind kind);
 void node_resume(struct node *node, uint64_t request_id); /* after this step */
