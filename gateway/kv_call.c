@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "fate.h"
 #include "hints.h"
 #include "kv_target.h"
 #include "log.h"
@@ -47,11 +48,7 @@ void kv_hint_keep(struct app *app, const Chord__V1__OwnerHint *hint) {
 }
 
 bool kv_code_again(Chord__V1__Code code) {
-    return code == CHORD__V1__CODE__CODE_UNAVAILABLE || code == CHORD__V1__CODE__CODE_ABORTED ||
-           code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED ||
-           code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ||
-           code == CHORD__V1__CODE__CODE_UNKNOWN || code == CHORD__V1__CODE__CODE_CANCELLED ||
-           code == CHORD__V1__CODE__CODE_WRONG_RING;
+    return chord_outcome_of_code(code).again != CHORD_AGAIN_NEVER;
 }
 
 static struct kv_answer answer_of(enum rpc_method method, const struct rpc_reply *reply) {
@@ -93,13 +90,13 @@ static bool is_final(const struct kv_answer *answer) {
            answer->result->version != NULL && answer->result->version->epoch > 0;
 }
 
-/* Whether a write may have taken effect though it was not acknowledged. Refused outright is known
- * not to have happened; anything else may have. */
+/* Whether a write may have taken effect though it was not acknowledged. */
 static bool maybe_done(const struct kv_answer *answer, const struct rpc_reply *reply) {
-    bool says_nothing =
-        reply->local || (reply->code == CHORD__V1__CODE__CODE_OK && answer->result == NULL);
-    return !reply->unsent && (says_nothing || answer->code == CHORD__V1__CODE__CODE_UNKNOWN ||
-                              answer->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED);
+    struct chord_outcome outcome = answer->result != NULL ? chord_outcome_of_code(answer->code)
+                                   : reply->code == CHORD__V1__CODE__CODE_OK
+                                       ? chord_outcome_unanswered()
+                                       : chord_outcome_of_reply(reply);
+    return outcome.fate == CHORD_MAYBE_DONE;
 }
 
 static void pause_ms(unsigned ms) {
@@ -115,7 +112,7 @@ static struct kv_answer kv_ask(struct app *app, const struct kv_request *kv, uns
     memset(reply, 0, sizeof(*reply));
     if (address[0] == '\0') {
         reply->code = CHORD__V1__CODE__CODE_UNAVAILABLE;
-        reply->unsent = true;
+        reply->local = reply->unsent = true;
         snprintf(reply->message, sizeof(reply->message), "no node of the ring answers");
         return (struct kv_answer){.code = reply->code, .nobody = true};
     }

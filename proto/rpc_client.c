@@ -48,7 +48,6 @@ static void reply_from_nng(struct rpc_reply *reply, const struct rpc_pending *pe
             snprintf(text, sizeof text, "no connection to %s that took the request within %u ms",
                      address, pending_connect_ms(pending));
             reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
-            reply->unsent = true;
         }
         break;
     case NNG_ECONNRESET:
@@ -282,6 +281,7 @@ static void pending_event(void *context) {
             rpc_nng_fix_given(pending->msg);
         }
         reply_from_nng(&reply, pending, rv);
+        reply.unsent = !sent;
     }
     pending_end(pending, rv, &reply);
 }
@@ -417,12 +417,14 @@ void rpc_client_call(struct rpc_client *client, const char *address, enum rpc_me
         char text[sizeof reply.message];
         snprintf(text, sizeof text, "\"%.64s\" is no address; give host:port", address);
         reply_error(&reply, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
+        reply.unsent = true;
         on_reply(context, &reply);
         return;
     }
     client_name(client, &wanted);
     nng_msg *msg = client_pack(client, address, url, &wanted, request, &reply);
     if (msg == NULL || !client_send(client, address, url, &wanted, msg, &reply)) {
+        reply.unsent = true;
         on_reply(context, &reply);
     }
 }

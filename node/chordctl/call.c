@@ -11,11 +11,7 @@ enum call_fate call_fate(const struct rpc_reply *reply, bool changes) {
     if (!reply->local || (reply->code == CHORD__V1__CODE__CODE_UNAUTHENTICATED && !changes)) {
         return CALL_ANSWERED;
     }
-    /* What the runtime says of a request that it never sent; see proto/rpc_client.c. */
-    bool kept = reply->code == CHORD__V1__CODE__CODE_INVALID_ARGUMENT ||
-                reply->code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ||
-                (reply->code == CHORD__V1__CODE__CODE_UNAVAILABLE && !reply->disconnected);
-    return kept ? CALL_NOT_SENT : CALL_LOST;
+    return reply->unsent ? CALL_NOT_SENT : CALL_LOST;
 }
 
 int call_refused(Chord__V1__Code code, const char *who, const char *message) {
@@ -60,7 +56,8 @@ static void call_run(struct ctl *ctl, const char *address, enum rpc_method metho
         call_learn_ring(ctl, reply);
         return;
     }
-    *reply = (struct rpc_reply){.code = CHORD__V1__CODE__CODE_UNAVAILABLE, .local = true};
+    *reply = (struct rpc_reply){
+        .code = CHORD__V1__CODE__CODE_UNAVAILABLE, .local = true, .unsent = true};
     snprintf(reply->message, sizeof reply->message, "%s: %s", address, strerror(error));
 }
 

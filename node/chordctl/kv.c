@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "fate.h"
 #include "output.h"
 #include "key.h"
 #include "text.h"
@@ -45,12 +46,6 @@ struct operation_answer {
     bool stale;
     char missing[400]; /* the sentence of the last that named missing members; "" = none did */
 };
-
-static bool code_again(Chord__V1__Code code) {
-    return code == CHORD__V1__CODE__CODE_UNAVAILABLE || code == CHORD__V1__CODE__CODE_ABORTED ||
-           code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED ||
-           code == CHORD__V1__CODE__CODE_OUT_OF_RANGE;
-}
 
 static void answer_read(struct operation_answer *answer) {
     const Chord__V1__BatchResponse *response =
@@ -97,8 +92,7 @@ static const char *answer_reason(struct operation_answer *answer) {
 /* A read may be asked again whatever has become of it, a write by its op_id (proto/README.md). */
 static bool answer_unknown(const struct operation_answer *answer, bool read) {
     return call_fate(&answer->reply, !read) == CALL_LOST ||
-           answer->code == CHORD__V1__CODE__CODE_UNKNOWN ||
-           answer->code == CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED;
+           chord_outcome_of_code(answer->code).fate == CHORD_MAYBE_DONE;
 }
 
 static bool answer_told_version(const struct operation_answer *answer) {
@@ -118,8 +112,10 @@ static bool operation_again(struct operation_answer *answer, bool read, bool may
         return false;
     }
     enum call_fate fate = call_fate(&answer->reply, !read);
-    bool again = answer_unknown(answer, read) ? read || !answer_told_version(answer)
-                                              : fate == CALL_NOT_SENT || code_again(answer->code);
+    bool again = answer_unknown(answer, read)
+                     ? read || !answer_told_version(answer)
+                     : fate == CALL_NOT_SENT ||
+                           chord_outcome_of_code(answer->code).again != CHORD_AGAIN_NEVER;
     if (again && clock_now_ms() + wait_ms + ASK_MS_MIN < end_ms) {
         return true;
     }

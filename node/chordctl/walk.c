@@ -119,7 +119,7 @@ static void walk_round(struct ctl *ctl, struct walk *walk, size_t *at) {
         if (error != 0) {
             snprintf(node->reply.message, sizeof node->reply.message, "%s: %s", node->address,
                      strerror(error));
-            node->reply.local = true;
+            node->reply.local = node->reply.unsent = true;
             node->reply.code = CHORD__V1__CODE__CODE_UNAVAILABLE;
             continue;
         }

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import chord_client
+import chord_operations
 
 CLIENT = Path(chord_client.__file__)
 
@@ -182,3 +183,12 @@ def test_command_line(ring):
     assert run("get")[0] == 2
     nobody = f"127.0.0.1:{ring.ports.port - 1}"
     assert run("--timeout", "0.5", "get", "fruit", address=nobody)[0] == 3
+
+
+def test_codes_mean_what_the_shared_table_says():
+    """proto/clients/fates.csv, which the C client is held to as well (tests/unit/test_client.c)."""
+    names = {name.removeprefix("CODE_") for name in chord_client.load_messages().envelope.Code.keys()}
+    assert set(chord_operations.FATES) == names
+    assert set(chord_operations.NOT_DONE) == {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE",
+                                              "CHALLENGE"}
+    assert set(chord_operations.MAYBE_DONE) == {"UNKNOWN", "DEADLINE_EXCEEDED", "CANCELLED"}

@@ -420,7 +420,8 @@ class ChordClient:
             return self._attempt(address, method, request, response_type, deadline, True)
         if code != "OK":
             raise ChordError(
-                code, response.message, response.retry_after_ms, outcome_unknown=code == "UNKNOWN"
+                code, response.message, response.retry_after_ms,
+                outcome_unknown=chord_operations.FATES[code]["fate"] == "maybe done",
             )
         return response_type.FromString(response.payload)
 

@@ -2,15 +2,22 @@
 proto/README.md, once, for single operations and for batches. chord_client.py carries the messages.
 """
 
+import csv
 import hashlib
 import os
+import pathlib
 import random
 import time
 
+# What a code says of an operation: the table that the C client keeps too (proto/README.md, "Codes").
+with (pathlib.Path(__file__).resolve().parents[1] / "fates.csv").open(encoding="ascii") as _table:
+    FATES = {row["code"]: row for row in csv.DictReader(_table)}
 # Nothing was done; another node, or a little later, may do it.
-NOT_DONE = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE")
+NOT_DONE = tuple(code for code, row in FATES.items()
+                 if row["fate"] == "not done" and row["again"] in ("later", "at leader"))
 # The attempt may have been carried out, or still be.
-MAYBE_DONE = ("UNKNOWN", "DEADLINE_EXCEEDED")
+MAYBE_DONE = tuple(code for code, row in FATES.items()
+                   if row["fate"] == "maybe done" and row["again"] == "later")
 HINTS_MAX = 1024
 PAUSE_S = (0.02, 0.5)
 TRY_S = 1.0  # how long one attempt waits for its answer; doubled at each

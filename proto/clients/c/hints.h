@@ -2,8 +2,8 @@
  * Who leads which keys, as nodes last told: a bounded cache. Wrong hints cost a hop, nothing else,
  * since the node that is asked forwards.
  */
-#ifndef GATEWAY_HINTS_H
-#define GATEWAY_HINTS_H
+#ifndef CHORD_HINTS_H
+#define CHORD_HINTS_H
 
 #include <stdbool.h>
 #include <stddef.h>
