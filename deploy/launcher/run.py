@@ -17,6 +17,7 @@ from .supervisor import Supervisor
 START_TIMEOUT_S = 60
 START_TIMEOUT_PER_NODE_S = 1
 TELL_WAITING_AFTER_S = 10
+RESTART_TIMEOUT_S = 3
 STOP_TIMEOUT_S = 60
 LEAVE_TIMEOUT_S = 600
 LOOP_S = 0.1
@@ -252,6 +253,9 @@ class Session:
         if child and not child.running:
             network.check_ports(self.settings, [network.node_port(self.settings, slot)])
         child = self.supervisor.restart(slot, request.get("moved") is True)
+        self.supervisor.wait_listening(slot, RESTART_TIMEOUT_S)
+        if not child.running:
+            raise Refused(f"node {slot} {child.how_it_ended()}: {child.last_words()}")
         self.report.event("node_started", f"node {slot} is started again (pid {child.pid})",
                           slot=slot, pid=child.pid)
         return {"pid": child.pid}

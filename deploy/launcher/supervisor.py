@@ -199,15 +199,14 @@ class Supervisor:
         self.with_data = set(with_data)
         creates = not self.settings["JOIN"] and not with_data
         for slot in range(1, count + 1):
-            child = self.start_node(slot, self.seeds(slot, with_data or [1]),
-                                    creates and slot == 1, moved)
+            self.start_node(slot, self.seeds(slot, with_data or [1]), creates and slot == 1, moved)
             if slot == 1:
-                self.wait_listening(child)
+                self.wait_listening(1, LISTEN_TIMEOUT_S)  # the others then find it at once
 
-    def wait_listening(self, child):
-        """Node 1 first: the others then find whom they ask at once."""
-        deadline = time.monotonic() + LISTEN_TIMEOUT_S
-        address = (self.settings["HOST"], self.settings["RPC_PORT"] + 1)
+    def wait_listening(self, slot, timeout_s):
+        """Until the node of a slot listens, or has ended before."""
+        child, deadline = self.nodes[slot], time.monotonic() + timeout_s
+        address = (self.settings["HOST"], self.settings["RPC_PORT"] + slot)
         while child.running and time.monotonic() < deadline:
             try:
                 socket.create_connection(address, 1).close()
