@@ -216,7 +216,7 @@ static void result_print(struct merge *merge, const char *result) {
         json_put(json, "rows_same", json_u64(merge->rows_same));
         json_put(json, "conflicts", json_u64(merge->conflicts));
         json_put(json, "conflicts_file",
-                 merge->conflicts > 0 ? json_text(merge->conflicts_path) : json_null());
+                 merge->conflicts > 0 ? json_text(merge->conflicts_file) : json_null());
         json_put(json, "members", json_u64(merge->into.members));
         json_put(json, "keys", json_u64(merge->into.keys));
         json_print(json);
@@ -231,7 +231,7 @@ static void result_print(struct merge *merge, const char *result) {
     }
     if (merge->conflicts > 0) {
         line_print("in conflicts the %s ring's value stayed; the others: %s",
-                   merge->replace ? "from" : "into", merge->conflicts_path);
+                   merge->replace ? "from" : "into", merge->conflicts_file);
     }
 }
 
@@ -344,7 +344,7 @@ static const struct option merge_options[] = {
     {0, "from", "HOST:PORT", "a member of the ring that goes; it goes last"},
     {0, "into", "HOST:PORT", "a member of the ring that stays"},
     {0, "on-conflict", "keep|replace", "keep the value of the into ring (default), or replace it"},
-    {0, "conflicts", "FILE", "where values that lose are added (merge-conflicts.csv)"},
+    {0, "conflicts", "FILE", "where values that lose go (merge-conflicts.csv)"},
     {'y', "yes", NULL, "do not ask"},
     {0, NULL, NULL, NULL},
 };
@@ -363,6 +363,10 @@ const struct command merge_command = {
             "same command\n"
             "again: it goes on. Not wanted any more: chordctl join brings the last one back as its "
             "old ring.\n"
+            "FILE has the lossless form of chordctl export: chordctl import takes it back. A file "
+            "that is\n"
+            "there, of an interrupted run perhaps, stays as it is: values go to FILE.2 then, and "
+            "so on.\n"
             "--timeout: for one step, default 600000.\n"
             "Parts of one ring that lost sight of each other need no command: they find each "
             "other.\n",

@@ -2,6 +2,8 @@
 #ifndef CHORDCTL_MERGE_H
 #define CHORDCTL_MERGE_H
 
+#include <limits.h>
+
 #include "ctl.h"
 
 enum {
@@ -26,7 +28,8 @@ struct merge {
     char last[RPC_ADDRESS_BYTES_MAX + 1]; /* of `from`, the node that goes last */
     uint32_t step_ms;                     /* how long one step may take */
     bool replace;                         /* on conflict the rows of `from` win */
-    const char *conflicts_path;           /* where the values that lose are written */
+    const char *conflicts_path;           /* where the values that lose are to be written */
+    char conflicts_file[PATH_MAX];        /* and are */
     bool progress;
     uint64_t moved, rows_read, rows_copied, rows_same, conflicts;
 };
@@ -45,6 +48,16 @@ void merge_look(struct merge *merge, const char *address, struct merge_look *loo
 int merge_move(struct merge *merge, const char *address);
 /* True: `last` has left as the last member of `from`. Else the reason: it may not be alone yet. */
 bool merge_leave_last(struct merge *merge, char reason[MERGE_REASON_BYTES]);
+
+/* merge_losers.c: the values that lose, as a file. */
+struct merge_losers;
+struct merge_losers *merge_losers_new(struct merge *merge);
+void merge_losers_free(struct merge_losers *losers);
+void merge_losers_add(struct merge_losers *losers, const ProtobufCBinaryData *key,
+                      const ProtobufCBinaryData *value, uint64_t expires_at_ms);
+/* What was added is on disk; where the file is made, its name is in merge->conflicts_file. CTL_OK,
+ * or said. */
+int merge_losers_write(struct merge_losers *losers);
 
 /* merge_rows.c: every row of the last node into the other ring. CTL_OK, or said. */
 int merge_rows_copy(struct merge *merge);

@@ -6,11 +6,9 @@
  */
 #include "merge.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "import_window.h"
 #include "text.h"
@@ -22,45 +20,8 @@ enum row_state { ROW_UNKNOWN, ROW_ABSENT, ROW_SAME, ROW_CONFLICT };
 struct page {
     const Chord__V1__ListKeysResponse *keys;
     enum row_state states[PAGE_ROWS];
-    struct bytes losers; /* CSV */
+    struct merge_losers *losers;
 };
-
-/* ---- the values that lose ---- */
-
-static void loser_add(struct page *page, const Chord__V1__KeyInfo *row, ProtobufCBinaryData value) {
-    csv_cell_append(&page->losers, row->key.data, row->key.len);
-    bytes_append(&page->losers, ",", 1);
-    csv_cell_append(&page->losers, value.data, value.len);
-    bytes_append(&page->losers, "\r\n", 2);
-}
-
-/* Appended and on disk. */
-static int losers_write(const struct merge *merge, struct page *page) {
-    static const char header[] = "key,value\r\n";
-    if (page->losers.size == 0) {
-        return CTL_OK;
-    }
-    FILE *file = fopen(merge->conflicts_path, "ab");
-    bool ok = file != NULL;
-    if (ok && fseek(file, 0, SEEK_END) == 0 && ftell(file) == 0) {
-        ok = fwrite(header, 1, sizeof header - 1, file) == sizeof header - 1;
-    }
-    ok = ok && fwrite(page->losers.data, 1, page->losers.size, file) == page->losers.size &&
-         fflush(file) == 0 && fsync(fileno(file)) == 0;
-    int error = errno;
-    if (file != NULL && fclose(file) != 0 && ok) {
-        error = errno;
-        ok = false;
-    }
-    if (!ok) {
-        ctl_error("%s cannot be written: %s; nothing of this page was copied: name another file "
-                  "with --conflicts and run the same command again",
-                  merge->conflicts_path, strerror(error));
-        return CTL_NOT_FOUND;
-    }
-    page->losers.size = 0;
-    return CTL_OK;
-}
 
 /* ---- what the other ring has ---- */
 
@@ -77,7 +38,9 @@ static void result_take(const struct merge *merge, struct page *page, size_t at,
         page->states[at] = ROW_SAME;
     } else {
         page->states[at] = ROW_CONFLICT;
-        loser_add(page, row, merge->replace ? result->value : row->value);
+        bool theirs = merge->replace;
+        merge_losers_add(page->losers, &row->key, theirs ? &result->value : &row->value,
+                         theirs ? result->expires_at_ms : row->expires_at_ms);
     }
 }
 
@@ -173,7 +136,7 @@ static int page_copy(struct merge *merge, struct page *page, struct import_windo
     memset(page->states, 0, sizeof page->states);
     int exit_code = look_up(merge, page);
     if (exit_code == CTL_OK) {
-        exit_code = losers_write(merge, page);
+        exit_code = merge_losers_write(page->losers);
     }
     for (size_t i = 0; i < page->keys->n_keys && exit_code == CTL_OK; i++) {
         const Chord__V1__KeyInfo *row = page->keys->keys[i];
@@ -202,6 +165,7 @@ int merge_rows_copy(struct merge *merge) {
     struct rpc_reply reply, before = {0};
     int exit_code = CTL_OK;
     bool done = false;
+    page->losers = merge_losers_new(merge);
     request.limit = PAGE_ROWS;
     request.values = true;
     while (exit_code == CTL_OK && !done) {
@@ -228,7 +192,7 @@ int merge_rows_copy(struct merge *merge) {
         }
     }
     rpc_reply_free(&before);
-    bytes_free(&page->losers);
+    merge_losers_free(page->losers);
     free(page);
     import_window_free(window);
     return exit_code;

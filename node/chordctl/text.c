@@ -157,25 +157,3 @@ bool base64_decode(const char *text, struct bytes *decoded) {
     free(out);
     return count >= (int)padding;
 }
-
-/* ---- CSV ---- */
-
-void csv_cell_append(struct bytes *out, const void *data, size_t size) {
-    const uint8_t *from = data;
-    bool quotes = false;
-    for (size_t i = 0; i < size && !quotes; i++) {
-        quotes = from[i] == ',' || from[i] == '"' || from[i] == '\r' || from[i] == '\n';
-    }
-    if (!quotes) {
-        bytes_append(out, data, size);
-        return;
-    }
-    bytes_append(out, "\"", 1);
-    for (size_t i = 0; i < size; i++) {
-        bytes_append(out, from + i, 1);
-        if (from[i] == '"') {
-            bytes_append(out, "\"", 1);
-        }
-    }
-    bytes_append(out, "\"", 1);
-}

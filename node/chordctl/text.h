@@ -40,7 +40,4 @@ size_t text_width(const char *text); /* code points */
 char *base64_encode(const void *data, size_t size);          /* the caller frees */
 bool base64_decode(const char *text, struct bytes *decoded); /* appends; false = no base64 */
 
-/* Appends a CSV cell, in quotes where it must be. */
-void csv_cell_append(struct bytes *out, const void *data, size_t size);
-
 #endif

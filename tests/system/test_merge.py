@@ -3,9 +3,11 @@ by either is there afterwards, through every node, also when the merge is killed
 
 import csv
 import json
+import os
 import random
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -74,8 +76,9 @@ def test_two_rings_become_one(rings, tmp_path, on_conflict):
         "conflicts_file": str(lost), "members": 2 * SIZE, "keys": len(first) + len(second) - 2}
     check_one_ring(rings, first | second if keep else second | first)
     with open(lost, newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file)) == [
-            ["key", "value"], [conflict, (first if keep else second)[conflict]]]
+        lines = list(csv.reader(file))
+    assert lines[:-1] == [["key", "value", "chord:base64", "chord:expires_at_ms"],
+                          [conflict, (first if keep else second)[conflict], "", ""]]
     again = Chordctl().json(*merge_words(rings))
     assert (again["result"], again["members"]) == ("one ring already", 2 * SIZE)
 
@@ -173,6 +176,43 @@ def test_the_last_member_can_go_back(rings, tmp_path):
     assert read_all(rings[0], 1, first) == {key: value.encode() for key, value in first.items()}
     Chordctl().run(*merge_words(rings, "--conflicts", str(tmp_path / "lost.csv")))
     check_one_ring(rings, first | second)
+
+
+HOSTILE = [b"\0", b"\xff\xfe", b"a,b", b'"', b"\r\n", b"=1+1", b"chord:end", b" ", b"k" * 1024,
+           "\N{SNOWMAN}".encode(), b"\xef\xbb\xbf", bytes(range(256))]
+
+
+@pytest.mark.parametrize("on_conflict", ["keep", "replace"])
+def test_what_loses_comes_back(new_ring, tmp_path, on_conflict):
+    """Any bytes, and when they expire; more than one page of them."""
+    rings = [new_ring(NUM_OF_NODES=1).start(1) for _ in range(2)]
+    expires = (int(time.time()) + 100000) * 1000
+    keys = [*HOSTILE, *(b"plain %d" % number for number in range(600))]
+    kept, lost = (1, 0) if on_conflict == "keep" else (0, 1)
+    loses = {key: (b"loses \0\xff," + key, expires + at if at % 2 else 0)
+             for at, key in enumerate(keys)}
+    stays = {key: (b"stays " + key, 0) for key in keys}
+    for ring, rows in ((rings[kept], stays), (rings[lost], loses)):
+        with ChordClient(ring.address(1), timeout=20) as client:
+            for key, row in rows.items():
+                client.put(key, *row)
+    file = tmp_path / "lost.csv"
+    file.write_bytes(b"of another merge")
+    words = ["merge", "--from", rings[0].address(1), "--into", rings[1].address(1), "--yes",
+             "--on-conflict", on_conflict, "--conflicts", str(file)]
+    answer = Chordctl().json(*words)
+    assert (answer["conflicts"], answer["rows_read"]) == (len(keys), len(keys))
+    assert answer["conflicts_file"] == f"{file}.2"
+    assert file.read_bytes() == b"of another merge"
+    assert os.stat(f"{file}.2").st_mode & 0o777 == 0o600
+    ctl = Chordctl(rings[1].address(1))
+    imported = ctl.json("import", f"{file}.2")
+    assert (imported["state"], imported["form"]) == ("done", "lossless")
+    assert imported["rows_stored"] == len(keys)
+    with ChordClient(rings[1].address(1), timeout=20) as client:
+        for at in range(0, len(keys), 100):
+            for key, found in zip(keys[at:], client.batch([("get", key) for key in keys[at:at + 100]])):
+                assert (found.value, found.expires_at_ms) == loses[key], key
 
 
 def test_what_is_refused(new_ring, tmp_path):
