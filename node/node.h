@@ -181,13 +181,15 @@ void node_wait(struct node *node, uint64_t deadline_ms);       /* and handles wh
 void node_enqueue(struct node *node, struct item *item, bool urgent);
 struct item *item_new(enum item_kind kind);
 void node_resume(struct node *node, uint64_t request_id); /* after this step */
+void node_submit(struct node *node, struct store_job *job, struct request *owner);
+enum node_exit node_run(const struct settings *settings);
+
+/* request.c */
 struct request *request_new(struct node *node, struct rpc_call *call,
                             const ProtobufCMessage *message); /* NULL: no slot */
 struct request *request_find(struct node *node, uint64_t id);
 void request_end(struct node *node, struct request *request);
 void request_unref(struct node *node, struct request *request);
-void node_submit(struct node *node, struct store_job *job, struct request *owner);
-enum node_exit node_run(const struct settings *settings);
 
 /* actions.c */
 void actions_run(struct node *node);
