@@ -12,7 +12,7 @@ set -eu
 
 BUILD="gcc libc6-dev make cmake ninja-build pkg-config protobuf-compiler protobuf-c-compiler
 libprotobuf-c-dev libnng-dev libsqlite3-dev libssl-dev libjansson-dev libcsv-dev libcivetweb-dev
-libcmocka-dev"
+libxxhash-dev libcmocka-dev"
 RUN="python3 python3-psutil python3-protobuf nodejs npm"
 TEST="python3-pytest spin chromium iproute2 util-linux nginx haproxy curl
 ieee-data distro-info-data"

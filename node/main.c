@@ -32,6 +32,8 @@ static const char usage[] =
     "  --channel-size COUNT     open data requests, 1..60000          (DEFAULT_CHANNEL_SIZE)\n"
     "  --ring-key-file FILE     key shared by the ring's nodes              (RING_KEY_FILE)\n"
     "  --moved                  the data was copied here and the original is gone for good\n"
+    "  --downgrade-schema 6     write the data of a stopped node as the version before reads it; "
+    "end\n"
     "  --exit-with-parent       stop when the process that started it ends\n"
     "  --version, --help\n"
     "\n"
@@ -106,7 +108,7 @@ static bool only_itself(const struct settings *settings) {
 }
 
 struct flags {
-    const char *listen, *join, *m, *n, *replicas, *channel_size, *key;
+    const char *listen, *join, *m, *n, *replicas, *channel_size, *key, *downgrade;
 };
 
 static void read_flags(int argc, char **argv, struct settings *settings, struct flags *flags) {
@@ -120,6 +122,7 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
                                             {"channel-size", required_argument, NULL, 's'},
                                             {"ring-key-file", required_argument, NULL, 'k'},
                                             {"moved", no_argument, NULL, 'o'},
+                                            {"downgrade-schema", required_argument, NULL, 'D'},
                                             {"exit-with-parent", no_argument, NULL, 'p'},
                                             {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
@@ -157,6 +160,9 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
         case 'o':
             settings->moved = true;
             break;
+        case 'D':
+            flags->downgrade = optarg;
+            break;
         case 'p':
             settings->exit_with_parent = true;
             break;
@@ -173,10 +179,26 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
     }
 }
 
+/* One step back; ends the process. */
+static void downgrade(const struct settings *settings, const char *text) {
+    char reason[4096 + 300], wanted[20];
+    snprintf(wanted, sizeof wanted, "%d", STORE_SCHEMA_PREVIOUS);
+    if (strcmp(text, wanted) != 0) {
+        bad("--downgrade-schema", text, "flag", wanted);
+    }
+    enum store_error error =
+        store_downgrade(settings->data, STORE_SCHEMA_PREVIOUS, reason, sizeof reason);
+    fprintf(error == STORE_OK ? stdout : stderr, "chord-node: %s\n", reason);
+    exit(error == STORE_OK ? (int)NODE_EXIT_OK : (int)node_exit_of_store(error));
+}
+
 static void read_settings(int argc, char **argv, struct settings *settings) {
     struct flags flags = {0};
     memset(settings, 0, sizeof *settings);
     read_flags(argc, argv, settings, &flags);
+    if (optind == argc && flags.downgrade != NULL && settings->data != NULL) {
+        downgrade(settings, flags.downgrade);
+    }
     if (optind != argc || flags.listen == NULL || settings->data == NULL) {
         fputs("chord-node: --listen HOST:PORT and --data DIR are needed; --help explains\n",
               stderr);

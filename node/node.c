@@ -447,6 +447,12 @@ static enum node_exit open_network(struct node *node) {
     return NODE_EXIT_OK;
 }
 
+enum node_exit node_exit_of_store(enum store_error error) {
+    return error == STORE_COPIED           ? NODE_EXIT_COPY
+           : error == STORE_UNKNOWN_SCHEMA ? NODE_EXIT_FORMAT
+                                           : NODE_EXIT_DATA;
+}
+
 enum node_exit node_run(const struct settings *settings) {
     static struct node node;
     struct chord_identity identity;
@@ -475,9 +481,7 @@ enum node_exit node_run(const struct settings *settings) {
     if (error != STORE_OK) {
         fprintf(stderr, "chord-node: %s\n", reason);
         free(views);
-        return error == STORE_COPIED           ? NODE_EXIT_COPY
-               : error == STORE_UNKNOWN_SCHEMA ? NODE_EXIT_FORMAT
-                                               : NODE_EXIT_DATA;
+        return node_exit_of_store(error);
     }
     enum node_exit code = NODE_EXIT_DATA;
     if (!log_open(settings->data)) {

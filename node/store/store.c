@@ -5,23 +5,17 @@
 #include "store.h"
 
 #include "log.h"
-#include "private.h"
+#include "store_database.h"
 #include "store_files.h"
-#include "store_meta.h"
 #include "store_place.h"
 #include "store_rows.h"
-#include "store_schema.h"
-#include "store_views.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/rand.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,9 +25,8 @@ enum {
     GROUP_READ_BYTES_MAX = 8 * 1024 * 1024, /* values that a group has read before it ends early */
     CHECKPOINT_PAGES = 1000,                /* idle: checkpoint from here on */
     CHECKPOINT_PAGES_HARD = 16000,          /* busy: even then */
-    CACHE_KIB = 2048,
-    FILES_PERIOD_MS = 1000, /* idle: look for the files so often */
-    LISTING_REST = 2,       /* times as long as the slice took: a search takes a third of a core */
+    FILES_PERIOD_MS = 1000,                 /* idle: look for the files so often */
+    LISTING_REST = 2, /* times as long as the slice took: a search takes a third of a core */
 };
 
 struct jobs {
@@ -43,10 +36,10 @@ struct jobs {
 struct store {
     struct store_options options;
     struct store_tables tables;
-    sqlite3 *db;
-    int lock;
+    struct database database;
+    sqlite3 *db; /* the database's */
     int synchronous;
-    char path[4096], wal_path[4096 + 8];
+    char wal_path[DATABASE_PATH_BYTES + 8];
     struct store_file file, wal;
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -103,17 +96,16 @@ static struct store_job *jobs_take(struct jobs *jobs, int count) {
 /* ---- the node's own data ---- */
 
 static int write_other_ring(struct store *store, const struct store_job *job) {
-    int rc = sqlite3_exec(store->db, "DELETE FROM views; DELETE FROM accepted; DELETE FROM rows",
-                          NULL, NULL, NULL);
+    int rc = sqlite3_exec(store->db, "DELETE FROM views; DELETE FROM rows", NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
-        rc = store_meta_put(store->db, "identity", job->identity, sizeof *job->identity);
+        rc = state_put(store->db, RECORD_IDENTITY, job->identity);
     }
     return rc == SQLITE_OK ? tables_recount(&store->tables) : rc;
 }
 
 /* With a view that forgets, its tombstones go in the same commit. */
 static int write_views(struct store *store, const struct store_job *job) {
-    int rc = views_write(store->db, job);
+    int rc = state_put_views(store->db, job->views, job->views_count);
     for (size_t i = 0; i < job->views_count && rc == SQLITE_OK; i++) {
         const struct chord_view *view = &job->views[i].view;
         if (view->floor == view->epoch && !view->cut) {
@@ -144,7 +136,7 @@ static int run_job(struct store *store, struct store_job *job) {
     case STORE_JOB_DROP_RANGE:
         return tables_drop(&store->tables, job);
     case STORE_JOB_IDENTITY:
-        return store_meta_put(store->db, "identity", job->identity, sizeof *job->identity);
+        return state_put(store->db, RECORD_IDENTITY, job->identity);
     case STORE_JOB_VIEWS:
         return write_views(store, job);
     case STORE_JOB_TOMBSTONES:
@@ -174,14 +166,14 @@ static bool fatal(int rc) {
 
 static void fail(struct store *store, int rc) {
     if (fatal(rc) && !store->failed) {
-        char reason[sizeof store->path + 200];
+        char reason[sizeof store->database.path + 200];
         store->failed = true;
-        snprintf(reason, sizeof reason, "%s: %s (SQLite code %d)", store->path, sqlite3_errstr(rc),
-                 rc);
+        snprintf(reason, sizeof reason, "%s: %s (SQLite code %d)", store->database.path,
+                 sqlite3_errstr(rc), rc);
         store->options.on_failure(store->options.context, reason);
     } else if ((rc & 0xff) == SQLITE_FULL && !atomic_exchange(&store->read_only, true)) {
         log_write(LOG_ERROR, "store", "disk full: %s takes no writes until there is room",
-                  store->path);
+                  store->database.path);
     }
 }
 
@@ -200,7 +192,7 @@ static bool files_hold(struct store *store) {
             return false;
         }
     }
-    char reason[sizeof store->path + 300];
+    char reason[sizeof store->database.path + 300];
     snprintf(reason, sizeof reason,
              "%s was removed, renamed or replaced under the running node; put it back, start again",
              database ? store->file.path : store->wal.path);
@@ -235,10 +227,11 @@ static void put_back(struct store *store, struct store_job *jobs) {
 /* Jobs of one transaction: all are on disk, or none is. It ends early when it has read much, since
  * the values of the whole group wait for its end. */
 static void run_group(struct store *store, struct store_job *group) {
-    bool writes = false;
+    bool writes = false, serves = false;
     size_t read_bytes = 0;
     for (struct store_job *job = group; job != NULL; job = job->next) {
         writes = writes || job_writes(job);
+        serves = serves || (job_writes(job) && job->kind != STORE_JOB_IDENTITY);
     }
     int rc = store->failed ? SQLITE_IOERR : SQLITE_OK;
     if (rc == SQLITE_OK) {
@@ -254,6 +247,9 @@ static void run_group(struct store *store, struct store_job *group) {
             put_back(store, job->next);
             job->next = NULL;
         }
+    }
+    if (rc == SQLITE_OK && serves) {
+        database_served(&store->database);
     }
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
@@ -381,138 +377,55 @@ static int read_number(void *number, int columns, char **values, char **names) {
     return 0;
 }
 
-static int open_database(struct store *store, struct store_found *found) {
-    int schema = 0;
-    int rc = sqlite3_open_v2(store->path, &store->db,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-                                 SQLITE_OPEN_EXRESCODE,
-                             NULL);
-    char pragmas[400];
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_exec(store->db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
-    }
-    if (rc == SQLITE_OK) {
-        rc = schema_check(store->db, &schema, found);
-    }
-    snprintf(pragmas, sizeof pragmas,
-             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-             "PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-%d;"
-             "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;",
-             CACHE_KIB);
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_exec(store->db, pragmas, NULL, NULL, NULL);
-    }
+static int open_tables(struct store *store, struct store_state *state, struct store_found *found) {
+    int rc = database_open(&store->database, state, found);
+    store->db = store->database.db;
     if (rc == SQLITE_OK) {
         rc = sqlite3_exec(store->db, "PRAGMA synchronous", read_number, &store->synchronous, NULL);
-    }
-    if (rc == SQLITE_OK) {
-        rc = schema_upgrade(store->db, schema);
     }
     if (rc == SQLITE_OK) {
         sqlite3_wal_hook(store->db, on_wal, store);
         rc = tables_open(&store->tables, store->db);
     }
-    if (rc == SQLITE_OK && !(store_file_note(&store->file, store->path) &&
+    if (rc == SQLITE_OK && !(store_file_note(&store->file, store->database.path) &&
                              store_file_note(&store->wal, store->wal_path))) {
         rc = SQLITE_CANTOPEN;
     }
     return rc;
 }
 
-static void close_database(struct store *store) {
+static void close_tables(struct store *store) {
     tables_close(&store->tables);
-    sqlite3_close(store->db);
+    database_close(&store->database);
     store->db = NULL;
     memset(&store->tables, 0, sizeof store->tables);
 }
 
-/* A file that is no database any more must not be written; its node comes back as a new replica. */
-static void quarantine(struct store *store) {
-    static const char *const ends[] = {"", "-wal", "-shm"};
-    for (unsigned i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        char from[sizeof store->path + 8], to[sizeof store->path + 32];
-        snprintf(from, sizeof from, "%s%s", store->path, ends[i]);
-        snprintf(to, sizeof to, "%s.corrupt%s", store->path, ends[i]);
-        rename(from, to);
+/* Puts a file aside that SQLite cannot read any more, and begins with an empty one. */
+static enum store_error open_state(struct store *store, struct store_state *state, char *reason,
+                                   size_t reason_bytes) {
+    struct store_found found = {""};
+    int rc = open_tables(store, state, &found);
+    if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB) {
+        close_tables(store);
+        free(state->views);
+        database_put_aside(&store->database);
+        rc = open_tables(store, state, &found);
     }
-    log_write(LOG_ERROR, "store", "%s is damaged: put aside as chord.db.corrupt, starting empty",
-              store->path);
-}
-
-static enum store_error lock_directory(struct store *store, const char *directory, char *reason,
-                                       size_t reason_bytes) {
-    char path[4096];
-    if (!private_folder(directory, reason, reason_bytes)) {
-        return STORE_UNUSABLE;
-    }
-    snprintf(path, sizeof path, "%s/lock", directory);
-    store->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (store->lock < 0) {
-        snprintf(reason, reason_bytes, "cannot write in %s: %s", directory, strerror(errno));
-        return STORE_UNUSABLE;
-    }
-    if (flock(store->lock, LOCK_EX | LOCK_NB) != 0) {
-        snprintf(reason, reason_bytes, "%s belongs to another running node", directory);
-        return STORE_LOCKED;
-    }
-    return STORE_OK;
-}
-
-static int load(struct store *store, uint8_t store_id[CHORD_STORE_ID_BYTES],
-                struct chord_identity *identity, struct chord_stored_view **views,
-                size_t *views_count, struct store_found *found) {
-    memset(identity, 0, sizeof *identity);
-    int rc = store_meta_get(store->db, "identity", identity, sizeof *identity, found);
-    bool is_new = rc == SQLITE_NOTFOUND;
-    if (rc == SQLITE_OK || is_new) {
-        rc = views_read(store->db, views, views_count, found);
-    }
-    if (rc == SQLITE_OK && is_new && *views_count > 0) {
-        snprintf(found->text, sizeof found->text, "the record \"identity\" is missing");
-        return STORE_UNKNOWN_FORM;
-    }
-    if (rc == SQLITE_OK) {
-        rc = store_meta_get(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES, found);
-    }
-    if (rc == SQLITE_NOTFOUND && !is_new) {
-        snprintf(found->text, sizeof found->text, "the record \"store_id\" is missing");
-        return STORE_UNKNOWN_FORM;
-    }
-    if (rc == SQLITE_NOTFOUND) {
-        rc = RAND_bytes(store_id, CHORD_STORE_ID_BYTES) == 1
-                 ? store_meta_put(store->db, "store_id", store_id, CHORD_STORE_ID_BYTES)
+    if (rc == SQLITE_OK && !state->has[RECORD_STORE_ID]) {
+        rc = RAND_bytes(state->id.bytes, sizeof state->id.bytes) == 1
+                 ? state_put(store->db, RECORD_STORE_ID, &state->id)
                  : SQLITE_ERROR;
     }
-    return rc;
-}
-
-/* Puts a file aside that SQLite cannot read any more, and begins with an empty one. */
-static int open_and_load(struct store *store, uint8_t store_id[CHORD_STORE_ID_BYTES],
-                         struct chord_identity *identity, struct chord_stored_view **views,
-                         size_t *views_count, struct store_found *found) {
-    int rc = open_database(store, found);
-    if (rc == SQLITE_OK) {
-        rc = load(store, store_id, identity, views, views_count, found);
+    if (rc == STORE_UNKNOWN_FORM) {
+        return database_unknown(&store->database, &found, reason, reason_bytes);
     }
-    if ((rc & 0xff) != SQLITE_CORRUPT && (rc & 0xff) != SQLITE_NOTADB) {
-        return rc;
+    if (rc != SQLITE_OK) {
+        snprintf(reason, reason_bytes, "cannot open %s: %s%s%s", store->database.path,
+                 sqlite3_errstr(rc), found.text[0] != '\0' ? "; " : "", found.text);
+        return STORE_FAILED;
     }
-    close_database(store);
-    free(*views);
-    *views = NULL;
-    quarantine(store);
-    rc = open_database(store, found);
-    return rc == SQLITE_OK ? load(store, store_id, identity, views, views_count, found) : rc;
-}
-
-static enum store_error unknown_form(const struct store *store, const struct store_found *found,
-                                     char *reason, size_t reason_bytes) {
-    snprintf(reason, reason_bytes,
-             "%s: %s. Nothing in it was changed. Start the version that wrote it; if the disk has "
-             "changed it, move the folder away and start with an empty one: the node comes back as "
-             "a new replica, and the others send it its keys",
-             store->path, found->text);
-    return STORE_UNKNOWN_SCHEMA;
+    return STORE_OK;
 }
 
 enum store_error store_open(struct store **opened, const struct store_options *options,
@@ -524,43 +437,33 @@ enum store_error store_open(struct store **opened, const struct store_options *o
         snprintf(reason, reason_bytes, "out of memory");
         return STORE_FAILED;
     }
+    struct store_state state = {.views = NULL};
     store->options = *options;
-    store->lock = -1;
     store->jobs.last = &store->jobs.first;
     store->listings.last = &store->listings.first;
     atomic_store(&store->m, CHORD_M_MAX);
-    enum store_error error = lock_directory(store, options->directory, reason, reason_bytes);
+    enum store_error error =
+        database_take(&store->database, options->directory, reason, reason_bytes);
     if (error != STORE_OK) {
         goto out;
     }
-    snprintf(store->path, sizeof store->path, "%s/chord.db", options->directory);
-    snprintf(store->wal_path, sizeof store->wal_path, "%s-wal", store->path);
-    if (!private_database(store->path, reason, reason_bytes)) {
-        error = STORE_UNUSABLE;
+    snprintf(store->wal_path, sizeof store->wal_path, "%s-wal", store->database.path);
+    error = open_state(store, &state, reason, reason_bytes);
+    *views = state.views;
+    *views_count = state.views_count;
+    if (error != STORE_OK) {
         goto out;
     }
-    struct store_found found = {""};
-    int rc = open_and_load(store, store_id, identity, views, views_count, &found);
-    if (rc == STORE_UNKNOWN_FORM) {
-        error = unknown_form(store, &found, reason, reason_bytes);
-        goto out;
-    }
-    if (rc != SQLITE_OK) {
-        snprintf(reason, reason_bytes, "cannot open %s: %s", store->path, sqlite3_errstr(rc));
-        error = STORE_FAILED;
-        goto out;
-    }
-    enum place_result place =
-        place_take(store->db, store->path, options->address != NULL ? options->address : "",
-                   options->moved, &store->former, &found, reason, reason_bytes);
-    if (place == PLACE_UNKNOWN_FORM) {
-        error = unknown_form(store, &found, reason, reason_bytes);
-        goto out;
-    }
+    enum place_result place = place_take(store->db, store->database.path,
+                                         options->address != NULL ? options->address : "",
+                                         options->moved, &state, reason, reason_bytes);
     if (place != PLACE_OK) {
         error = place == PLACE_COPY ? STORE_COPIED : STORE_FAILED;
         goto out;
     }
+    memcpy(store_id, state.id.bytes, CHORD_STORE_ID_BYTES);
+    *identity = state.identity;
+    store->former = state.former;
     if (identity->parameters.m != 0) {
         store_set_m(store, identity->parameters.m);
     }
@@ -578,12 +481,8 @@ enum store_error store_open(struct store **opened, const struct store_options *o
     *opened = store;
     return STORE_OK;
 out:
-    if (store->db != NULL) {
-        close_database(store);
-    }
-    if (store->lock >= 0) {
-        close(store->lock);
-    }
+    close_tables(store);
+    database_release(&store->database);
     free(store);
     return error;
 }
@@ -601,8 +500,8 @@ void store_close(struct store *store) {
     pthread_cond_signal(&store->wake);
     pthread_mutex_unlock(&store->mutex);
     pthread_join(store->thread, NULL);
-    close_database(store);
-    close(store->lock);
+    close_tables(store);
+    database_release(&store->database);
     pthread_mutex_destroy(&store->mutex);
     pthread_cond_destroy(&store->wake);
     free(store);
@@ -632,5 +531,6 @@ int store_synchronous(struct store *store) {
 
 uint64_t store_disk_free(struct store *store) {
     struct statvfs disk;
-    return statvfs(store->path, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize : UINT64_MAX;
+    return statvfs(store->database.path, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize
+                                                     : UINT64_MAX;
 }

@@ -16,15 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* In the database as it stands here: of fixed size, without holes. */
-struct place {
-    char machine[40]; /* the first line of /etc/machine-id; "" = there is none */
-    uint64_t inode;
-    uint64_t birth_ns; /* since 1970; 0 = the file system does not know */
-    char host[64], path[1024], address[CHORD_ADDRESS_BYTES]; /* for people */
-};
-
-static bool place_of(const char *path, const char *address, struct place *place) {
+static bool place_of(const char *path, const char *address, struct store_place *place) {
     struct statx file;
     memset(place, 0, sizeof *place);
     if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &file) != 0) {
@@ -51,7 +43,7 @@ static bool place_of(const char *path, const char *address, struct place *place)
     return true;
 }
 
-static bool place_same(const struct place *a, const struct place *b) {
+static bool place_same(const struct store_place *a, const struct store_place *b) {
     bool born = a->birth_ns != 0 && b->birth_ns != 0;
     return strcmp(a->machine, b->machine) == 0 &&
            (born ? a->birth_ns == b->birth_ns : a->inode == b->inode);
@@ -72,43 +64,31 @@ static void former_add(struct store_former *former, const char *address) {
 }
 
 enum place_result place_take(sqlite3 *db, const char *path, const char *address, bool moved,
-                             struct store_former *former, struct store_found *found, char *reason,
-                             size_t reason_bytes) {
-    struct place here, last;
-    memset(former, 0, sizeof *former);
+                             struct store_state *state, char *reason, size_t reason_bytes) {
+    struct store_place here, *last = &state->place;
+    bool known = state->has[RECORD_PLACE];
     if (!place_of(path, address, &here)) {
         snprintf(reason, reason_bytes, "cannot look at %s", path);
         return PLACE_UNKNOWN;
     }
-    int rc = store_meta_get(db, "place", &last, sizeof last, found);
-    bool known = rc == SQLITE_OK;
-    if (rc == SQLITE_OK || rc == SQLITE_NOTFOUND) {
-        rc = store_meta_get(db, "former", former, sizeof *former, found);
-    }
-    if (rc == SQLITE_OK && former->count > CHORD_FORMER_MAX) {
-        rc = store_found_form(found, "former", sizeof *former);
-    }
-    if (rc != SQLITE_OK && rc != SQLITE_NOTFOUND) {
-        snprintf(reason, reason_bytes, "cannot read %s: %s", path, sqlite3_errstr(rc));
-        return rc == STORE_UNKNOWN_FORM ? PLACE_UNKNOWN_FORM : PLACE_UNKNOWN;
-    }
-    if (known && !place_same(&here, &last) && !moved) {
+    if (known && !place_same(&here, last) && !moved) {
         snprintf(
             reason, reason_bytes,
             "%s (on %s) is a copy of a node's database: the original is %s on %s, and last ran "
             "at %s. Both must never run: acknowledged writes would be lost. If the original is "
             "gone for good and this is its newest and only copy, start once with --moved; else "
             "start with an empty folder, or get the rows with chordctl restore",
-            here.path, here.host, last.path, last.host, last.address);
+            here.path, here.host, last->path, last->host, last->address);
         return PLACE_COPY;
     }
-    if (known && !place_same(&here, &last)) {
+    if (known && !place_same(&here, last)) {
         log_write(LOG_WARN, "moved", "%s was %s on %s: goes on here, as --moved says", here.path,
-                  last.path, last.host);
+                  last->path, last->host);
     }
-    former_add(former, address);
-    rc = store_meta_put(db, "place", &here, sizeof here);
-    rc = rc == SQLITE_OK ? store_meta_put(db, "former", former, sizeof *former) : rc;
+    former_add(&state->former, address);
+    state->place = here;
+    int rc = state_put(db, RECORD_PLACE, &state->place);
+    rc = rc == SQLITE_OK ? state_put(db, RECORD_FORMER, &state->former) : rc;
     if (rc != SQLITE_OK) {
         snprintf(reason, reason_bytes, "cannot write %s: %s", path, sqlite3_errstr(rc));
         return PLACE_UNKNOWN;

@@ -10,7 +10,8 @@
 #include "store_restore.h"
 
 #include "private.h"
-#include "store.h"
+#include "store_copy.h"
+#include "store_schema.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -30,6 +32,7 @@ struct restore {
     const char *directory;
     char made[PATH_BYTES], database[PATH_BYTES];
     int lock;
+    int schema; /* of the backup */
     sqlite3 *from, *to;
     char *reason;
     size_t reason_bytes;
@@ -140,42 +143,26 @@ static enum restore_error backup_open(struct restore *restore) {
         return say(restore, RESTORE_NO_BACKUP, "%s is no database: %s", restore->backup,
                    sqlite3_errstr(rc));
     }
-    int64_t version = number(restore->from, "PRAGMA user_version");
+    struct store_found found = {""};
+    rc = schema_check(restore->from, &restore->schema, &found);
+    if (rc == STORE_UNKNOWN_FORM) {
+        return say(restore, RESTORE_NO_BACKUP, "%s: %s", restore->backup, found.text);
+    }
     bool ours = number(restore->from, "SELECT count(*) FROM sqlite_schema WHERE type = 'table'"
-                                      " AND name IN ('meta', 'views', 'rows')") == 3 &&
-                number(restore->from, "SELECT count(*) FROM meta WHERE name = 'store_id'"
-                                      " AND length(value) = 16") == 1;
-    if (!ours || version < 1) {
-        return say(restore, RESTORE_NO_BACKUP, "%s is a database, but not that of a Chord node",
-                   restore->backup);
-    }
-    if (version > STORE_SCHEMA_VERSION) {
-        return say(restore, RESTORE_NO_BACKUP, "%s is of a newer version than this program",
-                   restore->backup);
-    }
-    return RESTORE_OK;
+                                      " AND name IN ('views', 'rows')") == 2;
+    return rc == SQLITE_OK && restore->schema != 0 && ours
+               ? RESTORE_OK
+               : say(restore, RESTORE_NO_BACKUP, "%s is a database, but not that of a Chord node",
+                     restore->backup);
 }
 
 /* ---- the copy ---- */
 
-static enum restore_error failed(struct restore *restore, sqlite3 *db) {
-    return say(restore, RESTORE_FAILED, "%s cannot be made: %s", restore->made,
-               db != NULL ? sqlite3_errmsg(db) : "out of memory");
-}
-
 static enum restore_error copy(struct restore *restore) {
-    int rc = sqlite3_open_v2(restore->made, &restore->to,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
-    sqlite3_backup *backup =
-        rc == SQLITE_OK ? sqlite3_backup_init(restore->to, "main", restore->from, "main") : NULL;
-    if (backup == NULL) {
-        return failed(restore, restore->to);
-    }
-    rc = sqlite3_backup_step(backup, -1);
-    sqlite3_backup_finish(backup);
-    if (rc != SQLITE_DONE) {
-        return say(restore, RESTORE_FAILED, "%s cannot be copied: %s", restore->backup,
-                   sqlite3_errstr(rc));
+    int rc = copy_make(restore->from, restore->made, &restore->to);
+    if (rc != SQLITE_OK) {
+        return say(restore, RESTORE_FAILED, "%s cannot be copied to %s: %s", restore->backup,
+                   restore->made, sqlite3_errstr(rc));
     }
     sqlite3_stmt *check = NULL;
     bool sound =
@@ -188,85 +175,51 @@ static enum restore_error copy(struct restore *restore) {
                        restore->backup);
 }
 
-static int meta_set(sqlite3 *db, const char *name, const void *bytes, size_t count) {
-    sqlite3_stmt *statement = NULL;
-    int rc =
-        sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO meta VALUES (?1, ?2)", -1, &statement, NULL);
-    if (rc == SQLITE_OK) {
-        sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
-        sqlite3_bind_blob64(statement, 2, bytes, count, SQLITE_STATIC);
-        rc = sqlite3_step(statement);
-    }
-    sqlite3_finalize(statement);
-    return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
 /* Where the backup was of a member, the copy is of one that has left: it asks to be taken in, and
  * has no say in making its ring anew. */
-static int identity_lower(sqlite3 *db) {
-    struct chord_identity identity;
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(db, "SELECT value FROM meta WHERE name = 'identity'", -1,
-                                &statement, NULL);
-    bool found = rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW &&
-                 sqlite3_column_bytes(statement, 0) == (int)sizeof identity;
-    if (found) {
-        memcpy(&identity, sqlite3_column_blob(statement, 0), sizeof identity);
-    }
-    sqlite3_finalize(statement);
-    if (!found) {
-        return rc;
-    }
-    identity.left = CHORD_HAS_LEFT;
-    return meta_set(db, "identity", &identity, sizeof identity);
+static int lower(struct store_state *state) {
+    free(state->views);
+    state->views = NULL;
+    state->views_count = 0;
+    state->identity.left = CHORD_HAS_LEFT;
+    state->has[RECORD_PLACE] = false;
+    state->has[RECORD_FORMER] = false;
+    state->has[RECORD_STORE_ID] = true;
+    return RAND_bytes(state->id.bytes, sizeof state->id.bytes) == 1 ? SQLITE_OK : SQLITE_ERROR;
 }
 
 static enum restore_error make_new_replica(struct restore *restore, uint64_t *rows) {
-    uint8_t store_id[CHORD_STORE_ID_BYTES];
+    struct store_state state = {.views = NULL};
+    struct store_found found = {""};
     sqlite3 *db = restore->to;
-    if (RAND_bytes(store_id, sizeof store_id) != 1) {
-        return say(restore, RESTORE_FAILED, "there is no randomness for a new store id");
-    }
-    int rc = sqlite3_exec(db,
-                          "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; BEGIN IMMEDIATE;"
-                          "DELETE FROM views; DELETE FROM meta WHERE name IN ('place', 'former');",
-                          NULL, NULL, NULL);
-    if (rc == SQLITE_OK &&
-        number(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'accepted'") == 1) {
-        rc = sqlite3_exec(db, "DELETE FROM accepted", NULL, NULL, NULL);
-    }
-    if (rc == SQLITE_OK) {
-        rc = meta_set(db, "store_id", store_id, sizeof store_id);
-    }
-    if (rc == SQLITE_OK) {
-        rc = identity_lower(db);
-    }
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    int rc =
+        sqlite3_exec(db, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL", NULL, NULL, NULL);
+    rc = rc == SQLITE_OK ? schema_change(db, restore->schema, STORE_SCHEMA_VERSION, &found) : rc;
+    rc = rc == SQLITE_OK ? state_read(db, &state, &found) : rc;
+    rc = rc == SQLITE_OK ? lower(&state) : rc;
+    rc = rc == SQLITE_OK
+             ? sqlite3_exec(db, "BEGIN IMMEDIATE; DELETE FROM records", NULL, NULL, NULL)
+             : rc;
+    rc = rc == SQLITE_OK ? state_write(db, &state) : rc;
+    rc = rc == SQLITE_OK ? sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) : rc;
+    free(state.views);
+    if (rc == STORE_UNKNOWN_FORM) {
+        return say(restore, RESTORE_NO_BACKUP, "%s: %s", restore->backup, found.text);
     }
     int64_t count = rc == SQLITE_OK ? number(db, "SELECT count(*) FROM rows") : -1;
     *rows = (uint64_t)count;
-    return count >= 0 ? RESTORE_OK : failed(restore, db);
-}
-
-static bool sync_path(const char *path, int flags) {
-    int file = open(path, flags | O_CLOEXEC);
-    bool ok = file >= 0 && fsync(file) == 0;
-    if (file >= 0) {
-        close(file);
-    }
-    return ok;
+    return count >= 0 ? RESTORE_OK
+                      : say(restore, RESTORE_FAILED, "%s cannot be made: %s", restore->made,
+                            sqlite3_errmsg(db));
 }
 
 static enum restore_error publish(struct restore *restore) {
     sqlite3_close(restore->to);
     restore->to = NULL;
-    if (!sync_path(restore->made, O_RDWR) || rename(restore->made, restore->database) != 0 ||
-        !sync_path(restore->directory, O_RDONLY | O_DIRECTORY)) {
-        return say(restore, RESTORE_FAILED, "%s cannot be put in place: %s", restore->database,
-                   strerror(errno));
-    }
-    return RESTORE_OK;
+    int error = copy_publish(restore->made, restore->database, restore->directory);
+    return error == 0 ? RESTORE_OK
+                      : say(restore, RESTORE_FAILED, "%s cannot be put in place: %s",
+                            restore->database, strerror(error));
 }
 
 enum restore_error store_restore(const char *backup, const char *directory, uint64_t *rows,

@@ -30,35 +30,9 @@ static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **statement) {
     return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement, NULL);
 }
 
-static bool has_column(sqlite3 *db, const char *column) {
-    return sqlite3_table_column_metadata(db, NULL, "rows", column, NULL, NULL, NULL, NULL, NULL) ==
-           SQLITE_OK;
-}
-
-/* Files before version 5 do not know what a row's writer was told. */
-int tables_upgrade(sqlite3 *db) {
-    return has_column(db, "key") && !has_column(db, "existed")
-               ? sqlite3_exec(db, "ALTER TABLE rows ADD COLUMN existed INTEGER NOT NULL DEFAULT 0",
-                              NULL, NULL, NULL)
-               : SQLITE_OK;
-}
-
 int tables_open(struct store_tables *tables, sqlite3 *db) {
     tables->db = db;
     int rc = row_wrong_register(tables);
-    if (rc != SQLITE_OK) {
-        return rc;
-    }
-    rc = sqlite3_exec(
-        db,
-        "CREATE TABLE IF NOT EXISTS rows ("
-        " hash BLOB NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL,"
-        " kind INTEGER NOT NULL, op_id BLOB, expires_at INTEGER NOT NULL, checksum INTEGER NOT "
-        "NULL,"
-        " value BLOB NOT NULL, existed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (hash, key)) "
-        "WITHOUT ROWID, STRICT;"
-        "CREATE INDEX IF NOT EXISTS tombstones ON rows (hash, epoch) WHERE kind = 2;",
-        NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
         rc = prepare(db, "SELECT " ROW_COLUMNS " FROM rows WHERE hash = ?1 AND key = ?2",
                      &tables->get);
@@ -222,7 +196,7 @@ static int write_row(struct store_tables *tables, struct store_row *row) {
     sqlite3_bind_int(tables->put, 5, (int)row->kind);
     bind_blob(tables->put, 6, row->op_id, row->op_id_bytes);
     sqlite3_bind_int64(tables->put, 7, (int64_t)row->expires_at_ms);
-    sqlite3_bind_int64(tables->put, 8, row_checksum(row));
+    sqlite3_bind_int64(tables->put, 8, row_sum(row));
     bind_blob(tables->put, 9, row->value, row->value_bytes);
     sqlite3_bind_int(tables->put, 10, row->existed);
     rc = finish(tables->put, sqlite3_step(tables->put));

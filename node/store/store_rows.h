@@ -25,6 +25,7 @@ struct store_tables {
 /* store_scrub.c. Of a statement that gives ROW_COLUMNS: how far the row is from its checksum; 0: it
  * is good. Also as an SQL function of that name and those arguments. */
 uint64_t row_wrong(sqlite3_stmt *statement);
+int64_t row_sum(const struct store_row *row); /* the checksum of one that is written */
 int row_wrong_register(struct store_tables *tables);
 
 /* Fills all but hash and key, and the value only when wanted; then `bad` is told too. */
@@ -32,7 +33,6 @@ void row_read_columns(sqlite3_stmt *statement, struct store_row *row, struct are
                       bool values);
 
 /* SQLite result codes. */
-int tables_upgrade(sqlite3 *db); /* rows of an older version get what they lack */
 int tables_open(struct store_tables *tables, sqlite3 *db);
 void tables_close(struct store_tables *tables);
 int tables_write(struct store_tables *tables, struct store_job *job);

@@ -1,11 +1,11 @@
-/* See store_schema.h. */
+/* See store_schema.h; FORMAT.md says what the schemas are. */
 #include "store_schema.h"
 
-#include "store.h"
-#include "store_rows.h"
-#include "store_views.h"
+#include "row_checksum.h"
+#include "store_schema_6.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static int number(sqlite3 *db, const char *sql, int *value) {
     sqlite3_stmt *statement = NULL;
@@ -21,8 +21,8 @@ static int number(sqlite3 *db, const char *sql, int *value) {
     return rc;
 }
 
-/* Version 0 is an empty file, or one in which only the table of records was made before the
- * program's end. */
+/* Version 0 is an empty file. Schemas before 7 could leave one with an empty table of records, when
+ * the program ended at its very start. */
 int schema_check(sqlite3 *db, int *schema, struct store_found *found) {
     int tables = 0;
     int rc = number(db, "PRAGMA user_version", schema);
@@ -36,24 +36,114 @@ int schema_check(sqlite3 *db, int *schema, struct store_found *found) {
         return STORE_UNKNOWN_FORM;
     }
     if (rc == SQLITE_OK && tables != 0) {
-        snprintf(found->text, sizeof found->text, "it is a database of another program");
+        snprintf(found->text, sizeof found->text, "it is a database, but not that of a Chord node");
         return STORE_UNKNOWN_FORM;
     }
     return rc;
 }
 
-int schema_upgrade(sqlite3 *db, int schema) {
-    char version[40];
-    if (schema == STORE_SCHEMA_VERSION) {
+/* ---- rows: the columns stay, the checksum is another one ---- */
+
+#define SUM_COLUMNS "hash, key, epoch, counter, kind, op_id, expires_at, value, existed"
+enum { SUM_COLUMNS_COUNT = 9 };
+
+typedef int64_t checksum_function(const struct row_columns *row);
+
+static void checksum_sql(sqlite3_context *context, int count, sqlite3_value **values) {
+    checksum_function *const *checksum = sqlite3_user_data(context);
+    struct row_columns row = {
+        .hash_bytes = (size_t)sqlite3_value_bytes(values[0]),
+        .hash = sqlite3_value_blob(values[0]),
+        .key_bytes = (size_t)sqlite3_value_bytes(values[1]),
+        .key = sqlite3_value_blob(values[1]),
+        .epoch = sqlite3_value_int64(values[2]),
+        .counter = sqlite3_value_int64(values[3]),
+        .kind = sqlite3_value_int64(values[4]),
+        .op_id_bytes = (size_t)sqlite3_value_bytes(values[5]),
+        .op_id = sqlite3_value_blob(values[5]),
+        .expires_at_ms = sqlite3_value_int64(values[6]),
+        .value_bytes = (size_t)sqlite3_value_bytes(values[7]),
+        .value = sqlite3_value_blob(values[7]),
+        .existed = sqlite3_value_int64(values[8]),
+    };
+    (void)count;
+    sqlite3_result_int64(context, (*checksum)(&row));
+}
+
+static int function_add(sqlite3 *db, const char *name, checksum_function *const *checksum) {
+    return sqlite3_create_function(db, name, SUM_COLUMNS_COUNT, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                   (void *)(uintptr_t)checksum, checksum_sql, NULL, NULL);
+}
+
+/* A row that is bad already keeps its checksum, which is wrong in the other schema too. */
+static int rows_change(sqlite3 *db, bool down) {
+    static checksum_function *const today = row_checksum, *const before = row_checksum_6;
+    int rc = function_add(db, "checksum_before", down ? &today : &before);
+    rc = rc == SQLITE_OK ? function_add(db, "checksum_after", down ? &before : &today) : rc;
+    return rc == SQLITE_OK
+               ? sqlite3_exec(db,
+                              "UPDATE rows SET checksum = checksum_after(" SUM_COLUMNS ")"
+                              " WHERE checksum = checksum_before(" SUM_COLUMNS ")",
+                              NULL, NULL, NULL)
+               : rc;
+}
+
+/* Files of schema 1 may lack the index. */
+static int rows_create(sqlite3 *db) {
+    return sqlite3_exec(
+        db,
+        "CREATE TABLE IF NOT EXISTS rows ("
+        " hash BLOB NOT NULL, key BLOB NOT NULL, epoch INTEGER NOT NULL, counter INTEGER NOT NULL,"
+        " kind INTEGER NOT NULL, op_id BLOB, expires_at INTEGER NOT NULL,"
+        " checksum INTEGER NOT NULL, value BLOB NOT NULL, existed INTEGER NOT NULL DEFAULT 0,"
+        " PRIMARY KEY (hash, key)) WITHOUT ROWID, STRICT;"
+        "CREATE INDEX IF NOT EXISTS tombstones ON rows (hash, epoch) WHERE kind = 2;",
+        NULL, NULL, NULL);
+}
+
+/* ---- from one schema to another ---- */
+
+static int create(sqlite3 *db) {
+    int rc = sqlite3_exec(db, "DROP TABLE IF EXISTS meta", NULL, NULL, NULL);
+    rc = rc == SQLITE_OK ? state_create(db) : rc;
+    return rc == SQLITE_OK ? rows_create(db) : rc;
+}
+
+static int upgrade(sqlite3 *db, int from, struct store_state *state, struct store_found *found) {
+    int rc = schema_6_raise(db, from);
+    rc = rc == SQLITE_OK ? schema_6_read(db, state, found) : rc;
+    rc = rc == SQLITE_OK ? schema_6_drop(db) : rc;
+    rc = rc == SQLITE_OK ? state_create(db) : rc;
+    rc = rc == SQLITE_OK ? state_write(db, state) : rc;
+    rc = rc == SQLITE_OK ? rows_create(db) : rc;
+    return rc == SQLITE_OK ? rows_change(db, false) : rc;
+}
+
+static int downgrade(sqlite3 *db, struct store_state *state, struct store_found *found) {
+    int rc = state_read(db, state, found);
+    rc = rc == SQLITE_OK ? state_drop(db) : rc;
+    rc = rc == SQLITE_OK ? schema_6_create(db) : rc;
+    rc = rc == SQLITE_OK ? schema_6_write(db, state) : rc;
+    return rc == SQLITE_OK ? rows_change(db, true) : rc;
+}
+
+int schema_change(sqlite3 *db, int from, int to, struct store_found *found) {
+    struct store_state state = {.views = NULL};
+    char end[60];
+    if (from == to) {
         return SQLITE_OK;
     }
+    snprintf(end, sizeof end, "PRAGMA user_version=%d; COMMIT", to);
     int rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     if (rc == SQLITE_OK) {
-        rc = views_open(db, schema);
+        rc = from == 0   ? create(db)
+             : to < from ? downgrade(db, &state, found)
+                         : upgrade(db, from, &state, found);
     }
-    if (rc == SQLITE_OK) {
-        rc = tables_upgrade(db);
+    rc = rc == SQLITE_OK ? sqlite3_exec(db, end, NULL, NULL, NULL) : rc;
+    if (rc != SQLITE_OK && !sqlite3_get_autocommit(db)) {
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     }
-    snprintf(version, sizeof version, "PRAGMA user_version=%d; COMMIT", STORE_SCHEMA_VERSION);
-    return rc == SQLITE_OK ? sqlite3_exec(db, version, NULL, NULL, NULL) : rc;
+    free(state.views);
+    return rc;
 }

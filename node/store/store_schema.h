@@ -1,13 +1,14 @@
-/* Which form the database has, and how an older one gets today's; private to the store. */
+/* Which schema the database has, and how it gets another; private to the store. */
 #ifndef NODE_STORE_SCHEMA_H
 #define NODE_STORE_SCHEMA_H
 
-#include "store_meta.h"
+#include "store_state.h"
 
 /* Before anything is written: SQLITE_OK for a file that this program may open, an empty one among
- * them; STORE_UNKNOWN_FORM for one of a later version or of another program. */
+ * them (schema 0); STORE_UNKNOWN_FORM for one of a later version or of another program. */
 int schema_check(sqlite3 *db, int *schema, struct store_found *found);
-/* All tables in this version's form, from whichever the file has: at once or not at all. */
-int schema_upgrade(sqlite3 *db, int schema);
+/* One transaction: all tables in the form of schema `to`, which is today's, or from today's the one
+ * before. On an error nothing has changed. */
+int schema_change(sqlite3 *db, int from, int to, struct store_found *found);
 
 #endif

@@ -8,7 +8,7 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-/* Without the op_id, which the checksum does not cover. Pointers live until the next step. */
+/* Pointers live until the statement's next step. */
 static void row_of(sqlite3_stmt *statement, struct store_row *row) {
     memset(row, 0, sizeof *row);
     if (sqlite3_column_bytes(statement, 0) == CHORD_ID_BYTES) {
@@ -20,29 +20,64 @@ static void row_of(sqlite3_stmt *statement, struct store_row *row) {
     row->counter = (uint64_t)sqlite3_column_int64(statement, 3);
     row->kind = (enum store_row_kind)sqlite3_column_int(statement, 4);
     row->expires_at_ms = (uint64_t)sqlite3_column_int64(statement, 6);
-    row->value = sqlite3_column_blob(statement, 8);
     row->value_bytes = (size_t)sqlite3_column_bytes(statement, 8);
     row->existed = sqlite3_column_int(statement, 9) != 0;
 }
 
+int64_t row_sum(const struct store_row *row) {
+    struct row_columns columns = {
+        .hash = row->hash,
+        .hash_bytes = sizeof row->hash,
+        .key = row->key,
+        .key_bytes = row->key_bytes,
+        .epoch = (int64_t)row->epoch,
+        .counter = (int64_t)row->counter,
+        .kind = row->kind,
+        .op_id = row->op_id,
+        .op_id_bytes = row->op_id_bytes,
+        .expires_at_ms = (int64_t)row->expires_at_ms,
+        .value = row->value,
+        .value_bytes = row->value_bytes,
+        .existed = row->existed,
+    };
+    return row_checksum(&columns);
+}
+
 uint64_t row_wrong(sqlite3_stmt *statement) {
-    struct store_row row;
-    row_of(statement, &row);
+    struct row_columns row = {
+        .hash = sqlite3_column_blob(statement, 0),
+        .hash_bytes = (size_t)sqlite3_column_bytes(statement, 0),
+        .key = sqlite3_column_blob(statement, 1),
+        .key_bytes = (size_t)sqlite3_column_bytes(statement, 1),
+        .epoch = sqlite3_column_int64(statement, 2),
+        .counter = sqlite3_column_int64(statement, 3),
+        .kind = sqlite3_column_int64(statement, 4),
+        .op_id = sqlite3_column_blob(statement, 5),
+        .op_id_bytes = (size_t)sqlite3_column_bytes(statement, 5),
+        .expires_at_ms = sqlite3_column_int64(statement, 6),
+        .value = sqlite3_column_blob(statement, 8),
+        .value_bytes = (size_t)sqlite3_column_bytes(statement, 8),
+        .existed = sqlite3_column_int64(statement, 9),
+    };
     return (uint64_t)(sqlite3_column_int64(statement, 7) ^ row_checksum(&row));
 }
 
 static void row_wrong_sql(sqlite3_context *context, int count, sqlite3_value **values) {
     struct store_tables *tables = sqlite3_user_data(context);
-    struct store_row row = {
+    struct row_columns row = {
+        .hash = sqlite3_value_blob(values[0]),
+        .hash_bytes = (size_t)sqlite3_value_bytes(values[0]),
         .key = sqlite3_value_blob(values[1]),
         .key_bytes = (size_t)sqlite3_value_bytes(values[1]),
-        .epoch = (uint64_t)sqlite3_value_int64(values[2]),
-        .counter = (uint64_t)sqlite3_value_int64(values[3]),
-        .kind = (enum store_row_kind)sqlite3_value_int(values[4]),
-        .expires_at_ms = (uint64_t)sqlite3_value_int64(values[6]),
+        .epoch = sqlite3_value_int64(values[2]),
+        .counter = sqlite3_value_int64(values[3]),
+        .kind = sqlite3_value_int64(values[4]),
+        .op_id = sqlite3_value_blob(values[5]),
+        .op_id_bytes = (size_t)sqlite3_value_bytes(values[5]),
+        .expires_at_ms = sqlite3_value_int64(values[6]),
         .value = sqlite3_value_blob(values[8]),
         .value_bytes = (size_t)sqlite3_value_bytes(values[8]),
-        .existed = sqlite3_value_int(values[9]) != 0,
+        .existed = sqlite3_value_int64(values[9]),
     };
     bool wrong = sqlite3_value_int64(values[7]) != row_checksum(&row);
     (void)count;

@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "hash.h"
-#include "store_fixture.h"
+#include "store_golden.h"
 
-enum { SNAPSHOTS_MAX = 4, JOBS = 14, OPERATIONS_MAX = 400 };
+enum { SNAPSHOTS_MAX = 8, JOBS = 14, OPERATIONS_MAX = 400 };
 
 enum fault { FAULT_NONE, FAULT_ONCE, FAULT_FOR_EVER, FAULT_POWER, FAULT_FULL, FAULT_SYNC };
 
@@ -390,6 +390,41 @@ static void test_kth_operation_fails_while_opening(void **state) {
     assert_true(refused > 0 && k < 100);
 }
 
+/* A database of the schema before is upgraded, or is what it was: whole in either case. */
+static unsigned sweep_upgrade(enum fault fault) {
+    unsigned refused = 0, k = 1;
+    for (bool reached = true; reached && k < OPERATIONS_MAX; k++) {
+        begin();
+        fixture.moved = true; /* the golden file was made elsewhere */
+        golden_copy(&fixture, 6);
+        arm(fault, k);
+        refused += fixture_open(&fixture) != STORE_OK;
+        fixture_close(&fixture);
+        reached = disk.fired;
+        arm(FAULT_NONE, 0);
+        if (fault == FAULT_POWER && reached) {
+            power_back();
+        }
+        if (fixture_open(&fixture) != STORE_OK) {
+            fail_msg("fault %u: %s", k, fixture.reason);
+        }
+        golden_check(&fixture);
+        assert_true(write_keys(&fixture, 5000, 1, 9, 1, 100));
+        fixture_free(&fixture);
+    }
+    fixture_new(&fixture); /* for the teardown */
+    assert_in_range(refused, 10, OPERATIONS_MAX);
+    assert_in_range(k, 20, OPERATIONS_MAX - 1);
+    return k;
+}
+
+static void test_kth_operation_fails_while_upgrading(void **state) {
+    (void)state;
+    print_message("%u faults\n", sweep_upgrade(FAULT_ONCE) - 1);
+    print_message("%u faults\n", sweep_upgrade(FAULT_FOR_EVER) - 1);
+    print_message("%u faults\n", sweep_upgrade(FAULT_POWER) - 1);
+}
+
 /* ---- disk full, failed sync ---- */
 
 static void test_full_disk_is_read_only_then_recovers(void **state) {
@@ -459,6 +494,7 @@ int main(void) {
         TEST(test_kth_operation_and_all_after_it_fail),
         TEST(test_power_cut_at_the_kth_operation),
         TEST(test_kth_operation_fails_while_opening),
+        TEST(test_kth_operation_fails_while_upgrading),
         TEST(test_full_disk_is_read_only_then_recovers),
         TEST(test_failed_sync_stops_for_good),
         TEST(test_each_commit_is_synced),

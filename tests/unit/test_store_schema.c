@@ -4,7 +4,7 @@
  * the record as it was, the same file opens again.
  */
 #include "hash.h"
-#include "store_fixture.h"
+#include "store_golden.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -142,68 +142,100 @@ static void test_a_database_of_another_program(void **state) {
     file_path("chord.db", path);
     assert_int_equal(unlink(path), 0);
     change("CREATE TABLE songs (title TEXT)");
-    assert_refused("another program");
+    assert_refused("not that of a Chord node");
 }
 
-static void test_records_of_unknown_size(void **state) {
-    static const char *const records[] = {"store_id", "identity", "place", "former"};
-    static const char *const forms[] = {"substr(value, 1, length(value) - 1)",
-                                        "CAST(value || x'00' AS BLOB)", "x''", "zeroblob(100000)"};
+/* Kinds as they are on disk: FORMAT.md. */
+static const char *const records[] = {"store_id", "identity", "place", "former"};
+enum { RECORDS = sizeof records / sizeof records[0] };
+
+static const char *const forms[] = {"substr(record, 1, length(record) - 1)",
+                                    "CAST(record || x'00' AS BLOB)",
+                                    "x''",
+                                    "x'01'",
+                                    "zeroblob(100000)",
+                                    "CAST(x'02' || substr(record, 2) AS BLOB)"};
+enum { FORMS = sizeof forms / sizeof forms[0] };
+
+static void test_records_of_unknown_form(void **state) {
     char sql[300];
     (void)state;
-    for (unsigned i = 0; i < sizeof records / sizeof records[0]; i++) {
-        for (unsigned k = 0; k < sizeof forms / sizeof forms[0]; k++) {
+    for (unsigned i = 0; i < RECORDS; i++) {
+        for (unsigned k = 0; k < FORMS; k++) {
             snprintf(sql, sizeof sql,
-                     "CREATE TABLE kept AS SELECT * FROM meta;"
-                     "UPDATE meta SET value = %s WHERE name = '%s'",
-                     forms[k], records[i]);
+                     "CREATE TABLE kept AS SELECT * FROM records;"
+                     "UPDATE records SET record = %s WHERE kind = %u",
+                     forms[k], i + 1);
             change(sql);
             assert_refused(records[i]);
-            change("DELETE FROM meta; INSERT INTO meta SELECT * FROM kept; DROP TABLE kept");
+            change("DELETE FROM records; INSERT INTO records SELECT * FROM kept; DROP TABLE kept");
         }
     }
+    change("INSERT INTO records VALUES (99, x'0102')");
+    assert_refused("kind 99");
+    change("DELETE FROM records WHERE kind = 99");
     assert_whole();
 }
 
 static void test_a_missing_record(void **state) {
-    static const char *const records[] = {"store_id", "identity"};
     char sql[300];
     (void)state;
-    for (unsigned i = 0; i < sizeof records / sizeof records[0]; i++) {
+    for (unsigned i = 0; i < 2; i++) {
         snprintf(sql, sizeof sql,
-                 "CREATE TABLE kept AS SELECT * FROM meta; DELETE FROM meta WHERE name = '%s'",
-                 records[i]);
+                 "CREATE TABLE kept AS SELECT * FROM records; DELETE FROM records WHERE kind = %u",
+                 i + 1);
         change(sql);
         assert_refused(records[i]);
-        change("DELETE FROM meta; INSERT INTO meta SELECT * FROM kept; DROP TABLE kept");
+        change("DELETE FROM records; INSERT INTO records SELECT * FROM kept; DROP TABLE kept");
     }
     assert_whole();
 }
 
-static void test_views_of_unknown_size(void **state) {
-    static const char *const tables[] = {"views", "accepted"};
-    static const char *const columns[] = {"members", "merges", "lo", "hi"};
-    static const char *const forms[] = {"x'0102'", "zeroblob(length(members) + 1)",
-                                        "zeroblob(100000)"};
+static void test_views_of_unknown_form(void **state) {
     char sql[300];
     (void)state;
-    for (unsigned t = 0; t < 2; t++) {
-        for (unsigned c = 0; c < 4; c++) {
-            for (unsigned f = 0; f < 3; f++) {
-
-                snprintf(sql, sizeof sql,
-                         "CREATE TABLE kept AS SELECT * FROM %s; UPDATE %s SET %s = %s", tables[t],
-                         tables[t], columns[c], forms[f]);
-                change(sql);
-                assert_refused(tables[t]);
-                snprintf(sql, sizeof sql,
-                         "DELETE FROM %s; INSERT INTO %s SELECT * FROM kept; DROP TABLE kept",
-                         tables[t], tables[t]);
-                change(sql);
-            }
-        }
+    for (unsigned k = 0; k < FORMS; k++) {
+        snprintf(sql, sizeof sql,
+                 "CREATE TABLE kept AS SELECT * FROM views; UPDATE views SET record = %s",
+                 forms[k]);
+        change(sql);
+        assert_refused("view");
+        change("DELETE FROM views; INSERT INTO views SELECT * FROM kept; DROP TABLE kept");
     }
     assert_whole();
+}
+
+/* Each size of each record of the schema before, as an upgrade meets it. */
+static void test_schema_6_of_unknown_form(void **state) {
+    static const char *const changes[] = {
+        "UPDATE meta SET value = x'' WHERE name = 'store_id'",
+        "UPDATE meta SET value = substr(value, 2) WHERE name = 'identity'",
+        "UPDATE meta SET value = CAST(value || x'00' AS BLOB) WHERE name = 'place'",
+        "UPDATE meta SET value = zeroblob(100000) WHERE name = 'former'",
+        "UPDATE views SET members = x'0102'",
+        "UPDATE views SET members = zeroblob(80 * 34)",
+        "UPDATE views SET merges = zeroblob(33)",
+        "UPDATE views SET lo = x''",
+        "UPDATE accepted SET members = zeroblob(79)",
+        "UPDATE accepted SET merges = zeroblob(32 * 5)",
+        "UPDATE accepted SET hi = zeroblob(21)",
+        "UPDATE accepted SET of_lo = zeroblob(20), of_hi = zeroblob(20)",
+        "DELETE FROM meta WHERE name = 'store_id'",
+        "DELETE FROM meta WHERE name = 'identity'",
+    };
+    static const char *const words[] = {"store_id", "identity", "place",    "former",   "views",
+                                        "views",    "views",    "views",    "accepted", "accepted",
+                                        "accepted", "accepted", "store_id", "identity"};
+    (void)state;
+    for (unsigned i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        golden_copy(&fixture, 6);
+        change(changes[i]);
+        assert_refused(words[i]);
+        assert_int_equal(golden_schema(&fixture, "chord.db"), 6);
+        char path[200];
+        file_path("chord.db.before-upgrade", path);
+        assert_int_not_equal(access(path, F_OK), 0);
+    }
 }
 
 int main(void) {
@@ -213,9 +245,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_file_of_the_future, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_database_of_another_program, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_records_of_unknown_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_records_of_unknown_form, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_missing_record, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_views_of_unknown_size, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_views_of_unknown_form, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_schema_6_of_unknown_form, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,26 @@
+/*
+ * Whole copies of a database, and the one that is kept beside it while it is upgraded; private to
+ * the store.
+ */
+#ifndef NODE_STORE_COPY_H
+#define NODE_STORE_COPY_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+enum { COPY_PATH_BYTES = 4096 + 40 };
+
+/* Of an open database, into a new file that is then open as `*to`, also after an error (close it).
+ * SQLite result codes. */
+int copy_make(sqlite3 *from, const char *path, sqlite3 **to);
+/* The file gets another name, and both are on disk. 0 or an errno. */
+int copy_publish(const char *made, const char *path, const char *directory);
+
+/* Keeps a copy of the database `path` as it is now: chord.db.before-upgrade. */
+int copy_keep(sqlite3 *db, const char *path, const char *directory);
+/* It must not outlive the first promise or row that the upgraded file takes: from then on it is an
+ * old copy of a replica, which may never run. True: there is none now. */
+bool copy_drop(const char *path, const char *directory);
+bool copy_kept(const char *path);
+
+#endif

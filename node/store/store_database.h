@@ -1,0 +1,37 @@
+/* The database's file: whose it is, how it is opened, upgraded, put aside. Private to the store. */
+#ifndef NODE_STORE_DATABASE_H
+#define NODE_STORE_DATABASE_H
+
+#include "store_state.h"
+
+enum { DATABASE_PATH_BYTES = 4096 };
+
+struct database {
+    const char *directory;
+    char path[DATABASE_PATH_BYTES];
+    sqlite3 *db;
+    int lock;       /* -1: not taken */
+    bool copy_kept; /* of before an upgrade: gone once the store serves (database_served) */
+};
+
+/* Makes the folder when it is missing and takes it; `directory` lives as long. database_release,
+ * also after an error. */
+enum store_error database_take(struct database *database, const char *directory, char *reason,
+                               size_t reason_bytes);
+void database_release(struct database *database);
+
+/* Opens or creates, upgrades, and reads the state. SQLite result codes and STORE_UNKNOWN_FORM;
+ * `found` then says more, unless it is empty. */
+int database_open(struct database *database, struct store_state *state, struct store_found *found);
+void database_close(struct database *database);
+/* A closed one that SQLite cannot read any more. */
+void database_put_aside(const struct database *database);
+
+/* What comes now others may rely on: the copy of before is that of an older replica from here on.
+ */
+void database_served(struct database *database);
+/* STORE_UNKNOWN_SCHEMA, with the sentence. */
+enum store_error database_unknown(const struct database *database, const struct store_found *found,
+                                  char *reason, size_t reason_bytes);
+
+#endif
