@@ -14,7 +14,8 @@ struct app {
     struct rpc_client *client;
     struct db *db;
     struct events *events;
-    struct hints *hints;
+    struct chord_client *ring; /* operations on keys */
+    struct hints *hints;       /* its */
     struct ring_view *view;
     struct operations *operations;
     struct http_server *server;

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "chord_client.h"
 #include "csv_charset.h"
 #include "csv_table.h"
-#include "import_window.h"
 #include "json.h"
 #include "log.h"
 #include "multipart.h"
@@ -22,7 +22,8 @@
 
 enum {
     IMPORT_READ_BYTES = 16 * 1024,
-    IMPORT_WINDOW_MS = 500,                          /* rows of a slow upload do not wait longer */
+    IMPORT_WINDOW_MS = 500, /* rows of a slow upload do not wait longer */
+    IMPORT_ROW_MS = 30000,  /* a row that is not acknowledged after that has failed */
     IMPORT_FIELD_BYTES_MAX = CSV_NAME_BYTES_MAX + 1, /* of a form's field, with its end */
     IMPORT_REASON_BYTES = 200,
 };
@@ -40,7 +41,7 @@ enum import_end {
 struct import {
     struct app *app;
     struct operation *operation;
-    struct import_window *window;
+    struct chord_load *window;
     struct csv_table *table;
     struct multipart *multipart;
     bool abort_on_error;
@@ -70,20 +71,42 @@ static bool import_fail(struct import *import, enum import_end end, const char *
 }
 
 static bool import_flush(struct import *import) {
-    char reason[200] = "";
-    if (import_window_rows(import->window) == 0) {
+    struct chord_load_result result;
+    if (chord_load_rows(import->window) == 0) {
         return true;
     }
-    size_t failed = import_window_flush(import->window, reason, sizeof(reason));
+    chord_load_flush(import->window, IMPORT_ROW_MS, &result);
     if (operation_cancelled(import->operation)) {
         return import_fail(import, IMPORT_CANCELLED, "cancelled");
     }
-    if (failed > 0) {
+    if (result.failed > 0) {
         return import_fail(import, IMPORT_RING,
                            "the ring did not take %zu rows in time (%s); what it took is kept",
-                           failed, reason);
+                           result.failed, result.reason);
     }
     return true;
+}
+
+/* ---- what the window tells ---- */
+
+static bool on_cancelled(void *context) {
+    const struct import *import = context;
+    return atomic_load(&import->app->stopping) || operation_cancelled(import->operation);
+}
+
+static void on_stored(void *context, size_t rows) {
+    const struct import *import = context;
+    operation_rows_stored(import->operation, rows);
+}
+
+static void on_failed(void *context, uint64_t line, const char *reason) {
+    const struct import *import = context;
+    operation_row_failed(import->operation, line, reason);
+}
+
+static void on_again(void *context, size_t rows, const char *address, const char *reason) {
+    (void)context;
+    log_line("INFO", "import", "%zu rows are sent again: %s: %s", rows, address, reason);
 }
 
 /* ---- rows ---- */
@@ -107,15 +130,16 @@ static bool on_record(void *context, const struct csv_record *record) {
     if (record->error != NULL) {
         return row_failed(import, record->line, record->error);
     }
-    if (!import_window_fits(import->window, record->key_size, record->value_size) &&
+    if (!chord_load_fits(import->window, record->key_size, record->value_size) &&
         !import_flush(import)) {
         operation_row_failed(import->operation, record->line, "it was not tried any more");
         return false;
     }
-    if (import_window_rows(import->window) == 0) {
+    if (chord_load_rows(import->window) == 0) {
         import->window_since_ms = clock_now_ms();
     }
-    if (!import_window_add(import->window, record)) {
+    if (!chord_load_add(import->window, record->line, record->key, record->key_size, record->value,
+                        record->value_size, record->expires_at_ms)) {
         operation_row_failed(import->operation, record->line, "no memory");
         return import_fail(import, IMPORT_RING, "no memory");
     }
@@ -275,7 +299,7 @@ static void import_settle(struct import *import) {
                                         .charset = csv_table_charset(import->table),
                                         .delimiter = csv_table_delimiter(import->table)};
     if (import->end == IMPORT_CANCELLED || import->end == IMPORT_RING) {
-        import_window_drop(import->window, import->error);
+        chord_load_drop(import->window, import->error);
     } else {
         (void)import_flush(import);
     }
@@ -298,7 +322,7 @@ static void import_read(struct import *import, struct http_request *request) {
         } else {
             operation_bytes_read(import->operation, (uint64_t)got);
             going = body_feed(import, data, (size_t)got);
-            if (going && import_window_rows(import->window) > 0 &&
+            if (going && chord_load_rows(import->window) > 0 &&
                 clock_now_ms() - import->window_since_ms > IMPORT_WINDOW_MS) {
                 going = import_flush(import);
             }
@@ -390,6 +414,7 @@ static bool import_query(struct import *import, struct http_request *request,
 
 /* false = answered with a problem. */
 static bool import_begin(struct import *import, struct http_request *request, const char *id) {
+    const struct chord_load_events events = {on_cancelled, on_stored, on_failed, on_again, import};
     int result = operation_start(import->app->operations, id[0] == '\0' ? NULL : id,
                                  request->body_bytes, &import->operation);
     if (result == -EEXIST) {
@@ -400,7 +425,7 @@ static bool import_begin(struct import *import, struct http_request *request, co
     } else if (result != 0) {
         http_problem(request, 500, "INTERNAL", "no memory");
     } else {
-        import->window = import_window_new(import->app, import->operation);
+        import->window = chord_load_new(import->app->ring, &events);
         if (import->window == NULL) {
             json_decref(operation_end(import->operation, OPERATION_FAILED, "no memory"));
             http_problem(request, 500, "INTERNAL", "no memory");
@@ -472,7 +497,7 @@ static void import_run(struct app *app, struct http_request *request, bool plain
         import_read(import, request);
         import_answer(import, request, plain);
     }
-    import_window_free(import->window);
+    chord_load_free(import->window);
     multipart_free(import->multipart);
     csv_table_free(import->table);
     buf_free(&import->field);

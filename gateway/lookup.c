@@ -4,15 +4,17 @@
 #include <string.h>
 #include <strings.h>
 
+#include "chord/v1/kv.pb-c.h"
+#include "chord_client.h"
+#include "fate.h"
 #include "json.h"
-#include "kv_target.h"
 #include "log.h"
 #include "problem.h"
 #include "ring_view.h"
 #include "routes.h"
 #include "url.h"
 
-enum { LOOKUP_ATTEMPTS_MAX = 4, LOOKUP_TIMEOUT_MS = 3000, LOOKUP_KEY_BYTES_MAX = 1024 };
+enum { LOOKUP_ATTEMPTS_MAX = 4, LOOKUP_TIMEOUT_MS = 3000 };
 
 static json_t *peer_json(const Chord__V1__Peer *peer, unsigned m) {
     struct ring_id id;
@@ -55,7 +57,7 @@ static json_t *lookup_run(struct app *app, struct http_request *request, const s
                           const char *from) {
     struct rpc_reply reply = {0};
     Chord__V1__LookupRequest message = CHORD__V1__LOOKUP_REQUEST__INIT;
-    if (key->size == 0 || key->size > LOOKUP_KEY_BYTES_MAX) {
+    if (key->size == 0 || key->size > CHORD_KEY_BYTES_MAX) {
         http_problem(request, 400, "INVALID_ARGUMENT", "a key has 1 to 1024 bytes, this one %zu",
                      key->size);
         return NULL;
@@ -63,20 +65,16 @@ static json_t *lookup_run(struct app *app, struct http_request *request, const s
     message.key.data = key->data;
     message.key.len = key->size;
     for (unsigned attempt = 1; attempt <= LOOKUP_ATTEMPTS_MAX; attempt++) {
-        char address[SETTINGS_ADDRESS_SIZE];
+        struct view_ref ref;
         rpc_reply_free(&reply);
         memset(&reply, 0, sizeof(reply));
-        kv_target_find(app, NULL, attempt, address);
-        if (from != NULL) {
-            memcpy(address, from, strlen(from) + 1);
-        }
-        if (address[0] == '\0') {
+        if (from == NULL && ring_view_alive(app->view, &ref, 1) == 0) {
             reply.code = CHORD__V1__CODE__CODE_UNAVAILABLE;
             break;
         }
-        rpc_client_call_wait(app->client, address, RPC_KV_LOOKUP, &message.base, LOOKUP_TIMEOUT_MS,
-                             &reply);
-        if (!kv_code_again(reply.code)) {
+        rpc_client_call_wait(app->client, from != NULL ? from : ref.address, RPC_KV_LOOKUP,
+                             &message.base, LOOKUP_TIMEOUT_MS, &reply);
+        if (chord_outcome_of_reply(&reply).again == CHORD_AGAIN_NEVER) {
             break;
         }
     }
@@ -118,34 +116,16 @@ void lookup_get(struct app *app, struct http_request *request, const struct buf 
 
 /* The value too, or null: {"value","value_base64"}. */
 static void value_add(struct app *app, json_t *json, const struct buf *key) {
-    struct rpc_reply reply = {0};
-    Chord__V1__GetRequest message = CHORD__V1__GET_REQUEST__INIT;
-    message.key.data = key->data;
-    message.key.len = key->size;
-    for (unsigned attempt = 1; attempt <= LOOKUP_ATTEMPTS_MAX; attempt++) {
-        char address[SETTINGS_ADDRESS_SIZE];
-        rpc_reply_free(&reply);
-        memset(&reply, 0, sizeof(reply));
-        kv_target_find(app, NULL, attempt, address);
-        if (address[0] != '\0') {
-            rpc_client_call_wait(app->client, address, RPC_KV_GET, &message.base, LOOKUP_TIMEOUT_MS,
-                                 &reply);
-        }
-        if (reply.response != NULL) {
-            break;
-        }
-    }
-    const Chord__V1__GetResponse *get =
-        (const Chord__V1__GetResponse *)(const void *)reply.response;
-    bool found =
-        get != NULL && get->result != NULL && get->result->code == CHORD__V1__CODE__CODE_OK;
+    struct chord_operation get = {.kind = CHORD_GET, .key = key->data, .key_size = key->size};
+    struct chord_result result;
+    chord_run(app->ring, &get, 1, &result);
+    bool found = result.code == CHORD_CODE_OK;
     json_put(json, "found", json_boolean(found));
     json_put(json, "value",
-             found ? json_text_or_null(get->result->value.data, get->result->value.len)
-                   : json_null());
+             found ? json_text_or_null(result.value, result.value_size) : json_null());
     json_put(json, "value_base64",
-             found ? json_base64(get->result->value.data, get->result->value.len) : json_null());
-    rpc_reply_free(&reply);
+             found ? json_base64(result.value, result.value_size) : json_null());
+    chord_result_free(&result);
 }
 
 /* A form or JSON with "key", or ?key=. */

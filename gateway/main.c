@@ -18,12 +18,13 @@
 #include "app.h"
 #include "db.h"
 #include "events.h"
-#include "hints.h"
+#include "chord_client.h"
 #include "http.h"
 #include "log.h"
 #include "operations.h"
 #include "private.h"
 #include "ring_view.h"
+#include "ring_watch.h"
 #include "routes.h"
 
 enum {
@@ -107,15 +108,15 @@ static int app_open(struct app *app, char *error, size_t error_size) {
     app->settings.slots = slots >= 0 ? slots : app->settings.slots;
     atomic_store(&app->slots, app->settings.slots);
     app->events = events_new(app->db);
-    app->hints = hints_new();
     app->operations = operations_new(app->events, app->db);
     app->view = ring_view_new(app);
     const struct rpc_client_options client = {.key = app->settings.ring_key,
                                               .peers_max = 2048,
                                               .on_disconnect = ring_view_disconnected,
                                               .context = app->view};
-    if (app->events == NULL || app->hints == NULL || app->operations == NULL || app->view == NULL ||
-        rpc_client_open(&app->client, &client) != 0 || !ring_view_start(app->view)) {
+    if (app->events == NULL || app->operations == NULL || app->view == NULL ||
+        rpc_client_open(&app->client, &client) != 0 || !ring_watch_open(app) ||
+        !ring_view_start(app->view)) {
         snprintf(error, error_size, "no memory to start");
         return 1;
     }
@@ -138,12 +139,15 @@ static void app_close(struct app *app) {
         events_stop(app->events);
     }
     ring_view_stop(app->view);
+    if (app->ring != NULL) {
+        chord_client_stop(app->ring);
+    }
     http_server_close(app->server);
     rpc_client_close(app->client);
+    chord_client_close(app->ring);
     ring_view_free(app->view);
     operations_free(app->operations);
     events_free(app->events);
-    hints_free(app->hints);
     db_close(app->db);
 }
 

@@ -10,7 +10,6 @@
 
 #include "db.h"
 #include "events.h"
-#include "hints.h"
 #include "json.h"
 #include "log.h"
 #include "ring_internal.h"

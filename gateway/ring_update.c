@@ -4,7 +4,7 @@
 
 #include "db.h"
 #include "events.h"
-#include "hints.h"
+#include "client.h"
 #include "json.h"
 #include "log.h"
 #include "ring_internal.h"
@@ -181,6 +181,7 @@ static void parameters_learn(struct ring_view *view, const Chord__V1__StatusResp
         return;
     }
     view->parameters = (struct view_parameters){true, ring->m, ring->n, ring->replicas};
+    client_set_m(view->app->ring, ring->m);
 }
 
 static void hints_learn(struct ring_view *view, const struct view_node *node) {

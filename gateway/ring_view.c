@@ -10,7 +10,7 @@
 
 #include "db.h"
 #include "events.h"
-#include "hints.h"
+#include "client.h"
 #include "log.h"
 #include "ring_internal.h"
 
@@ -38,7 +38,7 @@ struct view_node *view_node_find(struct ring_view *view, const char *address) {
 
 struct view_node *view_node_add(struct ring_view *view, const char *address) {
     struct view_node *node = view_node_find(view, address);
-    if (node != NULL || !settings_address_valid(address) || view->nodes_count >= VIEW_NODES_MAX) {
+    if (node != NULL || !address_is_valid(address) || view->nodes_count >= VIEW_NODES_MAX) {
         return node;
     }
     node = calloc(1, sizeof(*node));

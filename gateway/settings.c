@@ -1,6 +1,7 @@
 /* Flags and environment; see settings.h. */
 #include "settings.h"
 
+#include "client.h"
 #include "private.h"
 
 #include <arpa/inet.h>
@@ -117,23 +118,6 @@ static bool text_copy(char *out, size_t size, const struct raw_setting *raw, con
     return true;
 }
 
-bool settings_address_valid(const char *address) {
-    const char *colon = strrchr(address, ':');
-    if (colon == NULL || colon == address || strlen(address) > RPC_ADDRESS_BYTES_MAX) {
-        return false;
-    }
-    for (const char *c = address; c < colon; c++) {
-        bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
-        bool digit = *c >= '0' && *c <= '9';
-        if (!letter && !digit && *c != '.' && *c != '-' && *c != '_') {
-            return false;
-        }
-    }
-    size_t digits = strspn(colon + 1, "0123456789");
-    long port = strtol(colon + 1, NULL, 10);
-    return digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && port > 0 && port <= 65535;
-}
-
 /* Splits at commas into fixed slots; false = too many or too long. */
 static bool list_read(const char *text, char *items, size_t item_size, size_t items_max,
                       size_t *count) {
@@ -164,7 +148,7 @@ static bool join_read(struct settings *settings, const struct raw_setting *raw, 
         return false;
     }
     for (size_t i = 0; i < settings->join_count; i++) {
-        if (!settings_address_valid(settings->join[i])) {
+        if (!address_is_valid(settings->join[i])) {
             snprintf(error, error_size, "%s has '%s', which is not HOST:PORT", raw_name(raw),
                      settings->join[i]);
             return false;

@@ -38,7 +38,5 @@ struct settings {
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_size);
 /* Whether only this machine can reach the address. */
 bool settings_host_is_loopback(const char *host);
-/* "host:port" with a port 1..65535, at most 63 bytes. */
-bool settings_address_valid(const char *address);
 
 #endif

@@ -38,13 +38,6 @@ int call_no_node(const struct ctl *ctl, const char *reason) {
     return CTL_NO_NODE;
 }
 
-void call_learn_ring(struct ctl *ctl, const struct rpc_reply *reply) {
-    if (reply->has_ring && !ctl->has_ring) {
-        ctl->has_ring = true;
-        rpc_client_set_ring(ctl->client, reply->ring_id);
-    }
-}
-
 /* The call, with a probe before it. */
 static void call_run(struct ctl *ctl, const char *address, enum rpc_method method,
                      const ProtobufCMessage *request, uint32_t timeout_ms,
@@ -53,7 +46,7 @@ static void call_run(struct ctl *ctl, const char *address, enum rpc_method metho
     int error = address_probe(address, probe_ms);
     if (error == 0) {
         rpc_client_call_wait(ctl->client, address, method, request, timeout_ms, reply);
-        call_learn_ring(ctl, reply);
+        client_hear(ctl->ring, reply);
         return;
     }
     *reply = (struct rpc_reply){
@@ -131,6 +124,21 @@ int call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_metho
         exit_code = call_at(ctl, resolved, method, request, false, reply);
     }
     return exit_code;
+}
+
+struct chord_load *load_new(struct ctl *ctl) {
+    struct chord_load *load = chord_load_new(ctl->ring, &(struct chord_load_events){0});
+    if (load == NULL) {
+        memory_missing();
+    }
+    return load;
+}
+
+int load_exit(const struct chord_load_result *result) {
+    return result->fate == CHORD_DONE         ? CTL_OK
+           : result->fate == CHORD_MAYBE_DONE ? CTL_UNKNOWN
+           : result->reached                  ? CTL_REFUSED
+                                              : CTL_NO_NODE;
 }
 
 int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,

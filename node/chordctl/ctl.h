@@ -6,6 +6,7 @@
 #ifndef CHORDCTL_CTL_H
 #define CHORDCTL_CTL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 #include "chord/v1/kv.pb-c.h"
 #include "chord/v1/meta.pb-c.h"
 #include "chord/v1/ring.pb-c.h"
+#include "client.h"
 #include "rpc.h"
 
 /* Fixed: scripts rely on them. */
@@ -31,16 +33,15 @@ enum {
     CTL_WORDS_MAX = 20,
     CTL_OPTIONS_MAX = 8, /* of one command */
     CTL_TIMEOUT_MS_DEFAULT = 10000,
-    CTL_KEY_BYTES_MAX = 1024,
-    CTL_VALUE_BYTES_MAX = 1024 * 1024,
 };
 
 struct ctl {
     struct rpc_client *client;
+    struct chord_client *ring; /* operations on keys, over `client` */
     struct rpc_key key;
-    bool has_ring; /* the client belongs to one ring: that of the first node that answered */
     char nodes[CTL_NODES_MAX][RPC_ADDRESS_BYTES_MAX + 1];
     size_t nodes_count;
+    atomic_size_t nodes_at;   /* which of them is asked next */
     const char *nodes_source; /* where the addresses came from, for messages */
     bool json;
     bool timeout_given;
@@ -107,7 +108,6 @@ int session_open(struct ctl *ctl, const struct arguments *arguments);
 /* A client of its own into ctl->client, of no ring yet. CTL_OK, or said. */
 int session_client_open(struct ctl *ctl);
 void session_close(struct ctl *ctl);
-bool address_is_valid(const char *text);
 uint64_t clock_now_ms(void); /* monotonic */
 void pause_ms(uint64_t ms);
 /* A quick look whether something listens there: 0, or a positive errno. A dead host's port answers
@@ -141,9 +141,10 @@ int call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_metho
               const ProtobufCMessage *request, struct rpc_reply *reply, const char **address);
 /* The exit code of a node's refusal, with its sentence. */
 int call_refused(Chord__V1__Code code, const char *who, const char *message);
-/* The client belongs to the ring of the first answer it is shown. */
-void call_learn_ring(struct ctl *ctl, const struct rpc_reply *reply);
 int call_no_node(const struct ctl *ctl, const char *reason);
+/* A window of rows for the ring, or the end of the program; and what a flush of it comes to. */
+struct chord_load *load_new(struct ctl *ctl);
+int load_exit(const struct chord_load_result *result);
 /* Status of one node: CTL_OK or said. */
 int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,
                 const Chord__V1__StatusResponse **status);

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "csv_charset.h"
+#include "ctl.h"
 #include "csv_table.h"
-#include "import_window.h"
 #include "output.h"
 #include "text.h"
 
@@ -23,7 +23,7 @@ struct import {
     struct ctl *ctl;
     const char *name;
     struct csv_table *table;
-    struct import_window *window;
+    struct chord_load *window;
     uint64_t bytes_read;
     uint64_t bytes_total; /* 0 = not known */
     uint64_t rows_read;
@@ -126,24 +126,24 @@ static void summary_print(const struct import *import) {
 /* ---- rows ---- */
 
 static void window_flush(struct import *import) {
-    struct window_result result;
-    size_t count = import_window_rows(import->window);
+    struct chord_load_result result;
+    size_t count = chord_load_rows(import->window);
     if (count == 0) {
         return;
     }
-    import_window_flush(import->window,
-                        import->ctl->timeout_given ? import->ctl->timeout_ms : IMPORT_TIMEOUT_MS,
-                        &result);
+    chord_load_flush(import->window,
+                     import->ctl->timeout_given ? import->ctl->timeout_ms : IMPORT_TIMEOUT_MS,
+                     &result);
     import->rows_stored += result.stored;
     import->rows_failed += result.failed;
-    if (result.exit_code != CTL_OK) {
-        import->exit_code = result.exit_code;
+    if (result.fate != CHORD_DONE) {
+        import->exit_code = load_exit(&result);
         snprintf(import->error, sizeof import->error,
                  "%zu row%s from line %llu on not %sstored (%.150s); to import the file again is "
                  "safe",
                  result.failed, result.failed == 1 ? "" : "s",
                  (unsigned long long)result.failed_line,
-                 result.exit_code == CTL_UNKNOWN ? "surely " : "", result.reason);
+                 result.fate == CHORD_MAYBE_DONE ? "surely " : "", result.reason);
     }
     progress_show(import);
 }
@@ -156,7 +156,7 @@ static bool on_record(void *context, const struct csv_record *record) {
         row_failed(import, record->line, record->error);
         return import->exit_code == CTL_OK;
     }
-    if (!import_window_fits(import->window, record->key_size, record->value_size)) {
+    if (!chord_load_fits(import->window, record->key_size, record->value_size)) {
         window_flush(import);
     }
     if (import->exit_code != CTL_OK) {
@@ -164,8 +164,10 @@ static bool on_record(void *context, const struct csv_record *record) {
         return false;
     }
     import->rows_completed += record->completed;
-    import_window_add(import->window, record->line, record->key, record->key_size, record->value,
-                      record->value_size, record->expires_at_ms);
+    if (!chord_load_add(import->window, record->line, record->key, record->key_size, record->value,
+                        record->value_size, record->expires_at_ms)) {
+        memory_missing();
+    }
     return true;
 }
 
@@ -209,7 +211,7 @@ static void import_judge(struct import *import) {
 static void import_file(struct import *import, FILE *file) {
     struct stat stat;
     import->began_ms = clock_now_ms();
-    import->window = import_window_new(import->ctl);
+    import->window = load_new(import->ctl);
     import->progress = isatty(STDERR_FILENO) && !import->ctl->json;
     if (fstat(fileno(file), &stat) == 0 && S_ISREG(stat.st_mode)) {
         import->bytes_total = (uint64_t)stat.st_size;
@@ -230,7 +232,7 @@ static void import_file(struct import *import, FILE *file) {
     }
     import_judge(import);
     summary_print(import);
-    import_window_free(import->window);
+    chord_load_free(import->window);
 }
 
 /* ---- the command ---- */

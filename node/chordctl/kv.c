@@ -3,21 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
-#include "fate.h"
 #include "output.h"
 #include "key.h"
 #include "text.h"
 
-enum {
-    ASK_MS = 3000,
-    ASK_MS_MIN = 50,
-    PAUSE_MS_MAX = 500,
-    OP_ID_BYTES = 16,
-    READ_BYTES = 64 * 1024
-};
+enum { READ_BYTES = 64 * 1024 };
 
 int key_read(const struct arguments *arguments, struct key *key) {
     const char *word = arguments->words[0];
@@ -28,8 +20,8 @@ int key_read(const struct arguments *arguments, struct key *key) {
         ctl_error("the key '%s' is no base64", word);
         return CTL_USAGE;
     }
-    if (key->bytes.size < 1 || key->bytes.size > CTL_KEY_BYTES_MAX) {
-        ctl_error("the key has %zu bytes; give 1 to %d", key->bytes.size, CTL_KEY_BYTES_MAX);
+    if (key->bytes.size < 1 || key->bytes.size > CHORD_KEY_BYTES_MAX) {
+        ctl_error("the key has %zu bytes; give 1 to %d", key->bytes.size, CHORD_KEY_BYTES_MAX);
         bytes_free(&key->bytes);
         return CTL_USAGE;
     }
@@ -38,199 +30,49 @@ int key_read(const struct arguments *arguments, struct key *key) {
 
 /* ---- one operation ---- */
 
-struct operation_answer {
-    struct rpc_reply reply; /* holds the result */
-    const Chord__V1__OperationResult *result;
-    Chord__V1__Code code; /* of the envelope, or of the result */
-    const char *address;
-    bool stale;
-    char missing[400]; /* the sentence of the last that named missing members; "" = none did */
-};
-
-static void answer_read(struct operation_answer *answer) {
-    const Chord__V1__BatchResponse *response =
-        (const Chord__V1__BatchResponse *)(const void *)answer->reply.response;
-    answer->result = NULL;
-    answer->code = answer->reply.code;
-    if (answer->code != CHORD__V1__CODE__CODE_OK) {
-        return;
-    }
-    if (response == NULL || response->n_results != 1) {
-        answer->code = CHORD__V1__CODE__CODE_INTERNAL;
-        snprintf(answer->reply.message, sizeof answer->reply.message, "its answer has no result");
-        return;
-    }
-    answer->result = response->results[0];
-    answer->code = answer->result->code;
-    answer->stale = response->stale;
-}
-
-static uint64_t operation_pause_ms(const struct operation_answer *answer, uint32_t attempt) {
-    uint64_t wait_ms =
-        answer->reply.retry_after_ms > 0 ? answer->reply.retry_after_ms : 25ull * attempt;
-    return wait_ms < PAUSE_MS_MAX ? wait_ms : PAUSE_MS_MAX;
-}
-
-/* Why no node could: which members of the range are missing, as the last said that could tell, or
- * what the last node said. */
-static const char *answer_reason(struct operation_answer *answer) {
-    const Chord__V1__BatchResponse *response = (const void *)answer->reply.response;
-    size_t size = sizeof answer->missing;
-    if (answer->code == CHORD__V1__CODE__CODE_UNAVAILABLE && answer->result != NULL &&
-        response->n_missing > 0) {
-        int used = snprintf(answer->missing, size,
+/* Why it is not done, or not known to be: said. */
+static int result_refused(struct ctl *ctl, const struct chord_result *result) {
+    char text[400];
+    const char *message = result->message;
+    Chord__V1__Code code = (Chord__V1__Code)result->code;
+    if (result->missing_count > 0) {
+        int used = snprintf(text, sizeof text,
                             "too few copies of the key answer; start those that are missing (if "
                             "their disks are lost for good: chordctl recover). Missing:");
-        for (size_t i = 0; i < response->n_missing && used > 0 && (size_t)used < size; i++) {
-            used +=
-                snprintf(answer->missing + used, size - (size_t)used, " %s", response->missing[i]);
+        for (size_t i = 0; i < result->missing_count && used > 0 && (size_t)used < sizeof text;
+             i++) {
+            used += snprintf(text + used, sizeof text - (size_t)used, " %s", result->missing[i]);
         }
+        message = text;
+    } else if (result->nobody && result->fate == CHORD_NOT_DONE) {
+        return call_no_node(ctl, message);
+    } else if (result->fate == CHORD_NOT_DONE && !result->answered) {
+        ctl_error("no answer from %s: %s", result->address, message);
+        return CTL_NO_NODE;
     }
-    return answer->missing[0] != '\0' ? answer->missing : answer->reply.message;
+    return call_refused(code, result->address, message);
 }
 
-/* A read may be asked again whatever has become of it, a write by its op_id (proto/README.md). */
-static bool answer_unknown(const struct operation_answer *answer, bool read) {
-    return call_fate(&answer->reply, !read) == CALL_LOST ||
-           chord_outcome_of_code(answer->code).fate == CHORD_MAYBE_DONE;
-}
-
-static bool answer_told_version(const struct operation_answer *answer) {
-    return answer->result != NULL && answer->result->version != NULL &&
-           answer->result->version->epoch > 0;
-}
-
-/* Whether to try again after `wait_ms`; *exit_code when not. `maybe`: an attempt of this write may
- * have been carried out. An attempt that has no time for its answer would only turn "refused" into
- * "not known". */
-static bool operation_again(struct operation_answer *answer, bool read, bool maybe,
-                            uint64_t wait_ms, uint64_t end_ms, int *exit_code) {
-    const char *message = answer_reason(answer);
-    *exit_code = CTL_OK;
-    if (answer->code == CHORD__V1__CODE__CODE_OK ||
-        answer->code == CHORD__V1__CODE__CODE_NOT_FOUND) {
-        return false;
+/* CTL_OK: done, or there is no such key; free the result then. */
+static int operation_run(struct ctl *ctl, const struct chord_operation *operation,
+                         struct chord_result *result) {
+    chord_run(ctl->ring, operation, 1, result);
+    if (result->fate == CHORD_DONE) {
+        return CTL_OK;
     }
-    enum call_fate fate = call_fate(&answer->reply, !read);
-    bool again = answer_unknown(answer, read)
-                     ? read || !answer_told_version(answer)
-                     : fate == CALL_NOT_SENT ||
-                           chord_outcome_of_code(answer->code).again != CHORD_AGAIN_NEVER;
-    if (again && clock_now_ms() + wait_ms + ASK_MS_MIN < end_ms) {
-        return true;
-    }
-    if (maybe) {
-        *exit_code = call_refused(CHORD__V1__CODE__CODE_UNKNOWN, answer->address, message);
-    } else if (answer->missing[0] != '\0') {
-        *exit_code =
-            call_refused(CHORD__V1__CODE__CODE_UNAVAILABLE, answer->address, answer->missing);
-    } else if (fate == CALL_NOT_SENT || fate == CALL_LOST) {
-        ctl_error("no answer from %s: %s", answer->address, message);
-        *exit_code = CTL_NO_NODE;
-    } else {
-        *exit_code = call_refused(answer->code, answer->address, message);
-    }
-    return false;
-}
-
-/* After an attempt that is not the last. True: at once, there is nothing to wait for. */
-static bool operation_next(Chord__V1__Operation *operation, const struct operation_answer *answer,
-                           bool maybe) {
-    if (operation->op_id.len == 0) {
-        return false;
-    }
-    if (answer->code == CHORD__V1__CODE__CODE_ABORTED && !maybe && answer_told_version(answer)) {
-        operation->seen->epoch = answer->result->version->epoch;
-        operation->seen->counter = answer->result->version->counter;
-        return true; /* nothing was done: the key is newer than was known */
-    }
-    operation->attempt += answer_unknown(answer, false);
-    return false;
-}
-
-/* Sends one attempt to a node that listens, *at or after. false: none does. */
-static bool operation_send(struct ctl *ctl, const Chord__V1__BatchRequest *request, uint64_t end_ms,
-                           size_t *at, struct operation_answer *answer) {
-    char reason[200] = "";
-    for (size_t tried = 0; tried < ctl->nodes_count; tried++, (*at)++) {
-        const char *address = ctl->nodes[*at % ctl->nodes_count];
-        uint64_t now_ms = clock_now_ms();
-        uint64_t left_ms = now_ms < end_ms ? end_ms - now_ms : 1;
-        uint32_t ask_ms = (uint32_t)(left_ms > ASK_MS ? ASK_MS : left_ms);
-        int error = address_probe(address, ask_ms < 1000 ? ask_ms : 1000);
-        if (error != 0) {
-            snprintf(reason, sizeof reason, "%s: %s", address, strerror(error));
-            continue;
-        }
-        answer->address = address;
-        rpc_client_call_wait(ctl->client, address, RPC_KV_BATCH, &request->base, ask_ms,
-                             &answer->reply);
-        call_learn_ring(ctl, &answer->reply);
-        answer_read(answer);
-        return true;
-    }
-    (void)call_no_node(ctl, reason);
-    return false;
-}
-
-/* CTL_OK: answer->code is OK or NOT_FOUND. Free answer->reply then. */
-static int operation_run(struct ctl *ctl, Chord__V1__Operation *operation, bool stale,
-                         struct operation_answer *answer) {
-    Chord__V1__BatchRequest request = CHORD__V1__BATCH_REQUEST__INIT;
-    bool read = operation->kind == CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET;
-    uint64_t end_ms = clock_now_ms() + ctl->timeout_ms;
-    uint8_t op_id[OP_ID_BYTES];
-    size_t at = 0;
-    int exit_code;
-    bool maybe = false;
-    Chord__V1__Version seen = CHORD__V1__VERSION__INIT; /* nothing is known of the key */
-    if (!read && getrandom(op_id, sizeof op_id, 0) == (ssize_t)sizeof op_id) {
-        operation->op_id = (ProtobufCBinaryData){sizeof op_id, op_id};
-        operation->seen = &seen;
-        if (operation->precondition != NULL && operation->precondition->version != NULL) {
-            seen = *operation->precondition->version; /* who asks for it has seen it */
-        }
-    }
-    request.operations = &operation;
-    request.n_operations = 1;
-    request.consistency = stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
-                                : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
-    operation->attempt = 1;
-    answer->missing[0] = '\0';
-    for (unsigned tries = 1;; tries++) {
-        if (!operation_send(ctl, &request, end_ms, &at, answer)) {
-            return maybe ? call_refused(CHORD__V1__CODE__CODE_UNKNOWN, ctl->nodes[0],
-                                        "no node listens any more")
-                         : CTL_NO_NODE;
-        }
-        uint64_t wait_ms = operation_pause_ms(answer, tries);
-        maybe = maybe || (!read && answer_unknown(answer, read));
-        if (!operation_again(answer, read, maybe, wait_ms, end_ms, &exit_code)) {
-            break;
-        }
-        bool at_once = operation_next(operation, answer, maybe);
-        rpc_reply_free(&answer->reply);
-        if (!at_once) {
-            pause_ms(wait_ms);
-            at++;
-        }
-    }
-    operation->seen = NULL;
-    if (exit_code != CTL_OK) {
-        rpc_reply_free(&answer->reply);
-    }
+    int exit_code = result_refused(ctl, result);
+    chord_result_free(result);
     return exit_code;
 }
 
-static json_t *answer_json(const struct key *key, const struct operation_answer *answer) {
+static json_t *answer_json(const struct key *key, const struct chord_result *result) {
     json_t *json = json_object();
     json_put_bytes(json, "key", key->bytes.data, key->bytes.size);
-    json_put(json, "found", json_boolean(answer->code == CHORD__V1__CODE__CODE_OK));
-    if (answer->result != NULL && answer->result->version != NULL) {
+    json_put(json, "found", json_boolean(result->code == CHORD_CODE_OK));
+    if (result->version.epoch > 0 || result->version.counter > 0) {
         char version[48];
-        snprintf(version, sizeof version, "%llu.%llu",
-                 (unsigned long long)answer->result->version->epoch,
-                 (unsigned long long)answer->result->version->counter);
+        snprintf(version, sizeof version, "%llu.%llu", (unsigned long long)result->version.epoch,
+                 (unsigned long long)result->version.counter);
         json_put(json, "version", json_string(version));
     }
     return json;
@@ -243,15 +85,13 @@ static void answer_print(const char *what, const struct key *key) {
 }
 
 /* --if-match VERSION, --if-absent. */
-static int precondition_read(const struct arguments *arguments, Chord__V1__Operation *operation,
-                             Chord__V1__Precondition *precondition, Chord__V1__Version *version) {
+static int condition_read(const struct arguments *arguments, struct chord_operation *operation) {
     const char *match = arguments_option(arguments, "if-match");
     unsigned long long epoch, counter;
     int used = 0;
-    chord__v1__precondition__init(precondition);
-    chord__v1__version__init(version);
-    precondition->absent = arguments_option(arguments, "if-absent") != NULL;
-    if (match != NULL && precondition->absent) {
+    operation->if_absent = arguments_option(arguments, "if-absent") != NULL;
+    operation->if_match = match != NULL;
+    if (operation->if_match && operation->if_absent) {
         ctl_error("--if-match and --if-absent cannot go together");
         return CTL_USAGE;
     }
@@ -260,12 +100,7 @@ static int precondition_read(const struct arguments *arguments, Chord__V1__Opera
             ctl_error("--if-match takes the version that a get shows, such as 3.17");
             return CTL_USAGE;
         }
-        version->epoch = epoch;
-        version->counter = counter;
-        precondition->version = version;
-    }
-    if (match != NULL || precondition->absent) {
-        operation->precondition = precondition;
+        operation->version = (struct chord_version){epoch, counter};
     }
     return CTL_OK;
 }
@@ -273,49 +108,49 @@ static int precondition_read(const struct arguments *arguments, Chord__V1__Opera
 /* ---- get ---- */
 
 /* To a terminal only what cannot move its cursor; to anything else the very bytes. */
-static void value_print(const Chord__V1__OperationResult *result, bool base64, bool raw) {
+static void value_print(const struct chord_result *result, bool base64, bool raw) {
     if (base64) {
-        char *text = base64_encode(result->value.data, result->value.len);
+        char *text = base64_encode(result->value, result->value_size);
         puts(text);
         free(text);
     } else if (!raw && isatty(STDOUT_FILENO)) {
-        char *text = text_escape(result->value.data, result->value.len);
+        char *text = text_escape(result->value, result->value_size);
         puts(text);
         free(text);
-    } else if (result->value.len > 0) {
-        fwrite(result->value.data, 1, result->value.len, stdout);
+    } else if (result->value_size > 0) {
+        fwrite(result->value, 1, result->value_size, stdout);
     }
 }
 
 static int get_run(struct ctl *ctl, const struct arguments *arguments) {
     struct key key = {0};
-    struct operation_answer answer = {0};
-    Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
+    struct chord_result result;
     int exit_code = key_read(arguments, &key);
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET;
-    operation.key = (ProtobufCBinaryData){key.bytes.size, key.bytes.data};
-    bool stale = arguments_option(arguments, "stale") != NULL;
-    exit_code = operation_run(ctl, &operation, stale, &answer);
+    const struct chord_operation get = {.kind = CHORD_GET,
+                                        .key = key.bytes.data,
+                                        .key_size = key.bytes.size,
+                                        .stale = arguments_option(arguments, "stale") != NULL};
+    exit_code = operation_run(ctl, &get, &result);
     if (exit_code == CTL_OK) {
-        bool found = answer.code == CHORD__V1__CODE__CODE_OK;
+        bool found = result.code == CHORD_CODE_OK;
         if (ctl->json) {
-            json_t *json = answer_json(&key, &answer);
-            json_put(json, "stale", json_boolean(answer.stale));
+            json_t *json = answer_json(&key, &result);
+            json_put(json, "stale", json_boolean(result.stale));
             if (found) {
-                json_put_bytes(json, "value", answer.result->value.data, answer.result->value.len);
+                json_put_bytes(json, "value", result.value, result.value_size);
             }
             json_print(json);
         } else if (found) {
-            value_print(answer.result, key.base64, arguments_option(arguments, "raw") != NULL);
+            value_print(&result, key.base64, arguments_option(arguments, "raw") != NULL);
         }
         if (!found) {
             ctl_error("the key '%s' is not in the ring", arguments->words[0]);
             exit_code = CTL_NOT_FOUND;
         }
-        rpc_reply_free(&answer.reply);
+        chord_result_free(&result);
     }
     bytes_free(&key.bytes);
     return exit_code;
@@ -326,7 +161,7 @@ static int get_run(struct ctl *ctl, const struct arguments *arguments) {
 static int value_from_stdin(struct bytes *value) {
     static uint8_t data[READ_BYTES];
     size_t got;
-    while ((got = fread(data, 1, sizeof data, stdin)) > 0 && value->size <= CTL_VALUE_BYTES_MAX) {
+    while ((got = fread(data, 1, sizeof data, stdin)) > 0 && value->size <= CHORD_VALUE_BYTES_MAX) {
         bytes_append(value, data, got);
     }
     if (ferror(stdin)) {
@@ -347,9 +182,9 @@ static int value_read(const struct arguments *arguments, bool base64, struct byt
         ctl_error("the value is no base64");
         exit_code = CTL_USAGE;
     }
-    if (exit_code == CTL_OK && value->size > CTL_VALUE_BYTES_MAX) {
+    if (exit_code == CTL_OK && value->size > CHORD_VALUE_BYTES_MAX) {
         ctl_error("the value has more than %d bytes, the largest there may be",
-                  CTL_VALUE_BYTES_MAX);
+                  CHORD_VALUE_BYTES_MAX);
         exit_code = CTL_USAGE;
     }
     return exit_code;
@@ -358,36 +193,32 @@ static int value_read(const struct arguments *arguments, bool base64, struct byt
 static int put_run(struct ctl *ctl, const struct arguments *arguments) {
     struct key key = {0};
     struct bytes value = {0};
-    struct operation_answer answer = {0};
-    Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
-    Chord__V1__Precondition precondition;
-    Chord__V1__Version version;
+    struct chord_result result;
+    struct chord_operation put = {.kind = CHORD_PUT};
     int exit_code = key_read(arguments, &key);
     if (exit_code == CTL_OK) {
         exit_code = value_read(arguments, key.base64, &value);
     }
     if (exit_code == CTL_OK) {
-        operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_PUT;
-        operation.key = (ProtobufCBinaryData){key.bytes.size, key.bytes.data};
-        operation.value = (ProtobufCBinaryData){value.size, value.data};
-        exit_code = precondition_read(arguments, &operation, &precondition, &version);
+        exit_code = condition_read(arguments, &put);
     }
     if (exit_code == CTL_OK) {
-        exit_code = operation_run(ctl, &operation, false, &answer);
+        put.key = key.bytes.data;
+        put.key_size = key.bytes.size;
+        put.value = value.data;
+        put.value_size = value.size;
+        exit_code = operation_run(ctl, &put, &result);
     }
-    if (exit_code == CTL_OK && answer.result == NULL) {
-        exit_code = call_refused(answer.code, answer.address, answer.reply.message);
-    } else if (exit_code == CTL_OK) {
-        bool existed = answer.result->existed;
+    if (exit_code == CTL_OK) {
         if (ctl->json) {
-            json_t *json = answer_json(&key, &answer);
-            json_put(json, "existed", json_boolean(existed));
+            json_t *json = answer_json(&key, &result);
+            json_put(json, "existed", json_boolean(result.existed));
             json_print(json);
         } else {
-            answer_print(existed ? "replaced" : "stored", &key);
+            answer_print(result.existed ? "replaced" : "stored", &key);
         }
+        chord_result_free(&result);
     }
-    rpc_reply_free(&answer.reply);
     bytes_free(&value);
     bytes_free(&key.bytes);
     return exit_code;
@@ -397,31 +228,30 @@ static int put_run(struct ctl *ctl, const struct arguments *arguments) {
 
 static int del_run(struct ctl *ctl, const struct arguments *arguments) {
     struct key key = {0};
-    struct operation_answer answer = {0};
-    Chord__V1__Operation operation = CHORD__V1__OPERATION__INIT;
-    Chord__V1__Precondition precondition;
-    Chord__V1__Version version;
+    struct chord_result result;
+    struct chord_operation del = {.kind = CHORD_DELETE};
     int exit_code = key_read(arguments, &key);
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    operation.kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
-    operation.key = (ProtobufCBinaryData){key.bytes.size, key.bytes.data};
-    exit_code = precondition_read(arguments, &operation, &precondition, &version);
+    del.key = key.bytes.data;
+    del.key_size = key.bytes.size;
+    exit_code = condition_read(arguments, &del);
     if (exit_code == CTL_OK) {
-        exit_code = operation_run(ctl, &operation, false, &answer);
+        exit_code = operation_run(ctl, &del, &result);
     }
     if (exit_code == CTL_OK) {
+        bool found = result.code == CHORD_CODE_OK;
         if (ctl->json) {
-            json_print(answer_json(&key, &answer));
-        } else if (answer.code == CHORD__V1__CODE__CODE_OK) {
+            json_print(answer_json(&key, &result));
+        } else if (found) {
             answer_print("deleted", &key);
         }
-        if (answer.code != CHORD__V1__CODE__CODE_OK) {
+        if (!found) {
             ctl_error("the key '%s' is not in the ring", arguments->words[0]);
             exit_code = CTL_NOT_FOUND;
         }
-        rpc_reply_free(&answer.reply);
+        chord_result_free(&result);
     }
     bytes_free(&key.bytes);
     return exit_code;

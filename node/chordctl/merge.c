@@ -335,8 +335,8 @@ static int merge_run(struct merge *merge, const struct arguments *arguments) {
 static int merge_command_run(struct ctl *ctl, const struct arguments *arguments) {
     struct merge merge = {.ctl = ctl, .step_ms = MERGE_STEP_MS};
     int exit_code = merge_run(&merge, arguments);
-    rpc_client_close(merge.from.ctl.client);
-    rpc_client_close(merge.into.ctl.client);
+    session_close(&merge.from.ctl);
+    session_close(&merge.into.ctl);
     return exit_code;
 }
 

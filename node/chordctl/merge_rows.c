@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "import_window.h"
 #include "text.h"
 
 enum { PAGE_ROWS = 500, ASK_MS = 8000, PAUSE_MS_MAX = 500 };
@@ -114,25 +113,25 @@ static int look_up(struct merge *merge, struct page *page) {
 
 /* ---- storing ---- */
 
-static int store(struct merge *merge, struct import_window *window) {
-    struct window_result result;
-    if (import_window_rows(window) == 0) {
+static int store(struct merge *merge, struct chord_load *window) {
+    struct chord_load_result result;
+    if (chord_load_rows(window) == 0) {
         return CTL_OK;
     }
-    import_window_flush(window, merge->step_ms, &result);
+    chord_load_flush(window, merge->step_ms, &result);
     merge->rows_copied += result.stored;
-    if (result.exit_code != CTL_OK) {
+    if (result.fate != CHORD_DONE) {
         ctl_error("%zu rows were not surely copied (%.200s); they are safe on %s: run the same "
                   "command again to go on",
                   result.failed, result.reason, merge->last);
     }
-    return result.exit_code;
+    return load_exit(&result);
 }
 
 /* Between the look and the store a client may make a key that was not there; its value is then
  * overwritten. A put on the condition that the key is absent closes that gap, and the look before
  * it, once members take conditions. */
-static int page_copy(struct merge *merge, struct page *page, struct import_window *window) {
+static int page_copy(struct merge *merge, struct page *page, struct chord_load *window) {
     memset(page->states, 0, sizeof page->states);
     int exit_code = look_up(merge, page);
     if (exit_code == CTL_OK) {
@@ -147,12 +146,13 @@ static int page_copy(struct merge *merge, struct page *page, struct import_windo
         if (page->states[i] != ROW_ABSENT && !(conflict && merge->replace)) {
             continue;
         }
-        if (!import_window_fits(window, row->key.len, row->value.len)) {
+        if (!chord_load_fits(window, row->key.len, row->value.len)) {
             exit_code = store(merge, window);
         }
-        if (exit_code == CTL_OK) {
-            import_window_add(window, i, row->key.data, row->key.len, row->value.data,
-                              row->value.len, row->expires_at_ms);
+        if (exit_code == CTL_OK &&
+            !chord_load_add(window, i, row->key.data, row->key.len, row->value.data, row->value.len,
+                            row->expires_at_ms)) {
+            memory_missing();
         }
     }
     return exit_code == CTL_OK ? store(merge, window) : exit_code;
@@ -160,7 +160,7 @@ static int page_copy(struct merge *merge, struct page *page, struct import_windo
 
 int merge_rows_copy(struct merge *merge) {
     Chord__V1__ListKeysRequest request = CHORD__V1__LIST_KEYS_REQUEST__INIT;
-    struct import_window *window = import_window_new(&merge->into.ctl);
+    struct chord_load *window = load_new(&merge->into.ctl);
     struct page *page = memory_new(1, sizeof *page);
     struct rpc_reply reply, before = {0};
     int exit_code = CTL_OK;
@@ -194,6 +194,6 @@ int merge_rows_copy(struct merge *merge) {
     rpc_reply_free(&before);
     merge_losers_free(page->losers);
     free(page);
-    import_window_free(window);
+    chord_load_free(window);
     return exit_code;
 }

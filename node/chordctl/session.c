@@ -13,27 +13,23 @@
 #include "ctl.h"
 #include "private.h"
 
-enum { PORT_DEFAULT = 3000, RPC_PORT_ABOVE_PORT = 1000, CLIENT_PEERS_MAX = 1024 };
+enum {
+    PORT_DEFAULT = 3000,
+    RPC_PORT_ABOVE_PORT = 1000,
+    CLIENT_PEERS_MAX = 1024,
+    PROBE_MS = 1000,
+    ATTEMPT_MS = 3000
+};
 
 uint64_t clock_now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return client_now_ms();
 }
 
 void pause_ms(uint64_t ms) {
-    struct timespec wait = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&wait, NULL);
+    client_pause_ms(ms);
 }
 
 /* ---- addresses ---- */
-
-bool address_is_valid(const char *text) {
-    const char *colon = strrchr(text, ':');
-    uint64_t port;
-    return colon != NULL && colon != text && strlen(text) <= RPC_ADDRESS_BYTES_MAX &&
-           number_read(colon + 1, 1, 65535, &port);
-}
 
 static const char *environment(const char *name) {
     const char *text = getenv(name);
@@ -149,6 +145,33 @@ int address_probe(const char *address, uint32_t timeout_ms) {
     return error;
 }
 
+/* ---- whom operations on keys are sent to: the nodes in turn, who must listen ---- */
+
+static bool watch_member(void *context, char address[CHORD_ADDRESS_SIZE], char *why,
+                         size_t why_size) {
+    struct ctl *ctl = context;
+    for (size_t tried = 0; tried < ctl->nodes_count; tried++) {
+        memcpy(address, ctl->nodes[atomic_load(&ctl->nodes_at) % ctl->nodes_count],
+               CHORD_ADDRESS_SIZE);
+        int error = address_probe(address, PROBE_MS);
+        if (error == 0) {
+            return true;
+        }
+        snprintf(why, why_size, "%s: %s", address, strerror(error));
+        atomic_fetch_add(&ctl->nodes_at, 1);
+    }
+    return false;
+}
+
+static void watch_mistrust(void *context, const char *address, bool silent) {
+    struct ctl *ctl = context;
+    (void)silent;
+    size_t at = atomic_load(&ctl->nodes_at);
+    if (strcmp(address, ctl->nodes[at % ctl->nodes_count]) == 0) {
+        (void)atomic_compare_exchange_strong(&ctl->nodes_at, &at, at + 1);
+    }
+}
+
 /* ---- session ---- */
 
 static bool output_choose(struct ctl *ctl, const char *text) {
@@ -184,13 +207,23 @@ static bool key_choose(const char *path, struct rpc_key *key) {
 
 int session_client_open(struct ctl *ctl) {
     struct rpc_client_options options = {.key = ctl->key, .peers_max = CLIENT_PEERS_MAX};
+    ctl->ring = NULL;
     int rc = rpc_client_open(&ctl->client, &options);
+    if (rc == 0) {
+        const struct client_setup setup = {
+            .rpc = ctl->client,
+            .watch = {.member = watch_member, .mistrust = watch_mistrust, .context = ctl},
+            .ring_of_first = true,
+            .timeout_ms = ctl->timeout_ms,
+            .attempt_ms = ATTEMPT_MS,
+        };
+        ctl->ring = client_new(&setup);
+        rc = ctl->ring == NULL ? -ENOMEM : 0;
+    }
     if (rc != 0) {
         ctl_error("this host cannot open connections: %s", strerror(-rc));
-        return CTL_NO_NODE;
     }
-    ctl->has_ring = false;
-    return CTL_OK;
+    return rc == 0 ? CTL_OK : CTL_NO_NODE;
 }
 
 int session_open(struct ctl *ctl, const struct arguments *arguments) {
@@ -202,5 +235,9 @@ int session_open(struct ctl *ctl, const struct arguments *arguments) {
 }
 
 void session_close(struct ctl *ctl) {
+    if (ctl->ring != NULL) {
+        chord_client_stop(ctl->ring);
+    }
     rpc_client_close(ctl->client);
+    chord_client_close(ctl->ring);
 }

@@ -12,11 +12,15 @@
 
 /* ---- memory ---- */
 
+void memory_missing(void) {
+    fputs("chordctl: no memory\n", stderr);
+    exit(CTL_NOT_FOUND);
+}
+
 void *memory_grow(void *old, size_t count, size_t size) {
     void *memory = reallocarray(old, count == 0 ? 1 : count, size);
     if (memory == NULL) {
-        fputs("chordctl: no memory\n", stderr);
-        exit(CTL_NOT_FOUND);
+        memory_missing();
     }
     return memory;
 }

@@ -16,6 +16,7 @@ enum {
 /* Memory or the end of the program. */
 void *memory_new(size_t count, size_t size);
 void *memory_grow(void *old, size_t count, size_t size);
+_Noreturn void memory_missing(void);
 
 /* A growing piece of bytes. */
 struct bytes {

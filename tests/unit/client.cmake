@@ -1,7 +1,9 @@
 # Tests of the client library; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
-add_executable(test_client ${CMAKE_CURRENT_LIST_DIR}/test_client.c)
+foreach(name IN ITEMS test_client test_client_run)
+  add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
+  target_link_libraries(${name} PRIVATE chord_warnings chord_client ${CMOCKA_LIBRARY})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 60)
+endforeach()
 target_compile_definitions(test_client PRIVATE FATES_CSV="${CMAKE_SOURCE_DIR}/proto/clients/fates.csv")
-target_link_libraries(test_client PRIVATE chord_warnings chord_client ${CMOCKA_LIBRARY})
-add_test(NAME test_client COMMAND test_client)
-set_tests_properties(test_client PROPERTIES TIMEOUT 60)

@@ -133,21 +133,24 @@ static void answer_init(struct answer *answer, Chord__V1__Code code, uint64_t ve
     answer->result.version = &answer->version;
 }
 
+static void look(ProtobufCBinaryData key, struct answer *answer) {
+    size_t at = 0;
+    struct row *row = row_find(key, &at);
+    answer_init(answer, row == NULL ? CHORD__V1__CODE__CODE_NOT_FOUND : CHORD__V1__CODE__CODE_OK,
+                row == NULL ? 0 : row->counter);
+    if (row != NULL) {
+        answer->result.value = (ProtobufCBinaryData){row->value_size, row->data + row->key_size};
+    }
+}
+
 static void handle_get(Chord__V1__KvService_Service *service, const Chord__V1__GetRequest *request,
                        Chord__V1__GetResponse_Closure closure, void *call) {
     (void)service;
     (void)closure;
     Chord__V1__GetResponse response = CHORD__V1__GET_RESPONSE__INIT;
     struct answer answer;
-    size_t at = 0;
     pthread_mutex_lock(&lock);
-    struct row *row = row_find(request->key, &at);
-    answer_init(&answer, row == NULL ? CHORD__V1__CODE__CODE_NOT_FOUND : CHORD__V1__CODE__CODE_OK,
-                row == NULL ? 0 : row->counter);
-    if (row != NULL) {
-        answer.result.value.data = row->data + row->key_size;
-        answer.result.value.len = row->value_size;
-    }
+    look(request->key, &answer);
     response.result = &answer.result;
     rpc_call_reply(call, CHORD__V1__CODE__CODE_OK, NULL, 0, &response.base);
     pthread_mutex_unlock(&lock);
@@ -226,8 +229,10 @@ static void handle_batch(Chord__V1__KvService_Service *service,
     }
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < request->n_operations; i++) {
-        if (fail_every > 0 && ++operations % fail_every == 0 &&
-            request->operations[i]->attempt <= 1) {
+        if (request->operations[i]->kind == CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET) {
+            look(request->operations[i]->key, &answers[i]);
+        } else if (fail_every > 0 && ++operations % fail_every == 0 &&
+                   request->operations[i]->attempt <= 1) {
             answer_init(&answers[i], CHORD__V1__CODE__CODE_UNAVAILABLE, 0);
             answers[i].result.version = NULL;
         } else {
@@ -235,10 +240,10 @@ static void handle_batch(Chord__V1__KvService_Service *service,
         }
         results[i] = &answers[i].result;
     }
-    pthread_mutex_unlock(&lock);
     response.results = results;
     response.n_results = request->n_operations;
     rpc_call_reply(call, CHORD__V1__CODE__CODE_OK, NULL, 0, &response.base);
+    pthread_mutex_unlock(&lock); /* values are packed by now */
     free(answers);
     free(results);
 }

@@ -13,7 +13,6 @@
 #include <time.h>
 
 #include "buf.h"
-#include "hints.h"
 #include "ids.h"
 #include "multipart.h"
 #include "url.h"
@@ -257,51 +256,6 @@ static void test_ids(void **state) {
     assert_false(id_from_wire(&id, hash, 21));
 }
 
-static struct ring_id id_of(uint8_t value) {
-    struct ring_id id;
-    (void)id_from_wire(&id, &value, 1);
-    return id;
-}
-
-static void hint_put(struct hints *hints, uint8_t lo, uint8_t hi, uint64_t epoch,
-                     const char *name) {
-    struct ring_id from = id_of(lo);
-    struct ring_id to = id_of(hi);
-    hints_put(hints, &from, &to, epoch, name);
-}
-
-static const char *hint_of(struct hints *hints, uint8_t value) {
-    static struct hint hint;
-    struct ring_id id = id_of(value);
-    return hints_find(hints, &id, &hint) ? hint.address : "-";
-}
-
-static void test_hints(void **state) {
-    (void)state;
-    struct hints *hints = hints_new();
-    assert_string_equal(hint_of(hints, 5), "-");
-    hint_put(hints, 10, 20, 1, "a");
-    hint_put(hints, 20, 40, 1, "b");
-    hint_put(hints, 40, 10, 1, "c"); /* round zero */
-    assert_string_equal(hint_of(hints, 10), "c");
-    assert_string_equal(hint_of(hints, 11), "a");
-    assert_string_equal(hint_of(hints, 20), "a");
-    assert_string_equal(hint_of(hints, 21), "b");
-    assert_string_equal(hint_of(hints, 63), "c");
-    assert_string_equal(hint_of(hints, 0), "c");
-    hint_put(hints, 20, 30, 2, "d"); /* splits b; what is left of b is not known any more */
-    assert_string_equal(hint_of(hints, 25), "d");
-    assert_string_equal(hint_of(hints, 35), "-");
-    hint_put(hints, 20, 40, 1, "b"); /* an old word */
-    assert_string_equal(hint_of(hints, 25), "d");
-    hints_forget_address(hints, "d");
-    assert_string_equal(hint_of(hints, 25), "-");
-    hint_put(hints, 7, 7, 3, "all");
-    assert_string_equal(hint_of(hints, 7), "all");
-    assert_string_equal(hint_of(hints, 50), "all");
-    hints_free(hints);
-}
-
 int main(void) {
     const char *given = getenv("CHORD_TEST_SEED");
     seed_base = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
@@ -313,7 +267,6 @@ int main(void) {
         cmocka_unit_test(test_decode),
         cmocka_unit_test(test_host),
         cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_hints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

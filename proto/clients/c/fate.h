@@ -6,13 +6,8 @@
 #ifndef CHORD_FATE_H
 #define CHORD_FATE_H
 
+#include "chord_client.h"
 #include "rpc.h"
-
-enum chord_fate {
-    CHORD_DONE,       /* carried out, or read */
-    CHORD_NOT_DONE,   /* certainly not carried out */
-    CHORD_MAYBE_DONE, /* a change may have been carried out, or still may be */
-};
 
 enum chord_again {
     CHORD_AGAIN_NEVER,     /* another attempt has the same end */

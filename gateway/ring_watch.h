@@ -1,0 +1,10 @@
+/* The client of the ring (proto/clients/c), told by the gateway's view who is there. */
+#ifndef GATEWAY_RING_WATCH_H
+#define GATEWAY_RING_WATCH_H
+
+#include "app.h"
+
+/* Opens app->ring over app->client. false = no memory. */
+bool ring_watch_open(struct app *app);
+
+#endif

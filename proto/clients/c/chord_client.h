@@ -1,0 +1,188 @@
+/*
+ * libchord-client: reads and writes of the keys of a Chord ring, from C.
+ *
+ * Each operation is sent again, also to other members, until its outcome is known or its time is
+ * over, and takes effect at most once. Its `fate` says what became of it. Any number of operations
+ * may be under way at the same time.
+ *
+ * Thread safe, except where it says otherwise. Never fork after chord_client_open.
+ */
+#ifndef CHORD_CLIENT_H
+#define CHORD_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct chord_client;
+
+enum {
+    CHORD_KEY_BYTES_MAX = 1024, /* a key has at least 1 byte */
+    CHORD_VALUE_BYTES_MAX = 1024 * 1024,
+    CHORD_ADDRESS_SIZE = 64, /* "host:port" and its end */
+    CHORD_MISSING_MAX = 4,
+};
+
+/* What became of an operation. */
+enum chord_fate {
+    CHORD_DONE,       /* carried out, or read; code is OK or NOT_FOUND */
+    CHORD_NOT_DONE,   /* certainly not carried out */
+    CHORD_MAYBE_DONE, /* a change may have been carried out, or still may be */
+};
+
+/* Why: the numbers of google.rpc.Code, and this protocol's own (chord/v1/envelope.proto). Others
+ * may come. */
+enum chord_code {
+    CHORD_CODE_OK = 0,
+    CHORD_CODE_UNKNOWN = 2,
+    CHORD_CODE_INVALID_ARGUMENT = 3,
+    CHORD_CODE_DEADLINE_EXCEEDED = 4,
+    CHORD_CODE_NOT_FOUND = 5,
+    CHORD_CODE_RESOURCE_EXHAUSTED = 8,
+    CHORD_CODE_FAILED_PRECONDITION = 9,
+    CHORD_CODE_INTERNAL = 13,
+    CHORD_CODE_UNAVAILABLE = 14,
+    CHORD_CODE_DATA_LOSS = 15,
+    CHORD_CODE_UNAUTHENTICATED = 16,
+};
+const char *chord_code_text(int code); /* "NOT_FOUND" */
+
+/* ---- the client ---- */
+
+struct chord_client_options {
+    const char *members;       /* of the ring, "host:port", several with commas; one is enough */
+    const char *ring_key_file; /* NULL: the ring has no key */
+    uint32_t timeout_ms;       /* of an operation that names none; 0 = 8000 */
+    uint32_t attempt_ms;       /* how long one member is waited for; 0 = 2000 */
+};
+
+/* 0, or a negative errno with a sentence in `error`. It belongs to the ring of the first member
+ * that answers. */
+int chord_client_open(struct chord_client **client, const struct chord_client_options *options,
+                      char *error, size_t error_size);
+/* From now on no operation is tried again: those under way end soon. */
+void chord_client_stop(struct chord_client *client);
+/* Ends what is under way; all callbacks have run when it returns. Accepts NULL. */
+void chord_client_close(struct chord_client *client);
+
+/* ---- operations ---- */
+
+struct chord_version {
+    uint64_t epoch, counter; /* both 0: none */
+};
+
+enum chord_kind { CHORD_GET, CHORD_PUT, CHORD_DELETE };
+
+struct chord_operation {
+    enum chord_kind kind;
+    const void *key;
+    size_t key_size;
+    const void *value; /* of a put */
+    size_t value_size;
+    uint64_t expires_at_ms;       /* of a put: unix time; 0 = never */
+    bool stale;                   /* of a get: any member's value at once, even an old one */
+    bool if_absent;               /* of a change: only if the key has no value */
+    bool if_match;                /* of a change: only if it has this version */
+    struct chord_version version; /* ... for if_match */
+    uint32_t timeout_ms;          /* 0 = the client's */
+};
+
+struct chord_result {
+    enum chord_fate fate;
+    int code;                     /* chord_code */
+    struct chord_version version; /* of the value, or of the one that stood in the way */
+    bool existed;                 /* a change: the key had a value before */
+    bool stale;                   /* a get: the value may be old */
+    bool repeated;                /* done, perhaps by an attempt before the last one: of a deletion
+                                     NOT_FOUND may be its own work */
+    bool nobody;                  /* no member was there to be asked */
+    bool answered;                /* the last attempt had an answer */
+    bool full;                    /* no member that answers has room on its disk */
+    const uint8_t *value;         /* of a get; lives until chord_result_free */
+    size_t value_size;
+    uint64_t expires_at_ms; /* 0 = never */
+    uint32_t retry_after_ms;
+    char address[CHORD_ADDRESS_SIZE]; /* who was asked last */
+    char message[200];                /* what went wrong, one sentence; may be empty */
+    /* Too few copies of the key answer, these are missing. */
+    char missing[CHORD_MISSING_MAX][CHORD_ADDRESS_SIZE];
+    size_t missing_count;
+    void *owner; /* of the value */
+};
+/* The struct itself is the caller's. */
+void chord_result_free(struct chord_result *result);
+
+/* Runs once, on a thread of the client, and must only hand on; the callee frees the result. */
+typedef void chord_done_fn(void *context, struct chord_result *result);
+
+/* Returns at once. Key and value must live until `done` has run. */
+void chord_start(struct chord_client *client, const struct chord_operation *operation,
+                 chord_done_fn *done, void *context);
+/* Several operations at the same time, until each has its result. Not from a callback. They are
+ * concurrent: of two writes of one key either may be the last. */
+void chord_run(struct chord_client *client, const struct chord_operation *operations, size_t count,
+               struct chord_result *results);
+
+/* One operation, waiting; the key is a text. Free the result. */
+enum chord_fate chord_get(struct chord_client *client, const char *key,
+                          struct chord_result *result);
+enum chord_fate chord_put(struct chord_client *client, const char *key, const void *value,
+                          size_t value_size, struct chord_result *result);
+enum chord_fate chord_delete(struct chord_client *client, const char *key,
+                             struct chord_result *result);
+
+/* ---- bulk load: many puts; a window at a time, so memory stays the same ---- */
+
+enum {
+    CHORD_LOAD_ROWS_MAX = 32768,
+    CHORD_LOAD_BYTES_MAX = 4 * 1024 * 1024, /* keys and values */
+};
+
+struct chord_load;
+
+/* Each may be NULL; all run on the thread that flushes. */
+struct chord_load_events {
+    bool (*cancelled)(void *context); /* true: the flush ends soon */
+    void (*stored)(void *context, size_t rows);
+    void (*failed)(void *context, uint64_t line, const char *reason);
+    /* So many rows go out again, since this member did not take them. */
+    void (*again)(void *context, size_t rows, const char *address, const char *reason);
+    void *context;
+};
+
+struct chord_load_result {
+    enum chord_fate
+        fate;      /* DONE: every row is stored; MAYBE_DONE: one may be that is not counted so */
+    size_t stored; /* rows, those included that a later row with their key replaced */
+    size_t failed; /* rows that were not, or not surely, stored */
+    uint64_t failed_line; /* the first of them */
+    bool reached;         /* at the end some member answered */
+    char reason[200];     /* why not */
+};
+
+/* A window; for one thread at a time. NULL: no memory. Copies the events. */
+struct chord_load *chord_load_new(struct chord_client *client,
+                                  const struct chord_load_events *events);
+void chord_load_free(struct chord_load *load); /* accepts NULL */
+size_t chord_load_rows(const struct chord_load *load);
+/* Whether one more row of that size fits; where not, flush first. */
+bool chord_load_fits(const struct chord_load *load, size_t key_size, size_t value_size);
+/* Copies the row; `line` is the caller's name for it. false: no memory. */
+bool chord_load_add(struct chord_load *load, uint64_t line, const void *key, size_t key_size,
+                    const void *value, size_t value_size, uint64_t expires_at_ms);
+/* Stores all rows, the last one of each key, and empties the window. Before that time is over, or
+ * when it is clear that nobody is there. */
+void chord_load_flush(struct chord_load *load, uint32_t timeout_ms,
+                      struct chord_load_result *result);
+/* Instead of a flush: each row failed. */
+void chord_load_drop(struct chord_load *load, const char *reason);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

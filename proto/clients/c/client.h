@@ -1,0 +1,106 @@
+/*
+ * The inside of libchord-client, for its own files and for programs of this project that watch the
+ * ring themselves (the gateway) or choose whom to ask (chordctl).
+ */
+#ifndef CHORD_CLIENT_INTERNAL_H
+#define CHORD_CLIENT_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "chord/v1/kv.pb-c.h"
+#include "chord_client.h"
+#include "hints.h"
+#include "rpc.h"
+
+enum {
+    CLIENT_TIMEOUT_MS = 8000, /* a failed node is replaced within 3 s */
+    CLIENT_ATTEMPT_MS = 2000,
+    CLIENT_NOBODY_MS = 1000,
+};
+
+/* Who is there to be asked. All are called from several threads. */
+struct client_watch {
+    /* A member, another one at each call if it can be. false: none is there, `why` may say more. */
+    bool (*member)(void *context, char address[CHORD_ADDRESS_SIZE], char *why, size_t why_size);
+    /* It could not do what it was asked; `silent`: it did not answer, or belongs to another ring.
+     */
+    void (*mistrust)(void *context, const char *address, bool silent);
+    void (*learn)(void *context, const char *address); /* a member; NULL = ignored */
+    bool (*full)(void *context); /* no disk of those that answer has room; NULL = never */
+    void *context;
+};
+
+struct client_setup {
+    struct rpc_client *rpc; /* the caller's */
+    struct client_watch watch;
+    bool ring_of_first; /* the client belongs to the ring of the first answer */
+    uint32_t timeout_ms, attempt_ms;
+    uint32_t nobody_ms; /* while nobody is there, for how long that is looked at again */
+};
+
+struct operation;
+
+struct chord_client {
+    struct rpc_client *rpc;
+    bool rpc_is_ours;
+    struct client_watch watch;
+    struct seeds *seeds; /* the watch, where no other one is given */
+    struct hints *hints;
+    atomic_uint m;             /* identifier bits; 0 = not known yet, and then no hints are used */
+    atomic_uint m_asked;       /* operations until it was asked for */
+    atomic_bool ring_of_first; /* ... and none has answered yet */
+    atomic_bool stopping;
+    pthread_rwlock_t sending; /* held by who sends; after a stop nobody does */
+    uint32_t timeout_ms, attempt_ms, nobody_ms;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    size_t open;                /* operations under way, and calls of the client's own */
+    struct operation **waiting; /* for their next attempt: a heap, the first due first */
+    size_t waiting_count, waiting_capacity;
+    bool closing;
+    bool thread_runs;
+    pthread_t thread;
+};
+
+/* Copies the setup. NULL: no memory, or no thread. The rpc client is closed by the caller, after
+ * chord_client_stop and before chord_client_close. */
+struct chord_client *client_new(const struct client_setup *setup);
+void client_set_m(struct chord_client *client, unsigned m);
+/* What an answer tells of the ring. */
+void client_hear(struct chord_client *client, const struct rpc_reply *reply);
+void client_hear_hint(struct chord_client *client, const Chord__V1__OwnerHint *hint);
+void client_hear_version(struct chord_client *client, const struct ring_id *id,
+                         const Chord__V1__Version *version);
+/* No answer, or one of another ring: nothing is sent there by a hint. */
+void client_hear_silence(struct chord_client *client, const char *address);
+bool client_is_silence(const struct rpc_reply *reply);
+/* Where the key lies; false: not known yet. */
+bool client_key_id(struct chord_client *client, const void *key, size_t key_size,
+                   struct ring_id *id);
+uint64_t client_now_ms(void); /* monotonic */
+void client_pause_ms(uint64_t ms);
+
+/* ---- client.c and operation.c ---- */
+
+/* Sends it again at its due time. */
+void client_wait(struct chord_client *client, struct operation *operation);
+uint64_t operation_due_ms(const struct operation *operation);
+void operation_resume(struct operation *operation);
+/* Each operation and call of its own, from its start to its end. false: no memory. */
+bool client_opened(struct chord_client *client);
+void client_closed(struct chord_client *client);
+/* The second operation of a client asks for M. */
+void client_learn_m(struct chord_client *client, const char *address);
+
+/* ---- seeds.c: the members a program was given, and those it heard of ---- */
+
+struct seeds;
+struct seeds *seeds_new(const char *members, char *error, size_t error_size); /* NULL: said */
+void seeds_free(struct seeds *seeds);
+struct client_watch seeds_watch(struct seeds *seeds);
+
+/* "host:port" */
+bool address_is_valid(const char *text);
+
+#endif
