@@ -364,8 +364,12 @@ static void refused_copy(struct node *node, const char *address) {
 static void refused(struct node *node, const char *reason) {
     struct chord_status status;
     chord_read_status(node->chord, &status);
-    fprintf(stderr, "chord-node: refused by the ring: %s (the ring has M=%u N=%u REPLICAS=%u",
-            reason, status.parameters.m, status.parameters.n, status.parameters.replicas);
+    fprintf(stderr,
+            "chord-node: %s is refused by the ring: %s; --listen must be an address that every "
+            "member can dial, and M, N and REPLICAS those of the ring (the ring has M=%u N=%u "
+            "REPLICAS=%u",
+            node->settings.listen, reason, status.parameters.m, status.parameters.n,
+            status.parameters.replicas);
     const struct chord_parameters *wanted = &node->settings.wanted;
     if (wanted->m != 0 || wanted->n != 0 || wanted->replicas != 0) {
         fprintf(stderr, "; here M=%u N=%u REPLICAS=%u, 0 = not given", wanted->m, wanted->n,

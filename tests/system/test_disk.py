@@ -7,6 +7,7 @@ import pytest
 from chord_client import ChordClient, ChordError
 from cluster import Cluster
 from disk import ShimDisk, SmallDisk
+from lone_gateway import Gateway
 from network import Loopback
 from ports import PortBlock
 from ring import BUILD, RELEASE_BUILD, until
@@ -18,6 +19,7 @@ ROWS = 100
 READ_AT_ONCE = 20
 DISK_FAILURE = 6  # exit code of chord-node
 BIG = 40000
+REFUSED_S = 2
 
 
 @pytest.fixture
@@ -137,8 +139,15 @@ def test_a_node_whose_syncs_fail_stops_itself_and_comes_back(cluster):
     assert missing(cluster, rows) == set()
 
 
+def small_disk(cluster, node, size):
+    try:
+        return SmallDisk(cluster, node, size)
+    except OSError as problem:  # the kernel makes no namespaces here
+        pytest.skip(str(problem))
+
+
 def test_a_full_disk_takes_no_writes_until_there_is_room(cluster):
-    disk = SmallDisk(cluster, BAD, "4m")
+    disk = small_disk(cluster, BAD, "4m")
     try:
         start(cluster)
         rows = write(cluster, "big", 150, BIG)
@@ -152,3 +161,54 @@ def test_a_full_disk_takes_no_writes_until_there_is_room(cluster):
         assert missing(cluster, rows | more) == set()
     finally:
         disk.close()
+
+
+def put(gateway, key, size=BIG):
+    """(the answer, how long it took)"""
+    began = time.monotonic()
+    answer = gateway.request("PUT", f"/api/v1/kv/{key}", key.encode().ljust(size, b"."))
+    return answer, time.monotonic() - began
+
+
+def test_full_disks_everywhere_are_named_at_once(tmp_path):
+    """Real nodes on file systems that are really full, behind a gateway: it says so, and does not try
+    for eight seconds; reads go on; with room again writes do, and nothing acknowledged is lost."""
+    gateway = Gateway(tmp_path, slots=len(NODES))
+    cluster = Cluster(RELEASE_BUILD / "node" / "chord-node", Loopback(gateway.rpc_port), tmp_path,
+                      len(NODES))
+    disks = []
+    try:
+        for node in NODES:
+            disks.append(small_disk(cluster, node, "4m"))
+        start(cluster)
+        gateway.start()
+        until(lambda: gateway.get("/readyz").status == 200, 20, "the gateway")
+        rows, number = [], 0
+        while True:  # until every node has met its disk's end
+            answer, took = put(gateway, f"fill-{number}")
+            rows += [f"fill-{number}"] * (answer.status in (201, 204))
+            number += 1
+            if answer.status == 503 and "disks of all nodes" in answer.json()["detail"]:
+                break
+            assert number < 200
+        slowest = 0
+        for number in range(10):
+            answer, took = put(gateway, f"refused-{number}", 10)
+            slowest = max(slowest, took)
+            assert answer.status == 503, answer.status
+            assert "disks of all nodes that answer are full" in answer.json()["detail"]
+        print(f"{len(rows)} rows fit; refused after {slowest:.2f} s at most")
+        assert slowest < REFUSED_S
+        for key in rows:
+            assert gateway.get(f"/api/v1/kv/{key}").status == 200
+        for disk in disks:
+            disk.resize("64m")
+        began = time.monotonic()
+        until(lambda: put(gateway, "room")[0].status in (201, 204), 30, "room to be noticed")
+        print(f"writes again after {time.monotonic() - began:.2f} s")
+        assert missing(cluster, {key: key.encode().ljust(BIG, b".") for key in [*rows, "room"]}) == set()
+    finally:
+        cluster.close()
+        for disk in disks:
+            disk.close()
+        gateway.close()

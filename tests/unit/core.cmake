@@ -37,7 +37,7 @@ foreach(name IN ITEMS test_core_data test_core_copies test_core_operations test_
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 240)
 endforeach()
-foreach(name IN ITEMS test_core_ring test_core_rings test_core_hostile)
+foreach(name IN ITEMS test_core_ring test_core_rings test_core_admit test_core_hostile)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings core_seeds)
   add_test(NAME ${name} COMMAND ${name})
