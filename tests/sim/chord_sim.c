@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2 };
+enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2, WIRE_ONE_IN = 8 };
 
 static const char usage[] =
     "usage: chord-sim [options]              one ring, by its seed\n"
@@ -43,6 +43,8 @@ static const char usage[] =
     "  --ring-trace FILE    write each change of the ring, for the model's rules\n"
     "  --stop               at the first violation\n"
     "  --no-shrink          print a violation's plan as it was\n"
+    "  --wire               each message passes through the real encode and decode; else every\n"
+    "                       eighth seed's do\n"
     "  --json               the summary as one JSON object\n"
     "Exit code: 0 all held, 1 a violation, 2 wrong options.\n";
 
@@ -50,6 +52,7 @@ struct settings {
     uint64_t seed_first, seed_last;
     struct plan_profile profile;
     unsigned clients, keys;
+    bool wire;
     bool mild, all, data, plan_only, shrink, json, measure, stop;
     struct experiment experiment;
     struct run_options run;
@@ -143,6 +146,7 @@ static void plan_of_seed(const struct settings *settings, uint64_t seed, struct 
     plan->data = settings->data;
     plan->clients = settings->clients;
     plan->keys = settings->keys;
+    plan->wire = settings->wire || seed % WIRE_ONE_IN == 0;
 }
 
 static void how_to_replay(const struct settings *settings, uint64_t seed, char *text,
@@ -210,6 +214,7 @@ static bool run_file(const struct settings *settings, const char *path, struct t
         return false;
     }
     fclose(in);
+    plan.wire = plan.wire || settings->wire;
     run_plan(&plan, &settings->run, &result);
     add(totals, &result);
     if (result.violation[0] == '\0') {
@@ -327,6 +332,9 @@ static bool option(struct settings *settings, int key, const char *value) {
     case 'S':
         settings->shrink = false;
         return true;
+    case 'W':
+        settings->wire = true;
+        return true;
     case 'j':
         settings->json = true;
         return true;
@@ -336,20 +344,33 @@ static bool option(struct settings *settings, int key, const char *value) {
 }
 
 int main(int count, char **words) {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 's'},
-        {"nodes", required_argument, NULL, 'k'},   {"m", required_argument, NULL, 'm'},
-        {"n", required_argument, NULL, 'n'},       {"minutes", required_argument, NULL, 't'},
-        {"churn", required_argument, NULL, 'c'},   {"rate", required_argument, NULL, 'r'},
-        {"faults", required_argument, NULL, 'f'},  {"ring-trace", required_argument, NULL, 'R'},
-        {"clients", required_argument, NULL, 'C'}, {"keys", required_argument, NULL, 'K'},
-        {"history", required_argument, NULL, 'H'}, {"data", no_argument, NULL, 'd'},
-        {"plan", no_argument, NULL, 'p'},          {"trace", no_argument, NULL, 'T'},
-        {"no-shrink", no_argument, NULL, 'S'},     {"measure", no_argument, NULL, 'M'},
-        {"lookups", required_argument, NULL, 'l'}, {"fail", required_argument, NULL, 'F'},
-        {"quiet", required_argument, NULL, 'q'},   {"slower", required_argument, NULL, 'w'},
-        {"json", no_argument, NULL, 'j'},          {"stop", no_argument, NULL, 'X'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"seeds", required_argument, NULL, 's'},
+                                            {"nodes", required_argument, NULL, 'k'},
+                                            {"m", required_argument, NULL, 'm'},
+                                            {"n", required_argument, NULL, 'n'},
+                                            {"minutes", required_argument, NULL, 't'},
+                                            {"churn", required_argument, NULL, 'c'},
+                                            {"rate", required_argument, NULL, 'r'},
+                                            {"faults", required_argument, NULL, 'f'},
+                                            {"ring-trace", required_argument, NULL, 'R'},
+                                            {"clients", required_argument, NULL, 'C'},
+                                            {"keys", required_argument, NULL, 'K'},
+                                            {"history", required_argument, NULL, 'H'},
+                                            {"data", no_argument, NULL, 'd'},
+                                            {"plan", no_argument, NULL, 'p'},
+                                            {"trace", no_argument, NULL, 'T'},
+                                            {"no-shrink", no_argument, NULL, 'S'},
+                                            {"measure", no_argument, NULL, 'M'},
+                                            {"lookups", required_argument, NULL, 'l'},
+                                            {"fail", required_argument, NULL, 'F'},
+                                            {"quiet", required_argument, NULL, 'q'},
+                                            {"slower", required_argument, NULL, 'w'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"stop", no_argument, NULL, 'X'},
+                                            {"wire", no_argument, NULL, 'W'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     struct settings settings = {
         .seed_first = 1,
         .seed_last = 1,

@@ -72,6 +72,8 @@ struct host_config {
     size_t page_rows;                      /* of one transfer_keys page; default 8 */
     struct chord_limits limits;            /* zero: small ones */
     struct chord_timing timing;            /* zero: the default */
+    /* What a message and its rows become on their way; NULL: they stay as they are. */
+    void (*pass)(bool reply, void *message, struct core_row *rows, size_t rows_count, unsigned m);
     bool (*on_message)(void *context, const struct host_message *message); /* false: lost */
     void (*on_step)(void *context, struct host *host, int node);           /* after each step */
     void (*on_end)(void *context, struct host *host, int node);            /* a life has ended */

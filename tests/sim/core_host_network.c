@@ -128,6 +128,18 @@ static void parcel_whole(struct parcel *parcel, bool reply) {
     parcel->message = whole;
 }
 
+/* As the receiver decodes it. */
+static void parcel_pass(struct host *host, struct parcel *parcel, bool reply) {
+    if (host->config.pass == NULL) {
+        return;
+    }
+    parcel_whole(parcel, reply);
+    host->config.pass(reply, parcel->message, parcel->rows, parcel->rows_count, host->config.m);
+    void *whole = parcel->message;
+    parcel->message = copy_of(whole, reply ? response_bytes(whole) : request_bytes(whole));
+    free(whole);
+}
+
 /* ---- the lines ---- */
 
 static struct link *link_find(const struct host *host, int from, int to) {
@@ -362,6 +374,7 @@ struct slot *call_new(struct host *host, int from, int to, uint32_t timeout_ms,
         return slot;
     }
     host->messages++;
+    parcel_pass(host, parcel, false);
     if (from != HOST_NOBODY) {
         connect(host, from, to);
     }
@@ -401,6 +414,7 @@ void reply_new(struct host *host, int from, const struct open *open, struct parc
                           .generation = open->generation,
                           .payload = parcel};
     host->messages++;
+    parcel_pass(host, parcel, true);
     bool awaited = slot->used && slot->generation == open->generation;
     if (!awaited || lost(host, from, slot->node, parcel, true)) {
         event_free(&event);

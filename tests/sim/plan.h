@@ -3,8 +3,8 @@
  * keep. A scenario is a plan with expectations; a seed makes a plan; a violation is reported as the
  * shortest plan that still shows it.
  *
- *   m 16                    settings first, one a line: m, n, replicas, seed, guard on|off,
- *   delay tail 1ms 40ms     delay uniform|exponential|tail LEAST MOST, store LEAST MOST, ...
+ *   m 16                    settings first, one a line: m, n, replicas, seed, guard on|off, wire
+ * on|off, delay tail 1ms 40ms     delay uniform|exponential|tail LEAST MOST, store LEAST MOST, ...
  *   clients 4               who read and write `keys 24` from the beginning
  *   0s start 0..4           then orders: WHEN WHAT WHO [more]
  *   5s crash 2              lasting ones end `for` a while
@@ -85,6 +85,7 @@ struct plan {
     unsigned m, n, replicas;
     bool guard;             /* crashes that the proof does not allow are left out */
     bool data;              /* ranges are kept; off: ring only */
+    bool wire;              /* messages pass through the real encode and decode (wire_mode.h) */
     unsigned clients, keys; /* who use them; with clients all disks are back in the end */
     enum host_delay delay;
     uint32_t delay_us_min, delay_us_max, store_us_min, store_us_max;

@@ -3,6 +3,7 @@
  * end: the ring heals and stays ideal, lookups find the owners, and the clients' histories can be.
  */
 #include "run_internal.h"
+#include "wire_mode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -425,6 +426,7 @@ void run_plan(const struct plan *plan, const struct run_options *options,
                                        .invariant_every = plan->clients > 0 ? CLIENT_STEPS : 0,
                                        .ring_only = !plan->data,
                                        .traces = options->trace,
+                                       .pass = plan->wire ? wire_mode_pass : NULL,
                                        .on_step = run_on_step,
                                        .on_end = run_on_end,
                                        .on_assert = run_on_assert,
