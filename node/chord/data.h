@@ -74,6 +74,7 @@ void leader_sync_reply(struct step *step, const struct call *call,
 /* A view that somebody answered with. */
 void leader_learn(struct step *step, const struct chord_view *view);
 void leader_send_sync(struct step *step, uint16_t index, uint16_t member);
+uint64_t settle_own_epoch(struct chord *chord, const struct range *range);
 void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
 
 /* change.c: member change, split, hand-over, merge */

@@ -43,7 +43,8 @@ struct range {
     uint64_t switched, synced, merged, calling;
     uint64_t counter;
     bool settled, open;
-    uint64_t settle_epoch; /* settling: the greatest equal_epoch of those pulled from */
+    uint64_t settle_epoch; /* settling: the greatest equal_epoch of those pulled from, */
+    uint64_t settle_best;  /* and whose copies have it; bit per member */
     struct {               /* the round of Check that is out (confirm.c) */
         bool open;
         uint32_t serial;

@@ -184,6 +184,27 @@ void leader_sync_reply(struct step *step, const struct call *call,
     }
 }
 
+/* A damaged copy of ours is equal to nothing that we know. */
+uint64_t settle_own_epoch(struct chord *chord, const struct range *range) {
+    return repair_needs(chord, range) > 0 ? 0 : range->equal_epoch;
+}
+
+/* The best copy that spoke is lost before it was read: by its word rows of the others were left
+ * out, so these are read again. */
+static void settle_without(struct step *step, uint16_t index, uint16_t member) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    if (range->settled || (range->merged & bit(member)) || !(range->settle_best & bit(member))) {
+        return;
+    }
+    range->settle_best &= ~bit(member);
+    if (range->settle_best == 0 && range->settle_epoch > settle_own_epoch(chord, range)) {
+        range->calling &= ~transfers_stop(chord, index);
+        range->merged &= bit(view_member(&range->view, chord->self.store_id));
+        range->settle_epoch = 0;
+    }
+}
+
 /* Own pull from a member, while settling. */
 void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok) {
     struct range *range = led(step->chord, index);
@@ -195,6 +216,7 @@ void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok) 
         range->merged |= bit(member);
     } else {
         range->retry_ms = step->chord->now_ms + RETRY_MS;
+        settle_without(step, index, member);
     }
     step->chord->ranges_ms = step->chord->now_ms;
 }
@@ -210,6 +232,7 @@ void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
         range->synced &= ~bit(member);
         range->sync_tokens[member] = 0;
         range->retry_ms = step->chord->now_ms + RETRY_MS;
+        settle_without(step, index, member);
     }
 }
 
@@ -226,7 +249,8 @@ void leader_peer_lost(struct step *step, const char *address) {
     }
 }
 
-/* First the newest rows of a majority, then a majority made equal to us. From the moment when the
+/* First the newest rows of a majority, the best copy that spoke among them, then a majority made
+ * equal to us. From the moment when the
  * first part is done nothing more is pulled: a row that came after a member had compared would be
  * read here and be on no majority. */
 static void settle(struct step *step, struct range *range, uint16_t index) {
@@ -234,8 +258,10 @@ static void settle(struct step *step, struct range *range, uint16_t index) {
     unsigned copies = view_copies_needed(&range->view);
     unsigned others = repair_needs(step->chord, range);
     uint64_t self = bit(view_member(&range->view, step->chord->self.store_id));
+    bool best = range->settle_epoch <= settle_own_epoch(step->chord, range) ||
+                (range->merged & range->settle_best) != 0;
     bool merged =
-        bits_count(range->merged) >= copies && bits_count(range->merged & ~self) >= others;
+        best && bits_count(range->merged) >= copies && bits_count(range->merged & ~self) >= others;
     if (merged) {
         range->calling &= ~transfers_stop(step->chord, index);
     }

@@ -247,19 +247,37 @@ void check_predecessor_now(struct step *step) {
     }
 }
 
+static bool quiet(struct chord *chord, uint16_t peer) {
+    const struct peer_entry *entry = peer_at(chord, peer);
+    uint32_t period_ms = chord->config.timing.check_predecessor_period_ms;
+    return entry->heard_ms + 2ull * period_ms <= chord->now_ms || entry->disconnected ||
+           entry->strikes > 0;
+}
+
+/* Lists that are united in genesis lose a member only by its silence to each, so each asks them
+ * all, one after the other; the first successor is asked by stabilize. */
+static void check_successor(struct step *step) {
+    struct chord *chord = step->chord;
+    if (!chord->serial_admission || chord->successors_count < 2) {
+        return;
+    }
+    chord->successor_checked = (uint16_t)(chord->successor_checked + 1);
+    chord->successor_checked %= chord->successors_count;
+    uint16_t peer = chord->successors[chord->successor_checked];
+    if (chord->successor_checked > 0 && quiet(chord, peer)) {
+        call_peer(step, CALL_SEAT, &peer_at(chord, peer)->peer, CHORD_PING, NULL);
+    }
+}
+
 void check_predecessor_tick(struct step *step) {
     struct chord *chord = step->chord;
     if (!in_ring(chord) || chord->check_predecessor_ms > chord->now_ms) {
         return;
     }
-    uint32_t period_ms = chord->config.timing.check_predecessor_period_ms;
-    chord->check_predecessor_ms = chord->now_ms + jitter(chord, period_ms);
-    if (chord->predecessor == NONE) {
-        return;
-    }
-    const struct peer_entry *entry = peer_at(chord, chord->predecessor);
-    bool quiet = entry->heard_ms + 2ull * period_ms <= chord->now_ms;
-    if (quiet || entry->disconnected || entry->strikes > 0) {
+    chord->check_predecessor_ms =
+        chord->now_ms + jitter(chord, chord->config.timing.check_predecessor_period_ms);
+    check_successor(step);
+    if (chord->predecessor != NONE && quiet(chord, chord->predecessor)) {
         check_predecessor_now(step);
     }
 }

@@ -119,6 +119,7 @@ struct chord {
     bool finger_open;
     uint16_t candidate; /* best notifier, for rectify */
     bool checking_predecessor;
+    uint16_t successor_checked; /* in genesis: index in the list */
     uint64_t predecessor_since_ms;
 
     struct damage damages[DAMAGES_MAX];

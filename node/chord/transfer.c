@@ -7,7 +7,8 @@
  * A leader that settles keeps the newer version of each row (`equal` off), but of rows from before
  * a copy's equal_epoch it goes by the copy with the greatest equal_epoch: a write that had reached
  * only another copy was passed over when that epoch was settled, and others may have been built on
- * that since. So an epoch counts before a version, as in Paxos a ballot before a value.
+ * that since. So an epoch counts before a version, as in Paxos a ballot before a value. What is
+ * left out of the others' pages by the word of a better copy must come from that copy (leader.c).
  *
  * A learner, or a member that fell behind, becomes equal to the leader: rows of earlier epochs that
  * the leader does not have go, so that a returning disk revives nothing; rows of this epoch come by
@@ -119,7 +120,7 @@ static void choose(struct chord *chord, const struct transfer *transfer, uint64_
     if (range == NULL) {
         return;
     }
-    uint64_t own = repair_needs(chord, range) > 0 ? 0 : range->equal_epoch; /* damaged: unknown */
+    uint64_t own = settle_own_epoch(chord, range);
     uint64_t best = own > range->settle_epoch ? own : range->settle_epoch;
     if (transfer->source_epoch < best) {
         *skip_epoch = best;
@@ -134,6 +135,10 @@ static void source_learn(struct chord *chord, struct transfer *transfer, uint64_
     transfer->source_epoch = equal_epoch;
     if (range != NULL && equal_epoch > range->settle_epoch) {
         range->settle_epoch = equal_epoch;
+        range->settle_best = 0;
+    }
+    if (range != NULL && equal_epoch == range->settle_epoch) {
+        range->settle_best |= 1ull << transfer->member;
     }
 }
 

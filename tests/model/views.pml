@@ -10,7 +10,8 @@
  *
  * Bounds (-D): N stores, START members of epoch 1 (a mask), EPOCHS, WRITES, CRASHES.
  * Changes (-D): OWNER, REPLACE, ADD, REMOVE, MOVE (the leader may move with a change), QUIET (a
- * leader may begin a new epoch with itself), FORGET (the second write is a delete), RETURNER (see init).
+ * leader may begin a new epoch with itself), HEARD (members speak before they are read), FORGET (the
+ * second write is a delete), RETURNER (see init).
  * Seeded defects (-D): MUTANT_<name>, all listed in views.md.
  */
 #ifndef N
@@ -65,6 +66,11 @@ bit applying[EPOCHS + 1]; /* settle: 0 reads from a majority, 1 applies the grea
 byte settled_by[EPOCHS + 1];
 byte settle_row[EPOCHS + 1];
 byte settle_epoch[EPOCHS + 1]; /* that row's: of the write or of the copy, the later */
+#ifdef HEARD
+byte heard[EPOCHS + 1];        /* the greatest `equal` of those who have spoken: what they say counts
+                                  before they are read to the end */
+bit unread[EPOCHS + 1];        /* none of those who said so has been */
+#endif
 byte in_flight[EPOCHS + 1];
 byte counter[EPOCHS + 1];
 byte learner[EPOCHS + 1]; /* store + 1 */
@@ -104,13 +110,41 @@ inline shown(w) {
 #define COUNTS(q) (equal[q] > EPOCH_OF(row[q]) -> equal[q] : EPOCH_OF(row[q]))
 #endif
 
+/* An older row of a copy that is not the best which spoke is passed over. */
+#ifdef HEARD
+#define NOT_PASSED_OVER(e, q) (COUNTS(q) >= heard[e])
+#else
+#define NOT_PASSED_OVER(e, q) true
+#endif
 inline merge_copy(e, q) {
+#ifdef HEARD
     if
-    :: COUNTS(q) > settle_epoch[e] || (COUNTS(q) == settle_epoch[e] && NEWER(row[q], settle_row[e])) ->
+    :: equal[q] >= heard[e] -> heard[e] = equal[q]; unread[e] = 0
+    :: else
+    fi;
+#endif
+    if
+    :: NOT_PASSED_OVER(e, q) && (COUNTS(q) > settle_epoch[e] ||
+           (COUNTS(q) == settle_epoch[e] && NEWER(row[q], settle_row[e]))) ->
         settle_row[e] = row[q];
         settle_epoch[e] = COUNTS(q)
     :: else
     fi
+}
+
+/* A member who says so; its own leader if there is none. */
+#define SAYS(e, q) (IN(q, members[e]) && epoch[q] == (e) && equal[q] == heard[e])
+#define BEST(e) (SAYS(e, 0) -> 0 : (SAYS(e, 1) -> 1 : (SAYS(e, 2) -> 2 : (N > 3 && SAYS(e, N - 1) -> N - 1 : leader[e]))))
+
+inline settle_from_nothing(e) {
+    settled_by[e] = 0;
+    settle_row[e] = 0;
+    settle_epoch[e] = 0
+#ifdef HEARD
+    ;
+    heard[e] = 0;
+    unread[e] = 0
+#endif
 }
 
 /* What is answered first of a write: nothing was shown between it and what it replaced. */
@@ -133,9 +167,7 @@ inline raise(q, w) {
 inline volatile_lost(e) {
     open[e] = 0;
     applying[e] = 0;
-    settled_by[e] = 0;
-    settle_row[e] = 0;
-    settle_epoch[e] = 0;
+    settle_from_nothing(e);
     in_flight[e] = 0;
     counter[e] = 0;
     learner[e] = 0;
@@ -200,6 +232,12 @@ inline switch_to(q, next) {
 
 #define E epoch[q]
 
+#ifdef HEARD
+#define LAGS(q) (row[leader[E]] != row[q] || (q != leader[E] && equal[q] != E))
+#else
+#define LAGS(q) (row[leader[E]] != row[q])
+#endif
+
 #ifdef MUTANT_ACK_BEFORE_STORED
 #define CRASH_MATTERS (pending[q] != 0 || (E > 0 && leader[E] == q && !restarted[E]))
 #else
@@ -222,6 +260,15 @@ end:
 #ifdef MUTANT_ACK_BEFORE_STORED
     :: d_step { pending[q] != 0 -> raise(q, pending[q]); pending[q] = 0 }
 #endif
+#ifdef HEARD
+    /* settle: the first word of a member that has switched */
+    :: d_step {
+        E > 0 && IN(q, members[E]) && LEADS(E) && !open[E] && !applying[E] &&
+            !IN(q, settled_by[E]) && equal[q] > heard[E] ->
+        heard[E] = equal[q];
+        unread[E] = 1
+    }
+#endif
     /* settle: Read from a member that has switched; then the greatest row comes back */
     :: d_step {
         E > 0 && IN(q, members[E]) && LEADS(E) && !open[E] && !IN(q, settled_by[E]) ->
@@ -239,7 +286,7 @@ end:
     /* repair: a member that lags is made equal in the background */
     :: d_step {
         E > 0 && IN(q, members[E]) && LEADS(E) && open[E] && E < EPOCHS &&
-            row[leader[E]] != row[q] && (NEWER(row[leader[E]], row[q]) || EPOCH_OF(row[q]) < E) ->
+            (NEWER(row[leader[E]], row[q]) || EPOCH_OF(row[q]) < E) && LAGS(q) ->
         row[q] = row[leader[E]];
         equal[q] = E
     }
@@ -400,13 +447,32 @@ end:
     /* settle */
     :: d_step {
         LEADS(e) && !open[e] && !applying[e] && MAJORITY(members[e], settled_by[e]) &&
+#if defined(HEARD) && !defined(MUTANT_SETTLE_BETTER_UNREAD)
+            !unread[e] &&
+#endif
 #ifndef MUTANT_SETTLE_WITHOUT_SELF
             IN(L, settled_by[e]) &&
 #endif
             true ->
         applying[e] = 1;
         settled_by[e] = 0
+#ifdef HEARD
+        ;
+        heard[e] = 0;
+        unread[e] = 0
+#endif
     }
+#ifdef HEARD
+    /* settle: the best that spoke is lost, and what was passed over by its word is read again. What
+     * was read of it, perhaps this very row, stays in our own copy. */
+    :: d_step { LEADS(e) && !open[e] && !applying[e] && unread[e] -> settle_from_nothing(e) }
+    :: d_step {
+        LEADS(e) && !open[e] && !applying[e] && unread[e] && EPOCH_OF(row[L]) < heard[e] &&
+            BEST(e) != L && row[BEST(e)] != row[L] ->
+        row[L] = row[BEST(e)];
+        settle_from_nothing(e)
+    }
+#endif
     :: d_step {
         LEADS(e) && !open[e] && applying[e] && MAJORITY(members[e], settled_by[e]) &&
             IN(L, settled_by[e]) ->
@@ -415,9 +481,7 @@ end:
 #endif
         open[e] = 1;
         applying[e] = 0;
-        settled_by[e] = 0;
-        settle_row[e] = 0;
-        settle_epoch[e] = 0
+        settle_from_nothing(e)
     }
     /* write */
     :: d_step {

@@ -11,6 +11,7 @@ def defines(text):
 
 OWNER = defines("OWNER N=3 EPOCHS=3")
 SETTLED_TWICE = defines("OWNER N=3 EPOCHS=4 WRITES=2 CRASHES=0")
+HEARD = defines("HEARD OWNER QUIET N=3 EPOCHS=3 WRITES=1 CRASHES=0")
 PULLS = defines("OWNER REMOVE MOVE N=3 EPOCHS=4 WRITES=1 CRASHES=0")
 REPLACE = defines("REPLACE N=4 EPOCHS=3 CRASHES=0")
 MEMBER = defines("REPLACE OWNER N=4 EPOCHS=3")
@@ -26,6 +27,7 @@ SEATS_WRITES = defines("ROWS BALLOTS=1 LEADER=2 WRITES=2")
 
 CHECKS = [
     ("views: owner changes", "views", OWNER, defines("OWNER N=3 EPOCHS=3 WRITES=3")),
+    ("views: the best copy's word", "views", HEARD, defines("HEARD OWNER QUIET N=3 EPOCHS=4 CRASHES=0")),
     ("views: member changes", "views", REPLACE, defines("REPLACE OWNER N=4 EPOCHS=3 CRASHES=0")),
     ("views: split, seen from one key", "views", defines("REPLACE ADD MOVE N=4 EPOCHS=2"), None),
     ("views: shrink and grow", "views", SHRINK, FORGET),
@@ -45,6 +47,8 @@ MUTANTS = [
     ("SETTLE_WITHOUT_SELF", "settle", "a majority without the leader", ("views", False, OWNER)),
     ("SETTLE_BY_VERSION", "settle", "the greatest version, whatever was settled before",
      ("views", False, SETTLED_TWICE)),
+    ("SETTLE_BETTER_UNREAD", "settle", "goes by the word of a copy that it has not read",
+     ("views", False, HEARD)),
     ("SETTLE_PULLS_ON", "settle", "pulls on while a majority is made equal",
      ("views", False, PULLS)),
     ("RESTARTED_LEADS", "restart", "a restarted leader keeps its epoch", ("views", False, OWNER)),

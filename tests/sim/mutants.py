@@ -127,8 +127,11 @@ MUTANTS = {
         "    (void)ping_removed;\n    (void)random_peer;\n    const struct chord_peer *peer = NULL;"),
     "no_check_predecessor": (
         "the predecessor is asked when it is quiet",
-        "stabilize.c", "    if (quiet || entry->disconnected || entry->strikes > 0) {",
-        "    if (false && quiet) {"),
+        "stabilize.c", "    if (chord->predecessor != NONE && quiet(chord, chord->predecessor)) {",
+        "    if (false && quiet(chord, chord->predecessor)) {"),
+    "united_lists_unasked": (
+        "whom a united list of genesis holds is asked by each who holds it",
+        "stabilize.c", "    check_successor(step);\n", "    (void)check_successor;\n"),
 }
 
 # The same of the data protocol.
@@ -200,6 +203,10 @@ DATA_MUTANTS = {
         "a view with moved seats is settled from more than a majority",
         "seats.c", "    return view->moved ? view_move_quorum(view) : view_majority(view);",
         "    return view_majority(view);"),
+    "better_copy_unread": (
+        "a leader goes by the word of a better copy only once it has read that copy",
+        "leader.c", "        best && bits_count(range->merged) >= copies",
+        "        (best || !best) && bits_count(range->merged) >= copies"),
     "forgotten_not_equal": (
         "when deletions are forgotten all copies are equal: an old one does not bring them back",
         "ranges.c", "    return view->floor == view->epoch && seat != NONE && ",
@@ -232,14 +239,15 @@ def compiled(build, folder, file, text, name="chord-sim"):
     tests = build / "tests"
     if name == "chord-sim":
         objects = tests / "sim" / "CMakeFiles" / "chord-sim.dir"
-        libraries = [tests / "sim" / "libsim_workload.a"]
+        libraries = [tests / "sim" / "libsim_workload.a", build / "node" / "libchord_wire.a",
+                     build / "proto" / "libchord_messages.a"]
     else:
         objects = tests / "CMakeFiles" / f"{name}.dir" / "unit"
         libraries = [tests / "libcore_seeds.a"]
     libraries += [tests / "sim" / "libcore_host.a", build / "node" / "chord" / "libchord_core.a"]
     command = ["cc", "-std=c17", "-O2", "-g", "-D_GNU_SOURCE", f"-I{CORE}", str(source),
-               *map(str, sorted(objects.glob("*.o"))), *map(str, libraries), "-lcmocka", "-o",
-               str(target)]
+               *map(str, sorted(objects.glob("*.o"))), *map(str, libraries), "-lcmocka",
+               "-lprotobuf-c", "-o", str(target)]
     subprocess.run(command, check=True)
     return target
 
