@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "chord/v1/admin.pb-c.h"
+#include "ring_check.h"
 #include "ring_survival.h"
 #include "ring_view.h"
 
@@ -102,11 +103,8 @@ bool view_ring_follow(struct ring_view *view);
 
 /* ring_state.c: the comparison with the ideal ring. */
 void view_health_compute(struct ring_view *view, uint64_t now);
-bool view_range_led(const struct view_node *node, const Chord__V1__RangeStatus *range);
-/* How many ranges that the node leads have fewer copies than they could. */
-unsigned view_copies_short(const struct ring_view *view, const struct view_node *node);
-/* Led ranges that went on without a majority once. */
-unsigned view_recovered(const struct view_node *node);
+struct ring_member view_member(const struct view_node *node);
+unsigned view_copies_wanted(const struct ring_view *view);
 
 /* ring_json.c */
 json_t *view_ring_json(struct ring_view *view, uint64_t now);

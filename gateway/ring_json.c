@@ -88,9 +88,11 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
     }
     json_put(json, "successors", successors);
     bool member = node->state == VIEW_MEMBER || node->state == VIEW_LEAVING;
-    json_put(json, "copies_short",
-             json_integer(member ? (json_int_t)view_copies_short(view, node) : 0));
-    json_put(json, "recovered", json_integer(member ? (json_int_t)view_recovered(node) : 0));
+    const struct ring_member of = view_member(node);
+    json_put(
+        json, "copies_short",
+        json_integer(member ? (json_int_t)ring_copies_short(&of, view_copies_wanted(view)) : 0));
+    json_put(json, "recovered", json_integer(member ? (json_int_t)ring_recovered(&of) : 0));
     json_put(json, "bad_rows", json_integer(status == NULL ? 0 : status->bad_rows));
     json_put(json, "range", member ? range_json(view, status) : json_null());
     json_put(json, "invariant", json_text_z(status == NULL ? "" : status->invariant));
@@ -252,11 +254,12 @@ uint64_t view_ring_hash(struct ring_view *view) {
         hash = hash_text(hash, node->address);
         hash = hash_text(hash, node->id);
         hash = hash_text(hash, status == NULL ? "" : status->invariant);
+        const struct ring_member of = view_member(node);
         snprintf(numbers, sizeof(numbers), "%d %d %llu %llu %d %u %u", node->state,
                  view_slot(view, node->address),
                  status == NULL ? 0ULL : (unsigned long long)status->keys_led,
                  status == NULL ? 0ULL : (unsigned long long)status->keys_stored, node->reports < 2,
-                 view_recovered(node), status == NULL ? 0 : status->bad_rows);
+                 ring_recovered(&of), status == NULL ? 0 : status->bad_rows);
         hash = hash_text(hash, numbers);
         for (size_t k = 0; status != NULL && k < status->n_successors; k++) {
             hash = hash_text(hash, status->successors[k]->address);

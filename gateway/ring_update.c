@@ -111,7 +111,7 @@ static const struct view_node *leader_before(struct ring_view *view, const struc
         for (size_t k = 0; other->status != NULL && k < other->status->n_ranges; k++) {
             struct ring_id lo;
             struct ring_id hi;
-            if (other != node && view_range_led(other, other->status->ranges[k]) &&
+            if (other != node && ring_leads(other->address, other->status->ranges[k]) &&
                 range_ids(other->status->ranges[k], &lo, &hi) && id_in_range(id, &lo, &hi)) {
                 return other;
             }
@@ -125,8 +125,8 @@ static bool status_leads(const struct view_node *node, const Chord__V1__StatusRe
     for (size_t k = 0; status != NULL && k < status->n_ranges; k++) {
         struct ring_id lo;
         struct ring_id hi;
-        if (view_range_led(node, status->ranges[k]) && range_ids(status->ranges[k], &lo, &hi) &&
-            id_in_range(id, &lo, &hi)) {
+        if (ring_leads(node->address, status->ranges[k]) &&
+            range_ids(status->ranges[k], &lo, &hi) && id_in_range(id, &lo, &hi)) {
             return true;
         }
     }
@@ -143,7 +143,7 @@ static void keys_moved(struct ring_view *view, const struct view_node *node,
     for (size_t k = 0; k < now->n_ranges; k++) {
         struct ring_id lo;
         struct ring_id hi;
-        if (!view_range_led(node, now->ranges[k]) || !range_ids(now->ranges[k], &lo, &hi)) {
+        if (!ring_leads(node->address, now->ranges[k]) || !range_ids(now->ranges[k], &lo, &hi)) {
             continue;
         }
         /* Either end: a range that grew keeps its hi and has a new lo. */
@@ -189,7 +189,7 @@ static void hints_learn(struct ring_view *view, const struct view_node *node) {
         const Chord__V1__RangeStatus *range = node->status->ranges[k];
         struct ring_id lo;
         struct ring_id hi;
-        if (view_range_led(node, range) && range_ids(range, &lo, &hi)) {
+        if (ring_leads(node->address, range) && range_ids(range, &lo, &hi)) {
             hints_put(view->app->hints, &lo, &hi, range->view->epoch, node->address);
         }
     }

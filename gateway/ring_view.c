@@ -498,26 +498,15 @@ struct view_parameters ring_view_parameters(struct ring_view *view) {
     return parameters;
 }
 
-bool ring_view_leader(struct ring_view *view, const struct ring_id *id, struct view_led *led) {
+bool ring_view_leader(struct ring_view *view, const struct ring_id *id,
+                      struct key_walk_leader *led) {
     bool found = false;
+    led->epoch = 0;
     pthread_mutex_lock(&view->lock);
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct view_node *node = view->nodes[i];
-        for (size_t k = 0;
-             view_node_alive(node) && node->status != NULL && k < node->status->n_ranges; k++) {
-            const Chord__V1__RangeStatus *range = node->status->ranges[k];
-            struct ring_id lo;
-            struct ring_id hi;
-            if (view_range_led(node, range) &&
-                id_from_wire(&lo, range->view->range->lo.data, range->view->range->lo.len) &&
-                id_from_wire(&hi, range->view->range->hi.data, range->view->range->hi.len) &&
-                id_in_range(id, &lo, &hi) && (!found || range->view->epoch > led->epoch)) {
-                found = true;
-                led->lo = lo;
-                led->hi = hi;
-                led->epoch = range->view->epoch;
-                memcpy(led->address, node->address, sizeof(led->address));
-            }
+        if (view_node_alive(node)) {
+            found = key_walk_leader_take(led, node->address, node->status, id) || found;
         }
     }
     pthread_mutex_unlock(&view->lock);

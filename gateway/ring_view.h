@@ -16,6 +16,7 @@
 #include "app.h"
 #include "buf.h"
 #include "ids.h"
+#include "key_walk.h"
 
 enum {
     VIEW_NODES_MAX = 4096,
@@ -54,13 +55,6 @@ struct view_parameters {
     unsigned replicas;
 };
 
-struct view_led {
-    struct ring_id lo;
-    struct ring_id hi;
-    uint64_t epoch;
-    char address[SETTINGS_ADDRESS_SIZE];
-};
-
 struct ring_view;
 
 struct ring_view *ring_view_new(struct app *app); /* NULL = no memory */
@@ -86,7 +80,8 @@ size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max
 bool ring_view_disks_full(struct ring_view *view);
 struct view_parameters ring_view_parameters(struct ring_view *view);
 /* Who leads the id, by the newest statuses. */
-bool ring_view_leader(struct ring_view *view, const struct ring_id *id, struct view_led *led);
+bool ring_view_leader(struct ring_view *view, const struct ring_id *id,
+                      struct key_walk_leader *led);
 /* The whole ring as it is known now; NULL = no memory. */
 json_t *ring_view_ring_json(struct ring_view *view);
 json_t *ring_view_nodes_json(struct ring_view *view);

@@ -9,14 +9,9 @@ static bool source_leader(void *context, const struct ring_id *id, struct key_wa
                           unsigned *m) {
     struct app *app = context;
     struct view_parameters ring = ring_view_parameters(app->view);
-    struct view_led led;
-    if (!ring.known || !ring_view_leader(app->view, id, &led)) {
+    if (!ring.known || !ring_view_leader(app->view, id, leader)) {
         return false;
     }
-    leader->lo = led.lo;
-    leader->hi = led.hi;
-    leader->epoch = led.epoch;
-    snprintf(leader->address, sizeof(leader->address), "%s", led.address);
     *m = ring.m;
     return true;
 }

@@ -224,7 +224,7 @@ void checkup_make(const struct walk *walk, struct checkup *checkup) {
     memset(checkup, 0, sizeof *checkup);
     checkup->walk = walk;
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        if (walk_is_member(&walk->nodes[i])) {
+        if (ring_is_member(walk->nodes[i].status)) {
             checkup->members[checkup->members_count++] = &walk->nodes[i];
         }
     }

@@ -60,7 +60,7 @@ static void collect(const struct checkup *checkup, struct ranges *ranges) {
     for (size_t i = 0; i < checkup->members_count; i++) {
         const Chord__V1__StatusResponse *status = checkup->members[i]->status;
         for (size_t k = 0; k < status->n_ranges; k++) {
-            if (status_leads(status, status->ranges[k])) {
+            if (ring_leads(status->self->address, status->ranges[k])) {
                 ranges->items[ranges->count++] =
                     (struct led){checkup->members[i], status->ranges[k]};
             }
@@ -71,11 +71,11 @@ static void collect(const struct checkup *checkup, struct ranges *ranges) {
 
 /* ---- who leads ---- */
 
-/* x in (lo, hi], clockwise. */
 static bool inside(const Chord__V1__Range *range, ProtobufCBinaryData x) {
-    bool after_lo = id_order(range->lo, x) < 0;
-    bool to_hi = id_order(x, range->hi) <= 0;
-    return id_order(range->lo, range->hi) < 0 ? after_lo && to_hi : after_lo || to_hi;
+    struct ring_id lo, hi, at;
+    return id_from_wire(&lo, range->lo.data, range->lo.len) &&
+           id_from_wire(&hi, range->hi.data, range->hi.len) && id_from_wire(&at, x.data, x.len) &&
+           id_in_range(&at, &lo, &hi);
 }
 
 /* Each range begins where the one before it ends, or else nobody or two lead the ids between. */

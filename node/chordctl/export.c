@@ -32,13 +32,6 @@ static void ring_forget(struct export *export) {
     export->ring_known = false;
 }
 
-static bool range_take(const Chord__V1__View *view, const struct ring_id *id,
-                       struct key_walk_leader *leader) {
-    return id_from_wire(&leader->lo, view->range->lo.data, view->range->lo.len) &&
-           id_from_wire(&leader->hi, view->range->hi.data, view->range->hi.len) &&
-           id_in_range(id, &leader->lo, &leader->hi);
-}
-
 static bool source_leader(void *context, const struct ring_id *id, struct key_walk_leader *leader,
                           unsigned *m) {
     struct export *export = context;
@@ -46,17 +39,15 @@ static bool source_leader(void *context, const struct ring_id *id, struct key_wa
         export->exit_code = walk_ring(export->ctl, &export->ring);
         export->ring_known = export->exit_code == CTL_OK;
     }
+    bool found = false;
+    leader->epoch = 0;
+    *m = export->ring.m;
     for (size_t i = 0; export->ring_known && i < export->ring.nodes_count; i++) {
         const struct walk_node *node = &export->ring.nodes[i];
-        for (size_t k = 0; node->status != NULL && k < node->status->n_ranges; k++) {
-            const Chord__V1__RangeStatus *range = node->status->ranges[k];
-            if (status_leads(node->status, range) && range_take(range->view, id, leader)) {
-                leader->epoch = range->view->epoch;
-                memcpy(leader->address, node->address, sizeof leader->address);
-                *m = export->ring.m;
-                return true;
-            }
-        }
+        found = key_walk_leader_take(leader, node->address, node->status, id) || found;
+    }
+    if (found) {
+        return true;
     }
     ring_forget(export); /* asked afresh the next time */
     return false;

@@ -70,7 +70,8 @@ static void nodes_take(struct merge_ring *ring, const struct walk *walk) {
         for (size_t k = 0; k < ring->ctl.nodes_count; k++) {
             known = known || strcmp(ring->ctl.nodes[k], walk->nodes[i].address) == 0;
         }
-        if (!known && walk_is_member(&walk->nodes[i]) && ring->ctl.nodes_count < CTL_NODES_MAX) {
+        if (!known && ring_is_member(walk->nodes[i].status) &&
+            ring->ctl.nodes_count < CTL_NODES_MAX) {
             memcpy(ring->ctl.nodes[ring->ctl.nodes_count++], walk->nodes[i].address,
                    sizeof walk->nodes[i].address);
         }
@@ -163,7 +164,7 @@ static int other_member(struct merge *merge, char address[RPC_ADDRESS_BYTES_MAX 
     }
     for (size_t i = 0; i < walk.nodes_count && !*found; i++) {
         const struct walk_node *node = &walk.nodes[i];
-        if (walk_is_member(node) && strcmp(node->address, merge->last) != 0 &&
+        if (ring_is_member(node->status) && strcmp(node->address, merge->last) != 0 &&
             node->status->parameters->ring_id.len == sizeof merge->from.id &&
             memcmp(node->status->parameters->ring_id.data, merge->from.id, sizeof merge->from.id) ==
                 0) {

@@ -28,7 +28,7 @@ static void copies_text(char *out, size_t size, const Chord__V1__StatusResponse 
     bool any = false;
     unsigned least = 0;
     for (size_t i = 0; i < status->n_ranges; i++) {
-        if (status_leads(status, status->ranges[i])) {
+        if (ring_leads(status->self->address, status->ranges[i])) {
             least = !any || status->ranges[i]->copies < least ? status->ranges[i]->copies : least;
             any = true;
         }
@@ -65,7 +65,7 @@ static void node_row(struct table *table, const struct walk_node *node, unsigned
 /* The first warning that a member gives. */
 static const char *ring_warning(const struct walk *walk) {
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        if (walk_is_member(&walk->nodes[i]) && walk->nodes[i].status->warning[0] != '\0') {
+        if (ring_is_member(walk->nodes[i].status) && walk->nodes[i].status->warning[0] != '\0') {
             return walk->nodes[i].status->warning;
         }
     }
@@ -102,8 +102,9 @@ static void ring_json(const struct walk *walk, const struct verdict *verdict) {
     unsigned want = verdict_copies_wanted(walk);
     for (size_t i = 0; i < walk->nodes_count; i++) {
         const struct walk_node *node = &walk->nodes[i];
-        any =
-            walk_is_member(node) || any == NULL ? (node->status != NULL ? node->status : any) : any;
+        any = ring_is_member(node->status) || any == NULL
+                  ? (node->status != NULL ? node->status : any)
+                  : any;
         json_array_append_new(nodes, node->status != NULL ? status_json_short(node->status, want)
                                                           : down_json(node));
     }

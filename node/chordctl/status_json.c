@@ -67,8 +67,8 @@ json_t *status_json_short(const Chord__V1__StatusResponse *status, unsigned copi
         json_array_append_new(successors, id_json(status->successors[i]->id, m));
     }
     for (size_t i = 0; i < status->n_ranges; i++) {
-        short_count +=
-            status_leads(status, status->ranges[i]) && status->ranges[i]->copies < copies_wanted;
+        short_count += ring_leads(status->self->address, status->ranges[i]) &&
+                       status->ranges[i]->copies < copies_wanted;
     }
     json_put(json, "predecessor",
              status->predecessor != NULL ? id_json(status->predecessor->id, m) : json_null());

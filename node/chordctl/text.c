@@ -1,6 +1,7 @@
 /* Bytes as text; see text.h. */
 #include "text.h"
 
+#include "ids.h"
 #include "rpc.h"
 
 #include <openssl/evp.h>
@@ -51,25 +52,18 @@ void bytes_free(struct bytes *bytes) {
 /* ---- ids ---- */
 
 void id_text(char out[TEXT_ID_SIZE], ProtobufCBinaryData id, unsigned m) {
-    static const char digits[] = "0123456789abcdef";
-    size_t count = (m + 3) / 4;
-    if (m == 0 || id.len != (m + 7) / 8 || id.len > TEXT_ID_BYTES_MAX) {
+    struct ring_id number;
+    if (m == 0 || id.len != (m + 7) / 8 || !id_from_wire(&number, id.data, id.len)) {
         snprintf(out, TEXT_ID_SIZE, "?");
         return;
     }
-    /* With an odd number of digits the first half of the first byte is zero. */
-    size_t skip = 2 * id.len - count;
-    for (size_t i = 0; i < count; i++) {
-        size_t digit = i + skip;
-        out[i] = digits[(id.data[digit / 2] >> (digit % 2 == 0 ? 4 : 0)) & 15];
-    }
-    out[count] = '\0';
+    id_to_hex(&number, m, out);
 }
 
 bool id_text_is_valid(const char *text, unsigned m) {
     size_t count = strlen(text);
     return count == strspn(text, "0123456789abcdefABCDEF") && count > 0 &&
-           (m == 0 ? count <= 2 * TEXT_ID_BYTES_MAX : count == (m + 3) / 4);
+           (m == 0 ? count <= 2 * ID_BYTES : count == (m + 3) / 4);
 }
 
 /* ---- UTF-8 ---- */

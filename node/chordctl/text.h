@@ -7,10 +7,10 @@
 #include <stdint.h>
 
 #include "chord/v1/common.pb-c.h"
+#include "ids.h"
 
 enum {
-    TEXT_ID_BYTES_MAX = 20,
-    TEXT_ID_SIZE = 2 * TEXT_ID_BYTES_MAX + 1,
+    TEXT_ID_SIZE = ID_HEX_SIZE,
 };
 
 /* Memory or the end of the program. */

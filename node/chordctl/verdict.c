@@ -24,23 +24,8 @@ const char *state_text(Chord__V1__NodeState state) {
     }
 }
 
-bool walk_is_member(const struct walk_node *node) {
-    return node->status != NULL && node->status->parameters != NULL &&
-           (node->status->state == CHORD__V1__NODE_STATE__NODE_STATE_MEMBER ||
-            node->status->state == CHORD__V1__NODE_STATE__NODE_STATE_LEAVING);
-}
-
-bool status_leads(const Chord__V1__StatusResponse *status, const Chord__V1__RangeStatus *range) {
-    const Chord__V1__View *view = range->view;
-    return view != NULL && view->range != NULL && view->leader < view->n_members &&
-           strcmp(view->members[view->leader]->address, status->self->address) == 0 &&
-           (range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN ||
-            range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_SETTLING ||
-            range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_CHANGING);
-}
-
 struct members {
-    const struct walk_node *nodes[WALK_NODES_MAX];
+    struct ring_member items[WALK_NODES_MAX];
     size_t count;
 };
 
@@ -57,109 +42,57 @@ static bool fault(struct verdict *verdict, const char *format, ...) {
     return false;
 }
 
-static bool peer_is(const Chord__V1__Peer *peer, const struct walk_node *node) {
-    return peer != NULL && strcmp(peer->address, node->address) == 0;
-}
-
 static bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
 static bool one_ring(const struct members *members, struct verdict *verdict) {
-    const Chord__V1__RingParameters *first = members->nodes[0]->status->parameters;
+    const struct ring_member *first = &members->items[0];
     for (size_t i = 1; i < members->count; i++) {
-        if (!bytes_equal(first->ring_id, members->nodes[i]->status->parameters->ring_id)) {
+        if (!bytes_equal(first->status->parameters->ring_id,
+                         members->items[i].status->parameters->ring_id)) {
             return fault(verdict, "these are two rings: %s and %s have different ring ids",
-                         members->nodes[0]->address, members->nodes[i]->address);
+                         first->address, members->items[i].address);
         }
-    }
-    return true;
-}
-
-static bool lists_right(const struct members *members, size_t at, struct verdict *verdict) {
-    const struct walk_node *node = members->nodes[at];
-    const Chord__V1__StatusResponse *status = node->status;
-    size_t count = members->count;
-    const struct walk_node *before = members->nodes[(at + count - 1) % count];
-    if (count > 1 && !peer_is(status->predecessor, before)) {
-        return fault(verdict, "the predecessor of node %s is %s, it should be %s", node->id,
-                     status->predecessor != NULL ? status->predecessor->address : "not known",
-                     before->address);
-    }
-    size_t want = count - 1 < status->parameters->n ? count - 1 : status->parameters->n;
-    for (size_t k = 0; k < want; k++) {
-        const struct walk_node *next = members->nodes[(at + 1 + k) % count];
-        if (k >= status->n_successors || !peer_is(status->successors[k], next)) {
-            return fault(verdict, "successor %zu of node %s is %s, it should be %s", k + 1,
-                         node->id,
-                         k < status->n_successors ? status->successors[k]->address : "missing",
-                         next->address);
-        }
-    }
-    if (count > 1 && status->n_successors > want) {
-        return fault(verdict, "node %s lists %s, which is no member", node->id,
-                     status->successors[want]->address);
     }
     return true;
 }
 
 static unsigned copies_wanted(const struct members *members) {
-    size_t replicas = members->count > 0 ? members->nodes[0]->status->parameters->replicas : 0;
-    return (unsigned)(members->count < replicas ? members->count : replicas);
+    return members->count == 0
+               ? 0
+               : ring_copies_wanted(members->count, members->items[0].status->parameters->replicas);
 }
 
-static bool copies_right(const struct members *members, size_t at, struct verdict *verdict) {
-    const struct walk_node *node = members->nodes[at];
-    unsigned want = copies_wanted(members);
-    for (size_t i = 0; i < node->status->n_ranges; i++) {
-        const Chord__V1__RangeStatus *range = node->status->ranges[i];
-        if (status_leads(node->status, range) && range->copies < want) {
-            return fault(verdict, "a range that node %s leads has %u of %u copies", node->id,
-                         range->copies, want);
+static bool copies_right(const struct members *members, struct verdict *verdict) {
+    unsigned wanted = copies_wanted(members);
+    for (size_t i = 0; i < members->count; i++) {
+        unsigned count = ring_copies_short(&members->items[i], wanted);
+        if (count > 0) {
+            return fault(verdict, "node %s leads %u range%s with fewer than %u copies",
+                         members->items[i].id, count, count == 1 ? "" : "s", wanted);
         }
     }
     return true;
 }
 
-/* The range that begins at `lo`, and whoever leads it. */
-static const Chord__V1__Range *led_from(const struct members *members,
-                                        const ProtobufCBinaryData *lo) {
-    for (size_t i = 0; i < members->count; i++) {
-        const Chord__V1__StatusResponse *status = members->nodes[i]->status;
-        for (size_t k = 0; k < status->n_ranges; k++) {
-            if (status_leads(status, status->ranges[k]) &&
-                (lo == NULL || bytes_equal(status->ranges[k]->view->range->lo, *lo))) {
-                return status->ranges[k]->view->range;
-            }
-        }
-    }
-    return NULL;
-}
-
-/* Once round, from range to range. */
 static bool all_led(const struct members *members, unsigned m, struct verdict *verdict) {
-    const Chord__V1__Range *first = led_from(members, NULL);
-    const Chord__V1__Range *range = first;
-    for (size_t steps = 0; range != NULL && steps <= 64 * members->count; steps++) {
-        if (bytes_equal(range->hi, first->lo)) {
-            return true;
-        }
-        const ProtobufCBinaryData *hi = &range->hi;
-        range = led_from(members, hi);
-        if (range == NULL) {
-            char text[TEXT_ID_SIZE];
-            id_text(text, *hi, m);
-            return fault(verdict, "nobody leads the keys that follow the id %s yet", text);
-        }
+    struct ring_id gap;
+    char text[ID_HEX_SIZE];
+    if (ring_all_led(members->items, members->count, m, &gap)) {
+        return true;
     }
-    return fault(verdict, "the ranges that the members lead do not close to a ring yet");
+    id_to_hex(&gap, m, text);
+    return fault(verdict, "nobody leads the keys from id %s on yet", text);
 }
 
 static void members_collect(const struct walk *walk, struct members *members) {
     members->count = 0;
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        if (walk_is_member(&walk->nodes[i])) {
-            members->nodes[members->count++] = &walk->nodes[i];
+        const struct walk_node *node = &walk->nodes[i];
+        if (ring_is_member(node->status)) {
+            members->items[members->count++] =
+                (struct ring_member){node->address, node->id, node->status};
         }
     }
 }
@@ -179,12 +112,9 @@ static bool nobody_between(const struct walk *walk, struct verdict *verdict) {
 bool verdict_lists(const struct walk *walk, struct verdict *verdict) {
     struct members members;
     members_collect(walk, &members);
-    for (size_t i = 0; i < members.count; i++) {
-        if (!lists_right(&members, i, verdict)) {
-            return false;
-        }
-    }
-    return true;
+    verdict->ideal =
+        ring_lists_right(members.items, members.count, verdict->text, sizeof verdict->text);
+    return verdict->ideal;
 }
 
 static bool ring_right(const struct walk *walk, const struct members *members,
@@ -199,12 +129,8 @@ static bool ring_right(const struct walk *walk, const struct members *members,
     if (!one_ring(members, verdict) || !verdict_lists(walk, verdict)) {
         return false;
     }
-    for (size_t i = 0; i < members->count; i++) {
-        if (!copies_right(members, i, verdict)) {
-            return false;
-        }
-    }
-    return all_led(members, walk->m, verdict) && nobody_between(walk, verdict);
+    return copies_right(members, verdict) && all_led(members, walk->m, verdict) &&
+           nobody_between(walk, verdict);
 }
 
 unsigned verdict_copies_wanted(const struct walk *walk) {

@@ -212,7 +212,7 @@ void walk_clocks(struct ctl *ctl, struct walk *walk) {
     for (size_t i = 0; i < walk->nodes_count; i++) {
         struct walk_node *node = &walk->nodes[i];
         /* The shortest of a few trips says most. */
-        for (unsigned turn = 0; walk_is_member(node) && turn < CLOCK_TRIPS; turn++) {
+        for (unsigned turn = 0; ring_is_member(node->status) && turn < CLOCK_TRIPS; turn++) {
             struct rpc_reply reply;
             double wall = clock_ms(CLOCK_REALTIME), began = clock_ms(CLOCK_MONOTONIC);
             rpc_client_call_wait(ctl->client, node->address, RPC_ADMIN_STATUS, &request.base,

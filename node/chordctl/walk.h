@@ -3,6 +3,7 @@
 #define CHORDCTL_WALK_H
 
 #include "ctl.h"
+#include "ring_check.h"
 #include "ring_survival.h"
 #include "text.h"
 
@@ -33,9 +34,6 @@ void walk_free(struct walk *walk);
 /* Compares the members' clocks with ours; after walk_ring, when the connections stand. */
 void walk_clocks(struct ctl *ctl, struct walk *walk);
 const struct walk_node *walk_find_id(const struct walk *walk, const char *id);
-bool walk_is_member(const struct walk_node *node);
-/* The node whose status this is leads this range of it. */
-bool status_leads(const Chord__V1__StatusResponse *status, const Chord__V1__RangeStatus *range);
 
 struct verdict {
     bool ideal;

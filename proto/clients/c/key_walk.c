@@ -1,11 +1,30 @@
 /* The walk over all keys; see key_walk.h. */
 #include "key_walk.h"
+#include "ring_check.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 enum { WALK_TIMEOUT_MS = 5000, WALK_PAUSE_MS = 100 };
+
+bool key_walk_leader_take(struct key_walk_leader *leader, const char *address,
+                          const Chord__V1__StatusResponse *status, const struct ring_id *id) {
+    bool taken = false;
+    for (size_t i = 0; status != NULL && i < status->n_ranges; i++) {
+        const Chord__V1__RangeStatus *range = status->ranges[i];
+        struct key_walk_leader led = {.epoch = range->view != NULL ? range->view->epoch : 0};
+        if (led.epoch > leader->epoch && ring_leads(address, range) &&
+            id_from_wire(&led.lo, range->view->range->lo.data, range->view->range->lo.len) &&
+            id_from_wire(&led.hi, range->view->range->hi.data, range->view->range->hi.len) &&
+            id_in_range(id, &led.lo, &led.hi)) {
+            snprintf(led.address, sizeof(led.address), "%s", address);
+            *leader = led;
+            taken = true;
+        }
+    }
+    return taken;
+}
 
 void key_walk_start(struct key_walk *walk, const struct key_walk_source *source, bool values) {
     memset(walk, 0, sizeof(*walk));

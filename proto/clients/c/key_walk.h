@@ -24,6 +24,11 @@ struct key_walk_leader {
     char address[RPC_ADDRESS_BYTES_MAX + 1];
 };
 
+/* Takes the range over the id that the node at this address leads by its status, if it is newer
+ * than *leader or nothing was taken yet (an epoch of 0). true: taken. */
+bool key_walk_leader_take(struct key_walk_leader *leader, const char *address,
+                          const Chord__V1__StatusResponse *status, const struct ring_id *id);
+
 /* What the walk asks of whoever knows the ring. */
 struct key_walk_source {
     struct rpc_client *client;

@@ -105,7 +105,9 @@ static const Chord__V1__OperationResult *answer_take(struct operation *operation
     for (size_t i = 0; i < response->n_hints; i++) {
         client_hear_hint(operation->client, response->hints[i]);
     }
-    if (operation->id_known) {
+    /* Of what was read nothing is kept: who has seen nothing may overwrite a row that is damaged.
+     */
+    if (operation->id_known && operation->attempts.writes) {
         client_hear_version(operation->client, &operation->id, told->version);
     }
     missing_take(result, response);
