@@ -1,6 +1,6 @@
 /*
- * chord-gateway: one process per host; HTTP and the pages on one side, the nodes' RPC on the other
- * (DESIGN: section 3). It holds no keys. This file reads settings, starts the parts in order and
+ * chord-gateway: one process per host; HTTP and the pages on one side, the nodes' RPC on the other.
+ * It holds no keys. This file reads settings, starts the parts in order and
  * stops them in reverse.
  */
 #include <errno.h>

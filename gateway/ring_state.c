@@ -60,7 +60,7 @@ static bool copies_check(struct ring_view *view, const struct ring_member *membe
     return true;
 }
 
-/* Every node names others: who is named by fewer than two is marked (DESIGN 3). */
+/* Every node names others: who is named by fewer than two is marked. */
 static void reports_count(struct ring_view *view) {
     for (size_t i = 0; i < view->nodes_count; i++) {
         view->nodes[i]->reports = view_node_alive(view->nodes[i]);

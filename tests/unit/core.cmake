@@ -14,6 +14,9 @@ add_test(NAME core_purity_includes COMMAND ${purity} includes ${core_dir})
 add_test(NAME core_purity_symbols COMMAND ${purity} symbols $<TARGET_FILE:chord_core_plain>)
 add_test(NAME core_purity_statics COMMAND ${purity} statics $<TARGET_FILE:chord_core_plain>)
 
+# ---- who may know whom ----
+add_test(NAME walls COMMAND ${CMAKE_CURRENT_LIST_DIR}/walls.sh ${CMAKE_SOURCE_DIR})
+
 # ---- ids ----
 add_executable(test_id ${CMAKE_CURRENT_LIST_DIR}/test_id.c)
 target_link_libraries(test_id PRIVATE chord_warnings chord_core PkgConfig::CRYPTO ${CMOCKA_LIBRARY})

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Who may know whom: the includes of each room, held against the table below (the core's own check is
+# purity.sh).
+#   walls.sh ROOT
+# A quoted header must lie in the room itself or in one of the rooms behind its colon; a library's
+# header may be used only where its line says so. Prints every offender and fails.
+set -eu
+root=$1
+cd "$root"
+bad=0
+files=0
+
+offends() {
+    echo "$1 includes $2: $3"
+    bad=1
+}
+
+# The one header of a library -> the rooms that may use it.
+library_allowed() {
+    case $1 in
+    '<nng/'*) [ "$2" = proto ] ;;
+    '<civetweb.h>') [ "$2" = gateway ] ;;
+    '<sqlite3.h>') [ "$2" = node/store ] || [ "$2" = gateway ] ;;
+    '<jansson.h>') [ "$2" = gateway ] || [ "$2" = "$chordctl" ] ;;
+    '<pthread.h>' | '<threads.h>') [ "$2" != tests/sim ] ;;
+    *) true ;;
+    esac
+}
+
+# room: the rooms whose headers it may include. "wire" is the messages made from the .proto files.
+check_room() {
+    room=$1
+    shift
+    for file in "$room"/*.c "$room"/*.h; do
+        [ -f "$file" ] || continue
+        files=$((files + 1))
+        for header in $(sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*\(["<][^">]*[">]\).*/\1/p' \
+            "$file"); do
+            case $header in
+            '<'*)
+                library_allowed "$header" "$room" ||
+                    offends "$file" "$header" "this room may not know that library"
+                ;;
+            '"chord/v1/'*)
+                case " $* " in
+                *' wire '*) ;;
+                *) offends "$file" "$header" "this room knows no messages" ;;
+                esac
+                ;;
+            *)
+                name=${header#\"}
+                name=${name%\"}
+                found=no
+                for other in "$room" "$@"; do
+                    [ ! -f "$other/$name" ] || found=yes
+                done
+                [ "$found" = yes ] ||
+                    offends "$file" "$header" "only headers of $room $* may be used here"
+                ;;
+            esac
+        done
+    done
+}
+
+chordctl=node/chordctl
+[ -d "$chordctl" ] || chordctl=proto/clients/chordctl
+check_room node/chord
+check_room node node/store node/chord proto wire
+check_room node/store node node/chord proto
+check_room proto wire
+check_room proto/clients/c proto wire
+check_room "$chordctl" proto/clients/c proto wire node/store # the last for restore alone
+check_room gateway proto/clients/c proto wire
+check_room tests/sim node/chord node # node: the wire mode's encode and decode
+[ "$files" -gt 150 ] || offends "$root" nothing "only $files files found: is this the project's folder?"
+[ "$bad" = 0 ]
