@@ -6,6 +6,7 @@
 #include "node.h"
 #include "resources.h"
 #include "private.h"
+#include "store_restore.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,6 +33,7 @@ static const char usage[] =
     "  --channel-size COUNT     open data requests, 1..60000          (DEFAULT_CHANNEL_SIZE)\n"
     "  --ring-key-file FILE     key shared by the ring's nodes              (RING_KEY_FILE)\n"
     "  --moved                  the data was copied here and the original is gone for good\n"
+    "  --restore BACKUP         make a copy of a node's chord.db the data of a new replica; end\n"
     "  --downgrade-schema 6     write the data of a stopped node as the version before reads it; "
     "end\n"
     "  --exit-with-parent       stop when the process that started it ends\n"
@@ -108,7 +110,7 @@ static bool only_itself(const struct settings *settings) {
 }
 
 struct flags {
-    const char *listen, *join, *m, *n, *replicas, *channel_size, *key, *downgrade;
+    const char *listen, *join, *m, *n, *replicas, *channel_size, *key, *downgrade, *restore;
 };
 
 static void read_flags(int argc, char **argv, struct settings *settings, struct flags *flags) {
@@ -122,6 +124,7 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
                                             {"channel-size", required_argument, NULL, 's'},
                                             {"ring-key-file", required_argument, NULL, 'k'},
                                             {"moved", no_argument, NULL, 'o'},
+                                            {"restore", required_argument, NULL, 'R'},
                                             {"downgrade-schema", required_argument, NULL, 'D'},
                                             {"exit-with-parent", no_argument, NULL, 'p'},
                                             {"version", no_argument, NULL, 'v'},
@@ -160,6 +163,9 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
         case 'o':
             settings->moved = true;
             break;
+        case 'R':
+            flags->restore = optarg;
+            break;
         case 'D':
             flags->downgrade = optarg;
             break;
@@ -192,12 +198,31 @@ static void downgrade(const struct settings *settings, const char *text) {
     exit(error == STORE_OK ? (int)NODE_EXIT_OK : (int)node_exit_of_store(error));
 }
 
+/* An older copy may not vote any more, so it comes back as a new replica, which the others
+ * complete. Ends the process. */
+static void restore(const struct settings *settings, const char *backup) {
+    char reason[2 * 4096 + 400];
+    uint64_t rows = 0;
+    enum restore_error error = store_restore(backup, settings->data, &rows, reason, sizeof reason);
+    if (error != RESTORE_OK) {
+        fprintf(stderr, "chord-node: nothing was restored: %s\n", reason);
+        exit(error == RESTORE_NO_BACKUP ? (int)NODE_EXIT_SETTING : (int)NODE_EXIT_DATA);
+    }
+    printf("chord-node: restored: %s has %llu rows of the backup, under a new store id; start its "
+           "node, with JOIN naming a member of its ring\n",
+           settings->data, (unsigned long long)rows);
+    exit(NODE_EXIT_OK);
+}
+
 static void read_settings(int argc, char **argv, struct settings *settings) {
     struct flags flags = {0};
     memset(settings, 0, sizeof *settings);
     read_flags(argc, argv, settings, &flags);
     if (optind == argc && flags.downgrade != NULL && settings->data != NULL) {
         downgrade(settings, flags.downgrade);
+    }
+    if (optind == argc && flags.restore != NULL && settings->data != NULL) {
+        restore(settings, flags.restore);
     }
     if (optind != argc || flags.listen == NULL || settings->data == NULL) {
         fputs("chord-node: --listen HOST:PORT and --data DIR are needed; --help explains\n",

@@ -77,7 +77,7 @@ enum place_result place_take(sqlite3 *db, const char *path, const char *address,
             "%s (on %s) is a copy of a node's database: the original is %s on %s, and last ran "
             "at %s. Both must never run: acknowledged writes would be lost. If the original is "
             "gone for good and this is its newest and only copy, start once with --moved; else "
-            "start with an empty folder, or get the rows with chordctl restore",
+            "start with an empty folder, or get the rows with chord-node --restore",
             here.path, here.host, last->path, last->host, last->address);
         return PLACE_COPY;
     }

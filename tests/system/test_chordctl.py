@@ -100,7 +100,7 @@ def test_nobody_there():
 def test_help_names_every_command_and_exit_code():
     text = Chordctl().text("--help")
     for name in ("ring", "node", "keys", "logs", "get", "put", "del", "lookup", "import", "export", "leave",
-                 "join", "kill", "recover", "restore", "doctor", "ping", "info"):
+                 "join", "kill", "recover", "doctor", "ping", "info"):
         assert f"\n  {name} " in text
         assert f"chordctl {name}" in Chordctl().text(name, "--help")
     for code in range(6):

@@ -2,6 +2,7 @@
 node that is destroyed the moment it says that it has left."""
 
 import json
+import re
 import shutil
 import signal
 import sqlite3
@@ -12,8 +13,8 @@ import time
 import pytest
 from chord_client import ChordClient, ChordError
 from kv import read_all
-from ring import until
-from test_chordctl import CHORDCTL, NOT_FOUND, OK, REFUSED, USAGE, Chordctl
+from ring import BUILD, until
+from test_chordctl import CHORDCTL, NOT_FOUND, OK, REFUSED, Chordctl
 
 ROWS = 300
 PAUSE_S = 1.0
@@ -160,6 +161,17 @@ def test_the_only_copy_is_bad(new_ring):
     until(lambda: "PASS  rows" in doctor(ctl), 30, lambda: doctor(ctl))
 
 
+def restore(backup, directory, exits=0):
+    """chord-node --restore: what it says."""
+    done = subprocess.run([BUILD / "node" / "chord-node", "--restore", backup, "--data", directory],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == exits, done
+    return done.stdout + done.stderr
+
+
+NO_BACKUP, FOLDER_TAKEN = 2, 4
+
+
 def test_restore(new_ring, tmp_path):
     """An older copy comes back as a new replica: no stale value is ever read."""
     ring = new_ring(NUM_OF_NODES=4, N=3, REPLICAS=3).start(4)
@@ -183,16 +195,14 @@ def test_restore(new_ring, tmp_path):
     nothing = tmp_path / "nothing.db"
     nothing.write_bytes(b"no database, but some text of a certain length" * 100)
     target = database(ring, 2).parent
-    assert b"running node" in ctl.run("restore", backup / "chord.db", target, exits=REFUSED)[1]
-    assert b"running node" in ctl.run("restore", database(ring, 1), tmp_path / "new",
-                                      exits=USAGE)[1]
-    assert b"no database" in ctl.run("restore", nothing, tmp_path / "new", exits=USAGE)[1]
+    assert "running node" in restore(backup / "chord.db", target, FOLDER_TAKEN)
+    assert "running node" in restore(database(ring, 1), tmp_path / "new", NO_BACKUP)
+    assert "no database" in restore(nothing, tmp_path / "new", NO_BACKUP)
     other = sqlite3.connect(tmp_path / "other.db")
     other.execute("CREATE TABLE rows (a)")
     other.commit()
     other.close()
-    assert b"not that of a Chord node" in \
-        ctl.run("restore", tmp_path / "other.db", tmp_path / "new", exits=USAGE)[1]
+    assert "not that of a Chord node" in restore(tmp_path / "other.db", tmp_path / "new", NO_BACKUP)
     assert not (tmp_path / "new").exists()
 
     newer = rows_of(2)
@@ -201,9 +211,9 @@ def test_restore(new_ring, tmp_path):
         assert ring.raw("DELETE", "/api/v1/kv/" + key.replace(" ", "%20"))[0] in (200, 204)
     ring.kill(2)
     shutil.rmtree(target)
-    answer = ctl.json("restore", backup / "chord.db", target)
-    assert answer["rows"] > 0
-    assert b"database already" in ctl.run("restore", backup / "chord.db", target, exits=REFUSED)[1]
+    answer = restore(backup / "chord.db", target)
+    assert int(re.search(r"has (\d+) rows", answer)[1]) > 0
+    assert "database already" in restore(backup / "chord.db", target, FOLDER_TAKEN)
 
     stop, wrong = threading.Event(), []
 
@@ -252,7 +262,7 @@ def test_a_restored_copy_has_no_vote(new_ring, tmp_path):
         until(lambda: ring.put(key, value) in (200, 201, 204), 30, "a write by two of three")
     ring.kill(1, 2)
     shutil.rmtree(database(ring, 1).parent)
-    Chordctl().run("restore", tmp_path / "backup.db", database(ring, 1).parent)
+    restore(tmp_path / "backup.db", database(ring, 1).parent)
     ring.start_node(1)
     ring.start_node(3)
     end = time.monotonic() + NO_MAJORITY_S
