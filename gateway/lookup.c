@@ -4,9 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "chord/v1/kv.pb-c.h"
 #include "chord_client.h"
-#include "fate.h"
 #include "json.h"
 #include "log.h"
 #include "problem.h"
@@ -14,38 +12,24 @@
 #include "routes.h"
 #include "url.h"
 
-enum { LOOKUP_ATTEMPTS_MAX = 4, LOOKUP_TIMEOUT_MS = 3000 };
-
-static json_t *peer_json(const Chord__V1__Peer *peer, unsigned m) {
-    struct ring_id id;
-    char hex[ID_HEX_SIZE];
-    if (peer == NULL || !id_from_wire(&id, peer->id.data, peer->id.len)) {
-        return json_null();
-    }
-    id_to_hex(&id, m, hex);
+static json_t *peer_json(const struct chord_peer *peer) {
     json_t *json = json_object();
-    json_put(json, "id", json_string(hex));
+    json_put(json, "id", json_string(peer->id));
     json_put(json, "address", json_text_z(peer->address));
     return json;
 }
 
-static json_t *lookup_json(const Chord__V1__LookupResponse *response, const void *key, size_t size,
-                           unsigned m) {
-    struct ring_id id;
-    char hex[ID_HEX_SIZE] = "";
-    if (id_from_wire(&id, response->key_id.data, response->key_id.len)) {
-        id_to_hex(&id, m, hex);
-    }
+static json_t *lookup_json(const struct chord_lookup *lookup, const struct buf *key) {
     json_t *json = json_object();
-    json_put(json, "key", json_text_or_null(key, size));
-    json_put(json, "key_base64", json_base64(key, size));
-    json_put(json, "key_id", json_string(hex));
-    json_put(json, "owner", peer_json(response->owner, m));
+    json_put(json, "key", json_text_or_null(key->data, key->size));
+    json_put(json, "key_base64", json_base64(key->data, key->size));
+    json_put(json, "key_id", json_string(lookup->key_id));
+    json_put(json, "owner", peer_json(&lookup->owner));
     json_t *hops = json_array();
-    for (size_t i = 0; i < response->n_hops; i++) {
+    for (size_t i = 0; i < lookup->hops_count; i++) {
         json_t *hop = json_object();
-        json_put(hop, "node", peer_json(response->hops[i]->node, m));
-        json_put(hop, "microseconds", json_u64(response->hops[i]->microseconds));
+        json_put(hop, "node", peer_json(&lookup->hops[i].node));
+        json_put(hop, "microseconds", json_u64(lookup->hops[i].microseconds));
         (void)json_array_append_new(hops, hop);
     }
     json_put(json, "hops", hops);
@@ -55,41 +39,19 @@ static json_t *lookup_json(const Chord__V1__LookupResponse *response, const void
 /* NULL = answered with a problem. `from` NULL = any member. */
 static json_t *lookup_run(struct app *app, struct http_request *request, const struct buf *key,
                           const char *from) {
-    struct rpc_reply reply = {0};
-    Chord__V1__LookupRequest message = CHORD__V1__LOOKUP_REQUEST__INIT;
+    struct chord_lookup lookup;
+    json_t *json = NULL;
     if (key->size == 0 || key->size > CHORD_KEY_BYTES_MAX) {
         http_problem(request, 400, "INVALID_ARGUMENT", "a key has 1 to 1024 bytes, this one %zu",
                      key->size);
         return NULL;
     }
-    message.key.data = key->data;
-    message.key.len = key->size;
-    for (unsigned attempt = 1; attempt <= LOOKUP_ATTEMPTS_MAX; attempt++) {
-        struct view_ref ref;
-        rpc_reply_free(&reply);
-        memset(&reply, 0, sizeof(reply));
-        if (from == NULL && ring_view_alive(app->view, &ref, 1) == 0) {
-            reply.code = CHORD__V1__CODE__CODE_UNAVAILABLE;
-            break;
-        }
-        rpc_client_call_wait(app->client, from != NULL ? from : ref.address, RPC_KV_LOOKUP,
-                             &message.base, LOOKUP_TIMEOUT_MS, &reply);
-        if (chord_outcome_of_reply(&reply).again == CHORD_AGAIN_NEVER) {
-            break;
-        }
-    }
-    struct view_parameters ring = ring_view_parameters(app->view);
-    json_t *json = NULL;
-    if (reply.code == CHORD__V1__CODE__CODE_OK && reply.response != NULL && ring.known) {
-        json = lookup_json((const Chord__V1__LookupResponse *)(const void *)reply.response,
-                           key->data, key->size, ring.m);
+    if (chord_lookup(app->ring, key->data, key->size, from, 0, &lookup)) {
+        json = lookup_json(&lookup, key);
     } else {
-        problem_code(request,
-                     reply.code == CHORD__V1__CODE__CODE_OK ? CHORD__V1__CODE__CODE_UNAVAILABLE
-                                                            : reply.code,
-                     reply.message, reply.retry_after_ms);
+        problem_code(request, (Chord__V1__Code)lookup.code, lookup.message, lookup.retry_after_ms);
     }
-    rpc_reply_free(&reply);
+    chord_lookup_free(&lookup);
     return json;
 }
 

@@ -24,6 +24,7 @@ enum {
     CHORD_KEY_BYTES_MAX = 1024, /* a key has at least 1 byte */
     CHORD_VALUE_BYTES_MAX = 1024 * 1024,
     CHORD_ADDRESS_SIZE = 64, /* "host:port" and its end */
+    CHORD_ID_SIZE = 41,      /* an id as lower-case hex, and its end */
     CHORD_MISSING_MAX = 4,
 };
 
@@ -134,6 +135,36 @@ enum chord_fate chord_put(struct chord_client *client, const char *key, const vo
                           size_t value_size, struct chord_result *result);
 enum chord_fate chord_delete(struct chord_client *client, const char *key,
                              struct chord_result *result);
+
+/* ---- lookup: who owns a key, and the way over the ring to it; reads no value ---- */
+
+struct chord_peer {
+    char id[CHORD_ID_SIZE]; /* empty: not told */
+    char address[CHORD_ADDRESS_SIZE];
+};
+
+struct chord_hop {
+    struct chord_peer node; /* who was asked; the first is the member that was called */
+    uint64_t microseconds;  /* until its answer */
+};
+
+struct chord_lookup {
+    int code; /* chord_code */
+    char key_id[CHORD_ID_SIZE];
+    struct chord_peer owner;
+    struct chord_hop *hops; /* until chord_lookup_free */
+    size_t hops_count;
+    bool nobody, answered; /* as of an operation, and so the rest */
+    uint32_t retry_after_ms;
+    char address[CHORD_ADDRESS_SIZE];
+    char message[200];
+};
+
+/* From the member `from`, or any when it is NULL; waits. false: the code and the message say why.
+ * Free the lookup in either case. `timeout_ms` 0 = the client's. */
+bool chord_lookup(struct chord_client *client, const void *key, size_t key_size, const char *from,
+                  uint32_t timeout_ms, struct chord_lookup *lookup);
+void chord_lookup_free(struct chord_lookup *lookup);
 
 /* ---- bulk load: many puts; a window at a time, so memory stays the same ---- */
 

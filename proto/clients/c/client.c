@@ -85,6 +85,18 @@ bool client_is_silence(const struct rpc_reply *reply) {
     return reply->local || reply->code == CHORD__V1__CODE__CODE_WRONG_RING;
 }
 
+bool client_is_answer(const struct rpc_reply *reply) {
+    return !reply->local || reply->code == CHORD__V1__CODE__CODE_UNAUTHENTICATED;
+}
+
+ProtobufCBinaryData client_bytes(const void *data, size_t size) {
+    union {
+        const void *in;
+        uint8_t *out;
+    } pointer = {.in = data};
+    return (ProtobufCBinaryData){size, pointer.out};
+}
+
 void client_hear_silence(struct chord_client *client, const char *address) {
     hints_forget_address(client->hints, address);
     client->watch.mistrust(client->watch.context, address, true);

@@ -75,6 +75,10 @@ void client_hear_version(struct chord_client *client, const struct ring_id *id,
 /* No answer, or one of another ring: nothing is sent there by a hint. */
 void client_hear_silence(struct chord_client *client, const char *address);
 bool client_is_silence(const struct rpc_reply *reply);
+/* An answer of the other side; one that cannot be trusted is one too. */
+bool client_is_answer(const struct rpc_reply *reply);
+/* ProtobufCBinaryData is not const, and nothing writes to it. */
+ProtobufCBinaryData client_bytes(const void *data, size_t size);
 /* Where the key lies; false: not known yet. */
 bool client_key_id(struct chord_client *client, const void *key, size_t key_size,
                    struct ring_id *id);

@@ -87,8 +87,7 @@ static const Chord__V1__OperationResult *answer_take(struct operation *operation
     struct chord_result *result = &operation->result;
     const Chord__V1__BatchResponse *response =
         reply->code == CHORD__V1__CODE__CODE_OK ? (const void *)reply->response : NULL;
-    /* An answer that cannot be trusted is one too. */
-    result->answered = !reply->local || reply->code == CHORD__V1__CODE__CODE_UNAUTHENTICATED;
+    result->answered = client_is_answer(reply);
     result->retry_after_ms = reply->retry_after_ms;
     snprintf(result->message, sizeof result->message, "%s", reply->message);
     operation->code = reply->code;
@@ -191,15 +190,6 @@ static bool target_choose(struct operation *operation) {
                                 sizeof result->message);
 }
 
-/* ProtobufCBinaryData is not const, and nothing writes to it. */
-static ProtobufCBinaryData bytes_of(const void *data, size_t size) {
-    union {
-        const void *in;
-        uint8_t *out;
-    } pointer = {.in = data};
-    return (ProtobufCBinaryData){size, pointer.out};
-}
-
 static void operation_send(struct operation *operation) {
     static const Chord__V1__OperationKind kinds[] = {
         [CHORD_GET] = CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET,
@@ -214,8 +204,8 @@ static void operation_send(struct operation *operation) {
     Chord__V1__Precondition condition = CHORD__V1__PRECONDITION__INIT;
     Chord__V1__Version wanted = CHORD__V1__VERSION__INIT, seen;
     message.kind = kinds[asked->kind];
-    message.key = bytes_of(asked->key, asked->key_size);
-    message.value = bytes_of(asked->value, asked->value_size);
+    message.key = client_bytes(asked->key, asked->key_size);
+    message.value = client_bytes(asked->value, asked->value_size);
     message.expires_at_ms = asked->expires_at_ms;
     attempts_fill(&operation->attempts, &message, &seen);
     wanted.epoch = asked->version.epoch;

@@ -38,6 +38,17 @@ int call_no_node(const struct ctl *ctl, const char *reason) {
     return CTL_NO_NODE;
 }
 
+int call_ended(const struct ctl *ctl, const struct call_end *end) {
+    if (end->nobody) {
+        return call_no_node(ctl, end->message);
+    }
+    if (!end->answered) {
+        ctl_error("no answer from %s: %s", end->address, end->message);
+        return CTL_NO_NODE;
+    }
+    return call_refused((Chord__V1__Code)end->code, end->address, end->message);
+}
+
 /* The call, with a probe before it. */
 static void call_run(struct ctl *ctl, const char *address, enum rpc_method method,
                      const ProtobufCMessage *request, uint32_t timeout_ms,

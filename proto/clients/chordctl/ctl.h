@@ -142,6 +142,14 @@ int call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_metho
 /* The exit code of a node's refusal, with its sentence. */
 int call_refused(Chord__V1__Code code, const char *who, const char *message);
 int call_no_node(const struct ctl *ctl, const char *reason);
+/* How a call of the client library ended that did not do what it should: said, and the exit code.
+ */
+struct call_end {
+    bool nobody, answered;
+    int code;
+    const char *address, *message;
+};
+int call_ended(const struct ctl *ctl, const struct call_end *end);
 /* A window of rows for the ring, or the end of the program; and what a flush of it comes to. */
 struct chord_load *load_new(struct ctl *ctl);
 int load_exit(const struct chord_load_result *result);

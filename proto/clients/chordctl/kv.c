@@ -33,8 +33,6 @@ int key_read(const struct arguments *arguments, struct key *key) {
 /* Why it is not done, or not known to be: said. */
 static int result_refused(struct ctl *ctl, const struct chord_result *result) {
     char text[400];
-    const char *message = result->message;
-    Chord__V1__Code code = (Chord__V1__Code)result->code;
     if (result->missing_count > 0) {
         int used = snprintf(text, sizeof text,
                             "too few copies of the key answer; start those that are missing (if "
@@ -43,14 +41,12 @@ static int result_refused(struct ctl *ctl, const struct chord_result *result) {
              i++) {
             used += snprintf(text + used, sizeof text - (size_t)used, " %s", result->missing[i]);
         }
-        message = text;
-    } else if (result->nobody && result->fate == CHORD_NOT_DONE) {
-        return call_no_node(ctl, message);
-    } else if (result->fate == CHORD_NOT_DONE && !result->answered) {
-        ctl_error("no answer from %s: %s", result->address, message);
-        return CTL_NO_NODE;
+        return call_refused((Chord__V1__Code)result->code, result->address, text);
     }
-    return call_refused(code, result->address, message);
+    bool not_done = result->fate == CHORD_NOT_DONE;
+    return call_ended(ctl,
+                      &(struct call_end){result->nobody && not_done, result->answered || !not_done,
+                                         result->code, result->address, result->message});
 }
 
 /* CTL_OK: done, or there is no such key; free the result then. */
