@@ -12,9 +12,9 @@
 
 #include "text.h"
 
-enum { PAGE_ROWS = 500, ASK_MS = 8000, PAUSE_MS_MAX = 500 };
+enum { PAGE_ROWS = 500, LOOKS_OPEN = 32 };
 
-enum row_state { ROW_UNKNOWN, ROW_ABSENT, ROW_SAME, ROW_CONFLICT };
+enum row_state { ROW_ABSENT, ROW_SAME, ROW_CONFLICT };
 
 struct page {
     const Chord__V1__ListKeysResponse *keys;
@@ -25,90 +25,52 @@ struct page {
 /* ---- what the other ring has ---- */
 
 static void result_take(const struct merge *merge, struct page *page, size_t at,
-                        const Chord__V1__OperationResult *result) {
+                        const struct chord_result *result) {
     const Chord__V1__KeyInfo *row = page->keys->keys[at];
-    if (result->code == CHORD__V1__CODE__CODE_NOT_FOUND) {
+    if (result->code == CHORD_CODE_NOT_FOUND) {
         page->states[at] = ROW_ABSENT;
-    } else if (result->code != CHORD__V1__CODE__CODE_OK) {
-        return; /* asked again */
-    } else if (result->value.len == row->value.len &&
+    } else if (result->value_size == row->value.len &&
                (row->value.len == 0 ||
-                memcmp(result->value.data, row->value.data, row->value.len) == 0)) {
+                memcmp(result->value, row->value.data, row->value.len) == 0)) {
         page->states[at] = ROW_SAME;
     } else {
+        ProtobufCBinaryData value = client_bytes(result->value, result->value_size);
         page->states[at] = ROW_CONFLICT;
         bool theirs = merge->replace;
-        merge_losers_add(page->losers, &row->key, theirs ? &result->value : &row->value,
+        merge_losers_add(page->losers, &row->key, theirs ? &value : &row->value,
                          theirs ? result->expires_at_ms : row->expires_at_ms);
     }
 }
 
-/* One question about all rows that are unknown yet. */
-static void look_up_once(struct merge *merge, struct page *page, unsigned round, char reason[]) {
-    Chord__V1__Operation operations[PAGE_ROWS];
-    Chord__V1__Operation *pointers[PAGE_ROWS];
-    size_t of[PAGE_ROWS];
-    Chord__V1__BatchRequest request = CHORD__V1__BATCH_REQUEST__INIT;
-    const struct ctl *into = &merge->into.ctl;
-    const char *address = into->nodes[round % into->nodes_count];
-    struct rpc_reply reply;
-    for (size_t i = 0; i < page->keys->n_keys; i++) {
-        if (page->states[i] == ROW_UNKNOWN) {
-            size_t at = request.n_operations++;
-            chord__v1__operation__init(&operations[at]);
-            operations[at].kind = CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET;
-            operations[at].key = page->keys->keys[i]->key;
-            pointers[at] = &operations[at];
-            of[at] = i;
-        }
-    }
-    request.operations = pointers;
-    int error = address_probe(address, MERGE_PAUSE_MS * 10);
-    if (error != 0) {
-        snprintf(reason, MERGE_REASON_BYTES, "%s: %s", address, strerror(error));
-        return;
-    }
-    rpc_client_call_wait(into->client, address, RPC_KV_BATCH, &request.base, ASK_MS, &reply);
-    const Chord__V1__BatchResponse *response =
-        reply.code == CHORD__V1__CODE__CODE_OK ? (const void *)reply.response : NULL;
-    if (response == NULL || response->n_results != request.n_operations) {
-        snprintf(reason, MERGE_REASON_BYTES, "%s: %s: %.180s", address, rpc_code_text(reply.code),
-                 reply.message);
-    } else {
-        snprintf(reason, MERGE_REASON_BYTES, "%s", rpc_code_text(response->results[0]->code));
-    }
-    for (size_t i = 0; response != NULL && i < response->n_results && i < request.n_operations;
-         i++) {
-        result_take(merge, page, of[i], response->results[i]);
-    }
-    rpc_reply_free(&reply);
-}
-
-static bool all_known(const struct page *page) {
-    for (size_t i = 0; i < page->keys->n_keys; i++) {
-        if (page->states[i] == ROW_UNKNOWN) {
-            return false;
-        }
-    }
-    return true;
-}
-
+/* A few at a time: each may bring a value of 1 MiB. */
 static int look_up(struct merge *merge, struct page *page) {
-    uint64_t end_ms = clock_now_ms() + merge->step_ms;
-    char reason[MERGE_REASON_BYTES] = "";
-    for (unsigned round = 0; !all_known(page); round++) {
-        if (clock_now_ms() >= end_ms) {
-            ctl_error("the other ring does not answer (%s); the rows are safe on %s: run the same "
-                      "command again to go on",
-                      reason, merge->last);
-            return CTL_NO_NODE;
+    struct chord_operation gets[LOOKS_OPEN];
+    struct chord_result results[LOOKS_OPEN];
+    int exit_code = CTL_OK;
+    for (size_t from = 0; from < page->keys->n_keys && exit_code == CTL_OK; from += LOOKS_OPEN) {
+        size_t left = page->keys->n_keys - from, count = left < LOOKS_OPEN ? left : LOOKS_OPEN;
+        for (size_t i = 0; i < count; i++) {
+            ProtobufCBinaryData key = page->keys->keys[from + i]->key;
+            gets[i] = (struct chord_operation){.kind = CHORD_GET,
+                                               .key = key.data,
+                                               .key_size = key.len,
+                                               .timeout_ms = merge->step_ms};
         }
-        if (round > 0) {
-            pause_ms(round * 25 < PAUSE_MS_MAX ? round * 25 : PAUSE_MS_MAX);
+        chord_run(merge->into.ctl.ring, gets, count, results);
+        for (size_t i = 0; i < count; i++) {
+            if (results[i].fate == CHORD_DONE) {
+                result_take(merge, page, from + i, &results[i]);
+            } else if (exit_code == CTL_OK) {
+                ctl_error("the other ring does not answer (%s: %s: %.150s); the rows are safe on "
+                          "%s: run the same command again to go on",
+                          results[i].address, chord_code_text(results[i].code), results[i].message,
+                          merge->last);
+                exit_code = CTL_NO_NODE;
+            }
+            chord_result_free(&results[i]);
         }
-        look_up_once(merge, page, round, reason);
     }
-    return CTL_OK;
+    return exit_code;
 }
 
 /* ---- storing ---- */
@@ -132,7 +94,6 @@ static int store(struct merge *merge, struct chord_load *window) {
  * overwritten. A put on the condition that the key is absent closes that gap, and the look before
  * it, once members take conditions. */
 static int page_copy(struct merge *merge, struct page *page, struct chord_load *window) {
-    memset(page->states, 0, sizeof page->states);
     int exit_code = look_up(merge, page);
     if (exit_code == CTL_OK) {
         exit_code = merge_losers_write(page->losers);
