@@ -87,8 +87,6 @@ bool rpc_method_is_anyones(enum rpc_method method);    /* asks who one is: meant
 void rpc_hex(char *text, const uint8_t *bytes, size_t bytes_count);
 const char *rpc_code_text(Chord__V1__Code code); /* "NOT_FOUND" */
 
-/* The length of the well-formed UTF-8 sequence (Unicode, table 3-7) at bytes; 0 = none. */
-size_t rpc_utf8_read(const uint8_t *bytes, size_t bytes_count, uint32_t *point);
 /* What is not UTF-8 becomes '?'. */
 void rpc_utf8_repair(char *text);
 /* Whether all texts in the message are UTF-8. */

@@ -5,41 +5,13 @@
 #include <string.h>
 
 #include "rpc.h"
-
-size_t rpc_utf8_read(const uint8_t *bytes, size_t bytes_count, uint32_t *point) {
-    uint8_t first = bytes_count > 0 ? bytes[0] : 0x80;
-    if (first < 0x80) {
-        *point = first;
-        return 1;
-    }
-    size_t length = first >= 0xc2 && first <= 0xdf   ? 2
-                    : first >= 0xe0 && first <= 0xef ? 3
-                    : first >= 0xf0 && first <= 0xf4 ? 4
-                                                     : 0;
-    if (length == 0 || length > bytes_count) {
-        return 0;
-    }
-    /* No longer forms, no surrogates, nothing beyond U+10FFFF. */
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (bytes[1] < low || bytes[1] > high) {
-        return 0;
-    }
-    *point = first & (0xffu >> (length + 1));
-    for (size_t i = 1; i < length; i++) {
-        if ((bytes[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        *point = *point << 6 | (bytes[i] & 0x3f);
-    }
-    return length;
-}
+#include "utf8.h"
 
 void rpc_utf8_repair(char *text) {
     size_t left = strlen(text);
     while (left > 0) {
         uint32_t point;
-        size_t length = rpc_utf8_read((const uint8_t *)text, left, &point);
+        size_t length = utf8_read((const uint8_t *)text, left, &point);
         if (length == 0) {
             *text = '?';
             length = 1;
@@ -50,17 +22,7 @@ void rpc_utf8_repair(char *text) {
 }
 
 static bool text_is_valid(const char *text) {
-    size_t left = text == NULL ? 0 : strlen(text);
-    while (left > 0) {
-        uint32_t point;
-        size_t length = rpc_utf8_read((const uint8_t *)text, left, &point);
-        if (length == 0) {
-            return false;
-        }
-        text += length;
-        left -= length;
-    }
-    return true;
+    return text == NULL || utf8_is_valid(text, strlen(text));
 }
 
 static bool field_is_valid(const ProtobufCFieldDescriptor *field, const void *value) {

@@ -26,7 +26,7 @@ def flags(prefix, *options):
     return done.stdout.split()
 
 
-def compiled(prefix, folder, static):
+def compiled(prefix, folder, static, source=HELLO):
     """By a foreign program's means: a compiler and pkg-config."""
     (library,) = prefix.glob("**/libchord-client.a")
     cache = (BUILD / "CMakeCache.txt").read_text()
@@ -37,7 +37,7 @@ def compiled(prefix, folder, static):
         libs = [str(library) if flag == "-lchord-client" else flag for flag in libs]
     subprocess.run(["cc", "-std=c17", "-Wall", "-Wextra", "-Werror",
                     *([f"-fsanitize={sanitize[1]}"] if sanitize else []),
-                    *flags(prefix, "--cflags"), HELLO, *libs, "-o", program], check=True)
+                    *flags(prefix, "--cflags"), source, *libs, "-o", program], check=True)
     return program, library.parent
 
 
@@ -57,6 +57,55 @@ def test_hello(new_ring, prefix, tmp_path, static):
     assert refused.returncode == 2 and "nowhere" in refused.stderr
     for one in (done, refused):
         assert not any(word in one.stderr for word in SANITIZER_WORDS), one.stderr
+
+
+RING = """
+#include <chord_client.h>
+#include <stdio.h>
+
+int main(int argc, char **argv) {
+    struct chord_client_options options = {.members = argc > 1 ? argv[1] : NULL};
+    struct chord_client *client;
+    struct chord_lookup lookup;
+    struct chord_ring ring;
+    char error[200];
+    if (chord_client_open(&client, &options, error, sizeof error) != 0) {
+        return 2;
+    }
+    bool found = chord_lookup(client, "greeting", 8, NULL, 0, &lookup);
+    bool looked = chord_ring_look(client, &ring);
+    printf("%d %s %zu\\n", found, lookup.owner.address, lookup.hops_count);
+    printf("%d %zu %s\\n", ring.ideal, ring.members, ring.text);
+    for (size_t i = 0; i < ring.nodes_count; i++) {
+        printf("%s %s %s\\n", ring.nodes[i].node.id, ring.nodes[i].node.address, ring.nodes[i].state);
+    }
+    chord_lookup_free(&lookup);
+    chord_ring_free(&ring);
+    chord_client_close(client);
+    return found && looked ? 0 : 1;
+}
+"""
+
+
+def test_the_ring_and_a_lookup(new_ring, prefix, tmp_path):
+    ring = new_ring().start(3)
+    ring.wait_healthy(3)
+    source = tmp_path / "ring.c"
+    source.write_text(RING)
+    program, libraries = compiled(prefix, tmp_path, False, source)
+
+    def run(members):
+        done = subprocess.run([program, members], capture_output=True, text=True, timeout=60,
+                              env={**os.environ, "LD_LIBRARY_PATH": str(libraries)})
+        assert not any(word in done.stderr for word in SANITIZER_WORDS), done.stderr
+        return done.returncode, done.stdout.splitlines()
+    code, (lookup, verdict, *nodes) = run(ring.address(1))
+    assert code == 0 and lookup.split()[1] in [ring.address(slot) for slot in (1, 2, 3)]
+    assert verdict.startswith("1 3 3 members, every predecessor and successor list is right"), verdict
+    wanted = sorted((node["id"], node["address"]) for node in ring.members())
+    assert [tuple(line.split()) for line in nodes] == [(*one, "member") for one in wanted]
+    code, (lookup, verdict) = run("127.0.0.1:1")
+    assert code == 1 and lookup.startswith("0") and verdict.startswith("0 0 127.0.0.1:1: "), verdict
 
 
 def test_nothing_else_is_installed_and_shown(prefix):

@@ -2,7 +2,7 @@
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 set(ctl_dir ${CMAKE_SOURCE_DIR}/proto/clients/chordctl)
 add_executable(test_checkup ${CMAKE_CURRENT_LIST_DIR}/test_checkup.c ${ctl_dir}/checkup.c
-  ${ctl_dir}/checkup_ranges.c ${ctl_dir}/verdict.c ${ctl_dir}/text.c)
+  ${ctl_dir}/checkup_ranges.c ${ctl_dir}/text.c)
 target_include_directories(test_checkup PRIVATE ${ctl_dir})
 target_link_libraries(test_checkup PRIVATE chord_warnings chord_proto chord_client PkgConfig::CRYPTO
   ${CMOCKA_LIBRARY})

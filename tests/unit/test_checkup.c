@@ -18,7 +18,7 @@ enum { NODES = 4, N = 3, REPLICAS = 3, M = 8 };
 /* Node i has the id 0x10 + 0x40 * i, leads what lies before it, and its two successors hold that.
  */
 struct world {
-    struct walk_node nodes[NODES];
+    struct ring_node nodes[NODES];
     Chord__V1__StatusResponse statuses[NODES];
     Chord__V1__Peer peers[NODES];
     Chord__V1__Peer *successors[NODES][N];
@@ -31,7 +31,7 @@ struct world {
     Chord__V1__Member *seats[NODES][REPLICAS];
     uint8_t ids[NODES];
     char addresses[NODES][24], versions[NODES][8];
-    struct walk walk;
+    struct ring_walk walk;
 };
 
 static struct world world;
@@ -104,7 +104,7 @@ static int set_up(void **state) {
         status->synchronous = 2;
         status->disk_free_bytes = 1ull << 40;
         status->version = world.versions[i];
-        struct walk_node *node = &world.nodes[i];
+        struct ring_node *node = &world.nodes[i];
         node->status = status;
         node->clock_known = true;
         node->clock_ahead_ms = 5000 + 100 * i; /* ours is the one that is wrong */
@@ -112,7 +112,7 @@ static int set_up(void **state) {
         snprintf(node->address, sizeof node->address, "%s", world.addresses[i]);
         snprintf(node->id, sizeof node->id, "%02x", world.ids[i]);
     }
-    world.walk = (struct walk){.nodes = world.nodes, .nodes_count = NODES, .m = M};
+    world.walk = (struct ring_walk){.nodes = world.nodes, .nodes_count = NODES, .m = M};
     return 0;
 }
 

@@ -166,6 +166,30 @@ bool chord_lookup(struct chord_client *client, const void *key, size_t key_size,
                   uint32_t timeout_ms, struct chord_lookup *lookup);
 void chord_lookup_free(struct chord_lookup *lookup);
 
+/* ---- the ring: its nodes, and whether it is as it should be ---- */
+
+struct chord_ring_node {
+    struct chord_peer node;
+    const char *state; /* "joining", "member", "leaving", "left", "down" (it does not answer) */
+    bool member;       /* member or leaving */
+    uint64_t keys;     /* that it leads */
+};
+
+struct chord_ring {
+    bool ideal;     /* every list is right, every key has a leader, every range its copies */
+    char text[500]; /* why, or why not: one sentence */
+    size_t members;
+    unsigned survives_failures;    /* so many members may be lost at the same time */
+    uint64_t keys, keys_lost;      /* all; those in ranges that have lost their majority */
+    struct chord_ring_node *nodes; /* by id; until chord_ring_free */
+    size_t nodes_count;
+};
+
+/* Asks every node that any other one names; takes seconds where some do not answer. false: no node
+ * answers, `text` says why. Free it in either case. */
+bool chord_ring_look(struct chord_client *client, struct chord_ring *ring);
+void chord_ring_free(struct chord_ring *ring);
+
 /* ---- bulk load: many puts; a window at a time, so memory stays the same ---- */
 
 enum {

@@ -104,7 +104,11 @@ struct seeds *seeds_new(const char *members, char *error, size_t error_size); /*
 void seeds_free(struct seeds *seeds);
 struct client_watch seeds_watch(struct seeds *seeds);
 
-/* "host:port" */
-bool address_is_valid(const char *text);
+/* ---- address.c ---- */
+
+bool address_is_valid(const char *text); /* "host:port" */
+/* A quick look whether something listens there: 0, or a positive errno. A dead host's port answers
+ * at once, while an RPC would wait for a connection until its deadline. */
+int address_probe(const char *address, uint32_t timeout_ms);
 
 #endif

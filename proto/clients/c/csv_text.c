@@ -1,29 +1,13 @@
-/* UTF-8, names of delimiters, and the writer of fields; see csv_reader.h. */
+/* Names of delimiters, and the writer of fields; see csv_reader.h. */
 #include <string.h>
 
 #include "csv_reader.h"
+#include "utf8.h"
 
-/* Unicode, table 3-7. */
+/* A NUL is no text. */
 size_t csv_utf8_sequence(const uint8_t *data, size_t size) {
-    uint8_t first = data[0];
-    if (first < 0x80) {
-        return first == 0 ? 0 : 1;
-    }
-    size_t length = first >= 0xc2 && first <= 0xdf ? 2 : (first & 0xf0) == 0xe0 ? 3 : 4;
-    if (first < 0xc2 || first > 0xf4 || length > size) {
-        return 0;
-    }
-    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    if (data[1] < low || data[1] > high) {
-        return 0;
-    }
-    for (size_t i = 2; i < length; i++) {
-        if ((data[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return length;
+    uint32_t point;
+    return data[0] == 0 ? 0 : utf8_read(data, size, &point);
 }
 
 bool csv_text_is_valid(const uint8_t *data, size_t size) {

@@ -21,6 +21,17 @@ bool ring_is_member(const Chord__V1__StatusResponse *status) {
             status->state == CHORD__V1__NODE_STATE__NODE_STATE_LEAVING);
 }
 
+/* ---- texts ---- */
+
+void ring_id_text(char out[ID_HEX_SIZE], ProtobufCBinaryData id, unsigned m) {
+    struct ring_id number;
+    if (m == 0 || id.len != (m + 7) / 8 || !id_from_wire(&number, id.data, id.len)) {
+        snprintf(out, ID_HEX_SIZE, "?");
+        return;
+    }
+    id_to_hex(&number, m, out);
+}
+
 /* ---- lists ---- */
 
 static bool peer_is(const Chord__V1__Peer *peer, const struct ring_member *member) {

@@ -17,6 +17,9 @@ struct ring_member {
     const Chord__V1__StatusResponse *status;
 };
 
+/* Lower-case hex of ceil(m/4) digits; "?" for an id that cannot be of such a ring. */
+void ring_id_text(char out[ID_HEX_SIZE], ProtobufCBinaryData id, unsigned m);
+
 /* Whether the node at this address, whose status has the range, leads it. */
 bool ring_leads(const char *address, const Chord__V1__RangeStatus *range);
 /* Members or about to leave: what the lists of the others name. */

@@ -17,19 +17,6 @@ struct seeds {
     char addresses[SEEDS_MAX][CHORD_ADDRESS_SIZE];
 };
 
-bool address_is_valid(const char *text) {
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL || colon == text || strlen(text) >= CHORD_ADDRESS_SIZE) {
-        return false;
-    }
-    size_t host = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                               ".-_[]:%");
-    size_t digits = strspn(colon + 1, "0123456789");
-    long port = strtol(colon + 1, NULL, 10);
-    return host >= (size_t)(colon - text) && digits > 0 && digits <= 5 &&
-           colon[1 + digits] == '\0' && port > 0 && port <= 65535;
-}
-
 static void seeds_learn(void *context, const char *address) {
     struct seeds *seeds = context;
     pthread_mutex_lock(&seeds->lock);

@@ -167,6 +167,23 @@ int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,
     return CTL_OK;
 }
 
+int walk_ring(struct ctl *ctl, struct ring_walk *walk) {
+    if (ring_walk(ctl->ring, ctl->nodes, ctl->nodes_count, ctl->timeout_ms, walk)) {
+        return CTL_OK;
+    }
+    if (walk->nodes == NULL) {
+        memory_missing();
+    }
+    const struct rpc_reply *reply = &walk->nodes[0].reply;
+    bool refused =
+        call_fate(reply, false) == CALL_ANSWERED && reply->code != CHORD__V1__CODE__CODE_OK;
+    int exit_code = refused ? call_refused(reply->code, walk->nodes[0].address, reply->message)
+                            : call_no_node(ctl, reply->message[0] != '\0' ? reply->message
+                                                                          : "the answer is empty");
+    ring_walk_free(walk);
+    return exit_code;
+}
+
 int node_resolve(struct ctl *ctl, const char *word, char address[RPC_ADDRESS_BYTES_MAX + 1]) {
     if (address_is_valid(word)) {
         memcpy(address, word, strlen(word) + 1);
@@ -176,19 +193,19 @@ int node_resolve(struct ctl *ctl, const char *word, char address[RPC_ADDRESS_BYT
         ctl_error("'%s' is no node; give HOST:PORT or the id that chordctl ring shows", word);
         return CTL_USAGE;
     }
-    struct walk walk;
+    struct ring_walk walk;
     int exit_code = walk_ring(ctl, &walk);
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    const struct walk_node *node = walk_find_id(&walk, word);
+    const struct ring_node *node = ring_walk_find_id(&walk, word);
     if (node != NULL) {
         memcpy(address, node->address, sizeof node->address);
     } else {
         ctl_error("no node of the ring has the id %s; chordctl ring lists them", word);
         exit_code = CTL_NOT_FOUND;
     }
-    walk_free(&walk);
+    ring_walk_free(&walk);
     return exit_code;
 }
 

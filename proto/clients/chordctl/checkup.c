@@ -45,10 +45,10 @@ static bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b) {
 /* ---- nodes ---- */
 
 static void check_nodes(struct checkup *checkup) {
-    const struct walk *walk = checkup->walk;
+    const struct ring_walk *walk = checkup->walk;
     struct check *check = check_new(checkup, "nodes", "every node that is named answers");
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        const struct walk_node *node = &walk->nodes[i];
+        const struct ring_node *node = &walk->nodes[i];
         if (node->status == NULL) {
             check_find(check, CHECKUP_WARN, "start it; or wait until the others have replaced it",
                        "node %s at %s does not answer, and others still name it", node->id,
@@ -56,12 +56,12 @@ static void check_nodes(struct checkup *checkup) {
         } else if (node->status->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER &&
                    node->status->state != CHORD__V1__NODE_STATE__NODE_STATE_LEFT) {
             check_find(check, CHECKUP_WARN, "wait until that is done", "node %s at %s is %s",
-                       node->id, node->address, state_text(node->status->state));
+                       node->id, node->address, ring_state_text(node->status->state));
         }
     }
     if (walk->cut) {
         check_find(check, CHECKUP_WARN, "",
-                   "the ring has more than %d nodes; only these are judged", WALK_NODES_MAX);
+                   "the ring has more than %d nodes; only these are judged", RING_WALK_NODES_MAX);
     }
     if (checkup->members_count == 0) {
         check_find(check, CHECKUP_FAIL, "start the ring", "no node that answers is a member");
@@ -72,7 +72,7 @@ static void check_parameters(struct checkup *checkup) {
     struct check *check = check_new(checkup, "parameters",
                                     "ring id, M, N, REPLICAS and version are the same everywhere");
     for (size_t i = 1; i < checkup->members_count; i++) {
-        const struct walk_node *first = checkup->members[0], *node = checkup->members[i];
+        const struct ring_node *first = checkup->members[0], *node = checkup->members[i];
         const Chord__V1__RingParameters *a = first->status->parameters;
         const Chord__V1__RingParameters *b = node->status->parameters;
         if (!bytes_equal(a->ring_id, b->ring_id)) {
@@ -96,8 +96,8 @@ static void check_parameters(struct checkup *checkup) {
 static void check_lists(struct checkup *checkup) {
     struct check *check =
         check_new(checkup, "lists", "every predecessor and successor list is what it should be");
-    struct verdict verdict = {.ideal = true};
-    if (checkup->members_count > 0 && !verdict_lists(checkup->walk, &verdict)) {
+    struct ring_verdict verdict = {.ideal = true};
+    if (checkup->members_count > 0 && !ring_verdict_lists(checkup->walk, &verdict)) {
         check_find(check, CHECKUP_WARN, "stabilize mends this within seconds; look again", "%s",
                    verdict.text);
     }
@@ -107,7 +107,7 @@ static void check_invariant(struct checkup *checkup) {
     struct check *check =
         check_new(checkup, "invariant", "the local invariant of Chord holds at every member");
     for (size_t i = 0; i < checkup->members_count; i++) {
-        const struct walk_node *node = checkup->members[i];
+        const struct ring_node *node = checkup->members[i];
         if (node->status->invariant[0] != '\0') {
             check_find(check, CHECKUP_FAIL, "this is a bug: keep the node's log, restart the node",
                        "node %s: %s", node->id, node->status->invariant);
@@ -120,7 +120,9 @@ static void check_principals(struct checkup *checkup) {
     size_t count = checkup->members_count;
     unsigned n = count > 0 ? checkup->members[0]->status->parameters->n : 0;
     struct survival survival;
-    walk_survival(checkup->walk, &survival);
+    if (!ring_walk_survival(checkup->walk, &survival)) {
+        memory_missing();
+    }
     unsigned survives = survival.failures;
     snprintf(text, sizeof text, "%zu members, at least N+1 = %u; the ring survives %u failure%s",
              count, n + 1, survives, survives == 1 ? "" : "s");
@@ -147,7 +149,7 @@ static void check_principals(struct checkup *checkup) {
 static void check_rows(struct checkup *checkup) {
     struct check *check = check_new(checkup, "rows", "no row with a wrong checksum is known");
     for (size_t i = 0; i < checkup->members_count; i++) {
-        const struct walk_node *node = checkup->members[i];
+        const struct ring_node *node = checkup->members[i];
         if (node->status->bad_rows > 0) {
             check_find(
                 check, CHECKUP_FAIL,
@@ -164,7 +166,7 @@ static void check_disk(struct checkup *checkup) {
     struct check *check =
         check_new(checkup, "disk", "every node writes, has room, and syncs each commit");
     for (size_t i = 0; i < checkup->members_count; i++) {
-        const struct walk_node *node = checkup->members[i];
+        const struct ring_node *node = checkup->members[i];
         const Chord__V1__StatusResponse *status = node->status;
         if (status->read_only) {
             check_find(check, CHECKUP_FAIL, "make room there",
@@ -188,7 +190,7 @@ static void check_clocks(struct checkup *checkup) {
     unsigned known = 0;
     char text[200];
     for (size_t i = 0; i < checkup->members_count; i++) {
-        const struct walk_node *node = checkup->members[i];
+        const struct ring_node *node = checkup->members[i];
         if (node->clock_known) {
             least = known == 0 || node->clock_ahead_ms < least ? node->clock_ahead_ms : least;
             most = known == 0 || node->clock_ahead_ms > most ? node->clock_ahead_ms : most;
@@ -209,9 +211,9 @@ static void check_clocks(struct checkup *checkup) {
 /* What a node says of itself begins with its address, and comes before what all say of the ring. */
 static void check_warnings(struct checkup *checkup) {
     struct check *check = check_new(checkup, "warnings", "no node has one");
-    const struct walk *walk = checkup->walk;
+    const struct ring_walk *walk = checkup->walk;
     for (size_t i = 0; i < 2 * walk->nodes_count; i++) {
-        const struct walk_node *node = &walk->nodes[i % walk->nodes_count];
+        const struct ring_node *node = &walk->nodes[i % walk->nodes_count];
         const char *warning = node->status != NULL ? node->status->warning : "";
         bool of_itself = strncmp(warning, node->address, strlen(node->address)) == 0;
         if (warning[0] != '\0' && of_itself == (i < walk->nodes_count)) {
@@ -220,7 +222,7 @@ static void check_warnings(struct checkup *checkup) {
     }
 }
 
-void checkup_make(const struct walk *walk, struct checkup *checkup) {
+void checkup_make(const struct ring_walk *walk, struct checkup *checkup) {
     memset(checkup, 0, sizeof *checkup);
     checkup->walk = walk;
     for (size_t i = 0; i < walk->nodes_count; i++) {

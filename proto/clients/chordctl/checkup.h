@@ -18,15 +18,15 @@ struct check {
 };
 
 struct checkup {
-    const struct walk *walk;
-    const struct walk_node *members[WALK_NODES_MAX]; /* by id */
+    const struct ring_walk *walk;
+    const struct ring_node *members[RING_WALK_NODES_MAX]; /* by id */
     size_t members_count;
     struct check checks[CHECKUP_CHECKS_MAX];
     size_t count;
     enum checkup_level worst;
 };
 
-void checkup_make(const struct walk *walk, struct checkup *checkup);
+void checkup_make(const struct ring_walk *walk, struct checkup *checkup);
 const char *checkup_level_text(enum checkup_level level);
 
 /* ---- between checkup.c and checkup_ranges.c ---- */

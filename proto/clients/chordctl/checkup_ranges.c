@@ -9,7 +9,7 @@
 #include <string.h>
 
 struct led {
-    const struct walk_node *node;
+    const struct ring_node *node;
     const Chord__V1__RangeStatus *range;
 };
 
@@ -20,14 +20,14 @@ struct ranges {
 };
 
 struct range_text {
-    char text[2 * TEXT_ID_SIZE + 8];
+    char text[2 * ID_HEX_SIZE + 8];
 };
 
 static struct range_text range_text(const Chord__V1__Range *range, unsigned m) {
     struct range_text out;
-    char lo[TEXT_ID_SIZE], hi[TEXT_ID_SIZE];
-    id_text(lo, range->lo, m);
-    id_text(hi, range->hi, m);
+    char lo[ID_HEX_SIZE], hi[ID_HEX_SIZE];
+    ring_id_text(lo, range->lo, m);
+    ring_id_text(hi, range->hi, m);
     snprintf(out.text, sizeof out.text, "(%s, %s]", lo, hi);
     return out;
 }
@@ -125,7 +125,7 @@ static void check_owners(struct checkup *checkup, const struct ranges *ranges) {
         check_new(checkup, "owners", "each range is led by its owner on the ring");
     for (size_t i = 0; i < ranges->count && checkup->members_count > 0; i++) {
         const struct led *led = &ranges->items[i];
-        const struct walk_node *owner = checkup->members[0]; /* also of what lies beyond the last */
+        const struct ring_node *owner = checkup->members[0]; /* also of what lies beyond the last */
         for (size_t k = checkup->members_count; k-- > 0;) {
             if (id_order(view_of(led)->range->hi, checkup->members[k]->status->self->id) <= 0) {
                 owner = checkup->members[k];
@@ -163,7 +163,7 @@ static const Chord__V1__View *view_at(const Chord__V1__StatusResponse *status,
     return newest;
 }
 
-static void check_member(struct check *check, const struct led *led, const struct walk_node *member,
+static void check_member(struct check *check, const struct led *led, const struct ring_node *member,
                          unsigned m) {
     const Chord__V1__View *of = view_of(led);
     const Chord__V1__View *view = view_at(member->status, of->range);
@@ -192,7 +192,7 @@ static void check_views(struct checkup *checkup, const struct ranges *ranges) {
         const Chord__V1__View *view = view_of(&ranges->items[i]);
         for (size_t k = 0; k < view->n_members; k++) {
             for (size_t n = 0; n < checkup->members_count; n++) {
-                const struct walk_node *node = checkup->members[n];
+                const struct ring_node *node = checkup->members[n];
                 if (strcmp(node->address, view->members[k]->address) == 0) {
                     check_member(check, &ranges->items[i], node, ranges->m);
                 }
@@ -203,7 +203,7 @@ static void check_views(struct checkup *checkup, const struct ranges *ranges) {
 
 static void check_copies(struct checkup *checkup, const struct ranges *ranges) {
     char passed[120];
-    unsigned wanted = verdict_copies_wanted(checkup->walk);
+    unsigned wanted = ring_verdict_copies_wanted(checkup->walk);
     snprintf(passed, sizeof passed, "every range has %u of %u complete copies", wanted, wanted);
     struct check *check = check_new(checkup, "copies", passed);
     for (size_t i = 0; i < ranges->count; i++) {

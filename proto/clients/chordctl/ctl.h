@@ -110,9 +110,6 @@ int session_client_open(struct ctl *ctl);
 void session_close(struct ctl *ctl);
 uint64_t clock_now_ms(void); /* monotonic */
 void pause_ms(uint64_t ms);
-/* A quick look whether something listens there: 0, or a positive errno. A dead host's port answers
- * at once, while an RPC would wait for a connection until its deadline. */
-int address_probe(const char *address, uint32_t timeout_ms);
 
 /* One sentence on stderr, control characters escaped. */
 void ctl_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -39,7 +39,7 @@ static void doctor_json(const struct checkup *checkup) {
 }
 
 static int doctor_run(struct ctl *ctl, const struct arguments *arguments) {
-    struct walk walk;
+    struct ring_walk walk;
     if (arguments->words_count > 0) {
         if (!address_is_valid(arguments->words[0])) {
             ctl_error("'%s' is no HOST:PORT", arguments->words[0]);
@@ -53,7 +53,7 @@ static int doctor_run(struct ctl *ctl, const struct arguments *arguments) {
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    walk_clocks(ctl, &walk);
+    ring_walk_clocks(ctl->ring, &walk);
     struct checkup *checkup = memory_new(1, sizeof *checkup);
     checkup_make(&walk, checkup);
     if (ctl->json) {
@@ -63,7 +63,7 @@ static int doctor_run(struct ctl *ctl, const struct arguments *arguments) {
     }
     exit_code = checkup->worst == CHECKUP_FAIL ? CTL_NOT_FOUND : CTL_OK;
     free(checkup);
-    walk_free(&walk);
+    ring_walk_free(&walk);
     return exit_code;
 }
 

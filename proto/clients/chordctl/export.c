@@ -16,7 +16,7 @@ enum { EXPORT_PAGE = 1000 };
 struct export {
     struct ctl *ctl;
     struct csv_export *writer;
-    struct walk ring; /* as it was seen last */
+    struct ring_walk ring; /* as it was seen last */
     bool ring_known;
     int exit_code;
     FILE *file;
@@ -27,7 +27,7 @@ struct export {
 
 static void ring_forget(struct export *export) {
     if (export->ring_known) {
-        walk_free(&export->ring);
+        ring_walk_free(&export->ring);
     }
     export->ring_known = false;
 }
@@ -43,7 +43,7 @@ static bool source_leader(void *context, const struct ring_id *id, struct key_wa
     leader->epoch = 0;
     *m = export->ring.m;
     for (size_t i = 0; export->ring_known && i < export->ring.nodes_count; i++) {
-        const struct walk_node *node = &export->ring.nodes[i];
+        const struct ring_node *node = &export->ring.nodes[i];
         found = key_walk_leader_take(leader, node->address, node->status, id) || found;
     }
     if (found) {

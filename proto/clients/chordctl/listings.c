@@ -55,8 +55,8 @@ static void key_json(const struct keys_listing *listing, const Chord__V1__KeyInf
 
 static void key_row(struct table *table, const struct keys_listing *listing,
                     const Chord__V1__KeyInfo *key) {
-    char id[TEXT_ID_SIZE];
-    id_text(id, key->id, listing->m);
+    char id[ID_HEX_SIZE];
+    ring_id_text(id, key->id, listing->m);
     table_text(table, id);
     table_text(table, key->led ? "led" : "copy");
     table_number(table, key->value_bytes);

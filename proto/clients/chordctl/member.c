@@ -45,7 +45,7 @@ static int state_await(struct ctl *ctl, const struct arguments *arguments, const
         }
         if (clock_now_ms() >= end_ms) {
             ctl_error("%s is %s, not %s, after %u ms; wait longer with --timeout", address,
-                      state_text(now), state_text(state), ctl->timeout_ms);
+                      ring_state_text(now), ring_state_text(state), ctl->timeout_ms);
             return CTL_UNKNOWN;
         }
         pause_ms(WAIT_PERIOD_MS);
@@ -132,10 +132,10 @@ static int kill_ask(const char *address, const Chord__V1__StatusResponse *status
 
 static int kill_confirm(const struct arguments *arguments, const char *address,
                         const Chord__V1__StatusResponse *status) {
-    char id[TEXT_ID_SIZE];
+    char id[ID_HEX_SIZE];
     char typed[ANSWER_BYTES] = "";
     const char *confirm = arguments_option(arguments, "confirm");
-    id_text(id, status->self->id, status_m(status));
+    ring_id_text(id, status->self->id, status_m(status));
     if (confirm == NULL) {
         int exit_code = kill_ask(address, status, id, typed);
         if (exit_code != CTL_OK) {

@@ -64,7 +64,7 @@ static int parameters_compare(const struct merge *merge) {
 }
 
 /* The ring's members become the nodes to ask; the one that was named stays the first. */
-static void nodes_take(struct merge_ring *ring, const struct walk *walk) {
+static void nodes_take(struct merge_ring *ring, const struct ring_walk *walk) {
     for (size_t i = 0; i < walk->nodes_count; i++) {
         bool known = false;
         for (size_t k = 0; k < ring->ctl.nodes_count; k++) {
@@ -83,23 +83,23 @@ static void nodes_take(struct merge_ring *ring, const struct walk *walk) {
 static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t timeout_ms,
                             bool exact) {
     uint64_t end_ms = clock_now_ms() + timeout_ms;
-    struct walk walk;
-    struct verdict verdict;
+    struct ring_walk walk;
+    struct ring_verdict verdict;
     for (unsigned ideal = 0;;) {
         int exit_code = walk_ring(&ring->ctl, &walk);
         if (exit_code != CTL_OK) {
             return exit_code;
         }
-        verdict_make(&walk, &verdict);
+        ring_verdict_make(&walk, &verdict);
         ideal = verdict.ideal ? ideal + 1 : 0;
         if (ideal == (exact ? 3 : 2)) {
             ring->members = verdict.members;
             ring->keys = verdict.keys;
             nodes_take(ring, &walk);
-            walk_free(&walk);
+            ring_walk_free(&walk);
             return CTL_OK;
         }
-        walk_free(&walk);
+        ring_walk_free(&walk);
         if (clock_now_ms() >= end_ms) {
             ctl_error("the %s ring is not ideal after %u ms: %s", what, timeout_ms, verdict.text);
             return CTL_REFUSED;
@@ -156,14 +156,14 @@ static int confirm(const struct merge *merge, bool yes) {
 
 /* Another member of `from` than the last; false: none is seen. */
 static int other_member(struct merge *merge, char address[RPC_ADDRESS_BYTES_MAX + 1], bool *found) {
-    struct walk walk;
+    struct ring_walk walk;
     int exit_code = walk_ring(&merge->from.ctl, &walk);
     *found = false;
     if (exit_code != CTL_OK) {
         return exit_code;
     }
     for (size_t i = 0; i < walk.nodes_count && !*found; i++) {
-        const struct walk_node *node = &walk.nodes[i];
+        const struct ring_node *node = &walk.nodes[i];
         if (ring_is_member(node->status) && strcmp(node->address, merge->last) != 0 &&
             node->status->parameters->ring_id.len == sizeof merge->from.id &&
             memcmp(node->status->parameters->ring_id.data, merge->from.id, sizeof merge->from.id) ==
@@ -172,7 +172,7 @@ static int other_member(struct merge *merge, char address[RPC_ADDRESS_BYTES_MAX 
             *found = true;
         }
     }
-    walk_free(&walk);
+    ring_walk_free(&walk);
     return CTL_OK;
 }
 
@@ -267,7 +267,7 @@ static int rings_check(struct merge *merge, const struct merge_look *look) {
     if (exit_code == CTL_OK && !look->left_last &&
         look->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
         ctl_error("%s is %s; name a member of its ring with --from", merge->last,
-                  state_text(look->state));
+                  ring_state_text(look->state));
         exit_code = CTL_REFUSED;
     }
     if (exit_code == CTL_OK) {

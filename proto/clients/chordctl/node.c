@@ -12,12 +12,12 @@ enum { COUNT_MS = 100 };
 /* ---- node ---- */
 
 static void peer_fact(const char *name, const Chord__V1__Peer *peer, unsigned m) {
-    char id[TEXT_ID_SIZE];
+    char id[ID_HEX_SIZE];
     if (peer == NULL) {
         fact_print(name, "-");
         return;
     }
-    id_text(id, peer->id, m);
+    ring_id_text(id, peer->id, m);
     fact_print(name, "%s  %s", id, peer->address);
 }
 
@@ -25,7 +25,7 @@ static void node_facts(const Chord__V1__StatusResponse *status) {
     unsigned m = status_m(status);
     const Chord__V1__RingParameters *ring = status->parameters;
     peer_fact("node", status->self, m);
-    fact_print("state", "%s%s", state_text(status->state),
+    fact_print("state", "%s%s", ring_state_text(status->state),
                status->formed ? "" : ", ring not formed yet");
     fact_print("ring", "M=%u N=%u REPLICAS=%u", m, ring != NULL ? ring->n : 0,
                ring != NULL ? ring->replicas : 0);
@@ -61,11 +61,11 @@ static void fingers_table(const Chord__V1__StatusResponse *status) {
     struct table *table = table_new(">FINGER START NODE ADDRESS");
     for (size_t i = 0; i < status->n_fingers; i++) {
         const Chord__V1__Finger *finger = status->fingers[i];
-        char text[TEXT_ID_SIZE];
+        char text[ID_HEX_SIZE];
         table_number(table, finger->index);
-        id_text(text, finger->start, m);
+        ring_id_text(text, finger->start, m);
         table_text(table, text);
-        id_text(text, finger->node != NULL ? finger->node->id : (ProtobufCBinaryData){0}, m);
+        ring_id_text(text, finger->node != NULL ? finger->node->id : (ProtobufCBinaryData){0}, m);
         table_text(table, text);
         table_text(table, finger->node != NULL ? finger->node->address : "-");
     }
@@ -74,15 +74,15 @@ static void fingers_table(const Chord__V1__StatusResponse *status) {
 
 static void range_row(struct table *table, const Chord__V1__RangeStatus *range, unsigned m) {
     const Chord__V1__View *view = range->view;
-    char lo[TEXT_ID_SIZE];
-    char hi[TEXT_ID_SIZE];
-    char text[2 * TEXT_ID_SIZE + 8];
+    char lo[ID_HEX_SIZE];
+    char hi[ID_HEX_SIZE];
+    char text[2 * ID_HEX_SIZE + 8];
     struct bytes members = {0};
     if (view == NULL || view->range == NULL) {
         return;
     }
-    id_text(lo, view->range->lo, m);
-    id_text(hi, view->range->hi, m);
+    ring_id_text(lo, view->range->lo, m);
+    ring_id_text(hi, view->range->hi, m);
     snprintf(text, sizeof text, "(%s, %s]", lo, hi);
     table_text(table, text);
     table_number(table, view->epoch);
@@ -158,14 +158,14 @@ static int ping_run(struct ctl *ctl, const struct arguments *arguments) {
         json_t *json = json_object();
         json_put(json, "asked", json_text(address));
         json_put(json, "node", peer_json(ping->self, m));
-        json_put(json, "state", json_string(state_text(ping->state)));
+        json_put(json, "state", json_string(ring_state_text(ping->state)));
         json_put(json, "microseconds", json_u64(reply.microseconds));
         json_print(json);
     } else {
-        char id[TEXT_ID_SIZE] = "?";
-        id_text(id, ping->self != NULL ? ping->self->id : (ProtobufCBinaryData){0}, m);
-        line_print("%s answers: id %s, %s, %llu microseconds", address, id, state_text(ping->state),
-                   (unsigned long long)reply.microseconds);
+        char id[ID_HEX_SIZE] = "?";
+        ring_id_text(id, ping->self != NULL ? ping->self->id : (ProtobufCBinaryData){0}, m);
+        line_print("%s answers: id %s, %s, %llu microseconds", address, id,
+                   ring_state_text(ping->state), (unsigned long long)reply.microseconds);
     }
     rpc_reply_free(&reply);
     return CTL_OK;

@@ -9,6 +9,7 @@
 
 #include "ctl.h"
 #include "text.h"
+#include "utf8.h"
 
 enum { TABLE_COLUMNS_MAX = 12, TABLE_GAP = 2, LINE_BYTES = 2048 };
 
@@ -145,7 +146,7 @@ void json_put(json_t *object, const char *name, json_t *value) {
 
 void json_put_bytes(json_t *object, const char *name, const void *data, size_t size) {
     char field[64];
-    if (text_is_utf8(data, size)) {
+    if (utf8_is_valid(data, size)) {
         json_put(object, name, json_stringn(size == 0 ? "" : data, size));
         return;
     }
@@ -163,7 +164,7 @@ json_t *json_text(const char *text) {
     if (text == NULL) {
         return json_null();
     }
-    if (text_is_utf8(text, strlen(text))) {
+    if (utf8_is_valid(text, strlen(text))) {
         return json_string(text);
     }
     char *escaped = text_escape(text, strlen(text));

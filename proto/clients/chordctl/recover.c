@@ -14,9 +14,9 @@ enum { ANSWER_BYTES = 128 };
 static const Chord__V1__View *range_named(const Chord__V1__StatusResponse *status, const char *hi) {
     for (size_t i = 0; i < status->n_ranges; i++) {
         const Chord__V1__View *view = status->ranges[i]->view;
-        char text[TEXT_ID_SIZE];
+        char text[ID_HEX_SIZE];
         if (view != NULL && view->range != NULL) {
-            id_text(text, view->range->hi, status_m(status));
+            ring_id_text(text, view->range->hi, status_m(status));
             if (strcasecmp(text, hi) == 0) {
                 return view;
             }

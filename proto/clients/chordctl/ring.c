@@ -12,8 +12,8 @@ enum { COUNT_MS = 100 };
 /* "25 3a 01": ids in order. */
 static void successors_text(struct bytes *out, const Chord__V1__StatusResponse *status) {
     for (size_t i = 0; i < status->n_successors; i++) {
-        char text[TEXT_ID_SIZE];
-        id_text(text, status->successors[i]->id, status_m(status));
+        char text[ID_HEX_SIZE];
+        ring_id_text(text, status->successors[i]->id, status_m(status));
         bytes_append(out, " ", i > 0);
         bytes_append(out, text, strlen(text));
     }
@@ -36,9 +36,9 @@ static void copies_text(char *out, size_t size, const Chord__V1__StatusResponse 
     snprintf(out, size, any ? "%u/%u" : "-", least, want);
 }
 
-static void node_row(struct table *table, const struct walk_node *node, unsigned want) {
+static void node_row(struct table *table, const struct ring_node *node, unsigned want) {
     const Chord__V1__StatusResponse *status = node->status;
-    char text[TEXT_ID_SIZE];
+    char text[ID_HEX_SIZE];
     struct bytes successors = {0};
     table_text(table, node->id);
     table_text(table, node->address);
@@ -49,9 +49,10 @@ static void node_row(struct table *table, const struct walk_node *node, unsigned
         }
         return;
     }
-    table_text(table, state_text(status->state));
-    id_text(text, status->predecessor != NULL ? status->predecessor->id : (ProtobufCBinaryData){0},
-            status_m(status));
+    table_text(table, ring_state_text(status->state));
+    ring_id_text(text,
+                 status->predecessor != NULL ? status->predecessor->id : (ProtobufCBinaryData){0},
+                 status_m(status));
     table_text(table, text[0] == '?' ? "-" : text);
     successors_text(&successors, status);
     table_cell(table, successors.data, successors.size);
@@ -63,7 +64,7 @@ static void node_row(struct table *table, const struct walk_node *node, unsigned
 }
 
 /* The first warning that a member gives. */
-static const char *ring_warning(const struct walk *walk) {
+static const char *ring_warning(const struct ring_walk *walk) {
     for (size_t i = 0; i < walk->nodes_count; i++) {
         if (ring_is_member(walk->nodes[i].status) && walk->nodes[i].status->warning[0] != '\0') {
             return walk->nodes[i].status->warning;
@@ -72,8 +73,8 @@ static const char *ring_warning(const struct walk *walk) {
     return "";
 }
 
-static void ring_table(const struct walk *walk, const struct verdict *verdict) {
-    unsigned want = verdict_copies_wanted(walk);
+static void ring_table(const struct ring_walk *walk, const struct ring_verdict *verdict) {
+    unsigned want = ring_verdict_copies_wanted(walk);
     struct table *table =
         table_new("ID ADDRESS STATE PREDECESSOR SUCCESSORS >KEYS >STORED >COPIES");
     for (size_t i = 0; i < walk->nodes_count; i++) {
@@ -86,7 +87,7 @@ static void ring_table(const struct walk *walk, const struct verdict *verdict) {
     }
 }
 
-static json_t *down_json(const struct walk_node *node) {
+static json_t *down_json(const struct ring_node *node) {
     json_t *json = json_object();
     json_put(json, "id", node->id[0] == '?' ? json_null() : json_string(node->id));
     json_put(json, "address", json_text(node->address));
@@ -95,13 +96,13 @@ static json_t *down_json(const struct walk_node *node) {
     return json;
 }
 
-static void ring_json(const struct walk *walk, const struct verdict *verdict) {
+static void ring_json(const struct ring_walk *walk, const struct ring_verdict *verdict) {
     json_t *json = json_object();
     json_t *nodes = json_array();
     const Chord__V1__StatusResponse *any = NULL;
-    unsigned want = verdict_copies_wanted(walk);
+    unsigned want = ring_verdict_copies_wanted(walk);
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        const struct walk_node *node = &walk->nodes[i];
+        const struct ring_node *node = &walk->nodes[i];
         any = ring_is_member(node->status) || any == NULL
                   ? (node->status != NULL ? node->status : any)
                   : any;
@@ -123,10 +124,10 @@ static void ring_json(const struct walk *walk, const struct verdict *verdict) {
 
 /* A node counts its keys when it is asked for its status, and answers with the count before: the
  * second question hears the number of the first. */
-static int ring_look(struct ctl *ctl, struct walk *walk) {
+static int ring_look(struct ctl *ctl, struct ring_walk *walk) {
     int exit_code = walk_ring(ctl, walk);
     if (exit_code == CTL_OK) {
-        walk_free(walk);
+        ring_walk_free(walk);
         pause_ms(COUNT_MS);
         exit_code = walk_ring(ctl, walk);
     }
@@ -134,19 +135,19 @@ static int ring_look(struct ctl *ctl, struct walk *walk) {
 }
 
 static int ring_run(struct ctl *ctl, const struct arguments *arguments) {
-    struct walk walk;
-    struct verdict verdict;
+    struct ring_walk walk;
+    struct ring_verdict verdict;
     int exit_code = ring_look(ctl, &walk);
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    verdict_make(&walk, &verdict);
+    ring_verdict_make(&walk, &verdict);
     if (ctl->json) {
         ring_json(&walk, &verdict);
     } else {
         ring_table(&walk, &verdict);
     }
-    walk_free(&walk);
+    ring_walk_free(&walk);
     bool bad = arguments_option(arguments, "check") != NULL && !verdict.ideal;
     return bad ? CTL_NOT_FOUND : CTL_OK;
 }

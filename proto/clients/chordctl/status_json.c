@@ -8,8 +8,8 @@ unsigned status_m(const Chord__V1__StatusResponse *status) {
 }
 
 json_t *id_json(ProtobufCBinaryData id, unsigned m) {
-    char text[TEXT_ID_SIZE];
-    id_text(text, id, m);
+    char text[ID_HEX_SIZE];
+    ring_id_text(text, id, m);
     return text[0] == '?' ? json_null() : json_string(text);
 }
 
@@ -44,7 +44,7 @@ static json_t *status_json_base(const Chord__V1__StatusResponse *status) {
     json_put(json, "id", id_json(status->self->id, status_m(status)));
     json_put(json, "address", json_text(status->self->address));
     json_put(json, "incarnation", json_u64(status->self->incarnation));
-    json_put(json, "state", json_string(state_text(status->state)));
+    json_put(json, "state", json_string(ring_state_text(status->state)));
     json_put(json, "keys", json_u64(status->keys_led));
     json_put(json, "keys_stored", json_u64(status->keys_stored));
     json_put(json, "bytes_stored", json_u64(status->bytes_stored));

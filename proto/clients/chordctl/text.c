@@ -2,7 +2,7 @@
 #include "text.h"
 
 #include "ids.h"
-#include "rpc.h"
+#include "utf8.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -51,15 +51,6 @@ void bytes_free(struct bytes *bytes) {
 
 /* ---- ids ---- */
 
-void id_text(char out[TEXT_ID_SIZE], ProtobufCBinaryData id, unsigned m) {
-    struct ring_id number;
-    if (m == 0 || id.len != (m + 7) / 8 || !id_from_wire(&number, id.data, id.len)) {
-        snprintf(out, TEXT_ID_SIZE, "?");
-        return;
-    }
-    id_to_hex(&number, m, out);
-}
-
 bool id_text_is_valid(const char *text, unsigned m) {
     size_t count = strlen(text);
     return count == strspn(text, "0123456789abcdefABCDEF") && count > 0 &&
@@ -67,17 +58,6 @@ bool id_text_is_valid(const char *text, unsigned m) {
 }
 
 /* ---- UTF-8 ---- */
-
-bool text_is_utf8(const void *data, size_t size) {
-    uint32_t point;
-    for (size_t at = 0, length; at < size; at += length) {
-        length = rpc_utf8_read((const uint8_t *)data + at, size - at, &point);
-        if (length == 0) {
-            return false;
-        }
-    }
-    return true;
-}
 
 size_t text_width(const char *text) {
     size_t width = 0;
@@ -110,7 +90,7 @@ char *text_escape(const void *data, size_t size) {
     struct bytes out = {0};
     for (size_t at = 0; at < size;) {
         uint32_t point;
-        size_t length = rpc_utf8_read(from + at, size - at, &point);
+        size_t length = utf8_read(from + at, size - at, &point);
         if (length == 0) {
             char text[8];
             snprintf(text, sizeof text, "\\x%02x", (unsigned)from[at]);

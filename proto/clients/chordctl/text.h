@@ -7,11 +7,7 @@
 #include <stdint.h>
 
 #include "chord/v1/common.pb-c.h"
-#include "ids.h"
-
-enum {
-    TEXT_ID_SIZE = ID_HEX_SIZE,
-};
+#include "ring_check.h"
 
 /* Memory or the end of the program. */
 void *memory_new(size_t count, size_t size);
@@ -27,15 +23,12 @@ struct bytes {
 void bytes_append(struct bytes *bytes, const void *data, size_t size);
 void bytes_free(struct bytes *bytes);
 
-/* Lower-case hex of ceil(m/4) digits; "?" for an id that cannot be of such a ring. */
-void id_text(char out[TEXT_ID_SIZE], ProtobufCBinaryData id, unsigned m);
 bool id_text_is_valid(const char *text, unsigned m);
 
 /* Bytes that do not move the cursor, colour the screen or reorder the line: control characters,
  * what is no UTF-8, and the marks that change the direction or hide are written \n, \x1b, \u{202e};
  * a backslash is doubled. The caller frees. */
 char *text_escape(const void *data, size_t size);
-bool text_is_utf8(const void *data, size_t size);
 size_t text_width(const char *text); /* code points */
 
 char *base64_encode(const void *data, size_t size);          /* the caller frees */

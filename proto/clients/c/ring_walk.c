@@ -2,7 +2,7 @@
  * The walk round the ring by AdminService.Status: whoever an answer names is asked next, all of one
  * round at the same time.
  */
-#include "walk.h"
+#include "ring_walk.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ static void walk_answered(void *context, struct rpc_reply *reply) {
     pthread_mutex_unlock(&wait->lock);
 }
 
-static void walk_add(struct walk *walk, const char *address, ProtobufCBinaryData id) {
+static void walk_add(struct ring_walk *walk, const char *address, ProtobufCBinaryData id) {
     if (address == NULL || !address_is_valid(address)) {
         return;
     }
@@ -47,23 +47,23 @@ static void walk_add(struct walk *walk, const char *address, ProtobufCBinaryData
             return;
         }
     }
-    if (walk->nodes_count == WALK_NODES_MAX) {
+    if (walk->nodes_count == RING_WALK_NODES_MAX) {
         walk->cut = true;
         return;
     }
-    struct walk_node *node = &walk->nodes[walk->nodes_count++];
+    struct ring_node *node = &walk->nodes[walk->nodes_count++];
     memcpy(node->address, address, strlen(address) + 1);
     node->id_told = id;
 }
 
-static void walk_add_peer(struct walk *walk, const Chord__V1__Peer *peer) {
+static void walk_add_peer(struct ring_walk *walk, const Chord__V1__Peer *peer) {
     if (peer != NULL) {
         walk_add(walk, peer->address, peer->id);
     }
 }
 
 /* Everybody that an answer names. */
-static void walk_harvest(struct walk *walk, const Chord__V1__StatusResponse *status) {
+static void walk_harvest(struct ring_walk *walk, const Chord__V1__StatusResponse *status) {
     walk_add_peer(walk, status->predecessor);
     for (size_t i = 0; i < status->n_successors; i++) {
         walk_add_peer(walk, status->successors[i]);
@@ -80,7 +80,7 @@ static void walk_harvest(struct walk *walk, const Chord__V1__StatusResponse *sta
 }
 
 /* A node may be known to us as localhost and to the ring as 127.0.0.1. */
-static void node_rename(struct walk *walk, struct walk_node *node, const char *address) {
+static void node_rename(struct ring_walk *walk, struct ring_node *node, const char *address) {
     for (size_t i = 0; i < walk->nodes_count && !node->alias; i++) {
         node->alias = &walk->nodes[i] != node && strcmp(walk->nodes[i].address, address) == 0;
     }
@@ -89,7 +89,8 @@ static void node_rename(struct walk *walk, struct walk_node *node, const char *a
     }
 }
 
-static void node_take(struct walk *walk, struct walk_node *node, const struct rpc_reply *reply) {
+static void node_take(struct ring_walk *walk, struct ring_node *node,
+                      const struct rpc_reply *reply) {
     const Chord__V1__StatusResponse *status =
         (const Chord__V1__StatusResponse *)(const void *)reply->response;
     node->reply = *reply;
@@ -105,16 +106,16 @@ static void node_take(struct walk *walk, struct walk_node *node, const struct rp
 }
 
 /* Asks at most WALK_OPEN_MAX nodes from *at on, at the same time. */
-static void walk_round(struct ctl *ctl, struct walk *walk, size_t *at) {
+static void walk_round(struct chord_client *client, struct ring_walk *walk, uint32_t timeout_ms,
+                       size_t *at) {
     struct walk_call calls[WALK_OPEN_MAX];
     size_t of[WALK_OPEN_MAX];
     size_t count = 0;
     struct walk_wait wait = {.lock = PTHREAD_MUTEX_INITIALIZER,
                              .answered = PTHREAD_COND_INITIALIZER};
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
-    uint32_t timeout_ms = ctl->timeout_ms < WALK_CALL_MS ? ctl->timeout_ms : WALK_CALL_MS;
     for (; *at < walk->nodes_count && count < WALK_OPEN_MAX; (*at)++) {
-        struct walk_node *node = &walk->nodes[*at];
+        struct ring_node *node = &walk->nodes[*at];
         int error = address_probe(node->address, WALK_PROBE_MS);
         if (error != 0) {
             snprintf(node->reply.message, sizeof node->reply.message, "%s: %s", node->address,
@@ -128,7 +129,7 @@ static void walk_round(struct ctl *ctl, struct walk *walk, size_t *at) {
         pthread_mutex_unlock(&wait.lock);
         calls[count].wait = &wait;
         of[count] = *at;
-        rpc_client_call(ctl->client, node->address, RPC_ADMIN_STATUS, &request.base, timeout_ms,
+        rpc_client_call(client->rpc, node->address, RPC_ADMIN_STATUS, &request.base, timeout_ms,
                         walk_answered, &calls[count]);
         count++;
     }
@@ -143,13 +144,13 @@ static void walk_round(struct ctl *ctl, struct walk *walk, size_t *at) {
 }
 
 static int compare_nodes(const void *a, const void *b) {
-    const struct walk_node *x = a;
-    const struct walk_node *y = b;
+    const struct ring_node *x = a;
+    const struct ring_node *y = b;
     int order = strcmp(x->id, y->id); /* same number of digits; "?" before them */
     return order != 0 ? order : strcmp(x->address, y->address);
 }
 
-static void walk_drop_aliases(struct walk *walk) {
+static void walk_drop_aliases(struct ring_walk *walk) {
     size_t kept = 0;
     for (size_t i = 0; i < walk->nodes_count; i++) {
         if (walk->nodes[i].alias) {
@@ -161,44 +162,36 @@ static void walk_drop_aliases(struct walk *walk) {
     walk->nodes_count = kept;
 }
 
-static void walk_sort(struct walk *walk) {
+static void walk_sort(struct ring_walk *walk) {
     for (size_t i = 0; i < walk->nodes_count && walk->m == 0; i++) {
         const Chord__V1__StatusResponse *status = walk->nodes[i].status;
         walk->m = status != NULL && status->parameters != NULL ? status->parameters->m : 0;
     }
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        struct walk_node *node = &walk->nodes[i];
-        id_text(node->id, node->status != NULL ? node->status->self->id : node->id_told, walk->m);
+        struct ring_node *node = &walk->nodes[i];
+        ring_id_text(node->id, node->status != NULL ? node->status->self->id : node->id_told,
+                     walk->m);
     }
     walk_drop_aliases(walk); /* ids told live in the answers: after their texts are made */
     qsort(walk->nodes, walk->nodes_count, sizeof walk->nodes[0], compare_nodes);
 }
 
-static int walk_nobody(struct ctl *ctl, const struct walk *walk) {
-    const struct rpc_reply *reply = &walk->nodes[0].reply;
-    if (call_fate(reply, false) == CALL_ANSWERED && reply->code != CHORD__V1__CODE__CODE_OK) {
-        return call_refused(reply->code, walk->nodes[0].address, reply->message);
-    }
-    return call_no_node(ctl, reply->message[0] != '\0' ? reply->message : "the answer is empty");
-}
-
-int walk_ring(struct ctl *ctl, struct walk *walk) {
-    *walk = (struct walk){.nodes = memory_new(WALK_NODES_MAX, sizeof walk->nodes[0])};
-    for (size_t i = 0; i < ctl->nodes_count; i++) {
-        walk_add(walk, ctl->nodes[i], (ProtobufCBinaryData){0});
+bool ring_walk(struct chord_client *client, char (*addresses)[CHORD_ADDRESS_SIZE],
+               size_t addresses_count, uint32_t timeout_ms, struct ring_walk *walk) {
+    *walk = (struct ring_walk){.nodes = calloc(RING_WALK_NODES_MAX, sizeof walk->nodes[0])};
+    for (size_t i = 0; i < addresses_count && walk->nodes != NULL; i++) {
+        walk_add(walk, addresses[i], (ProtobufCBinaryData){0});
     }
     for (size_t at = 0; at < walk->nodes_count;) {
-        walk_round(ctl, walk, &at);
+        walk_round(client, walk, timeout_ms < WALK_CALL_MS ? timeout_ms : WALK_CALL_MS, &at);
     }
     for (size_t i = 0; i < walk->nodes_count; i++) {
         if (walk->nodes[i].status != NULL) {
             walk_sort(walk);
-            return CTL_OK;
+            return true;
         }
     }
-    int exit_code = walk_nobody(ctl, walk);
-    walk_free(walk);
-    return exit_code;
+    return false;
 }
 
 static double clock_ms(clockid_t clock) {
@@ -207,15 +200,15 @@ static double clock_ms(clockid_t clock) {
     return (double)now.tv_sec * 1000 + (double)now.tv_nsec / 1000000;
 }
 
-void walk_clocks(struct ctl *ctl, struct walk *walk) {
+void ring_walk_clocks(struct chord_client *client, struct ring_walk *walk) {
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        struct walk_node *node = &walk->nodes[i];
+        struct ring_node *node = &walk->nodes[i];
         /* The shortest of a few trips says most. */
         for (unsigned turn = 0; ring_is_member(node->status) && turn < CLOCK_TRIPS; turn++) {
             struct rpc_reply reply;
             double wall = clock_ms(CLOCK_REALTIME), began = clock_ms(CLOCK_MONOTONIC);
-            rpc_client_call_wait(ctl->client, node->address, RPC_ADMIN_STATUS, &request.base,
+            rpc_client_call_wait(client->rpc, node->address, RPC_ADMIN_STATUS, &request.base,
                                  WALK_CALL_MS, &reply);
             double trip = clock_ms(CLOCK_MONOTONIC) - began;
             const Chord__V1__StatusResponse *status =
@@ -231,7 +224,7 @@ void walk_clocks(struct ctl *ctl, struct walk *walk) {
     }
 }
 
-void walk_free(struct walk *walk) {
+void ring_walk_free(struct ring_walk *walk) {
     for (size_t i = 0; i < walk->nodes_count; i++) {
         rpc_reply_free(&walk->nodes[i].reply);
     }
@@ -240,7 +233,7 @@ void walk_free(struct walk *walk) {
     walk->nodes_count = 0;
 }
 
-const struct walk_node *walk_find_id(const struct walk *walk, const char *id) {
+const struct ring_node *ring_walk_find_id(const struct ring_walk *walk, const char *id) {
     for (size_t i = 0; i < walk->nodes_count; i++) {
         if (strcasecmp(walk->nodes[i].id, id) == 0) {
             return &walk->nodes[i];

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "walk.h"
+#include "ring_walk.h"
 
-const char *state_text(Chord__V1__NodeState state) {
+const char *ring_state_text(Chord__V1__NodeState state) {
     switch (state) {
     case CHORD__V1__NODE_STATE__NODE_STATE_JOINING:
         return "joining";
@@ -25,15 +25,15 @@ const char *state_text(Chord__V1__NodeState state) {
 }
 
 struct members {
-    struct ring_member items[WALK_NODES_MAX];
+    struct ring_member items[RING_WALK_NODES_MAX];
     size_t count;
 };
 
-static bool fault(struct verdict *verdict, const char *format, ...)
+static bool fault(struct ring_verdict *verdict, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* The first fault is the verdict. Always false. */
-static bool fault(struct verdict *verdict, const char *format, ...) {
+static bool fault(struct ring_verdict *verdict, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(verdict->text, sizeof verdict->text, format, arguments);
@@ -46,7 +46,7 @@ static bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
-static bool one_ring(const struct members *members, struct verdict *verdict) {
+static bool one_ring(const struct members *members, struct ring_verdict *verdict) {
     const struct ring_member *first = &members->items[0];
     for (size_t i = 1; i < members->count; i++) {
         if (!bytes_equal(first->status->parameters->ring_id,
@@ -64,7 +64,7 @@ static unsigned copies_wanted(const struct members *members) {
                : ring_copies_wanted(members->count, members->items[0].status->parameters->replicas);
 }
 
-static bool copies_right(const struct members *members, struct verdict *verdict) {
+static bool copies_right(const struct members *members, struct ring_verdict *verdict) {
     unsigned wanted = copies_wanted(members);
     for (size_t i = 0; i < members->count; i++) {
         unsigned count = ring_copies_short(&members->items[i], wanted);
@@ -76,7 +76,7 @@ static bool copies_right(const struct members *members, struct verdict *verdict)
     return true;
 }
 
-static bool all_led(const struct members *members, unsigned m, struct verdict *verdict) {
+static bool all_led(const struct members *members, unsigned m, struct ring_verdict *verdict) {
     struct ring_id gap;
     char text[ID_HEX_SIZE];
     if (ring_all_led(members->items, members->count, m, &gap)) {
@@ -86,10 +86,10 @@ static bool all_led(const struct members *members, unsigned m, struct verdict *v
     return fault(verdict, "nobody leads the keys from id %s on yet", text);
 }
 
-static void members_collect(const struct walk *walk, struct members *members) {
+static void members_collect(const struct ring_walk *walk, struct members *members) {
     members->count = 0;
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        const struct walk_node *node = &walk->nodes[i];
+        const struct ring_node *node = &walk->nodes[i];
         if (ring_is_member(node->status)) {
             members->items[members->count++] =
                 (struct ring_member){node->address, node->id, node->status};
@@ -97,19 +97,19 @@ static void members_collect(const struct walk *walk, struct members *members) {
     }
 }
 
-static bool nobody_between(const struct walk *walk, struct verdict *verdict) {
+static bool nobody_between(const struct ring_walk *walk, struct ring_verdict *verdict) {
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        const struct walk_node *node = &walk->nodes[i];
+        const struct ring_node *node = &walk->nodes[i];
         if (node->status != NULL && node->status->state != CHORD__V1__NODE_STATE__NODE_STATE_LEFT &&
             node->status->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
             return fault(verdict, "node %s at %s is %s", node->id, node->address,
-                         state_text(node->status->state));
+                         ring_state_text(node->status->state));
         }
     }
     return true;
 }
 
-bool verdict_lists(const struct walk *walk, struct verdict *verdict) {
+bool ring_verdict_lists(const struct ring_walk *walk, struct ring_verdict *verdict) {
     struct members members;
     members_collect(walk, &members);
     verdict->ideal =
@@ -117,55 +117,56 @@ bool verdict_lists(const struct walk *walk, struct verdict *verdict) {
     return verdict->ideal;
 }
 
-static bool ring_right(const struct walk *walk, const struct members *members,
-                       struct verdict *verdict) {
+static bool ring_right(const struct ring_walk *walk, const struct members *members,
+                       struct ring_verdict *verdict) {
     if (members->count == 0) {
         return fault(verdict, "no node that answers is a member");
     }
     if (walk->cut) {
         return fault(verdict, "the ring has more than %d nodes; only these were looked at",
-                     WALK_NODES_MAX);
+                     RING_WALK_NODES_MAX);
     }
-    if (!one_ring(members, verdict) || !verdict_lists(walk, verdict)) {
+    if (!one_ring(members, verdict) || !ring_verdict_lists(walk, verdict)) {
         return false;
     }
     return copies_right(members, verdict) && all_led(members, walk->m, verdict) &&
            nobody_between(walk, verdict);
 }
 
-unsigned verdict_copies_wanted(const struct walk *walk) {
+unsigned ring_verdict_copies_wanted(const struct ring_walk *walk) {
     struct members members;
     members_collect(walk, &members);
     return copies_wanted(&members);
 }
 
-void walk_survival(const struct walk *walk, struct survival *survival) {
-    struct survival_node *nodes = memory_new(walk->nodes_count + 1, sizeof *nodes);
-    for (size_t i = 0; i < walk->nodes_count; i++) {
-        const struct walk_node *node = &walk->nodes[i];
+bool ring_walk_survival(const struct ring_walk *walk, struct survival *survival) {
+    struct survival_node *nodes = calloc(walk->nodes_count + 1, sizeof *nodes);
+    *survival = (struct survival){0};
+    for (size_t i = 0; nodes != NULL && i < walk->nodes_count; i++) {
+        const struct ring_node *node = &walk->nodes[i];
         nodes[i] = (struct survival_node){node->address, node->status != NULL, node->status};
     }
-    if (!survival_make(nodes, walk->nodes_count, walk->m, survival)) {
-        fputs("chordctl: out of memory\n", stderr);
-        abort();
-    }
+    bool made = nodes != NULL && survival_make(nodes, walk->nodes_count, walk->m, survival);
     free(nodes);
+    return made;
 }
 
-void verdict_make(const struct walk *walk, struct verdict *verdict) {
+void ring_verdict_make(const struct ring_walk *walk, struct ring_verdict *verdict) {
     struct members members;
     struct survival survival;
     char lost[400];
     members_collect(walk, &members);
-    walk_survival(walk, &survival);
-    *verdict = (struct verdict){.ideal = true,
-                                .members = members.count,
-                                .survives_failures = survival.failures,
-                                .keys = survival.keys,
-                                .keys_lost = survival.keys_lost};
+    bool counted = ring_walk_survival(walk, &survival);
+    *verdict = (struct ring_verdict){.ideal = true,
+                                     .members = members.count,
+                                     .survives_failures = survival.failures,
+                                     .keys = survival.keys,
+                                     .keys_lost = survival.keys_lost};
     survival_text(&survival, lost, sizeof lost);
     survival_free(&survival);
-    if (members.count > 0 && lost[0] != '\0') {
+    if (!counted) {
+        fault(verdict, "there is no memory to count what it survives");
+    } else if (members.count > 0 && lost[0] != '\0') {
         fault(verdict, "survives 0; %s", lost);
     } else if (ring_right(walk, &members, verdict)) {
         snprintf(verdict->text, sizeof verdict->text,

@@ -1,0 +1,72 @@
+/* The members of a ring and the verdict on it, in short; see ring_walk.h for all of it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ring_walk.h"
+
+enum { FROM_MAX = 4 };
+
+/* A few members to begin with, since one of them may not answer. */
+static size_t members_some(struct chord_client *client, char (*addresses)[CHORD_ADDRESS_SIZE]) {
+    char why[200];
+    size_t count = 0;
+    for (size_t tried = 0; tried < FROM_MAX; tried++) {
+        char *address = addresses[count];
+        if (!client->watch.member(client->watch.context, address, why, sizeof why)) {
+            break;
+        }
+        bool known = false;
+        for (size_t i = 0; i < count; i++) {
+            known = known || strcmp(addresses[i], address) == 0;
+        }
+        count += !known;
+        client->watch.mistrust(client->watch.context, address, false); /* another one, then */
+    }
+    return count;
+}
+
+static void nodes_take(struct chord_ring *ring, const struct ring_walk *walk) {
+    for (size_t i = 0; i < walk->nodes_count; i++) {
+        const struct ring_node *node = &walk->nodes[i];
+        struct chord_ring_node *out = &ring->nodes[ring->nodes_count++];
+        snprintf(out->node.id, sizeof out->node.id, "%s", node->id[0] == '?' ? "" : node->id);
+        memcpy(out->node.address, node->address, sizeof out->node.address);
+        out->state = node->status == NULL ? "down" : ring_state_text(node->status->state);
+        out->member = ring_is_member(node->status);
+        out->keys = node->status == NULL ? 0 : node->status->keys_led;
+    }
+}
+
+bool chord_ring_look(struct chord_client *client, struct chord_ring *ring) {
+    char addresses[FROM_MAX][CHORD_ADDRESS_SIZE];
+    struct ring_walk walk;
+    struct ring_verdict verdict;
+    *ring = (struct chord_ring){0};
+    size_t count = members_some(client, addresses);
+    bool answered = ring_walk(client, addresses, count, client->timeout_ms, &walk);
+    ring->nodes = answered ? calloc(walk.nodes_count, sizeof ring->nodes[0]) : NULL;
+    if (ring->nodes == NULL) {
+        snprintf(ring->text, sizeof ring->text, "%.400s",
+                 answered || walk.nodes == NULL ? "no memory"
+                 : walk.nodes_count == 0        ? "no node of the ring answers"
+                                                : walk.nodes[0].reply.message);
+    } else {
+        ring_verdict_make(&walk, &verdict);
+        ring->ideal = verdict.ideal;
+        ring->members = verdict.members;
+        ring->survives_failures = verdict.survives_failures;
+        ring->keys = verdict.keys;
+        ring->keys_lost = verdict.keys_lost;
+        snprintf(ring->text, sizeof ring->text, "%s", verdict.text);
+        nodes_take(ring, &walk);
+    }
+    ring_walk_free(&walk);
+    return ring->nodes != NULL;
+}
+
+void chord_ring_free(struct chord_ring *ring) {
+    free(ring->nodes);
+    ring->nodes = NULL;
+    ring->nodes_count = 0;
+}

@@ -1,0 +1,64 @@
+/*
+ * All nodes of a ring that can be reached from some of its members, each with its own status, and
+ * the verdict on them. chord_client.h has the short form, chord_ring_look.
+ */
+#ifndef CHORD_RING_WALK_H
+#define CHORD_RING_WALK_H
+
+#include "client.h"
+#include "ring_check.h"
+#include "ring_survival.h"
+
+enum { RING_WALK_NODES_MAX = 4096 };
+
+struct ring_node {
+    char address[CHORD_ADDRESS_SIZE];
+    char id[ID_HEX_SIZE];        /* "?" while nobody told */
+    ProtobufCBinaryData id_told; /* by whoever named it; lives in that one's reply */
+    bool alias;                  /* another name of a node that stands here already */
+    struct rpc_reply reply;
+    const Chord__V1__StatusResponse *status; /* NULL: it did not answer */
+    bool clock_known;
+    double clock_ahead_ms; /* of ours, at the middle of the question's round trip */
+    double clock_trip_ms;  /* that round trip: the difference is known to half of it */
+};
+
+struct ring_walk {
+    struct ring_node *nodes; /* sorted by id */
+    size_t nodes_count;
+    unsigned m;
+    bool cut; /* there are more than RING_WALK_NODES_MAX */
+};
+
+/* From these addresses on; a node that does not answer is waited for at most so long. false: there
+ * is no memory (no nodes), or none of them is a node that answers (nodes[0].reply says why not).
+ * Free it with ring_walk_free in either case. */
+bool ring_walk(struct chord_client *client, char (*addresses)[CHORD_ADDRESS_SIZE],
+               size_t addresses_count, uint32_t timeout_ms, struct ring_walk *walk);
+void ring_walk_free(struct ring_walk *walk);
+/* Compares the members' clocks with ours; after ring_walk, when the connections stand. */
+void ring_walk_clocks(struct chord_client *client, struct ring_walk *walk);
+const struct ring_node *ring_walk_find_id(const struct ring_walk *walk, const char *id);
+
+struct ring_verdict {
+    bool ideal;
+    char text[500]; /* one sentence */
+    size_t members;
+    unsigned survives_failures;
+    uint64_t keys, keys_lost; /* all; those in ranges that have lost their majority */
+};
+
+/* Over every range, as the gateway computes it; of nodes that are down only what others say. Free
+ * it with survival_free. false: no memory. */
+bool ring_walk_survival(const struct ring_walk *walk, struct survival *survival);
+
+/* The ring as it is against the ring as it should be (Zave 2017: the ideal state). */
+void ring_verdict_make(const struct ring_walk *walk, struct ring_verdict *verdict);
+/* Predecessors and successor lists alone; false: verdict->text says which is wrong. */
+bool ring_verdict_lists(const struct ring_walk *walk, struct ring_verdict *verdict);
+/* The members a range could have now. */
+unsigned ring_verdict_copies_wanted(const struct ring_walk *walk);
+
+const char *ring_state_text(Chord__V1__NodeState state);
+
+#endif
