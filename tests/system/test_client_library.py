@@ -74,6 +74,17 @@ int main(int argc, char **argv) {
     }
     bool found = chord_lookup(client, "greeting", 8, NULL, 0, &lookup);
     bool looked = chord_ring_look(client, &ring);
+    struct chord_walk *walk = chord_walk_new(client, "greet", 5, true);
+    struct chord_page page = {.done = false};
+    size_t rows = 0;
+    while (!page.done && chord_walk_next(walk, 100, &page, error, sizeof error)) {
+        for (size_t i = 0; i < page.count; i++, rows++) {
+            printf("%.*s=%.*s ", (int)page.rows[i].key_size, (const char *)page.rows[i].key,
+                   (int)page.rows[i].value_size, (const char *)page.rows[i].value);
+        }
+    }
+    chord_walk_free(walk);
+    printf("%zu of %d\\n", rows, page.done);
     printf("%d %s %zu\\n", found, lookup.owner.address, lookup.hops_count);
     printf("%d %zu %s\\n", ring.ideal, ring.members, ring.text);
     for (size_t i = 0; i < ring.nodes_count; i++) {
@@ -99,12 +110,16 @@ def test_the_ring_and_a_lookup(new_ring, prefix, tmp_path):
                               env={**os.environ, "LD_LIBRARY_PATH": str(libraries)})
         assert not any(word in done.stderr for word in SANITIZER_WORDS), done.stderr
         return done.returncode, done.stdout.splitlines()
-    code, (lookup, verdict, *nodes) = run(ring.address(1))
+    for key in ("greeting", "greenery", "other"):
+        assert ring.put(key, "hello") in (200, 201, 204)
+    code, (rows, lookup, verdict, *nodes) = run(ring.address(1))
+    assert rows == "greeting=hello 1 of 1"
     assert code == 0 and lookup.split()[1] in [ring.address(slot) for slot in (1, 2, 3)]
     assert verdict.startswith("1 3 3 members, every predecessor and successor list is right"), verdict
     wanted = sorted((node["id"], node["address"]) for node in ring.members())
     assert [tuple(line.split()) for line in nodes] == [(*one, "member") for one in wanted]
-    code, (lookup, verdict) = run("127.0.0.1:1")
+    code, (rows, lookup, verdict) = run("127.0.0.1:1")
+    assert rows == "0 of 0"
     assert code == 1 and lookup.startswith("0") and verdict.startswith("0 0 127.0.0.1:1: "), verdict
 
 

@@ -190,6 +190,33 @@ struct chord_ring {
 bool chord_ring_look(struct chord_client *client, struct chord_ring *ring);
 void chord_ring_free(struct chord_ring *ring);
 
+/* ---- all keys of the ring, in the order of their hashes ---- */
+
+struct chord_walk;
+
+struct chord_row {
+    const uint8_t *key, *value; /* until the next chord_walk_next; without values: NULL */
+    size_t key_size, value_size;
+    uint64_t expires_at_ms; /* 0 = never */
+};
+
+struct chord_page {
+    const struct chord_row *rows;
+    size_t count; /* may be 0 before `done` */
+    bool done;    /* it was the last page */
+    bool nobody;  /* after a failure: no node answers */
+};
+
+/* Keys that begin with the prefix; an empty one: all. NULL: no memory. For one thread at a time. */
+struct chord_walk *chord_walk_new(struct chord_client *client, const void *prefix,
+                                  size_t prefix_size, bool values);
+void chord_walk_free(struct chord_walk *walk); /* accepts NULL */
+/* The next page, of at most `limit` rows (1 to 10000). What is there all the time comes exactly
+ * once, also while nodes join, leave and fail. false: `error` says why; the same call may go on
+ * later. */
+bool chord_walk_next(struct chord_walk *walk, uint32_t limit, struct chord_page *page, char *error,
+                     size_t error_size);
+
 /* ---- bulk load: many puts; a window at a time, so memory stays the same ---- */
 
 enum {

@@ -5,13 +5,12 @@
 
 #include "ring_walk.h"
 
-enum { FROM_MAX = 4 };
-
 /* A few members to begin with, since one of them may not answer. */
-static size_t members_some(struct chord_client *client, char (*addresses)[CHORD_ADDRESS_SIZE]) {
+size_t ring_walk_begin(struct chord_client *client,
+                       char addresses[RING_WALK_FROM_MAX][CHORD_ADDRESS_SIZE]) {
     char why[200];
     size_t count = 0;
-    for (size_t tried = 0; tried < FROM_MAX; tried++) {
+    for (size_t tried = 0; tried < RING_WALK_FROM_MAX; tried++) {
         char *address = addresses[count];
         if (!client->watch.member(client->watch.context, address, why, sizeof why)) {
             break;
@@ -39,11 +38,11 @@ static void nodes_take(struct chord_ring *ring, const struct ring_walk *walk) {
 }
 
 bool chord_ring_look(struct chord_client *client, struct chord_ring *ring) {
-    char addresses[FROM_MAX][CHORD_ADDRESS_SIZE];
+    char addresses[RING_WALK_FROM_MAX][CHORD_ADDRESS_SIZE];
     struct ring_walk walk;
     struct ring_verdict verdict;
     *ring = (struct chord_ring){0};
-    size_t count = members_some(client, addresses);
+    size_t count = ring_walk_begin(client, addresses);
     bool answered = ring_walk(client, addresses, count, client->timeout_ms, &walk);
     ring->nodes = answered ? calloc(walk.nodes_count, sizeof ring->nodes[0]) : NULL;
     if (ring->nodes == NULL) {

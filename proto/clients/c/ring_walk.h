@@ -9,7 +9,7 @@
 #include "ring_check.h"
 #include "ring_survival.h"
 
-enum { RING_WALK_NODES_MAX = 4096 };
+enum { RING_WALK_NODES_MAX = 4096, RING_WALK_FROM_MAX = 4 };
 
 struct ring_node {
     char address[CHORD_ADDRESS_SIZE];
@@ -30,6 +30,9 @@ struct ring_walk {
     bool cut; /* there are more than RING_WALK_NODES_MAX */
 };
 
+/* A few members to begin with, by the client's watch; how many. */
+size_t ring_walk_begin(struct chord_client *client,
+                       char addresses[RING_WALK_FROM_MAX][CHORD_ADDRESS_SIZE]);
 /* From these addresses on; a node that does not answer is waited for at most so long. false: there
  * is no memory (no nodes), or none of them is a node that answers (nodes[0].reply says why not).
  * Free it with ring_walk_free in either case. */

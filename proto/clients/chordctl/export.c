@@ -7,62 +7,18 @@
 #include <unistd.h>
 
 #include "csv_export.h"
-#include "key_walk.h"
+#include "ctl.h"
 #include "output.h"
-#include "walk.h"
+#include "text.h"
 
 enum { EXPORT_PAGE = 1000 };
 
 struct export {
     struct ctl *ctl;
     struct csv_export *writer;
-    struct ring_walk ring; /* as it was seen last */
-    bool ring_known;
-    int exit_code;
     FILE *file;
     struct buf out;
 };
-
-/* ---- who leads ---- */
-
-static void ring_forget(struct export *export) {
-    if (export->ring_known) {
-        ring_walk_free(&export->ring);
-    }
-    export->ring_known = false;
-}
-
-static bool source_leader(void *context, const struct ring_id *id, struct key_walk_leader *leader,
-                          unsigned *m) {
-    struct export *export = context;
-    if (!export->ring_known) {
-        export->exit_code = walk_ring(export->ctl, &export->ring);
-        export->ring_known = export->exit_code == CTL_OK;
-    }
-    bool found = false;
-    leader->epoch = 0;
-    *m = export->ring.m;
-    for (size_t i = 0; export->ring_known && i < export->ring.nodes_count; i++) {
-        const struct ring_node *node = &export->ring.nodes[i];
-        found = key_walk_leader_take(leader, node->address, node->status, id) || found;
-    }
-    if (found) {
-        return true;
-    }
-    ring_forget(export); /* asked afresh the next time */
-    return false;
-}
-
-static void source_mistrust(void *context, const char *address) {
-    (void)address;
-    ring_forget(context);
-}
-
-/* Nobody answers at all: that was said. */
-static bool source_stopping(void *context) {
-    const struct export *export = context;
-    return export->exit_code != CTL_OK;
-}
 
 /* ---- writing ---- */
 
@@ -72,12 +28,12 @@ static bool out_write(struct export *export) {
     return ok;
 }
 
-static bool page_write(struct export *export, const struct key_walk_page *page) {
+static bool page_write(struct export *export, const struct chord_page *page) {
     bool ok = true;
     for (size_t i = 0; i < page->count && ok; i++) {
-        const Chord__V1__KeyInfo *info = page->keys[i];
-        ok = csv_export_row(export->writer, &export->out, info->key.data, info->key.len,
-                            info->value.data, info->value.len, info->expires_at_ms);
+        const struct chord_row *row = &page->rows[i];
+        ok = csv_export_row(export->writer, &export->out, row->key, row->key_size, row->value,
+                            row->value_size, row->expires_at_ms);
     }
     return ok && out_write(export);
 }
@@ -88,35 +44,29 @@ static int write_failed(const char *name) {
 }
 
 static int export_walk(struct export *export, const char *name) {
-    struct key_walk_source source = {.client = export->ctl->client,
-                                     .leader = source_leader,
-                                     .mistrust = source_mistrust,
-                                     .stopping = source_stopping,
-                                     .context = export};
-    struct key_walk walk;
-    char error[160] = "";
+    struct chord_walk *walk = chord_walk_new(export->ctl->ring, NULL, 0, true);
+    struct chord_page page = {.done = false};
+    char error[200] = "";
     int exit_code = CTL_OK;
-    key_walk_start(&walk, &source, true);
+    if (walk == NULL) {
+        memory_missing();
+    }
     if (!csv_export_head(export->writer, &export->out) || !out_write(export)) {
         exit_code = write_failed(name);
     }
-    while (exit_code == CTL_OK && !walk.done) {
-        struct key_walk_page page;
-        if (key_walk_next(&walk, EXPORT_PAGE, &page, error, sizeof error)) {
+    while (exit_code == CTL_OK && !page.done) {
+        if (chord_walk_next(walk, EXPORT_PAGE, &page, error, sizeof error)) {
             exit_code = page_write(export, &page) ? CTL_OK : write_failed(name);
-            key_walk_page_free(&page);
-        } else if (export->exit_code != CTL_OK) {
-            exit_code = export->exit_code; /* said */
         } else {
             ctl_error("the export of %s is not whole: %s", name, error);
-            exit_code = CTL_REFUSED;
+            exit_code = page.nobody ? CTL_NO_NODE : CTL_REFUSED;
         }
     }
     if (exit_code == CTL_OK && (!csv_export_end(export->writer, &export->out) ||
                                 !out_write(export) || fflush(export->file) != 0)) {
         exit_code = write_failed(name);
     }
-    key_walk_end(&walk);
+    chord_walk_free(walk);
     return exit_code;
 }
 
@@ -188,7 +138,6 @@ static int export_run(struct ctl *ctl, const struct arguments *arguments) {
     if (exit_code == CTL_OK && !to_stdout) {
         summary_print(&export, name, form);
     }
-    ring_forget(&export);
     csv_export_free(export.writer);
     buf_free(&export.out);
     return exit_code;
