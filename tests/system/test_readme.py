@@ -34,7 +34,7 @@ PLACEHOLDERS = {"HOST:4001": "127.0.0.1:1", "FIRST:4001": "127.0.0.1:1", "OTHER:
 NO_COMMANDS = (re.compile(r"node   00 53 "),)
 # Programs of the distribution whose lines only need to name what is there.
 FOREIGN = ("systemctl", "sudo", "mv", "cp", "chown", "chmod", "mkdir", "useradd", "install", "head",
-           "base64", "journalctl", "tailscale", "spin")
+           "base64", "journalctl", "runuser", "tailscale", "spin")
 OWN = ("python3", SYSTEM_PYTHON, "init.py", "cmake", "ctest", "pytest", "curl", "chordctl",
        "chord-node", "chord-gateway")
 
