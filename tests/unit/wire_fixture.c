@@ -91,7 +91,9 @@ void some_view(struct chord_view *view, unsigned m) {
     memset(view, 0, sizeof *view);
     view->range = (struct chord_range){some_id(m), some_id(m)};
     view->epoch = some_number() % CHORD_EPOCH_MAX + 1;
+    view->floor = some_number() % view->epoch;
     view->settled = dice(2) == 0;
+    view->moved = dice(2) == 0;
     view->cut = dice(2) == 0;
     view->recovered = dice(2) == 0;
     view->merges.count = some_count(0, CHORD_MERGES_MAX);
