@@ -12,10 +12,12 @@ class ShimDisk:
     """honest: what was synced is kept; lie: nothing of it is; fail: syncs fail."""
 
     def __init__(self, cluster, node, library):
+        if not library.is_file():  # the loader only grumbles, and the disk would be an honest one
+            raise FileNotFoundError(f"{library}: there is none in a release build; use another one")
         self.cluster, self.node = cluster, node
         self.control = cluster.folder / f"disk-{node}"
         self.set("honest")
-        cluster.wrappers[node] = ["env", f"LD_PRELOAD={library}",
+        cluster.wrappers[node] = ["env", f"LD_PRELOAD={library.absolute()}",
                                   f"CHORD_DISK_CONTROL={self.control}"]
 
     def set(self, mode):
