@@ -132,7 +132,8 @@ static bool on_record(void *context, const struct csv_record *record) {
     }
     if (!chord_load_fits(import->window, record->key_size, record->value_size) &&
         !import_flush(import)) {
-        operation_row_failed(import->operation, record->line, "it was not tried any more");
+        operation_row_failed(import->operation, record->line,
+                             "the import had ended before this row was tried");
         return false;
     }
     if (chord_load_rows(import->window) == 0) {

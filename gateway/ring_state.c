@@ -52,8 +52,8 @@ static bool copies_check(struct ring_view *view, const struct ring_member *membe
         unsigned copies_short = ring_copies_short(&members[i], view_copies_wanted(view));
         if (copies_short > 0) {
             snprintf(view->health.reason, sizeof(view->health.reason),
-                     "node %s is making the copies of %u range%s whole", members[i].id,
-                     copies_short, copies_short == 1 ? "" : "s");
+                     "node %s is completing the copies of %u range%s", members[i].id, copies_short,
+                     copies_short == 1 ? "" : "s");
             return false;
         }
     }

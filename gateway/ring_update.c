@@ -45,7 +45,7 @@ static void state_set(struct ring_view *view, struct view_node *node, enum view_
     } else if (state == VIEW_FOREIGN) {
         node_event(view, node, "node.left", "is in another ring");
     } else if (state == VIEW_DOWN && before != VIEW_LEFT) {
-        node_event(view, node, "node.down", "does not answer any more");
+        node_event(view, node, "node.down", "stopped responding");
     }
     if (state == VIEW_DOWN) {
         node->fell = true;

@@ -30,7 +30,7 @@ async function follow(id) {
       lost = 0;
     } catch (error) {
       if (error.status === 404 && !job.value?.sending && ++lost >= LOST_LIMIT) {
-        change_job(id, { error: "the gateway does not know this import any more" });
+        change_job(id, { error: "the gateway no longer knows this import" });
         return;
       }
     }

@@ -97,7 +97,7 @@ int merge_move(struct merge *merge, const char *address) {
         if (!look.answered) {
             memcpy(reason, look.reason, sizeof reason);
         } else if (!look.in_into && !look.in_from) {
-            ctl_error("%s is in neither of the two rings any more", address);
+            ctl_error("%s is no longer in either of the two rings", address);
             return CTL_REFUSED;
         } else if (look.in_from && member) {
             tell_leave(merge, address, reason);
