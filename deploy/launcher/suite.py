@@ -183,12 +183,25 @@ def part_sim(full):
     print(f"{'ok' if well else 'not ok'} seeds 1..{CLIENT_SEEDS} with clients: "
           f"{summary.get('acknowledged', 0)} writes acknowledged{'' if well else ': ' + output}",
           flush=True)
+    count.add(check_wire(path))
     for seed in TRACE_SEEDS:
         count.add(check_ring_trace(path, seed))
     count.add(check_hops(path))
     if full:
         count.add(run_mutants(path))
     return count
+
+
+def check_wire(path):
+    """Each scenario comes to the same digest when messages are encoded and decoded on their way."""
+    scenarios = sorted(map(str, (ROOT / "tests" / "sim" / "scenarios").glob("*.txt")))
+    digests = [[line for line in command([str(path), *options, *scenarios], "sim-wire.log",
+                                         show=False)[1].splitlines() if line.startswith("ok ")]
+               for options in ([], ["--wire"])]
+    well = len(digests[0]) == len(scenarios) and digests[0] == digests[1]
+    print(f"{'ok' if well else 'not ok'} {len(scenarios)} scenarios, the same over the wire",
+          flush=True)
+    return Count(passed=int(well), failed=int(not well))
 
 
 def check_ring_trace(path, seed):
