@@ -282,9 +282,6 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
         }
     }
     CHORD_ASSERT(range_add(chord, view, index));
-    if (seat_of_another(chord, view) != NULL) {
-        copy_refused(step, seat_of_another(chord, view));
-    }
     range_at(chord, *index)->equal_epoch = forgets(chord, view)        ? view->epoch
                                            : equal_epoch == UINT64_MAX ? 0
                                                                        : equal_epoch;

@@ -98,9 +98,9 @@ void view_readdress(struct chord *chord, struct chord_view *view) {
     }
 }
 
-/* The seat of our store is at an address where this disk has never been: ours is a copy of that
- * one, made before it moved there. NULL: it is not. */
-const char *seat_of_another(const struct chord *chord, const struct chord_view *view) {
+/* The seat of our store, when that is an address where this disk has never been. NULL: it is not.
+ */
+static const char *seat_of_another(const struct chord *chord, const struct chord_view *view) {
     uint16_t seat = view_member(view, chord->self.store_id);
     const char *address = seat != NONE ? view->members[seat].address : chord->self.address;
     bool ours = address_same(address, chord->self.address);
