@@ -174,7 +174,7 @@ DATA_MUTANTS = {
     "repeat_says_existed": (
         "a repeat is told what the first was told",
         "operations.c", "        return repeated(write, row->content, row->version, row->existed);",
-        "        return repeated(write, row->content, row->version, row->value);"),
+        "        return repeated(write, row->content, row->version, value);"),
     "forget_with_a_copy_behind": (
         "deletions are forgotten when all members have them, not only a majority",
         "forget.c", "           range_all_equal(range);",
