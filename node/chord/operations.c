@@ -1,9 +1,8 @@
 /*
  * See operations.h. A write that comes with an op_id and with the newest version that its writer
- * knew
- * (`seen`) before its first attempt can have been executed only after that version. So where no
- * newer one is there, it never was. Where newer ones are there, the leader looks through them: it
- * remembers which write made which version over which, as long as it leads in one epoch and has
+ * knew (`seen`) before its first attempt can have been executed only after that version. So where
+ * no newer one is there, it never was. Where newer ones are there, the leader looks through them:
+ * it remembers which write made which version over which, as long as it leads in one epoch and has
  * room. When all versions back to `seen` are among these and none is this write's, it was never
  * executed either, and others merely wrote the key in the meantime.
  *

@@ -98,21 +98,15 @@ void view_readdress(struct chord *chord, struct chord_view *view) {
     }
 }
 
-/* The seat of our store, when that is an address where this disk has never been. NULL: it is not.
- */
-static const char *seat_of_another(const struct chord *chord, const struct chord_view *view) {
+/* Where a stored view seats our store this disk has run: kept with its former addresses. */
+void former_add(struct chord *chord, const struct chord_view *view) {
     uint16_t seat = view_member(view, chord->self.store_id);
     const char *address = seat != NONE ? view->members[seat].address : chord->self.address;
-    bool ours = address_same(address, chord->self.address);
-    for (uint16_t i = 0; i < chord->config.former_count && !ours; i++) {
-        ours = address_same(address, chord->config.former[i].text);
+    bool known = address_same(address, chord->self.address);
+    for (uint16_t i = 0; i < chord->config.former_count && !known; i++) {
+        known = address_same(address, chord->config.former[i].text);
     }
-    return ours ? NULL : address;
-}
-
-void former_add(struct chord *chord, const struct chord_view *view) {
-    const char *address = seat_of_another(chord, view);
-    if (address != NULL && chord->config.former_count < CHORD_FORMER_MAX) {
+    if (!known && chord->config.former_count < CHORD_FORMER_MAX) {
         memcpy(chord->config.former[chord->config.former_count++].text, address,
                CHORD_ADDRESS_BYTES);
     }
