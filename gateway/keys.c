@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client.h"
 #include "json.h"
 #include "log.h"
 #include "problem.h"
@@ -135,7 +136,12 @@ static void node_keys_run(struct app *app, struct http_request *request, const c
     unsigned long long limit = 0;
     Chord__V1__ListKeysRequest message = CHORD__V1__LIST_KEYS_REQUEST__INIT;
     Chord__V1__Cursor after = CHORD__V1__CURSOR__INIT;
-    struct rpc_reply reply = {0};
+    struct chord_answer answer;
+    struct rpc_reply reply;
+    const struct client_call call = {.address = address,
+                                     .method = RPC_ADMIN_LIST_KEYS,
+                                     .request = &message.base,
+                                     .timeout_ms = KEYS_TIMEOUT_MS};
     if (!query_read(request, &token, &prefix, &limit)) {
         goto out;
     }
@@ -151,17 +157,12 @@ static void node_keys_run(struct app *app, struct http_request *request, const c
         after.key.len = token.key.size;
         message.after = &after;
     }
-    rpc_client_call_wait(app->client, address, RPC_ADMIN_LIST_KEYS, &message.base, KEYS_TIMEOUT_MS,
-                         &reply);
-    if (reply.code == CHORD__V1__CODE__CODE_OK && reply.response != NULL) {
+    if (client_call(app->ring, &call, &answer, &reply)) {
         http_reply_json(
             request, 200, NULL,
             page_json((const void *)reply.response, ring_view_parameters(app->view).m, values));
-    } else if (reply.local) {
-        http_problem_more(request, 503, rpc_code_text(reply.code), "Retry-After: 1\r\n", NULL,
-                          "node %s does not answer (%.150s)", address, reply.message);
     } else {
-        problem_code(request, reply.code, reply.message, reply.retry_after_ms);
+        problem_answer(request, &answer);
     }
     rpc_reply_free(&reply);
 out:

@@ -49,7 +49,8 @@ static json_t *lookup_run(struct app *app, struct http_request *request, const s
     if (chord_lookup(app->ring, key->data, key->size, from, 0, &lookup)) {
         json = lookup_json(&lookup, key);
     } else {
-        problem_code(request, (Chord__V1__Code)lookup.code, lookup.message, lookup.retry_after_ms);
+        problem_code(request, (Chord__V1__Code)lookup.answer.code, lookup.answer.message,
+                     lookup.answer.retry_after_ms);
     }
     chord_lookup_free(&lookup);
     return json;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "chord/v1/admin.pb-c.h"
+#include "client.h"
 #include "events.h"
 #include "json.h"
 #include "log.h"
@@ -56,26 +56,16 @@ void node_get(struct app *app, struct http_request *request, const struct buf *a
     }
 }
 
-/* Asks a node; on any error answers the problem itself. */
-static bool node_call(struct app *app, struct http_request *request, const struct view_ref *ref,
-                      enum rpc_method method, const ProtobufCMessage *message,
-                      struct rpc_reply *reply) {
-    rpc_client_call_wait(app->client, ref->address, method, message, ADMIN_TIMEOUT_MS, reply);
-    ring_view_poke(app->view, ref->address);
-    if (reply->code == CHORD__V1__CODE__CODE_OK) {
-        return true;
+/* Tells a node; where it does not do it, answers the problem itself. */
+static bool node_tell(struct app *app, struct http_request *request, struct chord_command *command,
+                      struct chord_told *told) {
+    command->timeout_ms = ADMIN_TIMEOUT_MS;
+    bool done = chord_tell(app->ring, command, told);
+    ring_view_poke(app->view, command->node);
+    if (!done) {
+        problem_answer(request, &told->answer);
     }
-    if (reply->local) {
-        http_problem_more(request, 503, rpc_code_text(reply->code), "Retry-After: 1\r\n", NULL,
-                          "node %s does not answer (%.150s)", ref->address, reply->message);
-    } else if (reply->code == CHORD__V1__CODE__CODE_FAILED_PRECONDITION) {
-        http_problem(request, 409, "FAILED_PRECONDITION", "node %s: %.150s", ref->address,
-                     reply->message);
-    } else {
-        problem_code(request, reply->code, reply->message, reply->retry_after_ms);
-    }
-    rpc_reply_free(reply);
-    return false;
+    return done;
 }
 
 static const char *log_level_text(Chord__V1__LogLevel level) {
@@ -115,6 +105,7 @@ static json_t *log_lines_json(const Chord__V1__LogsResponse *logs) {
 
 void node_logs(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
+    struct chord_answer answer;
     struct rpc_reply reply;
     unsigned long long after = 0;
     unsigned long long limit = 0;
@@ -135,64 +126,60 @@ void node_logs(struct app *app, struct http_request *request, const struct buf *
         json_t *json = json_object();
         json_put(json, "lines", ring_view_last_log(app->view, ref.address));
         http_reply_json(request, 200, NULL, json);
-    } else if (node_call(app, request, &ref, RPC_ADMIN_LOGS, &message.base, &reply)) {
-        json_t *json = json_object();
-        json_put(json, "lines",
-                 log_lines_json((const Chord__V1__LogsResponse *)(const void *)reply.response));
-        http_reply_json(request, 200, NULL, json);
-        rpc_reply_free(&reply);
+        return;
     }
+    const struct client_call call = {.address = ref.address,
+                                     .method = RPC_ADMIN_LOGS,
+                                     .request = &message.base,
+                                     .timeout_ms = ADMIN_TIMEOUT_MS};
+    if (client_call(app->ring, &call, &answer, &reply)) {
+        json_t *json = json_object();
+        json_put(json, "lines", log_lines_json((const void *)reply.response));
+        http_reply_json(request, 200, NULL, json);
+    } else {
+        problem_answer(request, &answer);
+    }
+    rpc_reply_free(&reply);
 }
 
 static void leave_run(struct app *app, struct http_request *request, const struct view_ref *ref) {
-    struct rpc_reply reply;
-    Chord__V1__AdminLeaveRequest message = CHORD__V1__ADMIN_LEAVE_REQUEST__INIT;
-    if (!node_call(app, request, ref, RPC_ADMIN_LEAVE, &message.base, &reply)) {
-        return;
+    struct chord_command command = {.kind = CHORD_LEAVE, .node = ref->address};
+    struct chord_told told;
+    if (node_tell(app, request, &command, &told)) {
+        json_t *json = json_object();
+        json_put(json, "warning", json_text_z(told.warning));
+        http_reply_json(request, 202, NULL, json);
     }
-    const Chord__V1__AdminLeaveResponse *response =
-        (const Chord__V1__AdminLeaveResponse *)(const void *)reply.response;
-    json_t *json = json_object();
-    json_put(json, "warning", json_text_z(response == NULL ? "" : response->warning));
-    http_reply_json(request, 202, NULL, json);
-    rpc_reply_free(&reply);
 }
 
 static void join_run(struct app *app, struct http_request *request, const struct view_ref *ref) {
     enum { SEEDS_MAX = 16 };
     struct view_ref refs[SEEDS_MAX];
-    char *seeds[SEEDS_MAX];
-    struct rpc_reply reply;
-    Chord__V1__AdminJoinRequest message = CHORD__V1__ADMIN_JOIN_REQUEST__INIT;
+    const char *seeds[SEEDS_MAX];
+    struct chord_command command = {.kind = CHORD_JOIN, .node = ref->address, .seeds = seeds};
+    struct chord_told told;
     size_t count = ring_view_alive(app->view, refs, SEEDS_MAX);
-    message.seeds = seeds;
     for (size_t i = 0; i < count; i++) {
         if (strcmp(refs[i].address, ref->address) != 0 && refs[i].state == VIEW_MEMBER) {
-            seeds[message.n_seeds++] = refs[i].address;
+            seeds[command.seeds_count++] = refs[i].address;
         }
     }
-    if (node_call(app, request, ref, RPC_ADMIN_JOIN, &message.base, &reply)) {
+    if (node_tell(app, request, &command, &told)) {
         http_reply_json(request, 202, NULL, json_object());
-        rpc_reply_free(&reply);
     }
 }
 
 static void kill_run(struct app *app, struct http_request *request, const struct view_ref *ref) {
-    struct rpc_reply reply;
-    Chord__V1__KillRequest message = CHORD__V1__KILL_REQUEST__INIT;
-    uint8_t id[ID_BYTES];
-    if (ref->id_wire_size == 0) {
+    struct chord_command command = {.kind = CHORD_KILL, .node = ref->address, .id = ref->id};
+    struct chord_told told;
+    if (ref->id[0] == '\0') {
         http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", NULL,
                           "node %s does not answer, so there is nothing to kill", ref->address);
         return;
     }
-    memcpy(id, ref->id_wire, ref->id_wire_size);
-    message.confirm.data = id;
-    message.confirm.len = ref->id_wire_size;
     log_line("WARN", "kill", "node %s (%s), asked by %s", ref->id, ref->address, request->client);
-    if (node_call(app, request, ref, RPC_ADMIN_KILL, &message.base, &reply)) {
+    if (node_tell(app, request, &command, &told)) {
         http_reply_json(request, 202, NULL, json_object());
-        rpc_reply_free(&reply);
     }
 }
 

@@ -55,3 +55,16 @@ void problem_code(struct http_request *request, Chord__V1__Code code, const char
     http_problem_more(request, problems[index].status, rpc_code_text(code), headers, NULL, "%s",
                       has_text ? message : problems[index].text);
 }
+
+void problem_answer(struct http_request *request, const struct chord_answer *answer) {
+    if (!answer->answered) {
+        http_problem_more(request, 503, chord_code_text(answer->code), "Retry-After: 1\r\n", NULL,
+                          "node %s does not answer (%.150s)", answer->address, answer->message);
+    } else if (answer->code == CHORD_CODE_FAILED_PRECONDITION) {
+        http_problem(request, 409, "FAILED_PRECONDITION", "node %s: %.150s", answer->address,
+                     answer->message);
+    } else {
+        problem_code(request, (Chord__V1__Code)answer->code, answer->message,
+                     answer->retry_after_ms);
+    }
+}

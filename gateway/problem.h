@@ -2,6 +2,7 @@
 #ifndef GATEWAY_PROBLEM_H
 #define GATEWAY_PROBLEM_H
 
+#include "chord_client.h"
 #include "http.h"
 #include "rpc.h"
 
@@ -10,5 +11,7 @@ int problem_status(Chord__V1__Code code);
 /* `message` NULL = a sentence of our own. */
 void problem_code(struct http_request *request, Chord__V1__Code code, const char *message,
                   uint32_t retry_after_ms);
+/* A node did not do what it was asked. */
+void problem_answer(struct http_request *request, const struct chord_answer *answer);
 
 #endif

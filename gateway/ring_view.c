@@ -429,11 +429,6 @@ static void ref_fill(const struct ring_view *view, const struct view_node *node,
     snprintf(ref->id, sizeof(ref->id), "%s", node->id);
     ref->state = node->state;
     ref->slot = view_slot(view, node->address);
-    if (node->status != NULL && node->status->self != NULL &&
-        node->status->self->id.len <= sizeof(ref->id_wire) && node->status->self->id.len > 0) {
-        ref->id_wire_size = node->status->self->id.len;
-        memcpy(ref->id_wire, node->status->self->id.data, ref->id_wire_size);
-    }
 }
 
 bool ring_view_find(struct ring_view *view, const char *name, struct view_ref *ref) {

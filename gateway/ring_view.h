@@ -42,8 +42,6 @@ const char *view_state_text(enum view_state state);
 struct view_ref {
     char address[SETTINGS_ADDRESS_SIZE];
     char id[ID_HEX_SIZE]; /* empty = never heard */
-    uint8_t id_wire[ID_BYTES];
-    size_t id_wire_size;
     enum view_state state;
     int slot; /* 0 = not on this host */
 };

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from ring import BUILD, ROOT, SANITIZER_WORDS
+from ring import BUILD, ROOT, SANITIZER_WORDS, until
 
 HELLO = ROOT / "proto" / "clients" / "c" / "examples" / "hello.c"
 
@@ -121,6 +121,72 @@ def test_the_ring_and_a_lookup(new_ring, prefix, tmp_path):
     code, (rows, lookup, verdict) = run("127.0.0.1:1")
     assert rows == "0 of 0"
     assert code == 1 and lookup.startswith("0") and verdict.startswith("0 0 127.0.0.1:1: "), verdict
+
+
+TELL = """
+#include <chord_client.h>
+#include <stdio.h>
+
+int main(int argc, char **argv) { /* MEMBER NODE ID WRONG */
+    struct chord_client_options options = {.members = argv[1]};
+    const char *seeds[] = {argv[1]};
+    struct chord_command commands[] = {
+        {.kind = CHORD_LEAVE, .node = argv[2]},
+        {.kind = CHORD_JOIN, .node = argv[2], .seeds = seeds, .seeds_count = 1},
+        {.kind = CHORD_RECOVER, .node = argv[1], .lo = "0", .id = "x"},
+        {.kind = CHORD_KILL, .node = argv[2], .id = argv[4]},
+        {.kind = CHORD_KILL, .node = argv[2], .id = argv[3]},
+        {.kind = CHORD_LEAVE, .node = argv[2], .timeout_ms = 2000},
+    };
+    struct chord_client *client;
+    char error[200];
+    if (argc != 5 || chord_client_open(&client, &options, error, sizeof error) != 0) {
+        return 2;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        struct chord_told told;
+        bool done = chord_tell(client, &commands[i], &told);
+        printf("%d %d %s %d %s\\n", done, told.answer.fate, chord_code_text(told.answer.code),
+               told.answer.answered, told.answer.address);
+        fflush(stdout);
+        if (i == 0 || i == 4) { /* until it has left; until its process is gone */
+            getchar();
+        }
+    }
+    chord_client_close(client);
+    return 0;
+}
+"""
+
+
+def test_a_node_is_told(new_ring, prefix, tmp_path):
+    """Leave, join, recover, kill: each sent once, with its fate."""
+    ring = new_ring().start(4)
+    ring.wait_healthy(4)
+    source = tmp_path / "tell.c"
+    source.write_text(TELL)
+    program, libraries = compiled(prefix, tmp_path, False, source)
+    one, node = ring.address(1), ring.address(4)
+    ids = {member["address"]: member["id"] for member in ring.members()}
+    process = subprocess.Popen([program, one, node, ids[node], ids[one]], text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE,
+                               env={**os.environ, "LD_LIBRARY_PATH": str(libraries)})
+    until(lambda: ring.node(4)["state"] == "left", 60, "the node left")
+    process.stdin.write("\n")
+    process.stdin.flush()
+    until(lambda: 4 not in ring.running_slots(), 60, "the node's process ended")
+    output, errors = process.communicate("\n", timeout=60)
+    assert process.returncode == 0 and not any(word in errors for word in SANITIZER_WORDS), errors
+    done, not_done = 0, 1
+    assert output.splitlines() == [
+        f"1 {done} OK 1 {node}",
+        f"1 {done} OK 1 {node}",
+        f"0 {not_done} INVALID_ARGUMENT 1 {one}",
+        f"0 {not_done} FAILED_PRECONDITION 1 {node}",
+        f"1 {done} OK 1 {node}",
+        f"0 {not_done} UNAVAILABLE 0 {node}",  # nobody is there any more
+    ]
 
 
 def test_nothing_else_is_installed_and_shown(prefix):

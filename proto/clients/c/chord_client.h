@@ -61,6 +61,17 @@ struct chord_client_options {
     uint32_t attempt_ms;       /* how long one member is waited for; 0 = 2000 */
 };
 
+/* How a request that is no operation on a key ended. */
+struct chord_answer {
+    enum chord_fate fate;
+    int code;      /* chord_code; OK: it was carried out */
+    bool nobody;   /* no member was there to be asked */
+    bool answered; /* the node said so; else it was not reached, or said nothing */
+    uint32_t retry_after_ms;
+    char address[CHORD_ADDRESS_SIZE]; /* who was asked last */
+    char message[200];                /* what went wrong, one sentence; may be empty */
+};
+
 /* 0, or a negative errno with a sentence in `error`. It belongs to the ring of the first member
  * that answers. */
 int chord_client_open(struct chord_client **client, const struct chord_client_options *options,
@@ -149,18 +160,14 @@ struct chord_hop {
 };
 
 struct chord_lookup {
-    int code; /* chord_code */
+    struct chord_answer answer;
     char key_id[CHORD_ID_SIZE];
     struct chord_peer owner;
     struct chord_hop *hops; /* until chord_lookup_free */
     size_t hops_count;
-    bool nobody, answered; /* as of an operation, and so the rest */
-    uint32_t retry_after_ms;
-    char address[CHORD_ADDRESS_SIZE];
-    char message[200];
 };
 
-/* From the member `from`, or any when it is NULL; waits. false: the code and the message say why.
+/* From the member `from`, or any when it is NULL; waits. false: the answer says why.
  * Free the lookup in either case. `timeout_ms` 0 = the client's. */
 bool chord_lookup(struct chord_client *client, const void *key, size_t key_size, const char *from,
                   uint32_t timeout_ms, struct chord_lookup *lookup);
@@ -189,6 +196,47 @@ struct chord_ring {
  * answers, `text` says why. Free it in either case. */
 bool chord_ring_look(struct chord_client *client, struct chord_ring *ring);
 void chord_ring_free(struct chord_ring *ring);
+
+/* ---- what a node is told to do ---- */
+
+enum chord_command_kind {
+    CHORD_LEAVE,   /* hand over, be out of the ring; it answers at once and goes on */
+    CHORD_JOIN,    /* come back, or go to another ring; likewise */
+    CHORD_KILL,    /* end at once, nothing handed over */
+    CHORD_RECOVER, /* a range goes on with the copies that are left: writes may be missing then */
+};
+
+struct chord_ring_name {
+    uint8_t id[16];
+    uint32_t m, n, replicas;
+};
+
+struct chord_command {
+    enum chord_command_kind kind;
+    const char *node; /* "host:port" */
+    /* Of a join: members to go through; none: those that it knows. At most 64. */
+    const char *const *seeds;
+    size_t seeds_count;
+    /* Another ring than before, whose members the seeds are: of a leave, it goes there at once. */
+    const struct chord_ring_name *ring;
+    bool last;      /* of a leave: also as the last member; it keeps its rows and serves none */
+    bool drop_rows; /* of a join: what a last member has kept is in the other ring */
+    const char *id; /* in hex. Of a kill: the node's; of a recovery: the last one of the range, */
+    const char *lo; /* the one before its first, */
+    uint64_t epoch; /* and of the view that the caller has seen */
+    uint32_t timeout_ms; /* 0 = the client's */
+};
+
+struct chord_told {
+    struct chord_answer answer;
+    char warning[300]; /* of a leave: what it costs; empty = nothing */
+    uint64_t epoch;    /* of a recovery: of the view that holds the range now, */
+    size_t copies;     /* and of how many copies */
+};
+
+/* Sent once, and waits. false: the answer says why. */
+bool chord_tell(struct chord_client *client, const struct chord_command *command,
+                struct chord_told *told);
 
 /* ---- all keys of the ring, in the order of their hashes ---- */
 

@@ -11,10 +11,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "chord/v1/admin.pb-c.h"
 #include "private.h"
 
-enum { LEARN_MS = 1000 };
+enum { LEARN_MS = 1000, PEERS_MAX = 1024 };
 
 const char *chord_code_text(int code) {
     return rpc_code_text((Chord__V1__Code)code);
@@ -106,8 +105,8 @@ static void m_told(void *context, struct rpc_reply *reply) {
     struct chord_client *client = context;
     const Chord__V1__StatusResponse *status =
         (const Chord__V1__StatusResponse *)(const void *)reply->response;
-    if (reply->code == CHORD__V1__CODE__CODE_OK && status != NULL && status->parameters != NULL) {
-        client_set_m(client, status->parameters->m);
+    if (reply->code == CHORD__V1__CODE__CODE_OK && status != NULL) {
+        client_hear_status(client, status);
     }
     rpc_reply_free(reply);
     client_closed(client);
@@ -232,6 +231,7 @@ struct chord_client *client_new(const struct client_setup *setup) {
     client->timeout_ms = setup->timeout_ms != 0 ? setup->timeout_ms : CLIENT_TIMEOUT_MS;
     client->attempt_ms = setup->attempt_ms != 0 ? setup->attempt_ms : CLIENT_ATTEMPT_MS;
     client->nobody_ms = setup->nobody_ms;
+    client->probe_ms = setup->probe_ms;
     atomic_store(&client->ring_of_first, setup->ring_of_first);
     pthread_mutex_init(&client->lock, NULL);
     pthread_rwlock_init(&client->sending, NULL);
@@ -283,32 +283,24 @@ void chord_client_close(struct chord_client *client) {
     free(client);
 }
 
-int chord_client_open(struct chord_client **client, const struct chord_client_options *options,
-                      char *error, size_t error_size) {
-    struct rpc_client_options rpc = {0};
-    struct client_setup setup = {.ring_of_first = true,
-                                 .timeout_ms = options->timeout_ms,
-                                 .attempt_ms = options->attempt_ms,
-                                 .nobody_ms = CLIENT_NOBODY_MS};
-    const char *path = options->ring_key_file;
-    int rc = path == NULL ? 0 : rpc_key_read(&rpc.key, path);
+int client_open(struct chord_client **client, const struct client_setup *setup,
+                const struct rpc_key *key, const char *members, char *error, size_t error_size) {
+    struct client_setup own = *setup;
+    const struct rpc_client_options options = {.key = *key, .peers_max = PEERS_MAX};
+    struct seeds *seeds = seeds_new(members, setup->probe_ms, error, error_size);
     *client = NULL;
-    if (rc != 0) {
-        snprintf(error, error_size, "%s cannot be used: %s", path, private_secret_error(rc));
-        return rc;
-    }
-    struct seeds *seeds = seeds_new(options->members, error, error_size);
     if (seeds == NULL) {
         return -EINVAL;
     }
-    rc = rpc_client_open(&setup.rpc, &rpc);
+    int rc = rpc_client_open(&own.rpc, &options);
     if (rc == 0) {
-        setup.watch = seeds_watch(seeds);
-        *client = client_new(&setup);
+        own.watch = seeds_watch(seeds);
+        own.ring_of_first = true;
+        *client = client_new(&own);
         rc = *client == NULL ? -ENOMEM : 0;
     }
     if (rc != 0) {
-        rpc_client_close(setup.rpc);
+        rpc_client_close(own.rpc);
         seeds_free(seeds);
         snprintf(error, error_size, "no connection can be opened: %s", strerror(-rc));
         return rc;
@@ -316,4 +308,20 @@ int chord_client_open(struct chord_client **client, const struct chord_client_op
     (*client)->seeds = seeds;
     (*client)->rpc_is_ours = true;
     return 0;
+}
+
+int chord_client_open(struct chord_client **client, const struct chord_client_options *options,
+                      char *error, size_t error_size) {
+    const struct client_setup setup = {.timeout_ms = options->timeout_ms,
+                                       .attempt_ms = options->attempt_ms,
+                                       .nobody_ms = CLIENT_NOBODY_MS};
+    struct rpc_key key = {.bytes_count = 0};
+    const char *path = options->ring_key_file;
+    int rc = path == NULL ? 0 : rpc_key_read(&key, path);
+    *client = NULL;
+    if (rc != 0) {
+        snprintf(error, error_size, "%s cannot be used: %s", path, private_secret_error(rc));
+        return rc;
+    }
+    return client_open(client, &setup, &key, options->members, error, error_size);
 }

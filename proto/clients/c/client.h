@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "chord/v1/admin.pb-c.h"
 #include "chord/v1/kv.pb-c.h"
 #include "chord_client.h"
 #include "hints.h"
@@ -37,6 +38,8 @@ struct client_setup {
     bool ring_of_first; /* the client belongs to the ring of the first answer */
     uint32_t timeout_ms, attempt_ms;
     uint32_t nobody_ms; /* while nobody is there, for how long that is looked at again */
+    uint32_t probe_ms;  /* whether somebody listens at an address is looked at before it is asked,
+                           for so long; 0 = it is not */
 };
 
 struct operation;
@@ -52,7 +55,7 @@ struct chord_client {
     atomic_bool ring_of_first; /* ... and none has answered yet */
     atomic_bool stopping;
     pthread_rwlock_t sending; /* held by who sends; after a stop nobody does */
-    uint32_t timeout_ms, attempt_ms, nobody_ms;
+    uint32_t timeout_ms, attempt_ms, nobody_ms, probe_ms;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t open;                /* operations under way, and calls of the client's own */
@@ -97,12 +100,35 @@ void client_closed(struct chord_client *client);
 /* The second operation of a client asks for M. */
 void client_learn_m(struct chord_client *client, const char *address);
 
+/* ---- call.c ---- */
+
+struct client_call {
+    const char *address; /* NULL: any member, and another one until the time is over */
+    bool patient;        /* so too at this one address; else it is asked once */
+    enum rpc_method method;
+    const ProtobufCMessage *request;
+    uint32_t timeout_ms; /* 0 = the client's */
+};
+/* Waits. true: *reply has the response. Free it in either case. */
+bool client_call(struct chord_client *client, const struct client_call *call,
+                 struct chord_answer *answer, struct rpc_reply *reply);
+/* Hears of the ring from this node or, for NULL, from any: its M, and further members. */
+bool client_learn(struct chord_client *client, const char *address, uint32_t timeout_ms,
+                  struct chord_answer *answer);
+void client_hear_status(struct chord_client *client, const Chord__V1__StatusResponse *status);
+
 /* ---- seeds.c: the members a program was given, and those it heard of ---- */
 
 struct seeds;
-struct seeds *seeds_new(const char *members, char *error, size_t error_size); /* NULL: said */
+/* NULL: said. */
+struct seeds *seeds_new(const char *members, uint32_t probe_ms, char *error, size_t error_size);
 void seeds_free(struct seeds *seeds);
+size_t seeds_count(struct seeds *seeds);
 struct client_watch seeds_watch(struct seeds *seeds);
+/* A client of its own connections, whose watch are these seeds; it frees them. Of the setup only
+ * the times count. 0, or a negative errno with a sentence. */
+int client_open(struct chord_client **client, const struct client_setup *setup,
+                const struct rpc_key *key, const char *members, char *error, size_t error_size);
 
 /* ---- address.c ---- */
 

@@ -27,15 +27,10 @@ static void ring_forget(struct chord_walk *walk) {
 }
 
 static void ring_learn(struct chord_walk *walk) {
-    char addresses[RING_WALK_FROM_MAX][CHORD_ADDRESS_SIZE];
-    size_t count = ring_walk_begin(walk->client, addresses);
-    walk->ring_known =
-        ring_walk(walk->client, addresses, count, walk->client->timeout_ms, &walk->ring);
+    walk->ring_known = ring_walk(walk->client, &walk->ring);
     walk->nobody = !walk->ring_known;
     if (walk->nobody) {
-        snprintf(walk->reason, sizeof walk->reason, "%s",
-                 walk->ring.nodes_count > 0 ? walk->ring.nodes[0].reply.message
-                                            : "no node of the ring answers");
+        snprintf(walk->reason, sizeof walk->reason, "%s", walk->ring.none.message);
         ring_walk_free(&walk->ring);
     }
 }

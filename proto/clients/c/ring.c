@@ -5,26 +5,6 @@
 
 #include "ring_walk.h"
 
-/* A few members to begin with, since one of them may not answer. */
-size_t ring_walk_begin(struct chord_client *client,
-                       char addresses[RING_WALK_FROM_MAX][CHORD_ADDRESS_SIZE]) {
-    char why[200];
-    size_t count = 0;
-    for (size_t tried = 0; tried < RING_WALK_FROM_MAX; tried++) {
-        char *address = addresses[count];
-        if (!client->watch.member(client->watch.context, address, why, sizeof why)) {
-            break;
-        }
-        bool known = false;
-        for (size_t i = 0; i < count; i++) {
-            known = known || strcmp(addresses[i], address) == 0;
-        }
-        count += !known;
-        client->watch.mistrust(client->watch.context, address, false); /* another one, then */
-    }
-    return count;
-}
-
 static void nodes_take(struct chord_ring *ring, const struct ring_walk *walk) {
     for (size_t i = 0; i < walk->nodes_count; i++) {
         const struct ring_node *node = &walk->nodes[i];
@@ -38,18 +18,14 @@ static void nodes_take(struct chord_ring *ring, const struct ring_walk *walk) {
 }
 
 bool chord_ring_look(struct chord_client *client, struct chord_ring *ring) {
-    char addresses[RING_WALK_FROM_MAX][CHORD_ADDRESS_SIZE];
     struct ring_walk walk;
     struct ring_verdict verdict;
     *ring = (struct chord_ring){0};
-    size_t count = ring_walk_begin(client, addresses);
-    bool answered = ring_walk(client, addresses, count, client->timeout_ms, &walk);
+    bool answered = ring_walk(client, &walk);
     ring->nodes = answered ? calloc(walk.nodes_count, sizeof ring->nodes[0]) : NULL;
     if (ring->nodes == NULL) {
         snprintf(ring->text, sizeof ring->text, "%.400s",
-                 answered || walk.nodes == NULL ? "no memory"
-                 : walk.nodes_count == 0        ? "no node of the ring answers"
-                                                : walk.nodes[0].reply.message);
+                 answered || walk.nodes == NULL ? "no memory" : walk.none.message);
     } else {
         ring_verdict_make(&walk, &verdict);
         ring->ideal = verdict.ideal;

@@ -11,7 +11,13 @@
 #include <strings.h>
 #include <time.h>
 
-enum { WALK_CALL_MS = 2000, WALK_PROBE_MS = 500, WALK_OPEN_MAX = 64, CLOCK_TRIPS = 3 };
+enum {
+    WALK_FROM_MAX = 4,
+    WALK_CALL_MS = 2000,
+    WALK_PROBE_MS = 500,
+    WALK_OPEN_MAX = 64,
+    CLOCK_TRIPS = 3
+};
 
 struct walk_wait {
     pthread_mutex_t lock;
@@ -176,14 +182,39 @@ static void walk_sort(struct ring_walk *walk) {
     qsort(walk->nodes, walk->nodes_count, sizeof walk->nodes[0], compare_nodes);
 }
 
-bool ring_walk(struct chord_client *client, char (*addresses)[CHORD_ADDRESS_SIZE],
-               size_t addresses_count, uint32_t timeout_ms, struct ring_walk *walk) {
-    *walk = (struct ring_walk){.nodes = calloc(RING_WALK_NODES_MAX, sizeof walk->nodes[0])};
-    for (size_t i = 0; i < addresses_count && walk->nodes != NULL; i++) {
-        walk_add(walk, addresses[i], (ProtobufCBinaryData){0});
+/* A few members to begin with, since one of them may not answer. */
+static void walk_begin(struct chord_client *client, struct ring_walk *walk) {
+    char address[CHORD_ADDRESS_SIZE];
+    snprintf(walk->none.message, sizeof walk->none.message, "no node of the ring answers");
+    for (size_t tried = 0; tried < WALK_FROM_MAX && walk->nodes != NULL; tried++) {
+        if (!client->watch.member(client->watch.context, address, walk->none.message,
+                                  sizeof walk->none.message)) {
+            break;
+        }
+        walk_add(walk, address, (ProtobufCBinaryData){0});
+        client->watch.mistrust(client->watch.context, address, false); /* another one, then */
     }
+}
+
+static void none_take(struct ring_walk *walk) {
+    const struct ring_node *first = walk->nodes_count > 0 ? &walk->nodes[0] : NULL;
+    bool empty = first != NULL && first->reply.code == CHORD__V1__CODE__CODE_OK;
+    walk->none.nobody = first == NULL || !client_is_answer(&first->reply);
+    if (first != NULL) {
+        walk->none.answered = !walk->none.nobody;
+        walk->none.code = empty ? CHORD_CODE_INTERNAL : (int)first->reply.code;
+        memcpy(walk->none.address, first->address, sizeof walk->none.address);
+        snprintf(walk->none.message, sizeof walk->none.message, "%s",
+                 empty ? "its answer is empty" : first->reply.message);
+    }
+}
+
+bool ring_walk(struct chord_client *client, struct ring_walk *walk) {
+    uint32_t wait_ms = client->timeout_ms < WALK_CALL_MS ? client->timeout_ms : WALK_CALL_MS;
+    *walk = (struct ring_walk){.nodes = calloc(RING_WALK_NODES_MAX, sizeof walk->nodes[0])};
+    walk_begin(client, walk);
     for (size_t at = 0; at < walk->nodes_count;) {
-        walk_round(client, walk, timeout_ms < WALK_CALL_MS ? timeout_ms : WALK_CALL_MS, &at);
+        walk_round(client, walk, wait_ms, &at);
     }
     for (size_t i = 0; i < walk->nodes_count; i++) {
         if (walk->nodes[i].status != NULL) {
@@ -191,6 +222,7 @@ bool ring_walk(struct chord_client *client, char (*addresses)[CHORD_ADDRESS_SIZE
             return true;
         }
     }
+    none_take(walk);
     return false;
 }
 

@@ -9,7 +9,7 @@
 #include "ring_check.h"
 #include "ring_survival.h"
 
-enum { RING_WALK_NODES_MAX = 4096, RING_WALK_FROM_MAX = 4 };
+enum { RING_WALK_NODES_MAX = 4096 };
 
 struct ring_node {
     char address[CHORD_ADDRESS_SIZE];
@@ -27,17 +27,14 @@ struct ring_walk {
     struct ring_node *nodes; /* sorted by id */
     size_t nodes_count;
     unsigned m;
-    bool cut; /* there are more than RING_WALK_NODES_MAX */
+    bool cut;                 /* there are more than RING_WALK_NODES_MAX */
+    struct chord_answer none; /* when no node answered: what came of the first that was asked */
 };
 
-/* A few members to begin with, by the client's watch; how many. */
-size_t ring_walk_begin(struct chord_client *client,
-                       char addresses[RING_WALK_FROM_MAX][CHORD_ADDRESS_SIZE]);
-/* From these addresses on; a node that does not answer is waited for at most so long. false: there
- * is no memory (no nodes), or none of them is a node that answers (nodes[0].reply says why not).
- * Free it with ring_walk_free in either case. */
-bool ring_walk(struct chord_client *client, char (*addresses)[CHORD_ADDRESS_SIZE],
-               size_t addresses_count, uint32_t timeout_ms, struct ring_walk *walk);
+/* From some members on that the client's watch names; a node that does not answer is waited for at
+ * most 2 s. false: none of them is a node that answers (`none` says why not), or there is no memory
+ * (no `nodes`). Free it with ring_walk_free in either case. */
+bool ring_walk(struct chord_client *client, struct ring_walk *walk);
 void ring_walk_free(struct ring_walk *walk);
 /* Compares the members' clocks with ours; after ring_walk, when the connections stand. */
 void ring_walk_clocks(struct chord_client *client, struct ring_walk *walk);

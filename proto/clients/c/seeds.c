@@ -12,7 +12,8 @@
 enum { SEEDS_MAX = 64 };
 
 struct seeds {
-    pthread_mutex_t lock;
+    uint32_t probe_ms;
+    pthread_mutex_t lock; /* of the rest */
     size_t count;
     char addresses[SEEDS_MAX][CHORD_ADDRESS_SIZE];
 };
@@ -30,17 +31,6 @@ static void seeds_learn(void *context, const char *address) {
     pthread_mutex_unlock(&seeds->lock);
 }
 
-static bool seeds_member(void *context, char address[CHORD_ADDRESS_SIZE], char *why,
-                         size_t why_size) {
-    struct seeds *seeds = context;
-    (void)why;
-    (void)why_size;
-    pthread_mutex_lock(&seeds->lock);
-    memcpy(address, seeds->addresses[0], CHORD_ADDRESS_SIZE);
-    pthread_mutex_unlock(&seeds->lock);
-    return true;
-}
-
 static void seeds_mistrust(void *context, const char *address, bool silent) {
     struct seeds *seeds = context;
     char first[CHORD_ADDRESS_SIZE];
@@ -54,24 +44,51 @@ static void seeds_mistrust(void *context, const char *address, bool silent) {
     pthread_mutex_unlock(&seeds->lock);
 }
 
+size_t seeds_count(struct seeds *seeds) {
+    pthread_mutex_lock(&seeds->lock);
+    size_t count = seeds->count;
+    pthread_mutex_unlock(&seeds->lock);
+    return count;
+}
+
+/* The first in the line, who must listen where that is looked at. */
+static bool seeds_member(void *context, char address[CHORD_ADDRESS_SIZE], char *why,
+                         size_t why_size) {
+    struct seeds *seeds = context;
+    for (size_t left = seeds_count(seeds); left > 0; left--) {
+        pthread_mutex_lock(&seeds->lock);
+        memcpy(address, seeds->addresses[0], CHORD_ADDRESS_SIZE);
+        pthread_mutex_unlock(&seeds->lock);
+        int error = seeds->probe_ms == 0 ? 0 : address_probe(address, seeds->probe_ms);
+        if (error == 0) {
+            return true;
+        }
+        snprintf(why, why_size, "%s: %s", address, strerror(error));
+        seeds_mistrust(seeds, address, true);
+    }
+    return false;
+}
+
 struct client_watch seeds_watch(struct seeds *seeds) {
     return (struct client_watch){
         .member = seeds_member, .mistrust = seeds_mistrust, .learn = seeds_learn, .context = seeds};
 }
 
-struct seeds *seeds_new(const char *members, char *error, size_t error_size) {
+struct seeds *seeds_new(const char *members, uint32_t probe_ms, char *error, size_t error_size) {
     struct seeds *seeds = calloc(1, sizeof *seeds);
     if (seeds == NULL) {
         snprintf(error, error_size, "no memory");
         return NULL;
     }
+    seeds->probe_ms = probe_ms;
     pthread_mutex_init(&seeds->lock, NULL);
     for (const char *text = members; text != NULL && *text != '\0';) {
         char address[CHORD_ADDRESS_SIZE + 1];
         size_t size = strcspn(text, ",");
         snprintf(address, sizeof address, "%.*s", (int)(size < sizeof address ? size : 64), text);
         if (size > 0 && !address_is_valid(address)) {
-            snprintf(error, error_size, "'%s' is no address; give HOST:PORT", address);
+            snprintf(error, error_size,
+                     "'%s' is no address; give HOST:PORT, for example 127.0.0.1:4001", address);
             seeds_free(seeds);
             return NULL;
         }
@@ -81,7 +98,8 @@ struct seeds *seeds_new(const char *members, char *error, size_t error_size) {
         text += size + (text[size] == ',');
     }
     if (seeds->count == 0) {
-        snprintf(error, error_size, "no member of the ring is named; give HOST:PORT");
+        snprintf(error, error_size,
+                 "no member of the ring is named; give HOST:PORT, for example 127.0.0.1:4001");
         seeds_free(seeds);
         return NULL;
     }

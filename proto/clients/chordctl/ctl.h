@@ -6,7 +6,6 @@
 #ifndef CHORDCTL_CTL_H
 #define CHORDCTL_CTL_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,19 +28,14 @@ enum ctl_exit {
 };
 
 enum {
-    CTL_NODES_MAX = 16,
     CTL_WORDS_MAX = 20,
     CTL_OPTIONS_MAX = 8, /* of one command */
     CTL_TIMEOUT_MS_DEFAULT = 10000,
 };
 
 struct ctl {
-    struct rpc_client *client;
-    struct chord_client *ring; /* operations on keys, over `client` */
+    struct chord_client *ring;
     struct rpc_key key;
-    char nodes[CTL_NODES_MAX][RPC_ADDRESS_BYTES_MAX + 1];
-    size_t nodes_count;
-    atomic_size_t nodes_at;   /* which of them is asked next */
     const char *nodes_source; /* where the addresses came from, for messages */
     bool json;
     bool timeout_given;
@@ -105,8 +99,8 @@ extern const struct command merge_command;
 
 /* CTL_OK or CTL_USAGE, said. */
 int session_open(struct ctl *ctl, const struct arguments *arguments);
-/* A client of its own into ctl->client, of no ring yet. CTL_OK, or said. */
-int session_client_open(struct ctl *ctl);
+/* A client of its own into ctl->ring, of no ring yet, that asks these nodes. As session_open. */
+int session_client_open(struct ctl *ctl, const char *nodes, const char *source);
 void session_close(struct ctl *ctl);
 uint64_t clock_now_ms(void); /* monotonic */
 void pause_ms(uint64_t ms);
@@ -117,44 +111,31 @@ void ctl_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- calls ---- */
 
-enum call_fate {
-    CALL_ANSWERED, /* by the node, whatever it said */
-    CALL_NOT_SENT, /* nobody is there; nothing happened */
-    CALL_LOST,     /* sent, no answer: a change may or may not have been made */
-};
-/* `changes`: of a change, an answer that cannot be trusted (another ring key) is none. */
-enum call_fate call_fate(const struct rpc_reply *reply, bool changes);
-
-/* Calls one node. CTL_OK: *reply holds the response (free it). Else it was said, and freed.
- * `changes`: the request changes something, so that a lost answer means CTL_UNKNOWN. */
+/* A request that changes nothing, to one node, or to any that answers where `address` is NULL.
+ * CTL_OK: *reply holds the response (free it), and `asked` (may be NULL) says who was asked. Else
+ * it was said, and freed. */
 int call_at(struct ctl *ctl, const char *address, enum rpc_method method,
-            const ProtobufCMessage *request, bool changes, struct rpc_reply *reply);
-/* The same for a request that changes nothing, at the first node that answers. *address, when not
- * NULL, tells which. */
-int call_any(struct ctl *ctl, enum rpc_method method, const ProtobufCMessage *request,
-             struct rpc_reply *reply, const char **address);
+            const ProtobufCMessage *request, struct rpc_reply *reply,
+            char asked[CHORD_ADDRESS_SIZE]);
 /* At words[0] when given, else any node. */
 int call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_method method,
-              const ProtobufCMessage *request, struct rpc_reply *reply, const char **address);
+              const ProtobufCMessage *request, struct rpc_reply *reply,
+              char asked[CHORD_ADDRESS_SIZE]);
+/* A command to a node: CTL_OK or said. */
+int call_tell(struct ctl *ctl, const struct chord_command *command, struct chord_told *told);
 /* The exit code of a node's refusal, with its sentence. */
 int call_refused(Chord__V1__Code code, const char *who, const char *message);
-int call_no_node(const struct ctl *ctl, const char *reason);
 /* How a call of the client library ended that did not do what it should: said, and the exit code.
  */
-struct call_end {
-    bool nobody, answered;
-    int code;
-    const char *address, *message;
-};
-int call_ended(const struct ctl *ctl, const struct call_end *end);
+int call_ended(const struct ctl *ctl, const struct chord_answer *answer);
 /* A window of rows for the ring, or the end of the program; and what a flush of it comes to. */
 struct chord_load *load_new(struct ctl *ctl);
 int load_exit(const struct chord_load_result *result);
 /* Status of one node: CTL_OK or said. */
 int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,
                 const Chord__V1__StatusResponse **status);
-/* Adds other members to ctl->nodes, so that a long command goes on when the node it began with is
- * lost. CTL_OK, or said: nobody is there. */
+/* Hears of other members, so that a long command goes on when the node it began with is lost.
+ * CTL_OK, or said: nobody is there. */
 int nodes_learn(struct ctl *ctl);
 /* An address, or an id that is looked for in the ring: CTL_OK and the address, or said. */
 int node_resolve(struct ctl *ctl, const char *word, char address[RPC_ADDRESS_BYTES_MAX + 1]);

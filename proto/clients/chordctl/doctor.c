@@ -41,13 +41,11 @@ static void doctor_json(const struct checkup *checkup) {
 static int doctor_run(struct ctl *ctl, const struct arguments *arguments) {
     struct ring_walk walk;
     if (arguments->words_count > 0) {
-        if (!address_is_valid(arguments->words[0])) {
-            ctl_error("'%s' is no HOST:PORT", arguments->words[0]);
-            return CTL_USAGE;
+        session_close(ctl);
+        int opened = session_client_open(ctl, arguments->words[0], "the command line");
+        if (opened != CTL_OK) {
+            return opened;
         }
-        snprintf(ctl->nodes[0], sizeof ctl->nodes[0], "%s", arguments->words[0]);
-        ctl->nodes_count = 1;
-        ctl->nodes_source = "the command line";
     }
     int exit_code = walk_ring(ctl, &walk);
     if (exit_code != CTL_OK) {

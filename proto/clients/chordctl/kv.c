@@ -44,9 +44,12 @@ static int result_refused(struct ctl *ctl, const struct chord_result *result) {
         return call_refused((Chord__V1__Code)result->code, result->address, text);
     }
     bool not_done = result->fate == CHORD_NOT_DONE;
-    return call_ended(ctl,
-                      &(struct call_end){result->nobody && not_done, result->answered || !not_done,
-                                         result->code, result->address, result->message});
+    struct chord_answer answer = {.nobody = result->nobody && not_done,
+                                  .answered = result->answered || !not_done,
+                                  .code = result->code};
+    memcpy(answer.address, result->address, sizeof answer.address);
+    memcpy(answer.message, result->message, sizeof answer.message);
+    return call_ended(ctl, &answer);
 }
 
 /* CTL_OK: done, or there is no such key; free the result then. */

@@ -12,15 +12,13 @@
 enum { PAGE_ROWS = 1000, FOLLOW_PERIOD_MS = 250 };
 
 /* The address that a listing stays with from page to page, and the ring's M. */
-static int listing_node(struct ctl *ctl, const struct arguments *arguments, char *address,
-                        unsigned *m) {
+static int listing_node(struct ctl *ctl, const struct arguments *arguments,
+                        char address[CHORD_ADDRESS_SIZE], unsigned *m) {
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
     struct rpc_reply reply;
-    const char *from = NULL;
-    int exit_code = call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, &from);
+    int exit_code = call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, address);
     if (exit_code == CTL_OK) {
-        *m = status_m((const Chord__V1__StatusResponse *)(const void *)reply.response);
-        memcpy(address, from, strlen(from) + 1);
+        *m = status_m((const void *)reply.response);
         rpc_reply_free(&reply);
     }
     return exit_code;
@@ -95,7 +93,7 @@ static int keys_list(struct ctl *ctl, const char *address, struct keys_listing *
     int exit_code = CTL_OK;
     while (!done && listing->left > 0) {
         request->limit = listing->left < PAGE_ROWS ? (uint32_t)listing->left : PAGE_ROWS;
-        exit_code = call_at(ctl, address, RPC_ADMIN_LIST_KEYS, &request->base, false, &reply);
+        exit_code = call_at(ctl, address, RPC_ADMIN_LIST_KEYS, &request->base, &reply, NULL);
         rpc_reply_free(&before);
         if (exit_code != CTL_OK) {
             return exit_code;
@@ -112,7 +110,7 @@ static int keys_list(struct ctl *ctl, const char *address, struct keys_listing *
 }
 
 static int keys_run(struct ctl *ctl, const struct arguments *arguments) {
-    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char address[CHORD_ADDRESS_SIZE];
     struct keys_listing listing = {.json = ctl->json, .left = UINT64_MAX};
     const char *prefix = arguments_option(arguments, "prefix");
     Chord__V1__ListKeysRequest request = CHORD__V1__LIST_KEYS_REQUEST__INIT;
@@ -174,7 +172,7 @@ static bool logs_level(const char *text, Chord__V1__LogLevel *level) {
 }
 
 static int logs_run(struct ctl *ctl, const struct arguments *arguments) {
-    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char address[CHORD_ADDRESS_SIZE];
     unsigned m;
     uint64_t limit = 100;
     bool follow = arguments_option(arguments, "follow") != NULL;
@@ -187,7 +185,7 @@ static int logs_run(struct ctl *ctl, const struct arguments *arguments) {
     request.limit = (uint32_t)limit;
     while (exit_code == CTL_OK) {
         struct rpc_reply reply;
-        exit_code = call_at(ctl, address, RPC_ADMIN_LOGS, &request.base, false, &reply);
+        exit_code = call_at(ctl, address, RPC_ADMIN_LOGS, &request.base, &reply, NULL);
         if (exit_code != CTL_OK) {
             break;
         }

@@ -53,8 +53,7 @@ static int lookup_run(struct ctl *ctl, const struct arguments *arguments) {
         return exit_code;
     }
     if (!chord_lookup(ctl->ring, key.bytes.data, key.bytes.size, NULL, 0, &lookup)) {
-        exit_code = call_ended(ctl, &(struct call_end){lookup.nobody, lookup.answered, lookup.code,
-                                                       lookup.address, lookup.message});
+        exit_code = call_ended(ctl, &lookup.answer);
     } else if (ctl->json) {
         lookup_json(&key, &lookup);
     } else {

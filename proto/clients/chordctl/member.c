@@ -57,23 +57,18 @@ static int state_await(struct ctl *ctl, const struct arguments *arguments, const
 
 static int leave_run(struct ctl *ctl, const struct arguments *arguments) {
     char address[RPC_ADDRESS_BYTES_MAX + 1];
-    char warning[300];
-    Chord__V1__AdminLeaveRequest request = CHORD__V1__ADMIN_LEAVE_REQUEST__INIT;
-    struct rpc_reply reply;
+    const struct chord_command command = {.kind = CHORD_LEAVE, .node = address};
+    struct chord_told told;
     int exit_code = node_resolve(ctl, arguments->words[0], address);
     if (exit_code == CTL_OK) {
-        exit_code = call_at(ctl, address, RPC_ADMIN_LEAVE, &request.base, true, &reply);
+        exit_code = call_tell(ctl, &command, &told);
     }
-    if (exit_code != CTL_OK) {
-        return exit_code;
+    if (exit_code == CTL_OK) {
+        exit_code = state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_LEFT);
     }
-    snprintf(warning, sizeof warning, "%s",
-             ((const Chord__V1__AdminLeaveResponse *)(const void *)reply.response)->warning);
-    rpc_reply_free(&reply);
-    exit_code = state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_LEFT);
     if (exit_code == CTL_OK) {
         bool waited = arguments_option(arguments, "wait") != NULL;
-        done_print(ctl, address, waited ? "left" : "leaving", warning);
+        done_print(ctl, address, waited ? "left" : "leaving", told.warning);
     }
     return exit_code;
 }
@@ -82,26 +77,24 @@ static int leave_run(struct ctl *ctl, const struct arguments *arguments) {
 
 static int join_run(struct ctl *ctl, const struct arguments *arguments) {
     char address[RPC_ADDRESS_BYTES_MAX + 1];
-    Chord__V1__AdminJoinRequest request = CHORD__V1__ADMIN_JOIN_REQUEST__INIT;
-    struct rpc_reply reply;
-    char *seeds[CTL_WORDS_MAX];
+    const struct chord_command command = {.kind = CHORD_JOIN,
+                                          .node = address,
+                                          .seeds = arguments->words + 1,
+                                          .seeds_count = arguments->words_count - 1};
+    struct chord_told told;
     for (unsigned i = 1; i < arguments->words_count; i++) {
         if (!address_is_valid(arguments->words[i])) {
             ctl_error("the seed '%s' is no address; give HOST:PORT", arguments->words[i]);
             return CTL_USAGE;
         }
-        seeds[request.n_seeds++] = (char *)(uintptr_t)arguments->words[i];
     }
-    request.seeds = seeds;
     int exit_code = node_resolve(ctl, arguments->words[0], address);
     if (exit_code == CTL_OK) {
-        exit_code = call_at(ctl, address, RPC_ADMIN_JOIN, &request.base, true, &reply);
+        exit_code = call_tell(ctl, &command, &told);
     }
-    if (exit_code != CTL_OK) {
-        return exit_code;
+    if (exit_code == CTL_OK) {
+        exit_code = state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_MEMBER);
     }
-    rpc_reply_free(&reply);
-    exit_code = state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_MEMBER);
     if (exit_code == CTL_OK) {
         bool waited = arguments_option(arguments, "wait") != NULL;
         done_print(ctl, address, waited ? "member" : "joining", "");
@@ -131,11 +124,9 @@ static int kill_ask(const char *address, const Chord__V1__StatusResponse *status
 }
 
 static int kill_confirm(const struct arguments *arguments, const char *address,
-                        const Chord__V1__StatusResponse *status) {
-    char id[ID_HEX_SIZE];
+                        const Chord__V1__StatusResponse *status, const char *id) {
     char typed[ANSWER_BYTES] = "";
     const char *confirm = arguments_option(arguments, "confirm");
-    ring_id_text(id, status->self->id, status_m(status));
     if (confirm == NULL) {
         int exit_code = kill_ask(address, status, id, typed);
         if (exit_code != CTL_OK) {
@@ -152,10 +143,11 @@ static int kill_confirm(const struct arguments *arguments, const char *address,
 }
 
 static int kill_run(struct ctl *ctl, const struct arguments *arguments) {
-    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char address[RPC_ADDRESS_BYTES_MAX + 1], id[ID_HEX_SIZE];
+    const struct chord_command command = {.kind = CHORD_KILL, .node = address, .id = id};
     const Chord__V1__StatusResponse *status;
+    struct chord_told told;
     struct rpc_reply reply;
-    struct rpc_reply killed;
     int exit_code = node_resolve(ctl, arguments->words[0], address);
     if (exit_code == CTL_OK) {
         exit_code = call_status(ctl, address, &reply, &status);
@@ -163,17 +155,15 @@ static int kill_run(struct ctl *ctl, const struct arguments *arguments) {
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    exit_code = kill_confirm(arguments, address, status);
+    ring_id_text(id, status->self->id, status_m(status));
+    exit_code = kill_confirm(arguments, address, status, id);
+    rpc_reply_free(&reply);
     if (exit_code == CTL_OK) {
-        Chord__V1__KillRequest request = CHORD__V1__KILL_REQUEST__INIT;
-        request.confirm = status->self->id;
-        exit_code = call_at(ctl, address, RPC_ADMIN_KILL, &request.base, true, &killed);
+        exit_code = call_tell(ctl, &command, &told);
     }
     if (exit_code == CTL_OK) {
-        rpc_reply_free(&killed);
         done_print(ctl, address, "killed", "");
     }
-    rpc_reply_free(&reply);
     return exit_code;
 }
 

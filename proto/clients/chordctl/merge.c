@@ -27,33 +27,29 @@ static int ring_open(struct merge *merge, struct merge_ring *ring, const char *o
         return CTL_USAGE;
     }
     ring->ctl = *merge->ctl;
-    ring->ctl.nodes_count = 1;
-    ring->ctl.nodes_source = option;
-    memcpy(ring->ctl.nodes[0], address, strlen(address) + 1);
-    return session_client_open(&ring->ctl); /* a client belongs to one ring */
+    memcpy(ring->address, address, strlen(address) + 1);
+    return session_client_open(&ring->ctl, address, option); /* a client belongs to one ring */
 }
 
-static int ring_read(struct merge_ring *ring, const Chord__V1__StatusResponse *status,
-                     const char *address) {
-    if (status->parameters == NULL || status->parameters->ring_id.len != sizeof ring->id) {
-        ctl_error("%s is in no ring", address);
+static int ring_read(struct merge_ring *ring, const Chord__V1__StatusResponse *status) {
+    const Chord__V1__RingParameters *told = status->parameters;
+    if (told == NULL || told->ring_id.len != sizeof ring->name.id) {
+        ctl_error("%s is in no ring", ring->address);
         return CTL_REFUSED;
     }
-    memcpy(ring->id, status->parameters->ring_id.data, sizeof ring->id);
-    chord__v1__ring_parameters__init(&ring->parameters);
-    ring->parameters.ring_id = (ProtobufCBinaryData){sizeof ring->id, ring->id};
-    ring->parameters.m = status->parameters->m;
-    ring->parameters.n = status->parameters->n;
-    ring->parameters.replicas = status->parameters->replicas;
+    memcpy(ring->name.id, told->ring_id.data, sizeof ring->name.id);
+    ring->name.m = told->m;
+    ring->name.n = told->n;
+    ring->name.replicas = told->replicas;
     return CTL_OK;
 }
 
 static bool one_ring(const struct merge *merge) {
-    return memcmp(merge->from.id, merge->into.id, sizeof merge->from.id) == 0;
+    return memcmp(merge->from.name.id, merge->into.name.id, sizeof merge->from.name.id) == 0;
 }
 
 static int parameters_compare(const struct merge *merge) {
-    const Chord__V1__RingParameters *a = &merge->from.parameters, *b = &merge->into.parameters;
+    const struct chord_ring_name *a = &merge->from.name, *b = &merge->into.name;
     if (a->m == b->m && a->n == b->n && a->replicas == b->replicas) {
         return CTL_OK;
     }
@@ -63,17 +59,20 @@ static int parameters_compare(const struct merge *merge) {
     return CTL_REFUSED;
 }
 
-/* The ring's members become the nodes to ask; the one that was named stays the first. */
-static void nodes_take(struct merge_ring *ring, const struct ring_walk *walk) {
-    for (size_t i = 0; i < walk->nodes_count; i++) {
-        bool known = false;
-        for (size_t k = 0; k < ring->ctl.nodes_count; k++) {
-            known = known || strcmp(ring->ctl.nodes[k], walk->nodes[i].address) == 0;
-        }
-        if (!known && ring_is_member(walk->nodes[i].status) &&
-            ring->ctl.nodes_count < CTL_NODES_MAX) {
-            memcpy(ring->ctl.nodes[ring->ctl.nodes_count++], walk->nodes[i].address,
-                   sizeof walk->nodes[i].address);
+static void seed_add(struct merge_ring *ring, const char *address) {
+    char *member = ring->members[ring->seeds_count];
+    memcpy(member, address, strlen(address) + 1);
+    ring->seeds[ring->seeds_count++] = member;
+}
+
+/* Whom to join through: the one that was named first, then the others. */
+static void seeds_take(struct merge_ring *ring, const struct ring_walk *walk) {
+    ring->seeds_count = 0;
+    seed_add(ring, ring->address);
+    for (size_t i = 0; i < walk->nodes_count && ring->seeds_count < MERGE_SEEDS_MAX; i++) {
+        if (ring_is_member(walk->nodes[i].status) &&
+            strcmp(walk->nodes[i].address, ring->address) != 0) {
+            seed_add(ring, walk->nodes[i].address);
         }
     }
 }
@@ -93,9 +92,9 @@ static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t 
         ring_verdict_make(&walk, &verdict);
         ideal = verdict.ideal ? ideal + 1 : 0;
         if (ideal == (exact ? 3 : 2)) {
-            ring->members = verdict.members;
+            ring->members_count = verdict.members;
             ring->keys = verdict.keys;
-            nodes_take(ring, &walk);
+            seeds_take(ring, &walk);
             ring_walk_free(&walk);
             return CTL_OK;
         }
@@ -111,12 +110,12 @@ static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t 
 /* ---- before anything is changed ---- */
 
 static int room_check(const struct merge *merge) {
-    unsigned m = merge->into.parameters.m;
-    if (m >= 32 || merge->from.members + merge->into.members <= (size_t)1 << m) {
+    unsigned m = merge->into.name.m;
+    if (m >= 32 || merge->from.members_count + merge->into.members_count <= (size_t)1 << m) {
         return CTL_OK;
     }
-    ctl_error("%zu and %zu members are more than the %zu ids that M=%u has", merge->from.members,
-              merge->into.members, (size_t)1 << m, m);
+    ctl_error("%zu and %zu members are more than the %zu ids that M=%u has",
+              merge->from.members_count, merge->into.members_count, (size_t)1 << m, m);
     return CTL_REFUSED;
 }
 
@@ -131,8 +130,8 @@ static int confirm(const struct merge *merge, bool yes) {
     }
     ctl_note("%zu member%s with %llu keys go, one after the other, to the ring of %s, which has "
              "%zu members with %llu keys",
-             merge->from.members, merge->from.members == 1 ? "" : "s",
-             (unsigned long long)merge->from.keys, merge->into.ctl.nodes[0], merge->into.members,
+             merge->from.members_count, merge->from.members_count == 1 ? "" : "s",
+             (unsigned long long)merge->from.keys, merge->into.address, merge->into.members_count,
              (unsigned long long)merge->into.keys);
     ctl_note("when both have a key with different values, that of the %s ring stays; the other one "
              "is written to %s",
@@ -165,9 +164,9 @@ static int other_member(struct merge *merge, char address[RPC_ADDRESS_BYTES_MAX 
     for (size_t i = 0; i < walk.nodes_count && !*found; i++) {
         const struct ring_node *node = &walk.nodes[i];
         if (ring_is_member(node->status) && strcmp(node->address, merge->last) != 0 &&
-            node->status->parameters->ring_id.len == sizeof merge->from.id &&
-            memcmp(node->status->parameters->ring_id.data, merge->from.id, sizeof merge->from.id) ==
-                0) {
+            node->status->parameters->ring_id.len == sizeof merge->from.name.id &&
+            memcmp(node->status->parameters->ring_id.data, merge->from.name.id,
+                   sizeof merge->from.name.id) == 0) {
             memcpy(address, node->address, sizeof node->address);
             *found = true;
         }
@@ -218,12 +217,12 @@ static void result_print(struct merge *merge, const char *result) {
         json_put(json, "conflicts", json_u64(merge->conflicts));
         json_put(json, "conflicts_file",
                  merge->conflicts > 0 ? json_text(merge->conflicts_file) : json_null());
-        json_put(json, "members", json_u64(merge->into.members));
+        json_put(json, "members", json_u64(merge->into.members_count));
         json_put(json, "keys", json_u64(merge->into.keys));
         json_print(json);
         return;
     }
-    line_print("%s: %zu members, %llu keys", result, merge->into.members,
+    line_print("%s: %zu members, %llu keys", result, merge->into.members_count,
                (unsigned long long)merge->into.keys);
     if (merge->rows_read > 0) {
         line_print("%llu rows read, %llu copied, %llu there already, %llu conflicts",
@@ -240,18 +239,18 @@ static void result_print(struct merge *merge, const char *result) {
 static int rings_look(struct merge *merge, struct merge_look *look) {
     const Chord__V1__StatusResponse *status;
     struct rpc_reply reply;
-    int exit_code = call_status(&merge->into.ctl, merge->into.ctl.nodes[0], &reply, &status);
+    int exit_code = call_status(&merge->into.ctl, merge->into.address, &reply, &status);
     if (exit_code == CTL_OK) {
-        exit_code = ring_read(&merge->into, status, merge->into.ctl.nodes[0]);
+        exit_code = ring_read(&merge->into, status);
         rpc_reply_free(&reply);
     }
     if (exit_code == CTL_OK) {
-        exit_code = call_status(&merge->from.ctl, merge->from.ctl.nodes[0], &reply, &status);
+        exit_code = call_status(&merge->from.ctl, merge->from.address, &reply, &status);
     }
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    exit_code = ring_read(&merge->from, status, merge->from.ctl.nodes[0]);
+    exit_code = ring_read(&merge->from, status);
     if (exit_code == CTL_OK && address_is_valid(status->self->address)) {
         memcpy(merge->last, status->self->address, strlen(status->self->address) + 1);
     }

@@ -7,18 +7,21 @@
 #include "ctl.h"
 
 enum {
-    MERGE_RING_ID_BYTES = 16,
     MERGE_STEP_MS = 600000,
     MERGE_PAUSE_MS = 50,
     MERGE_REASON_BYTES = 300,
+    MERGE_SEEDS_MAX = 16,
 };
 
 /* One of the two rings: whom to ask there, and what it is. */
 struct merge_ring {
-    struct ctl ctl; /* its nodes are members of that ring */
-    uint8_t id[MERGE_RING_ID_BYTES];
-    Chord__V1__RingParameters parameters; /* points to `id` */
-    size_t members;
+    struct ctl ctl;
+    struct chord_ring_name name;
+    char address[CHORD_ADDRESS_SIZE];                  /* the member that was named */
+    char members[MERGE_SEEDS_MAX][CHORD_ADDRESS_SIZE]; /* for who joins; that one is the first */
+    const char *seeds[MERGE_SEEDS_MAX];
+    size_t seeds_count;
+    size_t members_count;
     uint64_t keys;
 };
 

@@ -7,39 +7,33 @@
 
 #include "walk.h"
 
-enum { LOOK_MS = 2000, PROBE_MS = 500 };
+enum { LOOK_MS = 2000 };
 
-/* One call without a word; false: no answer, or a refusal, with its reason. */
-static bool ask(struct merge *merge, const char *address, enum rpc_method method,
-                const ProtobufCMessage *request, struct rpc_reply *reply,
-                char reason[MERGE_REASON_BYTES]) {
-    int error = address_probe(address, PROBE_MS);
-    if (error != 0) {
-        snprintf(reason, MERGE_REASON_BYTES, "%s: %s", address, strerror(error));
-        return false;
-    }
-    rpc_client_call_wait(merge->ctl->client, address, method, request, LOOK_MS, reply);
-    if (reply->code == CHORD__V1__CODE__CODE_OK && reply->response != NULL) {
-        return true;
-    }
-    snprintf(reason, MERGE_REASON_BYTES, "%s: %s%s%.180s", address, rpc_code_text(reply->code),
-             reply->message[0] != '\0' ? ": " : "", reply->message);
-    rpc_reply_free(reply);
-    return false;
+static void reason_take(char reason[MERGE_REASON_BYTES], const struct chord_answer *answer) {
+    snprintf(reason, MERGE_REASON_BYTES, "%s: %s%s%s", answer->address,
+             chord_code_text(answer->code), answer->message[0] != '\0' ? ": " : "",
+             answer->message);
 }
 
 static bool of_ring(const Chord__V1__StatusResponse *status, const struct merge_ring *ring) {
     const Chord__V1__RingParameters *parameters = status->parameters;
-    return parameters != NULL && parameters->ring_id.len == sizeof ring->id &&
-           memcmp(parameters->ring_id.data, ring->id, sizeof ring->id) == 0;
+    return parameters != NULL && parameters->ring_id.len == sizeof ring->name.id &&
+           memcmp(parameters->ring_id.data, ring->name.id, sizeof ring->name.id) == 0;
 }
 
 void merge_look(struct merge *merge, const char *address, struct merge_look *look) {
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
+    const struct client_call call = {.address = address,
+                                     .method = RPC_ADMIN_STATUS,
+                                     .request = &request.base,
+                                     .timeout_ms = LOOK_MS};
+    struct chord_answer answer;
     struct rpc_reply reply;
     *look = (struct merge_look){0};
-    look->answered = ask(merge, address, RPC_ADMIN_STATUS, &request.base, &reply, look->reason);
+    look->answered = client_call(merge->ctl->ring, &call, &answer, &reply);
     if (!look->answered) {
+        reason_take(look->reason, &answer);
+        rpc_reply_free(&reply);
         return;
     }
     const Chord__V1__StatusResponse *status = (const void *)reply.response;
@@ -50,38 +44,29 @@ void merge_look(struct merge *merge, const char *address, struct merge_look *loo
     rpc_reply_free(&reply);
 }
 
-/* The members of the other ring that a node is to join through. */
-static size_t seeds_of(struct merge_ring *ring, char *seeds[CTL_NODES_MAX]) {
-    for (size_t i = 0; i < ring->ctl.nodes_count; i++) {
-        seeds[i] = ring->ctl.nodes[i];
+static bool tell(struct merge *merge, const struct chord_command *command,
+                 char reason[MERGE_REASON_BYTES]) {
+    struct chord_told told;
+    bool done = chord_tell(merge->ctl->ring, command, &told);
+    if (!done) {
+        reason_take(reason, &told.answer);
     }
-    return ring->ctl.nodes_count;
+    return done;
 }
 
-static void tell_leave(struct merge *merge, const char *address, char reason[MERGE_REASON_BYTES]) {
-    Chord__V1__AdminLeaveRequest request = CHORD__V1__ADMIN_LEAVE_REQUEST__INIT;
-    struct rpc_reply reply;
-    char *seeds[CTL_NODES_MAX];
-    request.next_ring = &merge->into.parameters;
-    request.next_seeds = seeds;
-    request.n_next_seeds = seeds_of(&merge->into, seeds);
-    if (ask(merge, address, RPC_ADMIN_LEAVE, &request.base, &reply, reason)) {
-        rpc_reply_free(&reply);
-    }
-}
-
-/* Its rows are in the other ring, or it has none. */
-static void tell_join(struct merge *merge, const char *address, char reason[MERGE_REASON_BYTES]) {
-    Chord__V1__AdminJoinRequest request = CHORD__V1__ADMIN_JOIN_REQUEST__INIT;
-    struct rpc_reply reply;
-    char *seeds[CTL_NODES_MAX];
-    request.ring = &merge->into.parameters;
-    request.seeds = seeds;
-    request.n_seeds = seeds_of(&merge->into, seeds);
-    request.drop_rows = strcmp(address, merge->last) == 0;
-    if (ask(merge, address, RPC_ADMIN_JOIN, &request.base, &reply, reason)) {
-        rpc_reply_free(&reply);
-    }
+/* To the other ring: out of its own, or having left that. */
+static void tell_go(struct merge *merge, enum chord_command_kind kind, const char *address,
+                    char reason[MERGE_REASON_BYTES]) {
+    const struct chord_command command = {
+        .kind = kind,
+        .node = address,
+        .ring = &merge->into.name,
+        .seeds = merge->into.seeds,
+        .seeds_count = merge->into.seeds_count,
+        .drop_rows = strcmp(address, merge->last) == 0, /* they are in the other ring */
+        .timeout_ms = LOOK_MS,
+    };
+    (void)tell(merge, &command, reason);
 }
 
 int merge_move(struct merge *merge, const char *address) {
@@ -100,9 +85,9 @@ int merge_move(struct merge *merge, const char *address) {
             ctl_error("%s is no longer in either of the two rings", address);
             return CTL_REFUSED;
         } else if (look.in_from && member) {
-            tell_leave(merge, address, reason);
+            tell_go(merge, CHORD_LEAVE, address, reason);
         } else if (look.in_from && look.state == CHORD__V1__NODE_STATE__NODE_STATE_LEFT) {
-            tell_join(merge, address, reason);
+            tell_go(merge, CHORD_JOIN, address, reason);
         }
         pause_ms(MERGE_PAUSE_MS);
     }
@@ -112,17 +97,9 @@ int merge_move(struct merge *merge, const char *address) {
 }
 
 bool merge_leave_last(struct merge *merge, char reason[MERGE_REASON_BYTES]) {
-    Chord__V1__AdminLeaveRequest request = CHORD__V1__ADMIN_LEAVE_REQUEST__INIT;
-    struct rpc_reply reply;
+    const struct chord_command command = {
+        .kind = CHORD_LEAVE, .node = merge->last, .last = true, .timeout_ms = LOOK_MS};
     struct merge_look look;
     merge_look(merge, merge->last, &look);
-    if (look.answered && look.in_from && look.left_last) {
-        return true;
-    }
-    request.last = true;
-    if (!ask(merge, merge->last, RPC_ADMIN_LEAVE, &request.base, &reply, reason)) {
-        return false;
-    }
-    rpc_reply_free(&reply);
-    return true;
+    return (look.answered && look.in_from && look.left_last) || tell(merge, &command, reason);
 }

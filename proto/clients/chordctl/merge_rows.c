@@ -131,7 +131,7 @@ int merge_rows_copy(struct merge *merge) {
     request.values = true;
     while (exit_code == CTL_OK && !done) {
         exit_code =
-            call_at(merge->ctl, merge->last, RPC_ADMIN_LIST_KEYS, &request.base, false, &reply);
+            call_at(merge->ctl, merge->last, RPC_ADMIN_LIST_KEYS, &request.base, &reply, NULL);
         rpc_reply_free(&before); /* the cursor lived there */
         before = (struct rpc_reply){0};
         if (exit_code != CTL_OK) {

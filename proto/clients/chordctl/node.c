@@ -100,13 +100,13 @@ static void range_row(struct table *table, const Chord__V1__RangeStatus *range, 
 static int node_run(struct ctl *ctl, const struct arguments *arguments) {
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
     struct rpc_reply reply;
-    const char *address = NULL;
-    int exit_code = call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, &address);
+    char address[CHORD_ADDRESS_SIZE];
+    int exit_code = call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, address);
     if (exit_code == CTL_OK) {
         /* The first question makes the node count its keys, the second hears the number. */
         rpc_reply_free(&reply);
         pause_ms(COUNT_MS);
-        exit_code = call_at(ctl, address, RPC_ADMIN_STATUS, &request.base, false, &reply);
+        exit_code = call_at(ctl, address, RPC_ADMIN_STATUS, &request.base, &reply, NULL);
     }
     if (exit_code != CTL_OK) {
         return exit_code;
@@ -141,12 +141,12 @@ static int node_run(struct ctl *ctl, const struct arguments *arguments) {
 static int ping_run(struct ctl *ctl, const struct arguments *arguments) {
     Chord__V1__PingRequest request = CHORD__V1__PING_REQUEST__INIT;
     struct rpc_reply reply;
-    const char *address = NULL;
-    int exit_code = call_word(ctl, arguments, RPC_RING_PING, &request.base, &reply, &address);
+    char address[CHORD_ADDRESS_SIZE];
+    int exit_code = call_word(ctl, arguments, RPC_RING_PING, &request.base, &reply, address);
     if (exit_code == CTL_OK) {
         /* Once more on the open connection: the first time includes making it. */
         rpc_reply_free(&reply);
-        exit_code = call_at(ctl, address, RPC_RING_PING, &request.base, false, &reply);
+        exit_code = call_at(ctl, address, RPC_RING_PING, &request.base, &reply, NULL);
     }
     if (exit_code != CTL_OK) {
         return exit_code;
@@ -205,9 +205,9 @@ static void info_print(const Chord__V1__GetServerInfoResponse *info, bool as_jso
 static int info_run(struct ctl *ctl, const struct arguments *arguments) {
     Chord__V1__GetServerInfoRequest request = CHORD__V1__GET_SERVER_INFO_REQUEST__INIT;
     struct rpc_reply reply;
-    const char *address = NULL;
+    char address[CHORD_ADDRESS_SIZE];
     int exit_code =
-        call_word(ctl, arguments, RPC_META_GET_SERVER_INFO, &request.base, &reply, &address);
+        call_word(ctl, arguments, RPC_META_GET_SERVER_INFO, &request.base, &reply, address);
     if (exit_code == CTL_OK) {
         info_print((const Chord__V1__GetServerInfoResponse *)(const void *)reply.response,
                    ctl->json);

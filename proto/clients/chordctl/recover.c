@@ -55,23 +55,23 @@ static int recover_confirm(const struct arguments *arguments, const Chord__V1__V
     return CTL_OK;
 }
 
-static void recovered_print(struct ctl *ctl, const Chord__V1__View *view, const char *hi) {
+static void recovered_print(struct ctl *ctl, const struct chord_told *told, const char *hi) {
     if (ctl->json) {
         json_t *json = json_object();
         json_put(json, "hi", json_text(hi));
-        json_put(json, "epoch", json_u64(view->epoch));
-        json_put(json, "copies", json_u64(view->n_members));
+        json_put(json, "epoch", json_u64(told->epoch));
+        json_put(json, "copies", json_u64(told->copies));
         json_print(json);
     } else {
-        line_print("recovered: the range that ends at %s goes on with %zu cop%s", hi,
-                   view->n_members, view->n_members == 1 ? "y" : "ies");
+        line_print("recovered: the range that ends at %s goes on with %zu cop%s", hi, told->copies,
+                   told->copies == 1 ? "y" : "ies");
     }
 }
 
 static int recover_run(struct ctl *ctl, const struct arguments *arguments) {
-    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char address[RPC_ADDRESS_BYTES_MAX + 1], lo[ID_HEX_SIZE];
     const Chord__V1__StatusResponse *status;
-    struct rpc_reply reply, recovered;
+    struct rpc_reply reply;
     const char *hi = arguments_option(arguments, "range");
     if (hi == NULL) {
         ctl_error("which range? give --range with its last id (chordctl node ADDRESS shows it)");
@@ -84,27 +84,24 @@ static int recover_run(struct ctl *ctl, const struct arguments *arguments) {
     if (exit_code != CTL_OK) {
         return exit_code;
     }
+    struct chord_told told;
+    struct chord_command command = {.kind = CHORD_RECOVER, .node = address, .id = hi, .lo = lo};
     const Chord__V1__View *view = range_named(status, hi);
     if (view == NULL) {
         ctl_error("%s knows no range that ends at %s", address, hi);
         exit_code = CTL_NOT_FOUND;
     } else {
+        command.epoch = view->epoch;
+        ring_id_text(lo, view->range->lo, status_m(status));
         exit_code = recover_confirm(arguments, view, hi);
     }
-    if (exit_code == CTL_OK) {
-        Chord__V1__RecoverRequest request = CHORD__V1__RECOVER_REQUEST__INIT;
-        request.range = view->range;
-        request.epoch = view->epoch;
-        exit_code = call_at(ctl, address, RPC_ADMIN_RECOVER, &request.base, true, &recovered);
-    }
-    if (exit_code == CTL_OK) {
-        const Chord__V1__RecoverResponse *response = (const void *)recovered.response;
-        if (response->view != NULL) {
-            recovered_print(ctl, response->view, hi);
-        }
-        rpc_reply_free(&recovered);
-    }
     rpc_reply_free(&reply);
+    if (exit_code == CTL_OK) {
+        exit_code = call_tell(ctl, &command, &told);
+    }
+    if (exit_code == CTL_OK) {
+        recovered_print(ctl, &told, hi);
+    }
     return exit_code;
 }
 
