@@ -3,24 +3,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "chord_client.h"
 #include "csv_export.h"
 #include "log.h"
 #include "routes.h"
 #include "url.h"
-#include "walk.h"
 
 enum { EXPORTS_MAX = 4, EXPORT_PAGE = 1000 };
 
 static atomic_int exports_running;
 
 static bool page_write(struct http_request *request, struct csv_export *export,
-                       const struct key_walk_page *page) {
+                       const struct chord_page *page) {
     struct buf out = {0};
     bool ok = true;
     for (size_t i = 0; i < page->count && ok; i++) {
-        const Chord__V1__KeyInfo *info = page->keys[i];
-        ok = csv_export_row(export, &out, info->key.data, info->key.len, info->value.data,
-                            info->value.len, info->expires_at_ms);
+        const struct chord_row *row = &page->rows[i];
+        ok = csv_export_row(export, &out, row->key, row->key_size, row->value, row->value_size,
+                            row->expires_at_ms);
     }
     ok = ok && http_stream_write(request, out.data, out.size);
     buf_free(&out);
@@ -48,46 +48,39 @@ static bool end_write(struct http_request *request, struct csv_export *export) {
 }
 
 /* Only after the first page is there an answer to begin: until then an error can be told. */
-static void export_run(struct app *app, struct http_request *request, struct csv_export *export,
-                       enum csv_form form) {
-    struct key_walk walk;
-    struct key_walk_page page = {0};
-    char error[160] = "";
-    walk_start(&walk, app, true);
-    bool ok = key_walk_next(&walk, EXPORT_PAGE, &page, error, sizeof(error));
-    if (!ok) {
+static void export_run(struct http_request *request, struct chord_walk *walk,
+                       struct csv_export *export, enum csv_form form) {
+    struct chord_page page;
+    char error[200] = "";
+    if (!chord_walk_next(walk, EXPORT_PAGE, &page, error, sizeof(error))) {
         http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 2\r\n", NULL, "%s", error);
-        key_walk_end(&walk);
         return;
     }
-    ok = head_write(request, export, form);
-    while (ok) {
-        ok = page_write(request, export, &page);
-        key_walk_page_free(&page);
-        if (!ok || walk.done) {
-            break;
-        }
-        ok = key_walk_next(&walk, EXPORT_PAGE, &page, error, sizeof(error));
+    bool told = true;
+    bool ok = head_write(request, export, form);
+    while (ok && (ok = page_write(request, export, &page)) && !page.done) {
+        told = chord_walk_next(walk, EXPORT_PAGE, &page, error, sizeof(error));
+        ok = told;
     }
-    key_walk_page_free(&page);
     if (request->head || (ok && end_write(request, export))) {
         (void)http_stream_end(request);
     } else {
         http_stream_abort(request);
         log_line("WARN", "export", "ended early after %llu rows: %s",
                  (unsigned long long)csv_export_rows(export),
-                 error[0] == '\0' ? "the client went away" : error);
+                 told ? "the client went away" : error);
     }
-    key_walk_end(&walk);
 }
 
 static void export_answer(struct app *app, struct http_request *request, enum csv_form form) {
     struct csv_export *export = csv_export_new(form);
-    if (export == NULL) {
+    struct chord_walk *walk = chord_walk_new(app->ring, NULL, 0, true);
+    if (export == NULL || walk == NULL) {
         http_problem(request, 500, "INTERNAL", "no memory");
     } else {
-        export_run(app, request, export, form);
+        export_run(request, walk, export, form);
     }
+    chord_walk_free(walk);
     csv_export_free(export);
 }
 

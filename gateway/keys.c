@@ -1,4 +1,5 @@
 /* Lists of keys: what one node holds, and /data. */
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,24 +11,19 @@
 #include "ring_view.h"
 #include "routes.h"
 #include "url.h"
-#include "walk.h"
 
 enum { KEYS_TIMEOUT_MS = 5000, SEARCH_MS = 3000 };
 
 /* A place in the list as text: hex of the hash, a dot, hex of the key. */
 static json_t *token_json(const uint8_t *hash, const uint8_t *key, size_t key_size) {
-    struct buf text = {0};
-    bool ok = true;
-    for (size_t i = 0; i < ID_BYTES && ok; i++) {
-        ok = buf_format(&text, "%02x", hash[i]);
+    char text[2 * ID_BYTES + 1 + 2 * CHORD_KEY_BYTES_MAX + 1];
+    if (key_size > CHORD_KEY_BYTES_MAX) {
+        return json_null();
     }
-    ok = ok && buf_append(&text, ".", 1);
-    for (size_t i = 0; i < key_size && ok; i++) {
-        ok = buf_format(&text, "%02x", key[i]);
-    }
-    json_t *json = ok ? json_stringn((const char *)text.data, text.size) : json_null();
-    buf_free(&text);
-    return json;
+    rpc_hex(text, hash, ID_BYTES);
+    text[2 * ID_BYTES] = '.';
+    rpc_hex(text + 2 * ID_BYTES + 1, key, key_size);
+    return json_string(text);
 }
 
 struct token {
@@ -36,61 +32,50 @@ struct token {
     struct buf key;
 };
 
-static bool hex_pair(const char *text, uint8_t *byte) {
-    unsigned value = 0;
-    for (int i = 0; i < 2; i++) {
-        char c = text[i];
-        if ((c < '0' || c > '9') && (c < 'a' || c > 'f')) {
-            return false;
-        }
-        value = value * 16 + (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    *byte = (uint8_t)value;
-    return true;
-}
-
 static bool token_read(const char *query, struct token *token) {
     struct buf text = {0};
     bool malformed = false;
     bool ok = true;
     token->present = url_parameter(query, "after", &text, &malformed) && text.size > 0;
     if (token->present) {
-        const char *at = (const char *)text.data;
-        size_t key_digits = text.size > 41 ? text.size - 41 : 0;
-        ok = text.size >= 41 && at[40] == '.' && key_digits % 2 == 0 && key_digits <= 2048;
-        for (size_t i = 0; i < ID_BYTES && ok; i++) {
-            ok = hex_pair(at + 2 * i, &token->hash[i]);
+        char *dot = memchr(text.data, '.', text.size);
+        size_t hash_size = 0, key_size = 0;
+        ok = dot == (char *)text.data + 2 * ID_BYTES && strlen(dot) == text.size - 2 * ID_BYTES &&
+             buf_reserve(&token->key, CHORD_KEY_BYTES_MAX);
+        if (ok) {
+            *dot = '\0';
+            ok = OPENSSL_hexstr2buf_ex(token->hash, ID_BYTES, &hash_size, (char *)text.data,
+                                       '\0') == 1 &&
+                 hash_size == ID_BYTES &&
+                 (dot[1] == '\0' || OPENSSL_hexstr2buf_ex(token->key.data, CHORD_KEY_BYTES_MAX,
+                                                          &key_size, dot + 1, '\0') == 1);
         }
-        for (size_t i = 0; i < key_digits && ok; i += 2) {
-            uint8_t byte = 0;
-            ok = hex_pair(at + 41 + i, &byte) && buf_append(&token->key, &byte, 1);
-        }
+        token->key.size = key_size;
     }
     buf_free(&text);
     return ok && !malformed;
 }
 
-static json_t *key_json(const Chord__V1__KeyInfo *info, unsigned m, bool values) {
+/* `values`: with the value. */
+static json_t *key_json(const struct chord_row *row, bool led, unsigned m, bool values) {
     struct ring_id id;
     char hex[ID_HEX_SIZE] = "";
-    if (info->hash.len == ID_BYTES && m > 0) {
-        id_from_hash(&id, info->hash.data, m);
+    if (row->hash != NULL && m > 0) {
+        id_from_hash(&id, row->hash, m);
         id_to_hex(&id, m, hex);
     }
     json_t *json = json_object();
-    json_put(json, "key", json_text_or_null(info->key.data, info->key.len));
-    json_put(json, "key_base64", json_base64(info->key.data, info->key.len));
+    json_put(json, "key", json_text_or_null(row->key, row->key_size));
+    json_put(json, "key_base64", json_base64(row->key, row->key_size));
     json_put(json, "id", json_string(hex));
-    json_put(json, "bytes", json_integer(info->value_bytes));
-    json_put(json, "led", json_boolean(info->led));
-    json_put(
-        json, "version",
-        json_sprintf("%llu.%llu",
-                     info->version == NULL ? 0ULL : (unsigned long long)info->version->epoch,
-                     info->version == NULL ? 0ULL : (unsigned long long)info->version->counter));
+    json_put(json, "bytes", json_u64(row->value_size));
+    json_put(json, "led", json_boolean(led));
+    json_put(json, "version",
+             json_sprintf("%llu.%llu", (unsigned long long)row->version.epoch,
+                          (unsigned long long)row->version.counter));
     if (values) {
-        json_put(json, "value", json_text_or_null(info->value.data, info->value.len));
-        json_put(json, "value_base64", json_base64(info->value.data, info->value.len));
+        json_put(json, "value", json_text_or_null(row->value, row->value_size));
+        json_put(json, "value_base64", json_base64(row->value, row->value_size));
     }
     return json;
 }
@@ -105,7 +90,9 @@ static json_t *page_json(const Chord__V1__ListKeysResponse *list, unsigned m, bo
     json_t *json = json_object();
     json_t *keys = json_array();
     for (size_t i = 0; i < list->n_keys; i++) {
-        (void)json_array_append_new(keys, key_json(list->keys[i], m, values));
+        struct chord_row row;
+        client_row_take(&row, list->keys[i], values);
+        (void)json_array_append_new(keys, key_json(&row, list->keys[i]->led, m, values));
     }
     json_put(json, "keys", keys);
     bool more = !list->done && list->next != NULL && list->next->hash.len == ID_BYTES;
@@ -181,47 +168,53 @@ void node_keys(struct app *app, struct http_request *request, const struct buf *
     node_keys_run(app, request, ref.address, flag_read(request->query, "values"));
 }
 
-/* All keys of the ring, a page of up to `limit`; a search that takes long ends with what it has. */
-static void data_ring(struct app *app, struct http_request *request) {
-    struct token token = {0};
-    struct key_walk walk;
-    unsigned long long limit = 0;
-    char error[160];
-    walk_start(&walk, app, true);
+/* All keys of the ring, a page of up to `limit`; a search that takes long ends with what it has.
+ * NULL: `error` says why. */
+static json_t *data_walk(struct chord_walk *walk, size_t limit, unsigned m, char *error,
+                         size_t error_size) {
+    struct chord_page page = {.done = false};
     json_t *keys = json_array();
     uint64_t end = clock_now_ms() + SEARCH_MS;
-    bool ok = query_read(request, &token, &walk.prefix, &limit);
-    if (ok && token.present &&
-        !walk_resume(&walk, app, token.hash, token.key.data, token.key.size)) {
-        http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", NULL,
-                          "no node of the ring answers");
-        ok = false;
-    }
-    unsigned m = ring_view_parameters(app->view).m;
-    while (ok && !walk.done && json_array_size(keys) < limit && clock_now_ms() < end) {
-        struct key_walk_page page;
-        uint32_t want = (uint32_t)(limit - json_array_size(keys));
-        if (!key_walk_next(&walk, want, &page, error, sizeof(error))) {
-            http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", NULL, "%s", error);
-            ok = false;
-            break;
+    while (!page.done && json_array_size(keys) < limit && clock_now_ms() < end) {
+        if (!chord_walk_next(walk, (uint32_t)(limit - json_array_size(keys)), &page, error,
+                             error_size)) {
+            json_decref(keys);
+            return NULL;
         }
         for (size_t i = 0; i < page.count; i++) {
-            (void)json_array_append_new(keys, key_json(page.keys[i], m, true));
+            (void)json_array_append_new(keys, key_json(&page.rows[i], true, m, true));
         }
-        key_walk_page_free(&page);
     }
-    if (ok) {
-        json_t *json = json_object();
-        json_put(json, "keys", json_incref(keys));
-        json_put(json, "next",
-                 walk.done
-                     ? json_null()
-                     : token_json(walk.cursor_hash, walk.cursor_key.data, walk.cursor_key.size));
-        http_reply_json(request, 200, NULL, json);
+    struct chord_cursor cursor = chord_walk_cursor(walk);
+    json_t *json = json_object();
+    json_put(json, "keys", keys);
+    json_put(json, "next",
+             page.done ? json_null() : token_json(cursor.hash, cursor.key, cursor.key_size));
+    return json;
+}
+
+static void data_ring(struct app *app, struct http_request *request) {
+    struct token token = {0};
+    struct buf prefix = {0};
+    struct chord_walk *walk = NULL;
+    unsigned long long limit = 0;
+    char error[200] = "no node of the ring answers";
+    if (query_read(request, &token, &prefix, &limit)) {
+        walk = chord_walk_new(app->ring, prefix.data, prefix.size, true);
+        struct chord_cursor after = {.key = token.key.data, .key_size = token.key.size};
+        memcpy(after.hash, token.hash, sizeof(after.hash));
+        bool ok = walk != NULL && (!token.present || chord_walk_seek(walk, &after));
+        json_t *json =
+            ok ? data_walk(walk, limit, ring_view_parameters(app->view).m, error, sizeof(error))
+               : NULL;
+        if (json != NULL) {
+            http_reply_json(request, 200, NULL, json);
+        } else {
+            http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", NULL, "%s", error);
+        }
     }
-    json_decref(keys);
-    key_walk_end(&walk);
+    chord_walk_free(walk);
+    buf_free(&prefix);
     buf_free(&token.key);
 }
 

@@ -97,40 +97,16 @@ static void peers_learn(struct ring_view *view, const Chord__V1__StatusResponse 
     }
 }
 
-static bool range_ids(const Chord__V1__RangeStatus *range, struct ring_id *lo, struct ring_id *hi) {
-    return range->view != NULL && range->view->range != NULL &&
-           id_from_wire(lo, range->view->range->lo.data, range->view->range->lo.len) &&
-           id_from_wire(hi, range->view->range->hi.data, range->view->range->hi.len);
-}
-
 /* Who led the id before `node` did, by the last statuses, dead nodes' included. */
 static const struct view_node *leader_before(struct ring_view *view, const struct view_node *node,
                                              const struct ring_id *id) {
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct view_node *other = view->nodes[i];
-        for (size_t k = 0; other->status != NULL && k < other->status->n_ranges; k++) {
-            struct ring_id lo;
-            struct ring_id hi;
-            if (other != node && ring_leads(other->address, other->status->ranges[k]) &&
-                range_ids(other->status->ranges[k], &lo, &hi) && id_in_range(id, &lo, &hi)) {
-                return other;
-            }
+        if (other != node && ring_led_over(other->address, other->status, id) != NULL) {
+            return other;
         }
     }
     return NULL;
-}
-
-static bool status_leads(const struct view_node *node, const Chord__V1__StatusResponse *status,
-                         const struct ring_id *id) {
-    for (size_t k = 0; status != NULL && k < status->n_ranges; k++) {
-        struct ring_id lo;
-        struct ring_id hi;
-        if (ring_leads(node->address, status->ranges[k]) &&
-            range_ids(status->ranges[k], &lo, &hi) && id_in_range(id, &lo, &hi)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* A range that the node leads now and did not before: its keys have moved. */
@@ -143,14 +119,15 @@ static void keys_moved(struct ring_view *view, const struct view_node *node,
     for (size_t k = 0; k < now->n_ranges; k++) {
         struct ring_id lo;
         struct ring_id hi;
-        if (!ring_leads(node->address, now->ranges[k]) || !range_ids(now->ranges[k], &lo, &hi)) {
+        if (!ring_leads(node->address, now->ranges[k]) ||
+            !ring_range_ids(now->ranges[k]->view->range, &lo, &hi)) {
             continue;
         }
         /* Either end: a range that grew keeps its hi and has a new lo. */
         struct ring_id first = lo;
         (void)id_increment(&first, view->parameters.m);
-        bool led_hi = status_leads(node, before, &hi);
-        if (led_hi && status_leads(node, before, &first)) {
+        bool led_hi = ring_led_over(node->address, before, &hi) != NULL;
+        if (led_hi && ring_led_over(node->address, before, &first) != NULL) {
             continue;
         }
         const struct view_node *from = leader_before(view, node, led_hi ? &first : &hi);
@@ -189,7 +166,7 @@ static void hints_learn(struct ring_view *view, const struct view_node *node) {
         const Chord__V1__RangeStatus *range = node->status->ranges[k];
         struct ring_id lo;
         struct ring_id hi;
-        if (ring_leads(node->address, range) && range_ids(range, &lo, &hi)) {
+        if (ring_leads(node->address, range) && ring_range_ids(range->view->range, &lo, &hi)) {
             hints_put(view->app->hints, &lo, &hi, range->view->epoch, node->address);
         }
     }

@@ -13,6 +13,7 @@
 #include "client.h"
 #include "log.h"
 #include "ring_internal.h"
+#include "ring_walk.h"
 
 /* ---- the table ---- */
 
@@ -494,16 +495,15 @@ struct view_parameters ring_view_parameters(struct ring_view *view) {
 }
 
 bool ring_view_leader(struct ring_view *view, const struct ring_id *id,
-                      struct key_walk_leader *led) {
-    bool found = false;
-    led->epoch = 0;
+                      struct client_leader *leader) {
+    *leader = (struct client_leader){.epoch = 0};
     pthread_mutex_lock(&view->lock);
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct view_node *node = view->nodes[i];
         if (view_node_alive(node)) {
-            found = key_walk_leader_take(led, node->address, node->status, id) || found;
+            client_leader_take(leader, node->address, node->status, id);
         }
     }
     pthread_mutex_unlock(&view->lock);
-    return found;
+    return leader->epoch != 0;
 }

@@ -16,7 +16,6 @@
 #include "app.h"
 #include "buf.h"
 #include "ids.h"
-#include "key_walk.h"
 
 enum {
     VIEW_NODES_MAX = 4096,
@@ -78,8 +77,9 @@ size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max
 bool ring_view_disks_full(struct ring_view *view);
 struct view_parameters ring_view_parameters(struct ring_view *view);
 /* Who leads the id, by the newest statuses. */
+struct client_leader;
 bool ring_view_leader(struct ring_view *view, const struct ring_id *id,
-                      struct key_walk_leader *led);
+                      struct client_leader *leader);
 /* The whole ring as it is known now; NULL = no memory. */
 json_t *ring_view_ring_json(struct ring_view *view);
 json_t *ring_view_nodes_json(struct ring_view *view);

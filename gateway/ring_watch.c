@@ -36,12 +36,18 @@ static bool watch_full(void *context) {
     return ring_view_disks_full(app->view);
 }
 
+static bool watch_leader(void *context, const struct ring_id *id, struct client_leader *leader) {
+    struct app *app = context;
+    return ring_view_leader(app->view, id, leader);
+}
+
 bool ring_watch_open(struct app *app) {
     const struct client_setup setup = {.rpc = app->client,
                                        .watch = {.member = watch_member,
                                                  .mistrust = watch_mistrust,
                                                  .learn = watch_learn,
                                                  .full = watch_full,
+                                                 .leader = watch_leader,
                                                  .context = app},
                                        .nobody_ms = CLIENT_NOBODY_MS};
     app->ring = client_new(&setup);

@@ -246,6 +246,8 @@ struct chord_row {
     const uint8_t *key, *value; /* until the next chord_walk_next; without values: NULL */
     size_t key_size, value_size;
     uint64_t expires_at_ms; /* 0 = never */
+    const uint8_t *hash;    /* the 20 bytes by which the rows are ordered */
+    struct chord_version version;
 };
 
 struct chord_page {
@@ -264,6 +266,17 @@ void chord_walk_free(struct chord_walk *walk); /* accepts NULL */
  * later. */
 bool chord_walk_next(struct chord_walk *walk, uint32_t limit, struct chord_page *page, char *error,
                      size_t error_size);
+
+/* A place between two rows. */
+struct chord_cursor {
+    uint8_t hash[20];
+    const uint8_t *key; /* a walk's own: until it goes on */
+    size_t key_size;
+};
+/* Where the walk is, after a page; and takes it up there, in another walk or later. false: nobody
+ * tells of the ring, or no memory. */
+struct chord_cursor chord_walk_cursor(const struct chord_walk *walk);
+bool chord_walk_seek(struct chord_walk *walk, const struct chord_cursor *cursor);
 
 /* ---- bulk load: many puts; a window at a time, so memory stays the same ---- */
 

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "private.h"
+#include "ring_check.h"
 
 enum { LEARN_MS = 1000, PEERS_MAX = 1024 };
 
@@ -58,10 +59,8 @@ void client_hear(struct chord_client *client, const struct rpc_reply *reply) {
 void client_hear_hint(struct chord_client *client, const Chord__V1__OwnerHint *hint) {
     struct ring_id lo;
     struct ring_id hi;
-    if (hint == NULL || hint->range == NULL || hint->address == NULL ||
-        !address_is_valid(hint->address) ||
-        !id_from_wire(&lo, hint->range->lo.data, hint->range->lo.len) ||
-        !id_from_wire(&hi, hint->range->hi.data, hint->range->hi.len)) {
+    if (hint == NULL || hint->address == NULL || !address_is_valid(hint->address) ||
+        !ring_range_ids(hint->range, &lo, &hi)) {
         return;
     }
     hints_put(client->hints, &lo, &hi, hint->epoch, hint->address);

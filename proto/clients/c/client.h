@@ -20,6 +20,12 @@ enum {
     CLIENT_NOBODY_MS = 1000,
 };
 
+struct client_leader {
+    struct ring_id lo, hi; /* its range is (lo, hi] */
+    uint64_t epoch;        /* 0 = nobody */
+    char address[CHORD_ADDRESS_SIZE];
+};
+
 /* Who is there to be asked. All are called from several threads. */
 struct client_watch {
     /* A member, another one at each call if it can be. false: none is there, `why` may say more. */
@@ -29,6 +35,9 @@ struct client_watch {
     void (*mistrust)(void *context, const char *address, bool silent);
     void (*learn)(void *context, const char *address); /* a member; NULL = ignored */
     bool (*full)(void *context); /* no disk of those that answer has room; NULL = never */
+    /* Who leads the id, as far as is known. false: nobody, or not known now. NULL: nodes are asked.
+     */
+    bool (*leader)(void *context, const struct ring_id *id, struct client_leader *leader);
     void *context;
 };
 
@@ -116,6 +125,11 @@ bool client_call(struct chord_client *client, const struct client_call *call,
 bool client_learn(struct chord_client *client, const char *address, uint32_t timeout_ms,
                   struct chord_answer *answer);
 void client_hear_status(struct chord_client *client, const Chord__V1__StatusResponse *status);
+
+/* ---- walk.c ---- */
+
+/* A row points into the info. */
+void client_row_take(struct chord_row *row, const Chord__V1__KeyInfo *info, bool values);
 
 /* ---- seeds.c: the members a program was given, and those it heard of ---- */
 

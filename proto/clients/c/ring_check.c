@@ -15,6 +15,30 @@ bool ring_leads(const char *address, const Chord__V1__RangeStatus *range) {
             range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_CHANGING);
 }
 
+bool ring_range_ids(const Chord__V1__Range *range, struct ring_id *lo, struct ring_id *hi) {
+    return range != NULL && id_from_wire(lo, range->lo.data, range->lo.len) &&
+           id_from_wire(hi, range->hi.data, range->hi.len);
+}
+
+bool ring_range_has(const Chord__V1__Range *range, const struct ring_id *id) {
+    struct ring_id lo, hi;
+    return ring_range_ids(range, &lo, &hi) && id_in_range(id, &lo, &hi);
+}
+
+const Chord__V1__RangeStatus *ring_led_over(const char *address,
+                                            const Chord__V1__StatusResponse *status,
+                                            const struct ring_id *id) {
+    const Chord__V1__RangeStatus *newest = NULL;
+    for (size_t i = 0; status != NULL && i < status->n_ranges; i++) {
+        const Chord__V1__RangeStatus *range = status->ranges[i];
+        if (ring_leads(address, range) && ring_range_has(range->view->range, id) &&
+            (newest == NULL || range->view->epoch > newest->view->epoch)) {
+            newest = range;
+        }
+    }
+    return newest;
+}
+
 bool ring_is_member(const Chord__V1__StatusResponse *status) {
     return status != NULL && status->self != NULL && status->parameters != NULL &&
            (status->state == CHORD__V1__NODE_STATE__NODE_STATE_MEMBER ||
@@ -120,8 +144,7 @@ static size_t stretches_of(const Chord__V1__Range *range, unsigned m, struct str
     static const struct ring_id zero;
     struct ring_id lo, hi, max;
     id_max(&max, m);
-    if (!id_from_wire(&lo, range->lo.data, range->lo.len) ||
-        !id_from_wire(&hi, range->hi.data, range->hi.len)) {
+    if (!ring_range_ids(range, &lo, &hi)) {
         return 0;
     }
     int order = id_compare(&lo, &hi);

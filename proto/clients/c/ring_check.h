@@ -22,6 +22,13 @@ void ring_id_text(char out[ID_HEX_SIZE], ProtobufCBinaryData id, unsigned m);
 
 /* Whether the node at this address, whose status has the range, leads it. */
 bool ring_leads(const char *address, const Chord__V1__RangeStatus *range);
+/* The ends of a range (lo, hi]. false: there is none, or they are no ids. */
+bool ring_range_ids(const Chord__V1__Range *range, struct ring_id *lo, struct ring_id *hi);
+bool ring_range_has(const Chord__V1__Range *range, const struct ring_id *id);
+/* The newest range over the id that this node leads by its status; NULL: none. */
+const Chord__V1__RangeStatus *ring_led_over(const char *address,
+                                            const Chord__V1__StatusResponse *status,
+                                            const struct ring_id *id);
 /* Members or about to leave: what the lists of the others name. */
 bool ring_is_member(const Chord__V1__StatusResponse *status);
 

@@ -59,6 +59,10 @@ bool ring_verdict_lists(const struct ring_walk *walk, struct ring_verdict *verdi
 /* The members a range could have now. */
 unsigned ring_verdict_copies_wanted(const struct ring_walk *walk);
 
+/* Takes the range over the id that the node at this address leads by its status, if it is newer. */
+void client_leader_take(struct client_leader *leader, const char *address,
+                        const Chord__V1__StatusResponse *status, const struct ring_id *id);
+
 const char *ring_state_text(Chord__V1__NodeState state);
 
 #endif

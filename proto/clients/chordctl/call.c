@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "ctl.h"
-#include "walk.h"
 
 int call_refused(Chord__V1__Code code, const char *who, const char *message) {
     const char *text = rpc_code_text(code);

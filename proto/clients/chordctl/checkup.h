@@ -2,7 +2,8 @@
 #ifndef CHORDCTL_CHECKUP_H
 #define CHORDCTL_CHECKUP_H
 
-#include "walk.h"
+#include "ring_walk.h"
+#include "text.h"
 
 enum checkup_level { CHECKUP_PASS, CHECKUP_WARN, CHECKUP_FAIL };
 

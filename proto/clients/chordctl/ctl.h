@@ -14,8 +14,9 @@
 #include "chord/v1/kv.pb-c.h"
 #include "chord/v1/meta.pb-c.h"
 #include "chord/v1/ring.pb-c.h"
-#include "client.h"
+#include "ring_walk.h"
 #include "rpc.h"
+#include "text.h"
 
 /* Fixed: scripts rely on them. */
 enum ctl_exit {
@@ -134,6 +135,8 @@ int load_exit(const struct chord_load_result *result);
 /* Status of one node: CTL_OK or said. */
 int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,
                 const Chord__V1__StatusResponse **status);
+/* The walk round the ring: CTL_OK, or said. Free with ring_walk_free. */
+int walk_ring(struct ctl *ctl, struct ring_walk *walk);
 /* Hears of other members, so that a long command goes on when the node it began with is lost.
  * CTL_OK, or said: nobody is there. */
 int nodes_learn(struct ctl *ctl);

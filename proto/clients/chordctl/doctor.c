@@ -5,7 +5,7 @@
 
 #include "checkup.h"
 #include "output.h"
-#include "text.h"
+#include "ctl.h"
 
 static void doctor_table(const struct checkup *checkup) {
     for (size_t i = 0; i < checkup->count; i++) {

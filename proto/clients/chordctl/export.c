@@ -9,7 +9,6 @@
 #include "csv_export.h"
 #include "ctl.h"
 #include "output.h"
-#include "text.h"
 
 enum { EXPORT_PAGE = 1000 };
 

@@ -10,7 +10,6 @@
 #include "ctl.h"
 #include "csv_table.h"
 #include "output.h"
-#include "text.h"
 
 enum {
     IMPORT_TIMEOUT_MS = 60000,

@@ -3,10 +3,9 @@
 #define CHORDCTL_KEY_H
 
 #include "ctl.h"
-#include "text.h"
 
 struct key {
-    struct bytes bytes;
+    struct buf bytes;
     bool base64; /* given so: values too */
 };
 

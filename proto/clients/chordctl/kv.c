@@ -7,7 +7,6 @@
 
 #include "output.h"
 #include "key.h"
-#include "text.h"
 
 enum { READ_BYTES = 64 * 1024 };
 
@@ -22,7 +21,7 @@ int key_read(const struct arguments *arguments, struct key *key) {
     }
     if (key->bytes.size < 1 || key->bytes.size > CHORD_KEY_BYTES_MAX) {
         ctl_error("the key has %zu bytes; give 1 to %d", key->bytes.size, CHORD_KEY_BYTES_MAX);
-        bytes_free(&key->bytes);
+        buf_free(&key->bytes);
         return CTL_USAGE;
     }
     return CTL_OK;
@@ -151,13 +150,13 @@ static int get_run(struct ctl *ctl, const struct arguments *arguments) {
         }
         chord_result_free(&result);
     }
-    bytes_free(&key.bytes);
+    buf_free(&key.bytes);
     return exit_code;
 }
 
 /* ---- put ---- */
 
-static int value_from_stdin(struct bytes *value) {
+static int value_from_stdin(struct buf *value) {
     static uint8_t data[READ_BYTES];
     size_t got;
     while ((got = fread(data, 1, sizeof data, stdin)) > 0 && value->size <= CHORD_VALUE_BYTES_MAX) {
@@ -170,7 +169,7 @@ static int value_from_stdin(struct bytes *value) {
     return CTL_OK;
 }
 
-static int value_read(const struct arguments *arguments, bool base64, struct bytes *value) {
+static int value_read(const struct arguments *arguments, bool base64, struct buf *value) {
     const char *word = arguments->words_count > 1 ? arguments->words[1] : "-";
     int exit_code = CTL_OK;
     if (strcmp(word, "-") == 0) {
@@ -191,7 +190,7 @@ static int value_read(const struct arguments *arguments, bool base64, struct byt
 
 static int put_run(struct ctl *ctl, const struct arguments *arguments) {
     struct key key = {0};
-    struct bytes value = {0};
+    struct buf value = {0};
     struct chord_result result;
     struct chord_operation put = {.kind = CHORD_PUT};
     int exit_code = key_read(arguments, &key);
@@ -218,8 +217,8 @@ static int put_run(struct ctl *ctl, const struct arguments *arguments) {
         }
         chord_result_free(&result);
     }
-    bytes_free(&value);
-    bytes_free(&key.bytes);
+    buf_free(&value);
+    buf_free(&key.bytes);
     return exit_code;
 }
 
@@ -252,7 +251,7 @@ static int del_run(struct ctl *ctl, const struct arguments *arguments) {
         }
         chord_result_free(&result);
     }
-    bytes_free(&key.bytes);
+    buf_free(&key.bytes);
     return exit_code;
 }
 

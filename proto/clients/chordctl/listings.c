@@ -6,8 +6,7 @@
 
 #include "output.h"
 #include "status_json.h"
-#include "text.h"
-#include "walk.h"
+#include "ctl.h"
 
 enum { PAGE_ROWS = 1000, FOLLOW_PERIOD_MS = 250 };
 

@@ -60,7 +60,7 @@ static int lookup_run(struct ctl *ctl, const struct arguments *arguments) {
         lookup_table(&key, &lookup);
     }
     chord_lookup_free(&lookup);
-    bytes_free(&key.bytes);
+    buf_free(&key.bytes);
     return exit_code;
 }
 

@@ -6,8 +6,7 @@
 
 #include "output.h"
 #include "status_json.h"
-#include "text.h"
-#include "walk.h"
+#include "ctl.h"
 
 enum { WAIT_PERIOD_MS = 50, ANSWER_BYTES = 128 };
 

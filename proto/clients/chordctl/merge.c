@@ -11,8 +11,7 @@
 #include <unistd.h>
 
 #include "output.h"
-#include "text.h"
-#include "walk.h"
+#include "ctl.h"
 
 enum { ANSWER_BYTES = 16, COUNT_MS = 260 };
 

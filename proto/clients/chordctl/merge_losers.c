@@ -15,7 +15,6 @@
 
 #include "csv_export.h"
 #include "output.h"
-#include "text.h"
 
 enum { FILES_MAX = 1000 };
 

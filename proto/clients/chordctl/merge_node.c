@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "walk.h"
+#include "ctl.h"
 
 enum { LOOK_MS = 2000 };
 

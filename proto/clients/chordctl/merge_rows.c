@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text.h"
-
 enum { PAGE_ROWS = 500, LOOKS_OPEN = 32 };
 
 enum row_state { ROW_ABSENT, ROW_SAME, ROW_CONFLICT };

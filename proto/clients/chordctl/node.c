@@ -4,8 +4,7 @@
 
 #include "output.h"
 #include "status_json.h"
-#include "text.h"
-#include "walk.h"
+#include "ctl.h"
 
 enum { COUNT_MS = 100 };
 
@@ -77,7 +76,7 @@ static void range_row(struct table *table, const Chord__V1__RangeStatus *range, 
     char lo[ID_HEX_SIZE];
     char hi[ID_HEX_SIZE];
     char text[2 * ID_HEX_SIZE + 8];
-    struct bytes members = {0};
+    struct buf members = {0};
     if (view == NULL || view->range == NULL) {
         return;
     }
@@ -94,7 +93,7 @@ static void range_row(struct table *table, const Chord__V1__RangeStatus *range, 
         bytes_append(&members, view->members[i]->address, strlen(view->members[i]->address));
     }
     table_cell(table, members.data, members.size);
-    bytes_free(&members);
+    buf_free(&members);
 }
 
 static int node_run(struct ctl *ctl, const struct arguments *arguments) {

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "ctl.h"
-#include "text.h"
 #include "utf8.h"
 
 enum { TABLE_COLUMNS_MAX = 12, TABLE_GAP = 2, LINE_BYTES = 2048 };

@@ -4,9 +4,9 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "output.h"
 #include "status_json.h"
-#include "text.h"
 
 enum { ANSWER_BYTES = 128 };
 

@@ -4,13 +4,12 @@
 
 #include "output.h"
 #include "status_json.h"
-#include "text.h"
-#include "walk.h"
+#include "ctl.h"
 
 enum { COUNT_MS = 100 };
 
 /* "25 3a 01": ids in order. */
-static void successors_text(struct bytes *out, const Chord__V1__StatusResponse *status) {
+static void successors_text(struct buf *out, const Chord__V1__StatusResponse *status) {
     for (size_t i = 0; i < status->n_successors; i++) {
         char text[ID_HEX_SIZE];
         ring_id_text(text, status->successors[i]->id, status_m(status));
@@ -39,7 +38,7 @@ static void copies_text(char *out, size_t size, const Chord__V1__StatusResponse 
 static void node_row(struct table *table, const struct ring_node *node, unsigned want) {
     const Chord__V1__StatusResponse *status = node->status;
     char text[ID_HEX_SIZE];
-    struct bytes successors = {0};
+    struct buf successors = {0};
     table_text(table, node->id);
     table_text(table, node->address);
     if (status == NULL) {
@@ -56,7 +55,7 @@ static void node_row(struct table *table, const struct ring_node *node, unsigned
     table_text(table, text[0] == '?' ? "-" : text);
     successors_text(&successors, status);
     table_cell(table, successors.data, successors.size);
-    bytes_free(&successors);
+    buf_free(&successors);
     table_number(table, status->keys_led);
     table_number(table, status->keys_stored);
     copies_text(text, sizeof text, status, want);

@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "walk.h"
+#include "ctl.h"
 
 /* Ids only, as in a list of nodes. */
 json_t *status_json_short(const Chord__V1__StatusResponse *status, unsigned copies_wanted);

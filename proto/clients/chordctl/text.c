@@ -32,21 +32,10 @@ void *memory_new(size_t count, size_t size) {
     return memory;
 }
 
-void bytes_append(struct bytes *bytes, const void *data, size_t size) {
-    if (size == 0) {
-        return;
+void bytes_append(struct buf *buf, const void *data, size_t size) {
+    if (!buf_append(buf, data, size)) {
+        memory_missing();
     }
-    if (bytes->size + size > bytes->capacity) {
-        bytes->capacity = 2 * (bytes->size + size);
-        bytes->data = memory_grow(bytes->data, bytes->capacity, 1);
-    }
-    memcpy(bytes->data + bytes->size, data, size);
-    bytes->size += size;
-}
-
-void bytes_free(struct bytes *bytes) {
-    free(bytes->data);
-    *bytes = (struct bytes){0};
 }
 
 /* ---- ids ---- */
@@ -75,7 +64,7 @@ static bool point_is_unsafe(uint32_t point) {
            (point >= 0xe0000 && point <= 0xe007f);
 }
 
-static void escape_point(struct bytes *out, uint32_t point) {
+static void escape_point(struct buf *out, uint32_t point) {
     char text[16];
     if (point == '\n' || point == '\r' || point == '\t') {
         snprintf(text, sizeof text, "\\%c", point == '\n' ? 'n' : point == '\r' ? 'r' : 't');
@@ -87,7 +76,7 @@ static void escape_point(struct bytes *out, uint32_t point) {
 
 char *text_escape(const void *data, size_t size) {
     const uint8_t *from = data;
-    struct bytes out = {0};
+    struct buf out = {0};
     for (size_t at = 0; at < size;) {
         uint32_t point;
         size_t length = utf8_read(from + at, size - at, &point);
@@ -120,7 +109,7 @@ char *base64_encode(const void *data, size_t size) {
     return text;
 }
 
-bool base64_decode(const char *text, struct bytes *decoded) {
+bool base64_decode(const char *text, struct buf *decoded) {
     size_t size = strlen(text);
     size_t body = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
     size_t padding = size - body;

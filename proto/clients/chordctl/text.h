@@ -6,22 +6,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "chord/v1/common.pb-c.h"
-#include "ring_check.h"
+#include "buf.h"
 
 /* Memory or the end of the program. */
 void *memory_new(size_t count, size_t size);
 void *memory_grow(void *old, size_t count, size_t size);
 _Noreturn void memory_missing(void);
 
-/* A growing piece of bytes. */
-struct bytes {
-    uint8_t *data;
-    size_t size;
-    size_t capacity;
-};
-void bytes_append(struct bytes *bytes, const void *data, size_t size);
-void bytes_free(struct bytes *bytes);
+/* As buf_append, or the end of the program. */
+void bytes_append(struct buf *buf, const void *data, size_t size);
 
 bool id_text_is_valid(const char *text, unsigned m);
 
@@ -31,7 +24,7 @@ bool id_text_is_valid(const char *text, unsigned m);
 char *text_escape(const void *data, size_t size);
 size_t text_width(const char *text); /* code points */
 
-char *base64_encode(const void *data, size_t size);          /* the caller frees */
-bool base64_decode(const char *text, struct bytes *decoded); /* appends; false = no base64 */
+char *base64_encode(const void *data, size_t size);        /* the caller frees */
+bool base64_decode(const char *text, struct buf *decoded); /* appends; false = no base64 */
 
 #endif
