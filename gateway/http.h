@@ -96,9 +96,6 @@ void http_server_close(struct http_server *server);
 
 /* The header's value or NULL. */
 const char *http_header(const struct http_request *request, const char *name);
-/* The value of the `index`th header of this name, or NULL: for lists, which may stand in several.
- */
-const char *http_header_at(const struct http_request *request, const char *name, size_t index);
 /* Reads some of the body: > 0 bytes, 0 the end, -1 it stalled or was cut off. */
 int64_t http_read(struct http_request *request, void *data, size_t size);
 /* Reads the whole body. 0, -EFBIG, -ENOMEM, -EPIPE. */

@@ -39,10 +39,6 @@ static size_t problem_index(Chord__V1__Code code) {
     return 12; /* INTERNAL */
 }
 
-int problem_status(Chord__V1__Code code) {
-    return code == CHORD__V1__CODE__CODE_OK ? 200 : problems[problem_index(code)].status;
-}
-
 void problem_code(struct http_request *request, Chord__V1__Code code, const char *message,
                   uint32_t retry_after_ms) {
     size_t index = problem_index(code);

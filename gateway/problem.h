@@ -6,9 +6,7 @@
 #include "http.h"
 #include "rpc.h"
 
-/* 404 for NOT_FOUND, 503 for UNAVAILABLE, ... */
-int problem_status(Chord__V1__Code code);
-/* `message` NULL = a sentence of our own. */
+/* 404 for NOT_FOUND, 503 for UNAVAILABLE, ... `message` NULL = a sentence of our own. */
 void problem_code(struct http_request *request, Chord__V1__Code code, const char *message,
                   uint32_t retry_after_ms);
 /* A node did not do what it was asked. */

@@ -5,8 +5,7 @@
 #include <pthread.h>
 
 #include "chord/v1/admin.pb-c.h"
-#include "ring_check.h"
-#include "ring_survival.h"
+#include "ring_verdict.h"
 #include "ring_view.h"
 
 struct view_node {
@@ -37,10 +36,8 @@ struct view_health {
     const char *state; /* "healthy", "healing", "forming", "degraded" */
     char reason[512];
     char warning[256];
-    unsigned members;
-    struct survival survival; /* over every range */
-    bool formed;
-    bool answering; /* at least one node answers */
+    struct ring_verdict verdict; /* its survival points into the nodes' answers */
+    bool answering;              /* at least one node answers */
 };
 
 enum view_answer_kind { VIEW_ANSWER_STATUS, VIEW_ANSWER_LOG, VIEW_ANSWER_DISCONNECT };
@@ -103,8 +100,6 @@ bool view_ring_follow(struct ring_view *view);
 
 /* ring_state.c: the comparison with the ideal ring. */
 void view_health_compute(struct ring_view *view, uint64_t now);
-struct ring_member view_member(const struct view_node *node);
-unsigned view_copies_wanted(const struct ring_view *view);
 
 /* ring_json.c */
 json_t *view_ring_json(struct ring_view *view, uint64_t now);

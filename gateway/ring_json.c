@@ -37,7 +37,7 @@ static json_t *peer_json(const struct ring_view *view, const Chord__V1__Peer *pe
 /* (predecessor, self]; the only member has the whole ring. */
 static json_t *range_json(const struct ring_view *view, const Chord__V1__StatusResponse *status) {
     if (status == NULL || status->self == NULL ||
-        (status->predecessor == NULL && view->health.members != 1)) {
+        (status->predecessor == NULL && view->health.verdict.members != 1)) {
         return json_null();
     }
     const Chord__V1__Peer *lo = status->predecessor == NULL ? status->self : status->predecessor;
@@ -88,16 +88,14 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
     }
     json_put(json, "successors", successors);
     bool member = node->state == VIEW_MEMBER || node->state == VIEW_LEAVING;
-    const struct ring_member of = view_member(node);
-    json_put(
-        json, "copies_short",
-        json_integer(member ? (json_int_t)ring_copies_short(&of, view_copies_wanted(view)) : 0));
-    json_put(json, "recovered", json_integer(member ? (json_int_t)ring_recovered(&of) : 0));
+    json_put(json, "copies_short",
+             json_u64(member ? ring_copies_short(status, view->health.verdict.copies_wanted) : 0));
+    json_put(json, "recovered", json_u64(member ? ring_recovered(status) : 0));
     json_put(json, "bad_rows", json_integer(status == NULL ? 0 : status->bad_rows));
     json_put(json, "range", member ? range_json(view, status) : json_null());
     json_put(json, "invariant", json_text_z(status == NULL ? "" : status->invariant));
     json_put(json, "disputed",
-             json_boolean(member && node->reports < 2 && view->health.members > 1));
+             json_boolean(member && node->reports < 2 && view->health.verdict.members > 1));
     return json;
 }
 
@@ -189,7 +187,7 @@ static void ring_json_parameters(const struct ring_view *view, json_t *json) {
 
 /* Ranges that have lost their majority, and whom to start. */
 static void ring_json_survival(const struct ring_view *view, json_t *json) {
-    const struct survival *survival = &view->health.survival;
+    const struct survival *survival = &view->health.verdict.survival;
     json_put(json, "survives_failures", json_u64(survival->failures));
     json_put(json, "keys", json_u64(survival->keys));
     json_put(json, "keys_lost", json_u64(survival->keys_lost));
@@ -218,14 +216,14 @@ json_t *view_ring_json(struct ring_view *view, uint64_t now) {
     const struct view_health *health = &view->health;
     json_t *json = json_object();
     ring_json_parameters(view, json);
-    json_put(json, "formed", json_boolean(health->formed));
+    json_put(json, "formed", json_boolean(health->verdict.formed));
     json_put(json, "state", json_string(health->answering ? health->state : "degraded"));
     json_put(json, "state_reason",
              json_text_z(health->answering ? health->reason : "no node answers"));
     ring_json_survival(view, json);
     json_put(json, "warning", json_text_z(health->warning));
     json_put(json, "sequence", json_u64(events_sequence(view->app->events)));
-    json_put(json, "members", json_integer(health->members));
+    json_put(json, "members", json_u64(health->verdict.members));
     json_put(json, "answering", json_boolean(health->answering));
     json_put(json, "memory", memory_json());
     json_put(json, "cpu", cpu_json(view, now));
@@ -254,12 +252,11 @@ uint64_t view_ring_hash(struct ring_view *view) {
         hash = hash_text(hash, node->address);
         hash = hash_text(hash, node->id);
         hash = hash_text(hash, status == NULL ? "" : status->invariant);
-        const struct ring_member of = view_member(node);
         snprintf(numbers, sizeof(numbers), "%d %d %llu %llu %d %u %u", node->state,
                  view_slot(view, node->address),
                  status == NULL ? 0ULL : (unsigned long long)status->keys_led,
                  status == NULL ? 0ULL : (unsigned long long)status->keys_stored, node->reports < 2,
-                 ring_recovered(&of), status == NULL ? 0 : status->bad_rows);
+                 ring_recovered(status), status == NULL ? 0 : status->bad_rows);
         hash = hash_text(hash, numbers);
         for (size_t k = 0; status != NULL && k < status->n_successors; k++) {
             hash = hash_text(hash, status->successors[k]->address);

@@ -374,7 +374,7 @@ void ring_view_free(struct ring_view *view) {
         free(view->inbox);
         view->inbox = next;
     }
-    survival_free(&view->health.survival); /* it points into the nodes' answers */
+    survival_free(&view->health.verdict.survival); /* it points into the nodes' answers */
     while (view->nodes_count > 0) {
         node_remove(view, view->nodes_count - 1);
     }

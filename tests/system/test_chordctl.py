@@ -164,6 +164,9 @@ def test_ring_node_and_the_other_views(ring, ctl):
         [node["address"] for node in sorted(ring.members(), key=lambda node: node["id"])]
     text = ctl.text("ring", "--check")
     assert "\nring ideal: 5 members" in text
+    # One verdict, whoever is asked.
+    until(lambda: ring.ring().get("state_reason") == ctl.json("ring")["verdict"], 20,
+          lambda: f"{ring.ring().get('state_reason')} is {ctl.json('ring')['verdict']}")
     for node in answer["nodes"]:
         assert node["address"] in text
         full = ctl.json("node", node["address"])

@@ -117,6 +117,7 @@ static int set_up(void **state) {
 }
 
 static const struct check *look(const char *name) {
+    survival_free(&checkup.verdict.survival); /* of the look before */
     checkup_make(&world.walk, &checkup);
     for (size_t i = 0; i < checkup.count; i++) {
         if (strcmp(checkup.checks[i].name, name) == 0) {
@@ -143,6 +144,7 @@ static void gone(unsigned i) {
 
 static void test_healthy(void **state) {
     (void)state;
+    survival_free(&checkup.verdict.survival); /* of the look before */
     checkup_make(&world.walk, &checkup);
     for (size_t i = 0; i < checkup.count; i++) {
         if (checkup.checks[i].level != CHECKUP_PASS) {

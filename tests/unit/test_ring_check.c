@@ -1,8 +1,10 @@
 /*
- * Whether every key has a leader (proto/clients/c/ring_check.c): ranges are written as (lo, hi] of
- * a ring of 256 ids, the gap as the first id that nobody leads.
+ * Whether every key has a leader (proto/clients/c/ring_survival.c), and what a node says of its
+ * ranges (ring_check.c): ranges are written as (lo, hi] of a ring of 256 ids, the gap as the first
+ * id that nobody leads.
  */
 #include "ring_check.h"
+#include "ring_survival.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,6 +40,7 @@ static const struct example examples[] = {
 struct ring_of_one {
     Chord__V1__StatusResponse status;
     Chord__V1__Peer self;
+    Chord__V1__RingParameters parameters;
     Chord__V1__Member member;
     Chord__V1__Member *members[1];
     uint8_t ends[RANGES_MAX][2];
@@ -54,6 +57,8 @@ static void make(const struct example *example) {
     chord__v1__status_response__init(&world.status);
     chord__v1__peer__init(&world.self);
     chord__v1__member__init(&world.member);
+    chord__v1__ring_parameters__init(&world.parameters);
+    world.status.parameters = &world.parameters;
     world.self.address = world.member.address = address;
     world.members[0] = &world.member;
     world.status.self = &world.self;
@@ -75,32 +80,39 @@ static void make(const struct example *example) {
     world.status.n_ranges = example->count;
 }
 
+/* The first id that nobody leads. */
+static int gap_of(struct survival *survival) {
+    const struct survival_node node = {world.self.address, true, &world.status};
+    assert_true(survival_make(&node, 1, M, survival));
+    return survival->all_led           ? WHOLE
+           : survival->gap_lo.len == 0 ? 0
+                                       : (survival->gap_lo.data[0] + 1) % 256;
+}
+
 static void test_every_key_is_led(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
         const struct example *example = &examples[i];
-        struct ring_id gap;
+        struct survival survival;
         make(example);
-        const struct ring_member member = {world.self.address, "28", &world.status};
-        bool whole = ring_all_led(&member, 1, M, &gap);
-        if (whole != (example->gap == WHOLE) ||
-            (!whole && gap.bytes[ID_BYTES - 1] != example->gap)) {
-            fail_msg("%s: %s, gap %u", example->name, whole ? "whole" : "not whole",
-                     gap.bytes[ID_BYTES - 1]);
+        int gap = gap_of(&survival);
+        if (gap != example->gap) {
+            fail_msg("%s: gap %d, not %d", example->name, gap, example->gap);
         }
+        survival_free(&survival);
     }
 }
 
 static void test_who_does_not_serve_leads_nothing(void **state) {
     (void)state;
-    struct ring_id gap;
+    struct survival survival;
     make(&examples[0]);
-    const struct ring_member member = {world.self.address, "28", &world.status};
-    assert_int_equal(ring_copies_short(&member, 1), 1);
+    assert_int_equal(ring_copies_short(&world.status, 1), 1);
     world.ranges[0].copies = 1;
-    assert_int_equal(ring_copies_short(&member, 1), 0);
+    assert_int_equal(ring_copies_short(&world.status, 1), 0);
     world.ranges[0].state = CHORD__V1__RANGE_STATE__RANGE_STATE_REPLICA;
-    assert_false(ring_all_led(&member, 1, M, &gap));
+    assert_int_not_equal(gap_of(&survival), WHOLE);
+    survival_free(&survival);
     assert_false(ring_leads("127.0.0.1:2", &world.ranges[0]));
 }
 

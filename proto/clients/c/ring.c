@@ -27,13 +27,14 @@ bool chord_ring_look(struct chord_client *client, struct chord_ring *ring) {
         snprintf(ring->text, sizeof ring->text, "%.400s",
                  answered || walk.nodes == NULL ? "no memory" : walk.none.message);
     } else {
-        ring_verdict_make(&walk, &verdict);
-        ring->ideal = verdict.ideal;
+        ring_walk_judge(&walk, &verdict);
+        ring->ideal = verdict.fault == RING_IDEAL;
         ring->members = verdict.members;
-        ring->survives_failures = verdict.survives_failures;
-        ring->keys = verdict.keys;
-        ring->keys_lost = verdict.keys_lost;
+        ring->survives_failures = verdict.survival.failures;
+        ring->keys = verdict.survival.keys;
+        ring->keys_lost = verdict.survival.keys_lost;
         snprintf(ring->text, sizeof ring->text, "%s", verdict.text);
+        survival_free(&verdict.survival);
         nodes_take(ring, &walk);
     }
     ring_walk_free(&walk);

@@ -1,21 +1,11 @@
 /*
- * Whether a ring is as it should be, from what its members say of themselves: every predecessor and
- * successor list is what the set of members says (Zave 2017, the ideal state), every key has a
- * leader, no range that is led lacks copies that it could have. Gateway and chordctl say the same.
- *
- * Pure: no I/O, no clock.
+ * What a node says of itself and of its ranges, read with care. Pure: no I/O, no clock.
  */
 #ifndef CHORD_RING_CHECK_H
 #define CHORD_RING_CHECK_H
 
 #include "chord/v1/admin.pb-c.h"
 #include "ids.h"
-
-struct ring_member {
-    const char *address;
-    const char *id; /* as hex, for the texts */
-    const Chord__V1__StatusResponse *status;
-};
 
 /* Lower-case hex of ceil(m/4) digits; "?" for an id that cannot be of such a ring. */
 void ring_id_text(char out[ID_HEX_SIZE], ProtobufCBinaryData id, unsigned m);
@@ -32,16 +22,12 @@ const Chord__V1__RangeStatus *ring_led_over(const char *address,
 /* Members or about to leave: what the lists of the others name. */
 bool ring_is_member(const Chord__V1__StatusResponse *status);
 
-/* The members sorted by id. false: `fault` is one sentence without its end. */
-bool ring_lists_right(const struct ring_member *members, size_t count, char *fault,
-                      size_t fault_size);
-/* Copies that a range could have in a ring of so many members. */
-unsigned ring_copies_wanted(size_t members_count, unsigned replicas);
-/* Ranges that the member leads and that have fewer. */
-unsigned ring_copies_short(const struct ring_member *member, unsigned wanted);
-/* Ranges that it leads and that went on without a majority once. */
-unsigned ring_recovered(const struct ring_member *member);
-/* false: nobody leads the ids from *gap on. */
-bool ring_all_led(const struct ring_member *members, size_t count, unsigned m, struct ring_id *gap);
+/* "joining", "member", "leaving", "left". */
+const char *ring_state_text(Chord__V1__NodeState state);
+bool ring_bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b);
+
+/* Ranges that the node leads and that have fewer copies; that went on without a majority once. */
+unsigned ring_copies_short(const Chord__V1__StatusResponse *status, unsigned wanted);
+unsigned ring_recovered(const Chord__V1__StatusResponse *status);
 
 #endif

@@ -1,6 +1,8 @@
 /* See ring_survival.h. */
 #include "ring_survival.h"
 
+#include "ring_check.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,7 @@ struct picture {
     ProtobufCBinaryData *bounds; /* sorted, each once; segment i = (bounds[i], bounds[i + 1]] */
     size_t bounds_count;
     const struct piece **newest; /* of each segment; NULL: nobody tells of it */
+    bool *led;                   /* of each segment */
 };
 
 /* ---- ids ---- */
@@ -76,10 +79,7 @@ static bool is_alive(const struct picture *picture, const char *address) {
 /* ---- the views that are told of ---- */
 
 static bool same_ring(const Chord__V1__StatusResponse *a, const Chord__V1__StatusResponse *b) {
-    return a->parameters->ring_id.len == b->parameters->ring_id.len &&
-           (a->parameters->ring_id.len == 0 ||
-            memcmp(a->parameters->ring_id.data, b->parameters->ring_id.data,
-                   a->parameters->ring_id.len) == 0);
+    return ring_bytes_equal(a->parameters->ring_id, b->parameters->ring_id);
 }
 
 static bool tells(const struct survival_node *node) {
@@ -108,14 +108,9 @@ static int compare_pieces(const void *a, const void *b) {
 
 static void piece_add(struct picture *picture, const struct survival_node *node,
                       const Chord__V1__RangeStatus *range) {
-    const Chord__V1__View *view = range->view;
-    bool serves = range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN ||
-                  range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_SETTLING ||
-                  range->state == CHORD__V1__RANGE_STATE__RANGE_STATE_CHANGING;
     picture->pieces[picture->pieces_count++] = (struct piece){
-        .view = view,
-        .led = serves && node->alive && view->leader < view->n_members &&
-               strcmp(view->members[view->leader]->address, node->address) == 0,
+        .view = range->view,
+        .led = node->alive && ring_leads(node->address, range),
         .copies = range->copies,
         .keys = range->keys,
     };
@@ -186,7 +181,8 @@ static bool segments_make(struct picture *picture) {
     size_t count = 0;
     picture->bounds = calloc(2 * picture->pieces_count + 1, sizeof picture->bounds[0]);
     picture->newest = calloc(2 * picture->pieces_count + 1, sizeof picture->newest[0]);
-    if (picture->bounds == NULL || picture->newest == NULL) {
+    picture->led = calloc(2 * picture->pieces_count + 1, sizeof picture->led[0]);
+    if (picture->bounds == NULL || picture->newest == NULL || picture->led == NULL) {
         return false;
     }
     for (size_t i = 0; i < picture->pieces_count; i++) {
@@ -206,6 +202,7 @@ static bool segments_make(struct picture *picture) {
         size_t at = bound_index(picture, &range->lo), end = bound_index(picture, &range->hi);
         double mine = 0;
         do { /* from lo to hi; where they are one, once round */
+            picture->led[at] = picture->led[at] || piece->led;
             if (picture->newest[at] == NULL) {
                 picture->newest[at] = piece;
                 mine += width(&picture->bounds[at], segment_end(picture, at), picture->m);
@@ -245,6 +242,21 @@ static void pieces_judge(struct picture *picture, struct survival *survival) {
         survival->keys_lost += has_lost(piece) ? keys : 0;
     }
     survival->failures = least == UINT32_MAX ? 0 : least;
+}
+
+static void gap_find(const struct picture *picture, struct survival *survival) {
+    size_t count = picture->bounds_count, at = 0;
+    while (at < count && picture->led[at]) {
+        at++;
+    }
+    survival->all_led = count > 0 && at == count;
+    if (at < count) {
+        survival->gap_lo = picture->bounds[at];
+        while (at + 1 < count && !picture->led[at + 1]) {
+            at++;
+        }
+        survival->gap_hi = *segment_end(picture, at);
+    }
 }
 
 /* Segments in a row that are of one view are one range. */
@@ -415,12 +427,14 @@ bool survival_make(const struct survival_node *nodes, size_t count, unsigned m,
     }
     if (ok) {
         pieces_judge(&picture, survival);
+        gap_find(&picture, survival);
         ok = lost_collect(&picture, survival);
         start_choose(&picture, survival);
     }
     free(picture.pieces);
     free(picture.bounds);
     free(picture.newest);
+    free(picture.led);
     free(sorted);
     if (!ok) {
         survival_free(survival);

@@ -30,10 +30,13 @@ struct survival_range {
 };
 
 struct survival {
-    uint32_t failures;           /* further ones that every range bears */
-    uint64_t keys;               /* values in all ranges, as far as anybody has told */
-    uint64_t keys_lost;          /* of these in ranges that have lost their majority */
-    double ids_lost;             /* the share of all ids, 0 to 1 */
+    uint32_t failures;          /* further ones that every range bears */
+    uint64_t keys;              /* values in all ranges, as far as anybody has told */
+    uint64_t keys_lost;         /* of these in ranges that have lost their majority */
+    double ids_lost;            /* the share of all ids, 0 to 1 */
+    bool all_led;               /* each id is led by somebody who is alive; else: */
+    ProtobufCBinaryData gap_lo; /* nobody leads (gap_lo, gap_hi]; empty: nobody tells of any view */
+    ProtobufCBinaryData gap_hi;
     struct survival_range *lost; /* by lo */
     size_t lost_count;
     /* Members that are down: any one of them brings all ranges back, or all of them together. */

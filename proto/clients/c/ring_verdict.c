@@ -1,178 +1,201 @@
-/*
- * Whether the ring is ideal: every predecessor and successor list is what the set of members says
- * (Zave 2017), every key is led by one member, and no led range is short of copies that could be.
- */
+/* See ring_verdict.h. */
+#include "ring_verdict.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ring_walk.h"
+struct member {
+    const Chord__V1__StatusResponse *status;
+    char id[ID_HEX_SIZE];
+};
 
-const char *ring_state_text(Chord__V1__NodeState state) {
-    switch (state) {
-    case CHORD__V1__NODE_STATE__NODE_STATE_JOINING:
-        return "joining";
-    case CHORD__V1__NODE_STATE__NODE_STATE_MEMBER:
-        return "member";
-    case CHORD__V1__NODE_STATE__NODE_STATE_LEAVING:
-        return "leaving";
-    case CHORD__V1__NODE_STATE__NODE_STATE_LEFT:
-        return "left";
-    default:
-        return "unknown";
-    }
-}
-
+/* By id. */
 struct members {
-    struct ring_member items[RING_WALK_NODES_MAX];
+    struct member *items;
     size_t count;
 };
 
-static bool fault(struct ring_verdict *verdict, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+static int compare_members(const void *a, const void *b) {
+    const struct member *x = a;
+    const struct member *y = b;
+    int order = strcmp(x->id, y->id); /* same number of digits */
+    return order != 0 ? order : strcmp(x->status->self->address, y->status->self->address);
+}
 
-/* The first fault is the verdict. Always false. */
-static bool fault(struct ring_verdict *verdict, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(verdict->text, sizeof verdict->text, format, arguments);
-    va_end(arguments);
-    verdict->ideal = false;
+static bool members_collect(const struct survival_node *nodes, size_t count, unsigned m,
+                            struct members *members) {
+    members->count = 0;
+    members->items = calloc(count + 1, sizeof members->items[0]);
+    for (size_t i = 0; members->items != NULL && i < count; i++) {
+        if (nodes[i].alive && ring_is_member(nodes[i].status)) {
+            struct member *member = &members->items[members->count++];
+            member->status = nodes[i].status;
+            ring_id_text(member->id, nodes[i].status->self->id, m);
+        }
+    }
+    if (members->items != NULL) {
+        qsort(members->items, members->count, sizeof members->items[0], compare_members);
+    }
+    return members->items != NULL;
+}
+
+/* ---- lists ---- */
+
+static bool peer_is(const Chord__V1__Peer *peer, const struct member *member) {
+    return peer != NULL && strcmp(peer->address, member->status->self->address) == 0;
+}
+
+static bool member_lists_right(const struct members *members, size_t at, char *fault, size_t size) {
+    size_t count = members->count;
+    const struct member *member = &members->items[at];
+    const struct member *before = &members->items[(at + count - 1) % count];
+    const Chord__V1__StatusResponse *status = member->status;
+    if (count > 1 && !peer_is(status->predecessor, before)) {
+        snprintf(fault, size, "the predecessor of node %s is %s, it should be %s", member->id,
+                 status->predecessor != NULL ? status->predecessor->address : "not known",
+                 before->status->self->address);
+        return false;
+    }
+    size_t want = count - 1 < status->parameters->n ? count - 1 : status->parameters->n;
+    for (size_t k = 0; k < want; k++) {
+        const struct member *next = &members->items[(at + 1 + k) % count];
+        if (k >= status->n_successors || !peer_is(status->successors[k], next)) {
+            snprintf(fault, size, "successor %zu of node %s is %s, it should be %s", k + 1,
+                     member->id,
+                     k < status->n_successors ? status->successors[k]->address : "missing",
+                     next->status->self->address);
+            return false;
+        }
+    }
+    if (count > 1 && status->n_successors > want) {
+        snprintf(fault, size, "node %s lists %s, which is no member", member->id,
+                 status->successors[want]->address);
+        return false;
+    }
+    return true;
+}
+
+static void lists_judge(const struct members *members, char *fault, size_t size) {
+    for (size_t i = 0; i < members->count; i++) {
+        if (!member_lists_right(members, i, fault, size)) {
+            return;
+        }
+    }
+    fault[0] = '\0';
+}
+
+/* ---- the verdict ---- */
+
+static void tell(struct ring_verdict *verdict, enum ring_fault fault, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The first fault is the verdict. */
+static void tell(struct ring_verdict *verdict, enum ring_fault fault, const char *format, ...) {
+    if (verdict->fault == RING_IDEAL) {
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(verdict->text, sizeof verdict->text, format, arguments);
+        va_end(arguments);
+        verdict->fault = fault;
+    }
+}
+
+static void one_ring_judge(const struct members *members, struct ring_verdict *verdict) {
+    for (size_t i = 1; i < members->count; i++) {
+        const Chord__V1__StatusResponse *a = members->items[0].status;
+        const Chord__V1__StatusResponse *b = members->items[i].status;
+        if (!ring_bytes_equal(a->parameters->ring_id, b->parameters->ring_id)) {
+            tell(verdict, RING_TWO, "these are two rings: %s and %s have different ring ids",
+                 a->self->address, b->self->address);
+        }
+    }
+}
+
+static void changes_judge(const struct survival_node *nodes, size_t count,
+                          struct ring_verdict *verdict) {
+    for (size_t i = 0; i < count; i++) {
+        const Chord__V1__StatusResponse *status = nodes[i].alive ? nodes[i].status : NULL;
+        if (status != NULL && status->state != CHORD__V1__NODE_STATE__NODE_STATE_LEFT &&
+            status->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
+            tell(verdict, RING_CHANGING, "node %s is %s", nodes[i].address,
+                 ring_state_text(status->state));
+        }
+    }
+}
+
+static void copies_judge(const struct members *members, struct ring_verdict *verdict) {
+    for (size_t i = 0; i < members->count; i++) {
+        unsigned count = ring_copies_short(members->items[i].status, verdict->copies_wanted);
+        if (count > 0) {
+            tell(verdict, RING_SHORT, "node %s leads %u range%s with fewer than %u copies yet",
+                 members->items[i].id, count, count == 1 ? "" : "s", verdict->copies_wanted);
+        }
+    }
+}
+
+static void led_judge(unsigned m, struct ring_verdict *verdict) {
+    char lo[ID_HEX_SIZE], hi[ID_HEX_SIZE];
+    ring_id_text(lo, verdict->survival.gap_lo, m);
+    ring_id_text(hi, verdict->survival.gap_hi, m);
+    tell(verdict, RING_UNLED, "no living node leads the keys with ids in (%s, %s]", lo, hi);
+}
+
+/* Of which it is known who its members were; where nobody tells of a range, nobody leads it. */
+static bool majority_lost(const struct survival *survival) {
+    for (size_t i = 0; i < survival->lost_count; i++) {
+        if (survival->lost[i].members > 0) {
+            return true;
+        }
+    }
     return false;
 }
 
-static bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
-static bool one_ring(const struct members *members, struct ring_verdict *verdict) {
-    const struct ring_member *first = &members->items[0];
-    for (size_t i = 1; i < members->count; i++) {
-        if (!bytes_equal(first->status->parameters->ring_id,
-                         members->items[i].status->parameters->ring_id)) {
-            return fault(verdict, "these are two rings: %s and %s have different ring ids",
-                         first->address, members->items[i].address);
-        }
-    }
-    return true;
-}
-
-static unsigned copies_wanted(const struct members *members) {
-    return members->count == 0
-               ? 0
-               : ring_copies_wanted(members->count, members->items[0].status->parameters->replicas);
-}
-
-static bool copies_right(const struct members *members, struct ring_verdict *verdict) {
-    unsigned wanted = copies_wanted(members);
+static void members_measure(const struct members *members, struct ring_verdict *verdict) {
+    const Chord__V1__RingParameters *ring =
+        members->count > 0 ? members->items[0].status->parameters : NULL;
+    verdict->members = members->count;
+    verdict->copies_wanted = ring == NULL                      ? 0
+                             : members->count < ring->replicas ? (unsigned)members->count
+                                                               : ring->replicas;
     for (size_t i = 0; i < members->count; i++) {
-        unsigned count = ring_copies_short(&members->items[i], wanted);
-        if (count > 0) {
-            return fault(verdict, "node %s leads %u range%s with fewer than %u copies",
-                         members->items[i].id, count, count == 1 ? "" : "s", wanted);
-        }
+        verdict->formed = verdict->formed || members->items[i].status->formed;
     }
-    return true;
+    lists_judge(members, verdict->lists, sizeof verdict->lists);
 }
 
-static bool all_led(const struct members *members, unsigned m, struct ring_verdict *verdict) {
-    struct ring_id gap;
-    char text[ID_HEX_SIZE];
-    if (ring_all_led(members->items, members->count, m, &gap)) {
-        return true;
-    }
-    id_to_hex(&gap, m, text);
-    return fault(verdict, "nobody leads the keys from id %s on yet", text);
-}
-
-static void members_collect(const struct ring_walk *walk, struct members *members) {
-    members->count = 0;
-    for (size_t i = 0; i < walk->nodes_count; i++) {
-        const struct ring_node *node = &walk->nodes[i];
-        if (ring_is_member(node->status)) {
-            members->items[members->count++] =
-                (struct ring_member){node->address, node->id, node->status};
-        }
-    }
-}
-
-static bool nobody_between(const struct ring_walk *walk, struct ring_verdict *verdict) {
-    for (size_t i = 0; i < walk->nodes_count; i++) {
-        const struct ring_node *node = &walk->nodes[i];
-        if (node->status != NULL && node->status->state != CHORD__V1__NODE_STATE__NODE_STATE_LEFT &&
-            node->status->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
-            return fault(verdict, "node %s at %s is %s", node->id, node->address,
-                         ring_state_text(node->status->state));
-        }
-    }
-    return true;
-}
-
-bool ring_verdict_lists(const struct ring_walk *walk, struct ring_verdict *verdict) {
+void ring_judge(const struct survival_node *nodes, size_t count, unsigned m,
+                struct ring_verdict *verdict) {
     struct members members;
-    members_collect(walk, &members);
-    verdict->ideal =
-        ring_lists_right(members.items, members.count, verdict->text, sizeof verdict->text);
-    return verdict->ideal;
-}
-
-static bool ring_right(const struct ring_walk *walk, const struct members *members,
-                       struct ring_verdict *verdict) {
-    if (members->count == 0) {
-        return fault(verdict, "no node that answers is a member");
+    char text[400];
+    *verdict = (struct ring_verdict){.fault = RING_IDEAL};
+    if (!survival_make(nodes, count, m, &verdict->survival) ||
+        !members_collect(nodes, count, m, &members)) {
+        tell(verdict, RING_NO_MEMORY, "there is no memory to look at the ring");
+        return;
     }
-    if (walk->cut) {
-        return fault(verdict, "the ring has more than %d nodes; only these were looked at",
-                     RING_WALK_NODES_MAX);
+    members_measure(&members, verdict);
+    if (majority_lost(&verdict->survival)) {
+        survival_text(&verdict->survival, text, sizeof text);
+        tell(verdict, RING_LOST, "survives 0; %s", text);
     }
-    if (!one_ring(members, verdict) || !ring_verdict_lists(walk, verdict)) {
-        return false;
+    if (members.count == 0) {
+        tell(verdict, RING_EMPTY, "no node that answers is a member");
     }
-    return copies_right(members, verdict) && all_led(members, walk->m, verdict) &&
-           nobody_between(walk, verdict);
-}
-
-unsigned ring_verdict_copies_wanted(const struct ring_walk *walk) {
-    struct members members;
-    members_collect(walk, &members);
-    return copies_wanted(&members);
-}
-
-bool ring_walk_survival(const struct ring_walk *walk, struct survival *survival) {
-    struct survival_node *nodes = calloc(walk->nodes_count + 1, sizeof *nodes);
-    *survival = (struct survival){0};
-    for (size_t i = 0; nodes != NULL && i < walk->nodes_count; i++) {
-        const struct ring_node *node = &walk->nodes[i];
-        nodes[i] = (struct survival_node){node->address, node->status != NULL, node->status};
+    one_ring_judge(&members, verdict);
+    if (verdict->lists[0] != '\0') {
+        tell(verdict, RING_LISTS, "%s", verdict->lists);
     }
-    bool made = nodes != NULL && survival_make(nodes, walk->nodes_count, walk->m, survival);
-    free(nodes);
-    return made;
-}
-
-void ring_verdict_make(const struct ring_walk *walk, struct ring_verdict *verdict) {
-    struct members members;
-    struct survival survival;
-    char lost[400];
-    members_collect(walk, &members);
-    bool counted = ring_walk_survival(walk, &survival);
-    *verdict = (struct ring_verdict){.ideal = true,
-                                     .members = members.count,
-                                     .survives_failures = survival.failures,
-                                     .keys = survival.keys,
-                                     .keys_lost = survival.keys_lost};
-    survival_text(&survival, lost, sizeof lost);
-    survival_free(&survival);
-    if (!counted) {
-        fault(verdict, "there is no memory to count what it survives");
-    } else if (members.count > 0 && lost[0] != '\0') {
-        fault(verdict, "survives 0; %s", lost);
-    } else if (ring_right(walk, &members, verdict)) {
-        snprintf(verdict->text, sizeof verdict->text,
-                 "%zu member%s, every predecessor and successor list is right, every range has its "
-                 "copies; survives %u failure%s",
-                 members.count, members.count == 1 ? "" : "s", verdict->survives_failures,
-                 verdict->survives_failures == 1 ? "" : "s");
+    changes_judge(nodes, count, verdict);
+    if (!verdict->survival.all_led) {
+        led_judge(m, verdict);
     }
+    copies_judge(&members, verdict);
+    unsigned survives = verdict->survival.failures;
+    tell(verdict, RING_IDEAL,
+         "%zu member%s, every predecessor and successor list is right, every range has its copies; "
+         "survives %u failure%s",
+         members.count, members.count == 1 ? "" : "s", survives, survives == 1 ? "" : "s");
+    free(members.items);
 }

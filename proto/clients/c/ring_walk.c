@@ -226,6 +226,24 @@ bool ring_walk(struct chord_client *client, struct ring_walk *walk) {
     return false;
 }
 
+void ring_walk_judge(const struct ring_walk *walk, struct ring_verdict *verdict) {
+    struct survival_node *nodes = calloc(walk->nodes_count + 1, sizeof *nodes);
+    *verdict = (struct ring_verdict){.fault = RING_NO_MEMORY, .text = "there is no memory"};
+    for (size_t i = 0; nodes != NULL && i < walk->nodes_count; i++) {
+        const struct ring_node *node = &walk->nodes[i];
+        nodes[i] = (struct survival_node){node->address, node->status != NULL, node->status};
+    }
+    if (nodes != NULL) {
+        ring_judge(nodes, walk->nodes_count, walk->m, verdict);
+    }
+    if (walk->cut) {
+        verdict->fault = RING_NO_MEMORY;
+        snprintf(verdict->text, sizeof verdict->text,
+                 "the ring has more than %d nodes; only these were looked at", RING_WALK_NODES_MAX);
+    }
+    free(nodes);
+}
+
 static double clock_ms(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);

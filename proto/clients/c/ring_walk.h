@@ -6,8 +6,7 @@
 #define CHORD_RING_WALK_H
 
 #include "client.h"
-#include "ring_check.h"
-#include "ring_survival.h"
+#include "ring_verdict.h"
 
 enum { RING_WALK_NODES_MAX = 4096 };
 
@@ -40,29 +39,11 @@ void ring_walk_free(struct ring_walk *walk);
 void ring_walk_clocks(struct chord_client *client, struct ring_walk *walk);
 const struct ring_node *ring_walk_find_id(const struct ring_walk *walk, const char *id);
 
-struct ring_verdict {
-    bool ideal;
-    char text[500]; /* one sentence */
-    size_t members;
-    unsigned survives_failures;
-    uint64_t keys, keys_lost; /* all; those in ranges that have lost their majority */
-};
-
-/* Over every range, as the gateway computes it; of nodes that are down only what others say. Free
- * it with survival_free. false: no memory. */
-bool ring_walk_survival(const struct ring_walk *walk, struct survival *survival);
-
-/* The ring as it is against the ring as it should be (Zave 2017: the ideal state). */
-void ring_verdict_make(const struct ring_walk *walk, struct ring_verdict *verdict);
-/* Predecessors and successor lists alone; false: verdict->text says which is wrong. */
-bool ring_verdict_lists(const struct ring_walk *walk, struct ring_verdict *verdict);
-/* The members a range could have now. */
-unsigned ring_verdict_copies_wanted(const struct ring_walk *walk);
+/* Of nodes that are down only what others say counts. As ring_judge. */
+void ring_walk_judge(const struct ring_walk *walk, struct ring_verdict *verdict);
 
 /* Takes the range over the id that the node at this address leads by its status, if it is newer. */
 void client_leader_take(struct client_leader *leader, const char *address,
                         const Chord__V1__StatusResponse *status, const struct ring_id *id);
-
-const char *ring_state_text(Chord__V1__NodeState state);
 
 #endif

@@ -38,10 +38,6 @@ void check_find(struct check *check, enum checkup_level level, const char *advic
     check->more = 0;
 }
 
-static bool bytes_equal(ProtobufCBinaryData a, ProtobufCBinaryData b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
 /* ---- nodes ---- */
 
 static void check_nodes(struct checkup *checkup) {
@@ -75,7 +71,7 @@ static void check_parameters(struct checkup *checkup) {
         const struct ring_node *first = checkup->members[0], *node = checkup->members[i];
         const Chord__V1__RingParameters *a = first->status->parameters;
         const Chord__V1__RingParameters *b = node->status->parameters;
-        if (!bytes_equal(a->ring_id, b->ring_id)) {
+        if (!ring_bytes_equal(a->ring_id, b->ring_id)) {
             check_find(check, CHECKUP_FAIL, "make them one with chordctl merge",
                        "these are two rings: %s and %s have different ring ids", first->address,
                        node->address);
@@ -96,10 +92,9 @@ static void check_parameters(struct checkup *checkup) {
 static void check_lists(struct checkup *checkup) {
     struct check *check =
         check_new(checkup, "lists", "every predecessor and successor list is what it should be");
-    struct ring_verdict verdict = {.ideal = true};
-    if (checkup->members_count > 0 && !ring_verdict_lists(checkup->walk, &verdict)) {
+    if (checkup->verdict.lists[0] != '\0') {
         check_find(check, CHECKUP_WARN, "stabilize mends this within seconds; look again", "%s",
-                   verdict.text);
+                   checkup->verdict.lists);
     }
 }
 
@@ -119,11 +114,8 @@ static void check_principals(struct checkup *checkup) {
     char text[200];
     size_t count = checkup->members_count;
     unsigned n = count > 0 ? checkup->members[0]->status->parameters->n : 0;
-    struct survival survival;
-    if (!ring_walk_survival(checkup->walk, &survival)) {
-        memory_missing();
-    }
-    unsigned survives = survival.failures;
+    const struct survival *survival = &checkup->verdict.survival;
+    unsigned survives = survival->failures;
     snprintf(text, sizeof text, "%zu members, at least N+1 = %u; the ring survives %u failure%s",
              count, n + 1, survives, survives == 1 ? "" : "s");
     struct check *check = check_new(checkup, "members", text);
@@ -136,12 +128,11 @@ static void check_principals(struct checkup *checkup) {
                    "the ring survives no further failure just now");
     }
     check = check_new(checkup, "majorities", "every range has a majority of its members");
-    if (survival.lost_count > 0) { /* also as those say that wait for the ring */
+    if (survival->lost_count > 0) { /* also as those say that wait for the ring */
         char lost[380];
-        survival_text(&survival, lost, sizeof lost);
+        survival_text(survival, lost, sizeof lost);
         check_find(check, CHECKUP_FAIL, "", "%s", lost);
     }
-    survival_free(&survival);
 }
 
 /* ---- disks and clocks ---- */
@@ -229,6 +220,10 @@ void checkup_make(const struct ring_walk *walk, struct checkup *checkup) {
         if (ring_is_member(walk->nodes[i].status)) {
             checkup->members[checkup->members_count++] = &walk->nodes[i];
         }
+    }
+    ring_walk_judge(walk, &checkup->verdict);
+    if (checkup->verdict.fault == RING_NO_MEMORY && !walk->cut) {
+        memory_missing();
     }
     check_nodes(checkup);
     check_parameters(checkup);

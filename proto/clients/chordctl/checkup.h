@@ -22,11 +22,13 @@ struct checkup {
     const struct ring_walk *walk;
     const struct ring_node *members[RING_WALK_NODES_MAX]; /* by id */
     size_t members_count;
+    struct ring_verdict verdict;
     struct check checks[CHECKUP_CHECKS_MAX];
     size_t count;
     enum checkup_level worst;
 };
 
+/* Free its verdict's survival. */
 void checkup_make(const struct ring_walk *walk, struct checkup *checkup);
 const char *checkup_level_text(enum checkup_level level);
 

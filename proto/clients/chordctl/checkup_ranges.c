@@ -1,7 +1,5 @@
-/*
- * The checks of ranges: once round the ring of led ranges, and for each the view as its leader has
- * it against what its members say.
- */
+/* The checks of ranges: who leads them, and each one's view as its leader has it against what its
+ * members say. */
 #include "checkup.h"
 
 #include <stdio.h>
@@ -72,50 +70,51 @@ static void collect(const struct checkup *checkup, struct ranges *ranges) {
 /* ---- who leads ---- */
 
 static bool inside(const Chord__V1__Range *range, ProtobufCBinaryData x) {
-    struct ring_id lo, hi, at;
-    return id_from_wire(&lo, range->lo.data, range->lo.len) &&
-           id_from_wire(&hi, range->hi.data, range->hi.len) && id_from_wire(&at, x.data, x.len) &&
-           id_in_range(&at, &lo, &hi);
+    struct ring_id at;
+    return id_from_wire(&at, x.data, x.len) && ring_range_has(range, &at);
 }
 
-/* Each range begins where the one before it ends, or else nobody or two lead the ids between. */
-static void check_circle(struct checkup *checkup, const struct ranges *ranges) {
+static void check_overlap(struct check *check, const struct led *led, const struct led *next,
+                          unsigned m) {
+    const Chord__V1__Range *range = view_of(led)->range, *after = view_of(next)->range;
+    struct range_text text = range_text(range, m);
+    if (!inside(range, after->hi) && !inside(after, range->hi)) {
+        return;
+    }
+    if (view_of(led)->epoch == view_of(next)->epoch) {
+        check_find(check, CHECKUP_FAIL, "this is a bug: keep the logs of both nodes",
+                   "nodes %s and %s both lead a part of %s at the same epoch", led->node->id,
+                   next->node->id, text.text);
+    } else {
+        check_find(check, CHECKUP_WARN, "look again: the older one notices and serves no more",
+                   "nodes %s and %s both believe to lead a part of %s, at different epochs",
+                   led->node->id, next->node->id, text.text);
+    }
+}
+
+static void check_leaders(struct checkup *checkup, const struct ranges *ranges) {
+    const struct survival *survival = &checkup->verdict.survival;
     struct check *check =
         check_new(checkup, "leaders", "every key has exactly one leader, and it serves");
     if (ranges->count == 0 && checkup->members_count > 0) {
         check_find(check, CHECKUP_FAIL, "start the nodes that are missing",
                    "nobody leads any range");
+    } else if (checkup->members_count > 0 && !survival->all_led) {
+        const Chord__V1__Range gap = {.lo = survival->gap_lo, .hi = survival->gap_hi};
+        check_find(check, CHECKUP_FAIL,
+                   "start the nodes that are missing; if their disks are lost for good: "
+                   "chordctl recover",
+                   "nobody leads the keys %s", range_text(&gap, ranges->m).text);
     }
     for (size_t i = 0; i < ranges->count; i++) {
         const struct led *led = &ranges->items[i];
-        const struct led *next = &ranges->items[(i + 1) % ranges->count];
-        const Chord__V1__Range *range = view_of(led)->range, *after = view_of(next)->range;
-        struct range_text text = range_text(range, ranges->m);
         if (led->range->state != CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN) {
             check_find(check, CHECKUP_WARN, "wait; when it stays so, look which nodes are down",
-                       "the range %s of node %s is not open yet", text.text, led->node->id);
+                       "the range %s of node %s is not open yet",
+                       range_text(view_of(led)->range, ranges->m).text, led->node->id);
         }
-        bool whole = id_order(range->lo, range->hi) == 0;
-        if (whole ? ranges->count == 1 : id_order(range->hi, after->lo) == 0) {
-            continue;
-        }
-        bool both = whole || inside(range, after->hi) || inside(after, range->hi);
-        if (both && view_of(led)->epoch == view_of(next)->epoch) {
-            check_find(check, CHECKUP_FAIL, "this is a bug: keep the logs of both nodes",
-                       "nodes %s and %s both lead a part of %s at the same epoch", led->node->id,
-                       next->node->id, text.text);
-        } else if (both) {
-            check_find(check, CHECKUP_WARN, "look again: the older one notices and serves no more",
-                       "nodes %s and %s both believe to lead a part of %s, at different epochs",
-                       led->node->id, next->node->id, text.text);
-        } else {
-            Chord__V1__Range gap = CHORD__V1__RANGE__INIT;
-            gap.lo = range->hi;
-            gap.hi = after->lo;
-            check_find(check, CHECKUP_FAIL,
-                       "start the nodes that are missing; if their disks are lost for good: "
-                       "chordctl recover",
-                       "nobody leads the keys %s", range_text(&gap, ranges->m).text);
+        if (ranges->count > 1) {
+            check_overlap(check, led, &ranges->items[(i + 1) % ranges->count], ranges->m);
         }
     }
 }
@@ -203,7 +202,7 @@ static void check_views(struct checkup *checkup, const struct ranges *ranges) {
 
 static void check_copies(struct checkup *checkup, const struct ranges *ranges) {
     char passed[120];
-    unsigned wanted = ring_verdict_copies_wanted(checkup->walk);
+    unsigned wanted = checkup->verdict.copies_wanted;
     snprintf(passed, sizeof passed, "every range has %u of %u complete copies", wanted, wanted);
     struct check *check = check_new(checkup, "copies", passed);
     for (size_t i = 0; i < ranges->count; i++) {
@@ -241,7 +240,7 @@ static void check_recovered(struct checkup *checkup, const struct ranges *ranges
 void checkup_ranges(struct checkup *checkup) {
     struct ranges ranges;
     collect(checkup, &ranges);
-    check_circle(checkup, &ranges);
+    check_leaders(checkup, &ranges);
     check_owners(checkup, &ranges);
     check_views(checkup, &ranges);
     check_copies(checkup, &ranges);

@@ -60,6 +60,7 @@ static int doctor_run(struct ctl *ctl, const struct arguments *arguments) {
         doctor_table(checkup);
     }
     exit_code = checkup->worst == CHECKUP_FAIL ? CTL_NOT_FOUND : CTL_OK;
+    survival_free(&checkup->verdict.survival);
     free(checkup);
     ring_walk_free(&walk);
     return exit_code;

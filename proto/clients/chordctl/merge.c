@@ -88,11 +88,13 @@ static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t 
         if (exit_code != CTL_OK) {
             return exit_code;
         }
-        ring_verdict_make(&walk, &verdict);
-        ideal = verdict.ideal ? ideal + 1 : 0;
+        ring_walk_judge(&walk, &verdict);
+        uint64_t keys = verdict.survival.keys;
+        survival_free(&verdict.survival);
+        ideal = verdict.fault == RING_IDEAL ? ideal + 1 : 0;
         if (ideal == (exact ? 3 : 2)) {
             ring->members_count = verdict.members;
-            ring->keys = verdict.keys;
+            ring->keys = keys;
             seeds_take(ring, &walk);
             ring_walk_free(&walk);
             return CTL_OK;

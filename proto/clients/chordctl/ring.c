@@ -73,14 +73,14 @@ static const char *ring_warning(const struct ring_walk *walk) {
 }
 
 static void ring_table(const struct ring_walk *walk, const struct ring_verdict *verdict) {
-    unsigned want = ring_verdict_copies_wanted(walk);
     struct table *table =
         table_new("ID ADDRESS STATE PREDECESSOR SUCCESSORS >KEYS >STORED >COPIES");
     for (size_t i = 0; i < walk->nodes_count; i++) {
-        node_row(table, &walk->nodes[i], want);
+        node_row(table, &walk->nodes[i], verdict->copies_wanted);
     }
     table_print(table);
-    line_print("%s: %s", verdict->ideal ? "ring ideal" : "ring not ideal", verdict->text);
+    line_print("%s: %s", verdict->fault == RING_IDEAL ? "ring ideal" : "ring not ideal",
+               verdict->text);
     if (ring_warning(walk)[0] != '\0') {
         line_print("warning: %s", ring_warning(walk));
     }
@@ -99,24 +99,24 @@ static void ring_json(const struct ring_walk *walk, const struct ring_verdict *v
     json_t *json = json_object();
     json_t *nodes = json_array();
     const Chord__V1__StatusResponse *any = NULL;
-    unsigned want = ring_verdict_copies_wanted(walk);
     for (size_t i = 0; i < walk->nodes_count; i++) {
         const struct ring_node *node = &walk->nodes[i];
         any = ring_is_member(node->status) || any == NULL
                   ? (node->status != NULL ? node->status : any)
                   : any;
-        json_array_append_new(nodes, node->status != NULL ? status_json_short(node->status, want)
-                                                          : down_json(node));
+        json_array_append_new(nodes, node->status != NULL
+                                         ? status_json_short(node->status, verdict->copies_wanted)
+                                         : down_json(node));
     }
     parameters_json(json, any->parameters);
     json_put(json, "formed", json_boolean(any->formed));
-    json_put(json, "ideal", json_boolean(verdict->ideal));
+    json_put(json, "ideal", json_boolean(verdict->fault == RING_IDEAL));
     json_put(json, "verdict", json_text(verdict->text));
     json_put(json, "members", json_u64(verdict->members));
-    json_put(json, "survives_failures", json_u64(verdict->survives_failures));
+    json_put(json, "survives_failures", json_u64(verdict->survival.failures));
     json_put(json, "warning", json_text(ring_warning(walk)));
-    json_put(json, "keys", json_u64(verdict->keys));
-    json_put(json, "keys_lost", json_u64(verdict->keys_lost));
+    json_put(json, "keys", json_u64(verdict->survival.keys));
+    json_put(json, "keys_lost", json_u64(verdict->survival.keys_lost));
     json_put(json, "nodes", nodes);
     json_print(json);
 }
@@ -140,14 +140,15 @@ static int ring_run(struct ctl *ctl, const struct arguments *arguments) {
     if (exit_code != CTL_OK) {
         return exit_code;
     }
-    ring_verdict_make(&walk, &verdict);
+    ring_walk_judge(&walk, &verdict);
     if (ctl->json) {
         ring_json(&walk, &verdict);
     } else {
         ring_table(&walk, &verdict);
     }
     ring_walk_free(&walk);
-    bool bad = arguments_option(arguments, "check") != NULL && !verdict.ideal;
+    survival_free(&verdict.survival);
+    bool bad = arguments_option(arguments, "check") != NULL && verdict.fault != RING_IDEAL;
     return bad ? CTL_NOT_FOUND : CTL_OK;
 }
 

@@ -62,18 +62,13 @@ json_t *status_json_short(const Chord__V1__StatusResponse *status, unsigned copi
     unsigned m = status_m(status);
     json_t *json = status_json_base(status);
     json_t *successors = json_array();
-    unsigned short_count = 0;
     for (size_t i = 0; i < status->n_successors; i++) {
         json_array_append_new(successors, id_json(status->successors[i]->id, m));
-    }
-    for (size_t i = 0; i < status->n_ranges; i++) {
-        short_count += ring_leads(status->self->address, status->ranges[i]) &&
-                       status->ranges[i]->copies < copies_wanted;
     }
     json_put(json, "predecessor",
              status->predecessor != NULL ? id_json(status->predecessor->id, m) : json_null());
     json_put(json, "successors", successors);
-    json_put(json, "copies_short", json_u64(short_count));
+    json_put(json, "copies_short", json_u64(ring_copies_short(status, copies_wanted)));
     return json;
 }
 
