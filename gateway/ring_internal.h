@@ -84,6 +84,9 @@ int view_slot(const struct ring_view *view, const char *address);
 bool view_node_alive(const struct view_node *node);
 
 /* ring_update.c: what an answer changes. */
+/* A former name of a node's host still leads to it: it is the node at the address that it gives. */
+bool view_renamed(struct ring_view *view, const struct view_node *node,
+                  const struct rpc_reply *reply, uint64_t now);
 void view_status_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply,
                        uint64_t now);
 void view_status_failed(struct ring_view *view, struct view_node *node,

@@ -185,6 +185,18 @@ static enum view_state state_of(const Chord__V1__StatusResponse *status) {
     }
 }
 
+bool view_renamed(struct ring_view *view, const struct view_node *node,
+                  const struct rpc_reply *reply, uint64_t now) {
+    const Chord__V1__Peer *self =
+        ((const Chord__V1__StatusResponse *)(const void *)reply->response)->self;
+    if (self == NULL || self->address == NULL || self->address[0] == '\0' ||
+        strcmp(self->address, node->address) == 0) {
+        return false;
+    }
+    peer_learn(view, self, now);
+    return true;
+}
+
 void view_status_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply,
                        uint64_t now) {
     struct rpc_reply old_reply = node->reply;

@@ -181,7 +181,8 @@ static void answer_apply(struct ring_view *view, struct view_answer *answer, uin
         return;
     }
     node->asking = false;
-    if (answer->reply.code == CHORD__V1__CODE__CODE_OK && answer->reply.response != NULL) {
+    if (answer->reply.code == CHORD__V1__CODE__CODE_OK && answer->reply.response != NULL &&
+        !view_renamed(view, node, &answer->reply, now)) {
         view_status_apply(view, node, &answer->reply, now); /* takes the reply */
         node->ask_at_ms = now + VIEW_POLL_MS;
         if (node->status->log_sequence != node->log_sequence && !node->log_asking) {

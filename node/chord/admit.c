@@ -118,6 +118,8 @@ void dial_reply(struct step *step, uint16_t index, uint16_t which,
         entry->silent = !there;
         return;
     }
+    /* Its former address may still be a name of its host: then the joiner itself answers there. */
+    there = there && !address_same(response->ping.self.address, entry->peer.address);
     entry->original_open = false;
     entry->original_lives = there;
     if (!there) {

@@ -338,7 +338,11 @@ static void on_seed_reply(struct step *step, uint16_t seed, const struct chord_r
     const struct chord_parameters *parameters = &response->ping.parameters;
     bool ours = chord->parameters.m == 0 || parameters_same(parameters, &chord->parameters);
     if (memcmp(response->ping.self.store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
-        copy_refused(step, seed_at(chord, seed)->text);
+        if (address_same(response->ping.self.address, chord->self.address)) {
+            seed_done(step, seed); /* by another name of ours */
+        } else {
+            copy_refused(step, seed_at(chord, seed)->text);
+        }
         return;
     }
     if (!ours || !parameters_valid(parameters)) {

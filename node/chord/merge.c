@@ -69,6 +69,7 @@ void graveyard_tick(struct step *step) {
         return;
     }
     chord->graveyard_ms = chord->now_ms + jitter(chord, chord->config.timing.graveyard_period_ms);
+    copies_find(chord);
     ping_removed(step);
     const struct chord_peer *peer = random_peer(chord);
     if (peer != NULL) {
@@ -83,6 +84,9 @@ void graveyard_reply(struct step *step, uint16_t index, const struct chord_respo
     if (!in_ring(chord) || response->ping.state != CHORD_STATE_MEMBER ||
         !peer_valid(chord, &peer) || peer_same(&peer, &chord->self)) {
         memset(grave_at(chord, index), 0, sizeof(struct grave));
+    } else if (is_copy(chord, &peer)) {
+        memset(grave_at(chord, index), 0, sizeof(struct grave));
+        copy_met(step, &peer);
     } else if (alone) {
         /* It may be busy, or lost again before it is our successor: then it is asked once more. */
         grave_at(chord, index)->open = false;
@@ -110,6 +114,10 @@ void merge_looked_up(struct step *step, const struct chord_peer *owner,
     struct chord *chord = step->chord;
     const struct chord_peer *successor = successor_at(chord, 0);
     if (!in_ring(chord) || address_same(owner->address, chord->self.address)) {
+        return;
+    }
+    if (is_copy(chord, owner)) {
+        graveyard_add(chord, owner);
         return;
     }
     if (id_equal(&owner->id, &chord->self.id)) {

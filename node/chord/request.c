@@ -25,6 +25,13 @@ static bool other_life(const struct chord *chord, const struct chord_request *re
                            request->target_incarnation != chord->self.incarnation);
 }
 
+/* Of another name of this host (its former address may be one) we are told that nobody is there:
+ * whoever we asked for, it is not this process. */
+static bool own_request(const struct chord *chord, const struct chord_request *request) {
+    return request->has_sender && address_same(request->sender.address, chord->self.address) &&
+           memcmp(request->sender.store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0;
+}
+
 static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     struct chord_response response = {.kind = CHORD_PING};
@@ -59,6 +66,9 @@ static void on_get_list(struct step *step, const struct chord_request *request,
 static void sender_heard(struct step *step, const struct chord_peer *sender) {
     struct chord *chord = step->chord;
     uint16_t index = peer_find_address(chord, sender->address);
+    if (is_copy(chord, sender)) {
+        graveyard_add(chord, sender); /* who goes on is found out when it is asked (copies.c) */
+    }
     if (index == NONE) {
         return;
     }
@@ -127,6 +137,10 @@ void request_arrived(struct step *step) {
     if (request->has_ring_id && chord->parameters.m != 0 &&
         memcmp(request->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES) != 0) {
         reply_code(step, request_id, request->kind, CHORD_WRONG_RING, 0);
+        return;
+    }
+    if (own_request(chord, request)) {
+        reply_gone(step, request_id, request->kind);
         return;
     }
     if (request->kind == CHORD_PING) {

@@ -104,6 +104,12 @@ void graveyard_tick(struct step *step);
 void graveyard_reply(struct step *step, uint16_t index, const struct chord_response *response);
 void graveyard_failure(struct chord *chord, uint16_t index);
 
+/* copies.c: two members of the ring with one store */
+bool is_copy(const struct chord *chord,
+             const struct chord_peer *peer); /* of this node, or it of it */
+void copies_find(struct chord *chord);       /* those that we know are asked like removed peers */
+void copy_met(struct step *step, const struct chord_peer *peer); /* a member, as it says itself */
+
 /* leave.c */
 void leave_start(struct step *step);
 void leave_tick(struct step *step);

@@ -100,6 +100,7 @@ struct host_node {
     enum host_disk disk;
     const char *refused; /* why the ring did not take it */
     int moves;           /* so often it has changed its address */
+    bool names_kept;     /* its former addresses lead to it */
     bool copy;           /* since its store runs elsewhere */
     bool left;
     int ring; /* where it starts: rings built apart; the first of each creates it */
@@ -126,6 +127,8 @@ void host_kill(struct host *host, int node);          /* unsynced jobs are lost 
 void host_wipe(struct host *host, int node);          /* a new disk; while it is down */
 void host_clone(struct host *host, int node, int to); /* its disk gets a copy of the other's */
 void host_move(struct host *host, int node);          /* to another address; while it is down */
+/* To another address; the former ones stay names of it. While it is down. */
+void host_rename(struct host *host, int node);
 void host_leave(struct host *host, int node);
 void host_join(struct host *host, int node); /* after it has left */
 int host_count(const struct host *host);
@@ -172,7 +175,9 @@ bool host_ideal(struct host *host);
 bool host_settled(struct host *host);
 int host_members(struct host *host);
 int host_by_address(const struct host *host, const char *address); /* HOST_NOBODY: unknown */
-int host_owner(struct host *host, const struct chord_id *id);      /* among the live members */
+/* The same, where a host's former addresses are still names of it (host_rename). */
+int host_reached(const struct host *host, const char *address);
+int host_owner(struct host *host, const struct chord_id *id); /* among the live members */
 void host_print(struct host *host); /* members, lists and views, to stderr, for a failing test */
 uint64_t host_digest(const struct host *host);   /* of every action so far */
 uint64_t host_random(struct host *host);         /* a stream for the test itself */

@@ -72,7 +72,7 @@ static void send_request(struct host *host, int index, const struct chord_action
         }
         parcel->operations_count = count;
     }
-    int to = host_by_address(host, action->send_request.address);
+    int to = host_reached(host, action->send_request.address);
     CHORD_ASSERT(action->send_request.timeout_ms > 0);
     struct slot *slot = call_new(host, index, to, action->send_request.timeout_ms, parcel);
     slot->call_id = action->send_request.call_id;

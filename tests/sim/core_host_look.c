@@ -28,16 +28,28 @@ int host_members(struct host *host) {
     return count;
 }
 
-int host_by_address(const struct host *host, const char *address) {
+/* Who has, or had, that address. */
+static int named(const struct host *host, const char *address) {
     static const char prefix[] = "host:";
     long number =
         strncmp(address, prefix, sizeof prefix - 1) == 0
             ? (strtol(address + sizeof prefix - 1, NULL, 10) - HOST_PORT_FIRST) % HOST_NODES_MAX
             : -1;
-    return number >= 0 && number < host->count &&
-                   strcmp(host->nodes[number].public.address, address) == 0
-               ? (int)number
+    return number >= 0 && number < host->count ? (int)number : HOST_NOBODY;
+}
+
+int host_by_address(const struct host *host, const char *address) {
+    int node = named(host, address);
+    return node != HOST_NOBODY && strcmp(host->nodes[node].public.address, address) == 0
+               ? node
                : HOST_NOBODY;
+}
+
+int host_reached(const struct host *host, const char *address) {
+    int node = named(host, address);
+    return node != HOST_NOBODY && host->nodes[node].public.names_kept
+               ? node
+               : host_by_address(host, address);
 }
 
 struct place {

@@ -221,6 +221,11 @@ void host_move(struct host *host, int index) {
              HOST_PORT_FIRST + index + node->moves * HOST_NODES_MAX);
 }
 
+void host_rename(struct host *host, int index) {
+    host_move(host, index);
+    host->nodes[index].public.names_kept = true;
+}
+
 void host_leave(struct host *host, int index) {
     struct chord_event event = {.kind = CHORD_EVENT_LEAVE};
     step(host, index, &event);

@@ -155,6 +155,13 @@ DATA_MUTANTS = {
         "a new leader takes the newest rows of a majority before it serves",
         "leader.c", "    if (!range->settled) {\n        settle(step, range, index);\n",
         "    range->settled = true;\n    if (!range->settled) {\n        settle(step, range, index);\n"),
+    "copies_stay": (
+        "of two members with one store one stops",
+        "copies.c", "        copy_refused(step, peer->address);", "        (void)step;"),
+    "own_name_answers": (
+        "at another name of this host nobody else is",
+        "request.c", "    if (own_request(chord, request)) {",
+        "    if (false && own_request(chord, request)) {"),
     "gone_is_ok": (
         "a node that is in no ring yet says that it did nothing",
         "request.c", "    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {",

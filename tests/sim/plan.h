@@ -30,6 +30,7 @@ enum order_kind {
                       all of its three copies or more */
     ORDER_CLONE,   /* a>b: b, not started yet, gets a copy of a's disk; a goes on */
     ORDER_MOVE,    /* ends and starts at another address */
+    ORDER_RENAME,  /* the same, and its former address leads to it too */
     ORDER_LEAVE,
     ORDER_JOIN,      /* after it has left */
     ORDER_PAUSE,     /* lasting: SIGSTOP */

@@ -43,6 +43,20 @@ static int leaver(const struct run *run) {
     return node < run->picture.count ? node : HOST_NOBODY;
 }
 
+/* A disk was copied, and both are members: one has to find that out and stop. */
+static int copied_member(const struct run *run) {
+    for (int i = 0; i < host_count(run->host); i++) {
+        for (int k = 0; k < i && host_member(run->host, i); k++) {
+            if (host_member(run->host, k) &&
+                memcmp(host_node(run->host, i)->store.store_id,
+                       host_node(run->host, k)->store.store_id, CHORD_STORE_ID_BYTES) == 0) {
+                return i;
+            }
+        }
+    }
+    return HOST_NOBODY;
+}
+
 /* Runs until the ring is ideal with its fingers; false: not within the time. */
 static bool until_ideal(struct run *run, uint64_t within_us, const char **why, int *node) {
     uint64_t until_us = host_now_us(run->host) + within_us;
@@ -53,6 +67,9 @@ static bool until_ideal(struct run *run, uint64_t within_us, const char **why, i
         }
         if (*why == NULL && (*node = leaver(run)) != HOST_NOBODY) {
             *why = "a member that has not left";
+        }
+        if (*why == NULL && (*node = copied_member(run)) != HOST_NOBODY) {
+            *why = "two members with one store";
         }
         if (*why == NULL || host_now_us(run->host) >= until_us || run_violated(run)) {
             return *why == NULL;
@@ -184,12 +201,15 @@ static void order_node(struct run *run, const struct order *order, int node, boo
         }
         break;
     case ORDER_MOVE:
+    case ORDER_RENAME:
         if (public->alive && address_may_go(run) &&
             (!run->plan->guard || check_failure_allowed(&run->picture, node))) {
             host_kill(host, node);
         }
         if (!public->alive && public->lives > 0) {
-            if (address_may_go(run)) {
+            if (address_may_go(run) && order->kind == ORDER_RENAME) {
+                host_rename(host, node);
+            } else if (address_may_go(run)) {
                 host_move(host, node);
             }
             host_start(host, node);

@@ -97,6 +97,22 @@ def test_one_hosts_addresses_change(new_ring, elsewhere):
     print(f"two of six moved, healthy after {time.monotonic() - began:.1f} s")
 
 
+def test_a_host_with_another_name_is_no_copy_of_itself(new_ring, node_at):
+    """Its former address still leads to it."""
+    ring = new_ring(M=32)
+    ring.start(4)
+    put_all(ring)
+    ring.stop(2)
+    renamed = ring.address(2).replace("127.0.0.1", "localhost")
+    node = node_at(renamed, ring.data_dir / "node-2", "--join", ring.address(1))
+    until(lambda: node.poll() is not None
+          or renamed in [member["address"] for member in ring.members()], 30,
+          lambda: str(ring.ring()))
+    ring.wait_healthy(4)
+    check_all(ring)
+    assert node.poll() is None
+
+
 def test_a_copied_folder_is_refused(new_ring, node_at, tmp_path):
     ring = new_ring(M=32)
     ring.start(4)
