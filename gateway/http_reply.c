@@ -245,12 +245,9 @@ static void problem_send(struct http_request *request, int status, const char *c
         type[i + 10] = c == '_' ? '-' : (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
         type[i + 11] = '\0';
     }
-    json_t *problem = json_object();
-    json_put(problem, "type", json_string(type));
-    json_put(problem, "title", json_string(http_status_text(status)));
-    json_put(problem, "status", json_integer(status));
-    json_put(problem, "detail", json_text_z(detail));
-    json_put(problem, "code", json_string(code));
+    json_t *problem =
+        json_pack("{s:s, s:s, s:i, s:o, s:s}", "type", type, "title", http_status_text(status),
+                  "status", status, "detail", json_text(detail), "code", code);
     if (more != NULL) {
         (void)json_object_update_missing(problem, more);
         json_decref(more);

@@ -64,15 +64,12 @@ static json_t *key_json(const struct chord_row *row, bool led, unsigned m, bool 
         id_from_hash(&id, row->hash, m);
         id_to_hex(&id, m, hex);
     }
-    json_t *json = json_object();
-    json_put(json, "key", json_text_or_null(row->key, row->key_size));
-    json_put(json, "key_base64", json_base64(row->key, row->key_size));
-    json_put(json, "id", json_string(hex));
-    json_put(json, "bytes", json_u64(row->value_size));
-    json_put(json, "led", json_boolean(led));
-    json_put(json, "version",
-             json_sprintf("%llu.%llu", (unsigned long long)row->version.epoch,
-                          (unsigned long long)row->version.counter));
+    json_t *json = json_pack("{s:o, s:o, s:s, s:o, s:b, s:o}", "key",
+                             json_text_or_null(row->key, row->key_size), "key_base64",
+                             json_base64(row->key, row->key_size), "id", hex, "bytes",
+                             json_u64(row->value_size), "led", (int)led, "version",
+                             json_sprintf("%llu.%llu", (unsigned long long)row->version.epoch,
+                                          (unsigned long long)row->version.counter));
     if (values) {
         json_put(json, "value", json_text_or_null(row->value, row->value_size));
         json_put(json, "value_base64", json_base64(row->value, row->value_size));
@@ -87,19 +84,17 @@ static bool flag_read(const char *query, const char *name) {
 }
 
 static json_t *page_json(const Chord__V1__ListKeysResponse *list, unsigned m, bool values) {
-    json_t *json = json_object();
     json_t *keys = json_array();
+    bool more = !list->done && list->next != NULL && list->next->hash.len == ID_BYTES;
     for (size_t i = 0; i < list->n_keys; i++) {
         struct chord_row row;
         client_row_take(&row, list->keys[i], values);
         (void)json_array_append_new(keys, key_json(&row, list->keys[i]->led, m, values));
     }
-    json_put(json, "keys", keys);
-    bool more = !list->done && list->next != NULL && list->next->hash.len == ID_BYTES;
-    json_put(json, "next",
-             more ? token_json(list->next->hash.data, list->next->key.data, list->next->key.len)
-                  : json_null());
-    return json;
+    return json_pack(
+        "{s:o, s:o}", "keys", keys, "next",
+        more ? token_json(list->next->hash.data, list->next->key.data, list->next->key.len)
+             : json_null());
 }
 
 /* The query of a list: after, limit, prefix, led, values. false = answered with 400. */
@@ -186,11 +181,9 @@ static json_t *data_walk(struct chord_walk *walk, size_t limit, unsigned m, char
         }
     }
     struct chord_cursor cursor = chord_walk_cursor(walk);
-    json_t *json = json_object();
-    json_put(json, "keys", keys);
-    json_put(json, "next",
-             page.done ? json_null() : token_json(cursor.hash, cursor.key, cursor.key_size));
-    return json;
+    return json_pack("{s:o, s:o}", "keys", keys, "next",
+                     page.done ? json_null()
+                               : token_json(cursor.hash, cursor.key, cursor.key_size));
 }
 
 static void data_ring(struct app *app, struct http_request *request) {

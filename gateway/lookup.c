@@ -5,36 +5,12 @@
 #include <strings.h>
 
 #include "chord_client.h"
-#include "json.h"
 #include "log.h"
 #include "problem.h"
 #include "ring_view.h"
 #include "routes.h"
+#include "status_json.h"
 #include "url.h"
-
-static json_t *peer_json(const struct chord_peer *peer) {
-    json_t *json = json_object();
-    json_put(json, "id", json_string(peer->id));
-    json_put(json, "address", json_text_z(peer->address));
-    return json;
-}
-
-static json_t *lookup_json(const struct chord_lookup *lookup, const struct buf *key) {
-    json_t *json = json_object();
-    json_put(json, "key", json_text_or_null(key->data, key->size));
-    json_put(json, "key_base64", json_base64(key->data, key->size));
-    json_put(json, "key_id", json_string(lookup->key_id));
-    json_put(json, "owner", peer_json(&lookup->owner));
-    json_t *hops = json_array();
-    for (size_t i = 0; i < lookup->hops_count; i++) {
-        json_t *hop = json_object();
-        json_put(hop, "node", peer_json(&lookup->hops[i].node));
-        json_put(hop, "microseconds", json_u64(lookup->hops[i].microseconds));
-        (void)json_array_append_new(hops, hop);
-    }
-    json_put(json, "hops", hops);
-    return json;
-}
 
 /* NULL = answered with a problem. `from` NULL = any member. */
 static json_t *lookup_run(struct app *app, struct http_request *request, const struct buf *key,
@@ -47,7 +23,9 @@ static json_t *lookup_run(struct app *app, struct http_request *request, const s
         return NULL;
     }
     if (chord_lookup(app->ring, key->data, key->size, from, 0, &lookup)) {
-        json = lookup_json(&lookup, key);
+        json = lookup_json(&lookup);
+        json_put(json, "key", json_text_or_null(key->data, key->size));
+        json_put(json, "key_base64", json_base64(key->data, key->size));
     } else {
         problem_code(request, (Chord__V1__Code)lookup.answer.code, lookup.answer.message,
                      lookup.answer.retry_after_ms);

@@ -7,11 +7,11 @@
 
 #include "client.h"
 #include "events.h"
-#include "json.h"
 #include "log.h"
 #include "problem.h"
 #include "ring_view.h"
 #include "routes.h"
+#include "status_json.h"
 #include "supervisor.h"
 #include "url.h"
 
@@ -24,8 +24,7 @@ void ring_get(struct app *app, struct http_request *request, const struct buf *a
         http_reply_json(request, 200, NULL, ring);
         return;
     }
-    json_t *more = json_object();
-    json_put(more, "nodes", json_incref(json_object_get(ring, "nodes")));
+    json_t *more = json_pack("{s:O}", "nodes", json_object_get(ring, "nodes"));
     http_problem_more(request, 503, "UNAVAILABLE", "Retry-After: 1\r\n", more,
                       "no node of the ring answers; start one with 'python3 init.py', or set "
                       "JOIN to a member's HOST:PORT");
@@ -68,37 +67,16 @@ static bool node_tell(struct app *app, struct http_request *request, struct chor
     return done;
 }
 
-static const char *log_level_text(Chord__V1__LogLevel level) {
-    static const char *const texts[] = {"info", "debug", "info", "warn", "error"};
-    return (unsigned)level < 5 ? texts[level] : "info";
-}
-
-static bool log_level_read(const char *query, Chord__V1__LogLevel *level) {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
+static bool level_read(const char *query, Chord__V1__LogLevel *level) {
     char text[16] = "";
-    *level = CHORD__V1__LOG_LEVEL__LOG_LEVEL_UNSPECIFIED;
-    if (!url_parameter_text(query, "level", text, sizeof(text)) || text[0] == '\0') {
-        return true;
-    }
-    for (int i = 0; i < 4; i++) {
-        if (strcasecmp(text, names[i]) == 0) {
-            *level = (Chord__V1__LogLevel)(i + 1);
-            return true;
-        }
-    }
-    return false;
+    return !url_parameter_text(query, "level", text, sizeof(text)) || text[0] == '\0' ||
+           log_level_read(text, level);
 }
 
 static json_t *log_lines_json(const Chord__V1__LogsResponse *logs) {
     json_t *lines = json_array();
-    for (size_t i = 0; logs != NULL && i < logs->n_lines; i++) {
-        json_t *line = json_object();
-        json_put(line, "sequence", json_u64(logs->lines[i]->sequence));
-        json_put(line, "time_ms", json_u64(logs->lines[i]->time_unix_ms));
-        json_put(line, "level", json_string(log_level_text(logs->lines[i]->level)));
-        json_put(line, "word", json_text_z(logs->lines[i]->word));
-        json_put(line, "text", json_text_z(logs->lines[i]->text));
-        (void)json_array_append_new(lines, line);
+    for (size_t i = 0; i < logs->n_lines; i++) {
+        (void)json_array_append_new(lines, log_line_json(logs->lines[i]));
     }
     return lines;
 }
@@ -112,7 +90,7 @@ void node_logs(struct app *app, struct http_request *request, const struct buf *
     Chord__V1__LogsRequest message = CHORD__V1__LOGS_REQUEST__INIT;
     if (!url_parameter_number(request->query, "after", 0, UINT64_MAX, 0, &after) ||
         !url_parameter_number(request->query, "limit", 1, 1000, 100, &limit) ||
-        !log_level_read(request->query, &message.level)) {
+        !level_read(request->query, &message.level)) {
         http_problem(request, 400, "INVALID_ARGUMENT",
                      "after is a number, limit 1 to 1000, level debug, info, warn or error");
         return;
@@ -123,9 +101,8 @@ void node_logs(struct app *app, struct http_request *request, const struct buf *
         return;
     }
     if (ref.state == VIEW_DOWN) { /* what it said last */
-        json_t *json = json_object();
-        json_put(json, "lines", ring_view_last_log(app->view, ref.address));
-        http_reply_json(request, 200, NULL, json);
+        http_reply_json(request, 200, NULL,
+                        json_pack("{s:o}", "lines", ring_view_last_log(app->view, ref.address)));
         return;
     }
     const struct client_call call = {.address = ref.address,
@@ -133,9 +110,8 @@ void node_logs(struct app *app, struct http_request *request, const struct buf *
                                      .request = &message.base,
                                      .timeout_ms = ADMIN_TIMEOUT_MS};
     if (client_call(app->ring, &call, &answer, &reply)) {
-        json_t *json = json_object();
-        json_put(json, "lines", log_lines_json((const void *)reply.response));
-        http_reply_json(request, 200, NULL, json);
+        http_reply_json(request, 200, NULL,
+                        json_pack("{s:o}", "lines", log_lines_json((const void *)reply.response)));
     } else {
         problem_answer(request, &answer);
     }
@@ -146,9 +122,7 @@ static void leave_run(struct app *app, struct http_request *request, const struc
     struct chord_command command = {.kind = CHORD_LEAVE, .node = ref->address};
     struct chord_told told;
     if (node_tell(app, request, &command, &told)) {
-        json_t *json = json_object();
-        json_put(json, "warning", json_text_z(told.warning));
-        http_reply_json(request, 202, NULL, json);
+        http_reply_json(request, 202, NULL, json_pack("{s:o}", "warning", json_text(told.warning)));
     }
 }
 
@@ -257,9 +231,7 @@ void node_start(struct app *app, struct http_request *request, const struct buf 
                      "node %s is not on this host; start it where it lives", ref.address);
         return;
     }
-    json_t *command = json_object();
-    json_put(command, "command", json_string("start"));
-    json_put(command, "slot", json_integer(ref.slot));
+    json_t *command = json_pack("{s:s, s:i}", "command", "start", "slot", ref.slot);
     json_t *answer = supervisor_ask(app, command, error, sizeof(error));
     json_decref(command);
     if (json_is_true(json_object_get(answer, "ok"))) {
@@ -275,9 +247,8 @@ void node_start(struct app *app, struct http_request *request, const struct buf 
             snprintf(error, sizeof(error), "systemd runs the nodes of this host");
             reason = NULL;
         }
-        json_t *more = json_object();
-        json_put(more, "command", json_string(hint));
-        http_problem_more(request, 409, "FAILED_PRECONDITION", NULL, more,
+        http_problem_more(request, 409, "FAILED_PRECONDITION", NULL,
+                          json_pack("{s:s}", "command", hint),
                           reason != NULL ? "%s%s%s" : "%s; type: %s%s",
                           reason != NULL ? reason : error, reason != NULL ? "" : hint, "");
     }
@@ -332,23 +303,21 @@ void slot_kill(struct app *app, struct http_request *request, const struct buf *
 void self_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)argument;
     const struct settings *settings = &app->settings;
-    json_t *json = json_object();
     bool slot = request->slot > 0;
-    json_put(json, "slot", slot ? json_integer(request->slot) : json_null());
-    json_put(json, "address",
-             slot ? json_sprintf("%s:%d", settings->host, settings->rpc_port + request->slot)
-                  : json_null());
-    json_put(json, "ring_dashboard", json_sprintf("http://%s:%d", settings->host, settings->port));
+    json_t *json = json_pack(
+        "{s:o, s:o, s:o}", "slot", slot ? json_integer(request->slot) : json_null(), "address",
+        slot ? json_sprintf("%s:%d", settings->host, settings->rpc_port + request->slot)
+             : json_null(),
+        "ring_dashboard", json_sprintf("http://%s:%d", settings->host, settings->port));
     http_reply_json(request, 200, NULL, json);
 }
 
 void version_get(struct app *app, struct http_request *request, const struct buf *argument) {
     (void)app;
     (void)argument;
-    json_t *json = json_object();
-    json_put(json, "version", json_string(CHORD_VERSION));
-    json_put(json, "protocol_version", json_integer(RPC_PROTOCOL_VERSION));
-    http_reply_json(request, 200, NULL, json);
+    http_reply_json(request, 200, NULL,
+                    json_pack("{s:s, s:i}", "version", CHORD_VERSION, "protocol_version",
+                              (int)RPC_PROTOCOL_VERSION));
 }
 
 void livez_get(struct app *app, struct http_request *request, const struct buf *argument) {

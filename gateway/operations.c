@@ -164,29 +164,22 @@ const char *operation_id(const struct operation *operation) {
 static const char *const states[] = {"running", "done", "partial", "failed", "cancelled"};
 
 static json_t *operation_json(const struct operation *operation) {
-    json_t *json = json_object();
-    json_put(json, "id", json_string(operation->id));
-    json_put(json, "state", json_string(states[operation->state]));
-    json_put(json, "bytes_read", json_u64(operation->bytes_read));
-    json_put(json, "bytes_total",
-             operation->bytes_total < 0 ? json_null() : json_u64((uint64_t)operation->bytes_total));
-    json_put(json, "rows_read", json_u64(operation->rows_read));
-    json_put(json, "rows_stored", json_u64(operation->rows_stored));
-    json_put(json, "rows_failed", json_u64(operation->rows_failed));
-    json_put(json, "rows_completed", json_u64(operation->rows_completed));
-    json_put(json, "form", json_text_z(operation->form));
-    json_put(json, "charset", json_text_z(operation->charset));
-    json_put(json, "delimiter", json_text_z(operation->delimiter));
     json_t *errors = json_array();
     for (size_t i = 0; i < operation->errors_count; i++) {
-        json_t *error = json_object();
-        json_put(error, "line", json_u64(operation->errors[i].line));
-        json_put(error, "reason", json_text_z(operation->errors[i].reason));
-        (void)json_array_append_new(errors, error);
+        const struct operation_error *error = &operation->errors[i];
+        (void)json_array_append_new(errors, json_pack("{s:o, s:o}", "line", json_u64(error->line),
+                                                      "reason", json_text(error->reason)));
     }
-    json_put(json, "errors", errors);
-    json_put(json, "error", json_text_z(operation->error));
-    return json;
+    return json_pack(
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", operation->id,
+        "state", states[operation->state], "bytes_read", json_u64(operation->bytes_read),
+        "bytes_total",
+        operation->bytes_total < 0 ? json_null() : json_u64((uint64_t)operation->bytes_total),
+        "rows_read", json_u64(operation->rows_read), "rows_stored",
+        json_u64(operation->rows_stored), "rows_failed", json_u64(operation->rows_failed),
+        "rows_completed", json_u64(operation->rows_completed), "form", json_text(operation->form),
+        "charset", json_text(operation->charset), "delimiter", json_text(operation->delimiter),
+        "errors", errors, "error", json_text(operation->error));
 }
 
 /* Unlocks. Progress goes out at most four times a second. */

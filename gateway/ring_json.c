@@ -6,96 +6,61 @@
 
 #include "db.h"
 #include "events.h"
-#include "json.h"
 #include "log.h"
 #include "ring_internal.h"
+#include "status_json.h"
 
-static json_t *id_json(const struct ring_view *view, const ProtobufCBinaryData *wire) {
-    struct ring_id id;
-    char hex[ID_HEX_SIZE];
-    if (!view->parameters.known || wire->len == 0 || !id_from_wire(&id, wire->data, wire->len)) {
-        return json_null();
-    }
-    id_to_hex(&id, view->parameters.m, hex);
-    return json_string(hex);
-}
-
-static json_t *peer_id_json(const struct ring_view *view, const Chord__V1__Peer *peer) {
-    return peer == NULL ? json_null() : id_json(view, &peer->id);
-}
-
-static json_t *peer_json(const struct ring_view *view, const Chord__V1__Peer *peer) {
-    if (peer == NULL) {
-        return json_null();
-    }
-    json_t *json = json_object();
-    json_put(json, "id", id_json(view, &peer->id));
-    json_put(json, "address", json_text_z(peer->address));
-    return json;
+/* Of a node that never answered. */
+static const Chord__V1__StatusResponse *status_of(const struct view_node *node) {
+    static const Chord__V1__StatusResponse none = CHORD__V1__STATUS_RESPONSE__INIT;
+    return node->status == NULL ? &none : node->status;
 }
 
 /* (predecessor, self]; the only member has the whole ring. */
 static json_t *range_json(const struct ring_view *view, const Chord__V1__StatusResponse *status) {
-    if (status == NULL || status->self == NULL ||
+    unsigned m = view->parameters.m;
+    if (status->self == NULL ||
         (status->predecessor == NULL && view->health.verdict.members != 1)) {
         return json_null();
     }
     const Chord__V1__Peer *lo = status->predecessor == NULL ? status->self : status->predecessor;
-    json_t *json = json_object();
-    json_put(json, "lo", id_json(view, &lo->id));
-    json_put(json, "hi", id_json(view, &status->self->id));
-    return json;
+    return json_pack("{s:o, s:o}", "lo", id_json(lo->id, m), "hi", id_json(status->self->id, m));
 }
 
-static void node_json_numbers(json_t *json, const struct view_node *node) {
-    const Chord__V1__StatusResponse *status = node->status;
-    bool alive = view_node_alive(node) && status != NULL;
-    json_put(json, "keys", json_u64(status == NULL ? 0 : status->keys_led));
-    json_put(json, "keys_stored", json_u64(status == NULL ? 0 : status->keys_stored));
-    json_put(json, "bytes_stored", json_u64(status == NULL ? 0 : status->bytes_stored));
-    double percent = alive ? (double)(int)(node->cpu_percent * 10 + 0.5) / 10 : 0;
-    /* What a node that is down uses is nothing that anybody knows: null, not 0. */
-    json_put(json, "cpu_percent", alive ? json_real(percent) : json_null());
-    json_put(json, "pss_bytes", alive ? json_u64(status->pss_bytes) : json_null());
-    json_put(json, "uptime_ms", alive ? json_u64(status->uptime_ms) : json_null());
-    json_put(json, "incarnation",
-             json_u64(status != NULL && status->self != NULL ? status->self->incarnation : 0));
+/* What a node that is down uses is nothing that anybody knows: null, not 0. */
+static json_t *usage_json(const struct view_node *node) {
+    if (!view_node_alive(node) || node->status == NULL) {
+        return json_pack("{s:n, s:n, s:n}", "cpu_percent", "pss_bytes", "uptime_ms");
+    }
+    return json_pack("{s:f, s:o, s:o}", "cpu_percent",
+                     (double)(int)(node->cpu_percent * 10 + 0.5) / 10, "pss_bytes",
+                     json_u64(node->status->pss_bytes), "uptime_ms",
+                     json_u64(node->status->uptime_ms));
 }
 
 static json_t *node_json(const struct ring_view *view, const struct view_node *node, uint64_t now) {
-    const Chord__V1__StatusResponse *status = node->status;
+    const Chord__V1__StatusResponse *status = status_of(node);
+    const struct settings *settings = &view->app->settings;
+    const struct ring_verdict *verdict = &view->health.verdict;
     int slot = view_slot(view, node->address);
-    json_t *json = json_object();
-    json_put(json, "id", node->id[0] == '\0' ? json_null() : json_string(node->id));
-    json_put(json, "address", json_text_z(node->address));
-    json_put(json, "slot", slot == 0 ? json_null() : json_integer(slot));
-    if (slot > 0) {
-        json_put(json, "dashboard",
-                 json_sprintf("http://%s:%d", view->app->settings.host,
-                              view->app->settings.port + slot));
-    } else {
-        json_put(json, "dashboard", json_null());
-    }
-    json_put(json, "state", json_string(view_state_text(node->state)));
-    json_put(json, "departed", json_boolean(node->departed));
-    json_put(json, "since_ms", json_u64(now - node->since_ms));
-    node_json_numbers(json, node);
-    json_put(json, "predecessor",
-             status == NULL ? json_null() : peer_id_json(view, status->predecessor));
-    json_t *successors = json_array();
-    for (size_t i = 0; status != NULL && i < status->n_successors; i++) {
-        (void)json_array_append_new(successors, peer_id_json(view, status->successors[i]));
-    }
-    json_put(json, "successors", successors);
     bool member = node->state == VIEW_MEMBER || node->state == VIEW_LEAVING;
-    json_put(json, "copies_short",
-             json_u64(member ? ring_copies_short(status, view->health.verdict.copies_wanted) : 0));
-    json_put(json, "recovered", json_u64(member ? ring_recovered(status) : 0));
-    json_put(json, "bad_rows", json_integer(status == NULL ? 0 : status->bad_rows));
-    json_put(json, "range", member ? range_json(view, status) : json_null());
-    json_put(json, "invariant", json_text_z(status == NULL ? "" : status->invariant));
-    json_put(json, "disputed",
-             json_boolean(member && node->reports < 2 && view->health.verdict.members > 1));
+    json_t *json = json_pack(
+        "{s:o, s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
+        "id", node->id[0] == '\0' ? json_null() : json_string(node->id), "address",
+        json_text(node->address), "slot", slot == 0 ? json_null() : json_integer(slot), "dashboard",
+        slot == 0 ? json_null()
+                  : json_sprintf("http://%s:%d", settings->host, settings->port + slot),
+        "state", view_state_text(node->state), "departed", (int)node->departed, "since_ms",
+        json_u64(now - node->since_ms), "keys", json_u64(status->keys_led), "keys_stored",
+        json_u64(status->keys_stored), "bytes_stored", json_u64(status->bytes_stored),
+        "incarnation", json_u64(status->self != NULL ? status->self->incarnation : 0),
+        "copies_short", json_u64(member ? ring_copies_short(status, verdict->copies_wanted) : 0),
+        "recovered", json_u64(member ? ring_recovered(status) : 0), "bad_rows",
+        json_u64(status->bad_rows), "range", member ? range_json(view, status) : json_null(),
+        "invariant", json_text(status->invariant), "disputed",
+        (int)(member && node->reports < 2 && verdict->members > 1));
+    lists_json(json, status, view->parameters.m);
+    (void)json_object_update_new(json, usage_json(node));
     return json;
 }
 
@@ -152,10 +117,8 @@ static json_t *cpu_json(struct ring_view *view, uint64_t now) {
     if (file != NULL) {
         fclose(file);
     }
-    json_t *json = json_object();
-    json_put(json, "percent", json_real((double)(int)(view->machine.percent * 10 + 0.5) / 10));
-    json_put(json, "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
-    return json;
+    return json_pack("{s:f, s:o}", "percent", (double)(int)(view->machine.percent * 10 + 0.5) / 10,
+                     "cores", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
 static json_t *memory_json(void) {
@@ -170,64 +133,50 @@ static json_t *memory_json(void) {
     if (file != NULL) {
         fclose(file);
     }
-    json_t *json = json_object();
-    json_put(json, "total_bytes", json_u64(total * 1024));
-    json_put(json, "available_bytes", json_u64(available * 1024));
-    return json;
+    return json_pack("{s:o, s:o}", "total_bytes", json_u64(total * 1024), "available_bytes",
+                     json_u64(available * 1024));
 }
 
-static void ring_json_parameters(const struct ring_view *view, json_t *json) {
-    char hex[2 * sizeof(view->ring_id) + 1];
-    rpc_hex(hex, view->ring_id, sizeof(view->ring_id));
-    json_put(json, "ring_id", json_string(hex));
-    json_put(json, "m", json_integer(view->parameters.m));
-    json_put(json, "n", json_integer(view->parameters.n));
-    json_put(json, "replicas", json_integer(view->parameters.replicas));
+static json_t *parameters_json(const struct ring_view *view) {
+    return json_pack("{s:o, s:o, s:o}", "m", json_u64(view->parameters.m), "n",
+                     json_u64(view->parameters.n), "replicas", json_u64(view->parameters.replicas));
 }
 
 /* Ranges that have lost their majority, and whom to start. */
-static void ring_json_survival(const struct ring_view *view, json_t *json) {
-    const struct survival *survival = &view->health.verdict.survival;
-    json_put(json, "survives_failures", json_u64(survival->failures));
-    json_put(json, "keys", json_u64(survival->keys));
-    json_put(json, "keys_lost", json_u64(survival->keys_lost));
-    json_put(json, "ids_lost", json_real(survival->ids_lost));
+static json_t *survival_json(const struct survival *survival, unsigned m) {
     json_t *lost = json_array();
+    json_t *start = json_array();
     for (size_t i = 0; i < survival->lost_count; i++) {
         const struct survival_range *range = &survival->lost[i];
-        json_t *item = json_object();
-        json_put(item, "lo", id_json(view, &range->lo));
-        json_put(item, "hi", id_json(view, &range->hi));
-        json_put(item, "keys", json_u64(range->keys));
-        json_put(item, "members", json_integer(range->members));
-        json_put(item, "alive", json_integer(range->alive));
-        (void)json_array_append_new(lost, item);
+        (void)json_array_append_new(
+            lost, json_pack("{s:o, s:o, s:o, s:o, s:o}", "lo", id_json(range->lo, m), "hi",
+                            id_json(range->hi, m), "keys", json_u64(range->keys), "members",
+                            json_u64(range->members), "alive", json_u64(range->alive)));
     }
-    json_put(json, "lost", lost);
-    json_t *start = json_array();
     for (size_t i = 0; i < survival->start_count; i++) {
-        (void)json_array_append_new(start, json_text_z(survival->start[i]));
+        (void)json_array_append_new(start, json_text(survival->start[i]));
     }
-    json_put(json, "start", start);
-    json_put(json, "start_any", json_boolean(survival->start_any));
+    return json_pack("{s:o, s:o, s:o, s:f, s:o, s:o, s:b}", "survives_failures",
+                     json_u64(survival->failures), "keys", json_u64(survival->keys), "keys_lost",
+                     json_u64(survival->keys_lost), "ids_lost", survival->ids_lost, "lost", lost,
+                     "start", start, "start_any", (int)survival->start_any);
 }
 
 json_t *view_ring_json(struct ring_view *view, uint64_t now) {
     const struct view_health *health = &view->health;
-    json_t *json = json_object();
-    ring_json_parameters(view, json);
-    json_put(json, "formed", json_boolean(health->verdict.formed));
-    json_put(json, "state", json_string(health->answering ? health->state : "degraded"));
-    json_put(json, "state_reason",
-             json_text_z(health->answering ? health->reason : "no node answers"));
-    ring_json_survival(view, json);
-    json_put(json, "warning", json_text_z(health->warning));
-    json_put(json, "sequence", json_u64(events_sequence(view->app->events)));
-    json_put(json, "members", json_u64(health->verdict.members));
-    json_put(json, "answering", json_boolean(health->answering));
-    json_put(json, "memory", memory_json());
-    json_put(json, "cpu", cpu_json(view, now));
-    json_put(json, "nodes", nodes_json(view, now));
+    char hex[2 * sizeof(view->ring_id) + 1];
+    rpc_hex(hex, view->ring_id, sizeof(view->ring_id));
+    json_t *json = json_pack(
+        "{s:s, s:b, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "ring_id", hex, "formed",
+        (int)health->verdict.formed, "state", health->answering ? health->state : "degraded",
+        "state_reason", json_text(health->answering ? health->reason : "no node answers"),
+        "warning", json_text(health->warning), "sequence",
+        json_u64(events_sequence(view->app->events)), "members", json_u64(health->verdict.members),
+        "answering", (int)health->answering, "memory", memory_json(), "cpu", cpu_json(view, now),
+        "nodes", nodes_json(view, now));
+    (void)json_object_update_new(json, parameters_json(view));
+    (void)json_object_update_new(json,
+                                 survival_json(&health->verdict.survival, view->parameters.m));
     return json;
 }
 
@@ -245,112 +194,24 @@ uint64_t view_ring_hash(struct ring_view *view) {
     hash = hash_text(hash, view->health.warning);
     for (size_t i = 0; i < view->nodes_count; i++) {
         const struct view_node *node = view->nodes[i];
-        const Chord__V1__StatusResponse *status = node->status;
+        const Chord__V1__StatusResponse *status = status_of(node);
         if (!node->heard) {
             continue;
         }
         hash = hash_text(hash, node->address);
         hash = hash_text(hash, node->id);
-        hash = hash_text(hash, status == NULL ? "" : status->invariant);
+        hash = hash_text(hash, status->invariant);
         snprintf(numbers, sizeof(numbers), "%d %d %llu %llu %d %u %u", node->state,
-                 view_slot(view, node->address),
-                 status == NULL ? 0ULL : (unsigned long long)status->keys_led,
-                 status == NULL ? 0ULL : (unsigned long long)status->keys_stored, node->reports < 2,
-                 ring_recovered(status), status == NULL ? 0 : status->bad_rows);
+                 view_slot(view, node->address), (unsigned long long)status->keys_led,
+                 (unsigned long long)status->keys_stored, node->reports < 2, ring_recovered(status),
+                 status->bad_rows);
         hash = hash_text(hash, numbers);
-        for (size_t k = 0; status != NULL && k < status->n_successors; k++) {
+        for (size_t k = 0; k < status->n_successors; k++) {
             hash = hash_text(hash, status->successors[k]->address);
         }
-        hash = hash_text(hash, status != NULL && status->predecessor != NULL
-                                   ? status->predecessor->address
-                                   : "-");
+        hash = hash_text(hash, status->predecessor != NULL ? status->predecessor->address : "-");
     }
     return hash;
-}
-
-/* ---- one node in detail ---- */
-
-static json_t *fingers_json(const struct ring_view *view, const Chord__V1__StatusResponse *status) {
-    json_t *array = json_array();
-    for (size_t i = 0; i < status->n_fingers; i++) {
-        json_t *finger = json_object();
-        json_put(finger, "index", json_integer(status->fingers[i]->index));
-        json_put(finger, "start", id_json(view, &status->fingers[i]->start));
-        json_put(finger, "node", peer_json(view, status->fingers[i]->node));
-        (void)json_array_append_new(array, finger);
-    }
-    return array;
-}
-
-static const char *range_state_text(Chord__V1__RangeState state) {
-    switch (state) {
-    case CHORD__V1__RANGE_STATE__RANGE_STATE_REPLICA:
-        return "replica";
-    case CHORD__V1__RANGE_STATE__RANGE_STATE_SETTLING:
-        return "settling";
-    case CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN:
-        return "open";
-    case CHORD__V1__RANGE_STATE__RANGE_STATE_CHANGING:
-        return "changing";
-    default:
-        return "retired";
-    }
-}
-
-static json_t *ranges_json(const struct ring_view *view, const Chord__V1__StatusResponse *status) {
-    json_t *array = json_array();
-    for (size_t i = 0; i < status->n_ranges; i++) {
-        const Chord__V1__View *of = status->ranges[i]->view;
-        if (of == NULL || of->range == NULL) {
-            continue;
-        }
-        json_t *range = json_object();
-        json_put(range, "lo", id_json(view, &of->range->lo));
-        json_put(range, "hi", id_json(view, &of->range->hi));
-        json_put(range, "epoch", json_u64(of->epoch));
-        json_put(range, "leader",
-                 of->leader < of->n_members ? json_text_z(of->members[of->leader]->address)
-                                            : json_null());
-        json_t *members = json_array();
-        for (size_t k = 0; k < of->n_members; k++) {
-            (void)json_array_append_new(members, json_text_z(of->members[k]->address));
-        }
-        json_put(range, "members", members);
-        json_put(range, "copies", json_integer(status->ranges[i]->copies));
-        json_put(
-            range, "recovered",
-            json_boolean(status->ranges[i]->view != NULL && status->ranges[i]->view->recovered));
-        json_put(range, "state", json_string(range_state_text(status->ranges[i]->state)));
-        (void)json_array_append_new(array, range);
-    }
-    return array;
-}
-
-static void node_json_detail(const struct ring_view *view, const struct view_node *node,
-                             json_t *json) {
-    const Chord__V1__StatusResponse *status = node->status;
-    json_put(json, "predecessor",
-             status == NULL ? json_null() : peer_json(view, status->predecessor));
-    json_t *successors = json_array();
-    for (size_t i = 0; status != NULL && i < status->n_successors; i++) {
-        (void)json_array_append_new(successors, peer_json(view, status->successors[i]));
-    }
-    json_put(json, "successors", successors);
-    json_put(json, "fingers", status == NULL ? json_array() : fingers_json(view, status));
-    json_put(json, "ranges", status == NULL ? json_array() : ranges_json(view, status));
-    json_put(json, "salt", json_integer(status == NULL ? 0 : status->salt));
-    json_put(json, "survives_failures",
-             json_integer(status == NULL ? 0 : status->survives_failures));
-    json_put(json, "warning", json_text_z(status == NULL ? "" : status->warning));
-    json_put(json, "requests_total", json_u64(status == NULL ? 0 : status->requests_total));
-    json_put(json, "refused_total", json_u64(status == NULL ? 0 : status->refused_total));
-    json_put(json, "maintenance_messages_total",
-             json_u64(status == NULL ? 0 : status->maintenance_messages_total));
-    json_put(json, "log_sequence", json_u64(status == NULL ? 0 : status->log_sequence));
-    json_put(json, "formed", json_boolean(status != NULL && status->formed));
-    json_put(json, "m", json_integer(view->parameters.m));
-    json_put(json, "n", json_integer(view->parameters.n));
-    json_put(json, "replicas", json_integer(view->parameters.replicas));
 }
 
 json_t *ring_view_ring_json(struct ring_view *view) {
@@ -364,8 +225,7 @@ json_t *ring_view_ring_json(struct ring_view *view) {
 
 json_t *ring_view_nodes_json(struct ring_view *view) {
     pthread_mutex_lock(&view->lock);
-    json_t *json = json_object();
-    json_put(json, "nodes", nodes_json(view, clock_now_ms()));
+    json_t *json = json_pack("{s:o}", "nodes", nodes_json(view, clock_now_ms()));
     pthread_mutex_unlock(&view->lock);
     return json;
 }
@@ -380,7 +240,8 @@ json_t *ring_view_node_json(struct ring_view *view, const char *name) {
     const struct view_node *node = view_node_find(view, ref.address);
     if (node != NULL) {
         json = node_json(view, node, clock_now_ms());
-        node_json_detail(view, node, json);
+        status_detail_json(json, status_of(node), view->parameters.m);
+        (void)json_object_update_new(json, parameters_json(view));
     }
     pthread_mutex_unlock(&view->lock);
     return json;

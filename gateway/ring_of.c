@@ -85,9 +85,8 @@ bool view_ring_follow(struct ring_view *view) {
     snprintf(text, sizeof(text), "this host's nodes are in ring %s now, before in %s", after,
              before);
     log_line("WARN", "ring", "%s", text);
-    json_t *data = json_object();
-    json_put(data, "time_ms", json_u64(clock_unix_ms()));
-    json_put(data, "text", json_text_z(text));
+    json_t *data =
+        json_pack("{s:o, s:o}", "time_ms", json_u64(clock_unix_ms()), "text", json_text(text));
     events_publish(view->app->events, "ring.changed", data, true);
     ring_adopt(view, ring_id);
     db_ring_save(view->app->db, ring_id);

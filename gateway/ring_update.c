@@ -5,20 +5,18 @@
 #include "db.h"
 #include "events.h"
 #include "client.h"
-#include "json.h"
 #include "log.h"
 #include "ring_internal.h"
+#include "status_json.h"
 
 static void node_event(struct ring_view *view, const struct view_node *node, const char *type,
                        const char *what) {
     char text[200];
     snprintf(text, sizeof(text), "node %s (%s) %s", node->id[0] == '\0' ? "?" : node->id,
              node->address, what);
-    json_t *data = json_object();
-    json_put(data, "address", json_text_z(node->address));
-    json_put(data, "id", json_text_z(node->id));
-    json_put(data, "time_ms", json_u64(clock_unix_ms()));
-    json_put(data, "text", json_text_z(text));
+    json_t *data = json_pack("{s:o, s:o, s:o, s:o}", "address", json_text(node->address), "id",
+                             json_text(node->id), "time_ms", json_u64(clock_unix_ms()), "text",
+                             json_text(text));
     log_line("INFO", type, "%s", text);
     events_publish(view->app->events, type, data, true);
 }
@@ -138,12 +136,9 @@ static void keys_moved(struct ring_view *view, const struct view_node *node,
         char text[200];
         snprintf(text, sizeof(text), "%llu keys of %s are led by %s now", keys, from->address,
                  node->address);
-        json_t *data = json_object();
-        json_put(data, "from", json_text_z(from->address));
-        json_put(data, "to", json_text_z(node->address));
-        json_put(data, "keys", json_u64(keys));
-        json_put(data, "time_ms", json_u64(clock_unix_ms()));
-        json_put(data, "text", json_text_z(text));
+        json_t *data = json_pack("{s:o, s:o, s:o, s:o, s:o}", "from", json_text(from->address),
+                                 "to", json_text(node->address), "keys", json_u64(keys), "time_ms",
+                                 json_u64(clock_unix_ms()), "text", json_text(text));
         events_publish(view->app->events, "keys.moved", data, true);
         return; /* the count is over all ranges: say it once */
     }
@@ -253,19 +248,6 @@ void view_status_failed(struct ring_view *view, struct view_node *node,
     }
 }
 
-static const char *level_text(Chord__V1__LogLevel level) {
-    switch (level) {
-    case CHORD__V1__LOG_LEVEL__LOG_LEVEL_DEBUG:
-        return "debug";
-    case CHORD__V1__LOG_LEVEL__LOG_LEVEL_WARN:
-        return "warn";
-    case CHORD__V1__LOG_LEVEL__LOG_LEVEL_ERROR:
-        return "error";
-    default:
-        return "info";
-    }
-}
-
 static void log_keep(const struct ring_view *view, struct view_node *node, json_t *line) {
     if (view_slot(view, node->address) == 0) {
         return;
@@ -289,13 +271,8 @@ void view_log_apply(struct ring_view *view, struct view_node *node, struct rpc_r
             continue;
         }
         node->log_sequence = line->sequence;
-        json_t *data = json_object();
-        json_put(data, "address", json_text_z(node->address));
-        json_put(data, "sequence", json_u64(line->sequence));
-        json_put(data, "time_ms", json_u64(line->time_unix_ms));
-        json_put(data, "level", json_string(level_text(line->level)));
-        json_put(data, "word", json_text_z(line->word));
-        json_put(data, "text", json_text_z(line->text));
+        json_t *data = log_line_json(line);
+        json_put(data, "address", json_text(node->address));
         log_keep(view, node, data);
         events_publish(view->app->events, "log", data, false);
     }

@@ -21,7 +21,7 @@ library_allowed() {
     '<nng/'*) [ "$2" = proto ] ;;
     '<civetweb.h>') [ "$2" = gateway ] ;;
     '<sqlite3.h>') [ "$2" = node/store ] || [ "$2" = gateway ] ;;
-    '<jansson.h>') [ "$2" = gateway ] || [ "$2" = "$chordctl" ] ;;
+    '<jansson.h>') [ "$2" = gateway ] || [ "$2" = "$chordctl" ] || [ "$2" = proto/clients/json ] ;;
     '<pthread.h>' | '<threads.h>') [ "$2" != tests/sim ] ;;
     *) true ;;
     esac
@@ -69,8 +69,9 @@ check_room node node/store node/chord proto wire
 check_room node/store node node/chord proto
 check_room proto wire
 check_room proto/clients/c proto wire
-check_room "$chordctl" proto/clients/c proto wire node/store # the last for restore alone
-check_room gateway proto/clients/c proto wire
+check_room proto/clients/json proto/clients/c proto wire
+check_room "$chordctl" proto/clients/json proto/clients/c proto wire
+check_room gateway proto/clients/json proto/clients/c proto wire
 check_room tests/sim node/chord node # node: the wire mode's encode and decode
 [ "$files" -gt 150 ] || offends "$root" nothing "only $files files found: is this the project's folder?"
 [ "$bad" = 0 ]

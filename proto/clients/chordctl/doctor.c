@@ -20,22 +20,16 @@ static void doctor_table(const struct checkup *checkup) {
 }
 
 static void doctor_json(const struct checkup *checkup) {
-    json_t *json = json_object();
     json_t *checks = json_array();
     for (size_t i = 0; i < checkup->count; i++) {
         const struct check *check = &checkup->checks[i];
-        json_t *item = json_object();
-        json_put(item, "check", json_text(check->name));
-        json_put(item, "verdict", json_text(checkup_level_text(check->level)));
-        json_put(item, "reason", json_text(check->reason));
-        json_put(item, "more", json_u64(check->more));
-        json_put(item, "advice", json_text(check->advice));
-        json_array_append_new(checks, item);
+        (void)json_array_append_new(
+            checks, json_pack("{s:s, s:s, s:o, s:o, s:s}", "check", check->name, "verdict",
+                              checkup_level_text(check->level), "reason", json_text(check->reason),
+                              "more", json_u64(check->more), "advice", check->advice));
     }
-    json_put(json, "verdict", json_text(checkup_level_text(checkup->worst)));
-    json_put(json, "members", json_u64(checkup->members_count));
-    json_put(json, "checks", checks);
-    json_print(json);
+    json_print(json_pack("{s:s, s:o, s:o}", "verdict", checkup_level_text(checkup->worst),
+                         "members", json_u64(checkup->members_count), "checks", checks));
 }
 
 static int doctor_run(struct ctl *ctl, const struct arguments *arguments) {

@@ -101,11 +101,8 @@ static int file_export(struct export *export, const char *name) {
 static void summary_print(const struct export *export, const char *name, enum csv_form form) {
     uint64_t rows = csv_export_rows(export->writer);
     if (export->ctl->json) {
-        json_t *json = json_object();
-        json_put(json, "file", json_text(name));
-        json_put(json, "form", json_string(csv_form_name(form)));
-        json_put(json, "rows", json_u64(rows));
-        json_print(json);
+        json_print(json_pack("{s:o, s:s, s:o}", "file", json_text(name), "form",
+                             csv_form_name(form), "rows", json_u64(rows)));
     } else {
         line_print("%s: %llu rows in the %s form", name, (unsigned long long)rows,
                    csv_form_name(form));

@@ -94,19 +94,15 @@ static void summary_print(const struct import *import) {
                  (unsigned long long)(import->notes - NOTES_MAX));
     }
     if (import->ctl->json) {
-        json_t *json = json_object();
-        json_put(json, "state", json_string(state));
-        json_put(json, "rows_read", json_u64(import->rows_read));
-        json_put(json, "rows_stored", json_u64(import->rows_stored));
-        json_put(json, "rows_failed", json_u64(import->rows_failed));
-        json_put(json, "rows_completed", json_u64(import->rows_completed));
-        json_put(json, "form", json_text(csv_table_form(import->table)));
-        json_put(json, "charset", json_text(csv_table_charset(import->table)));
-        json_put(json, "delimiter", json_text(csv_table_delimiter(import->table)));
-        json_put(json, "bytes_read", json_u64(import->bytes_read));
-        json_put(json, "milliseconds", json_u64(ms));
-        json_put(json, "error", json_text(import->error));
-        json_print(json);
+        json_print(json_pack(
+            "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state", state, "rows_read",
+            json_u64(import->rows_read), "rows_stored", json_u64(import->rows_stored),
+            "rows_failed", json_u64(import->rows_failed), "rows_completed",
+            json_u64(import->rows_completed), "form", json_text(csv_table_form(import->table)),
+            "charset", json_text(csv_table_charset(import->table)), "delimiter",
+            json_text(csv_table_delimiter(import->table)), "bytes_read",
+            json_u64(import->bytes_read), "milliseconds", json_u64(ms), "error",
+            json_text(import->error)));
     } else {
         char completed[80] = "";
         if (import->rows_completed > 0) {

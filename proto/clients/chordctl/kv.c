@@ -108,9 +108,9 @@ static int condition_read(const struct arguments *arguments, struct chord_operat
 /* To a terminal only what cannot move its cursor; to anything else the very bytes. */
 static void value_print(const struct chord_result *result, bool base64, bool raw) {
     if (base64) {
-        char *text = base64_encode(result->value, result->value_size);
-        puts(text);
-        free(text);
+        json_t *text = json_base64(result->value, result->value_size);
+        puts(json_string_value(text));
+        json_decref(text);
     } else if (!raw && isatty(STDOUT_FILENO)) {
         char *text = text_escape(result->value, result->value_size);
         puts(text);

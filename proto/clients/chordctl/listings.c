@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "output.h"
-#include "status_json.h"
 #include "ctl.h"
 
 enum { PAGE_ROWS = 1000, FOLLOW_PERIOD_MS = 250 };
@@ -35,15 +34,12 @@ struct keys_listing {
 
 static void key_json(const struct keys_listing *listing, const Chord__V1__KeyInfo *key) {
     char version[48];
-    json_t *json = json_object();
     snprintf(version, sizeof version, "%llu.%llu",
              (unsigned long long)(key->version != NULL ? key->version->epoch : 0),
              (unsigned long long)(key->version != NULL ? key->version->counter : 0));
+    json_t *json = json_pack("{s:o, s:o, s:b, s:s}", "id", id_json(key->id, listing->m), "bytes",
+                             json_u64(key->value_bytes), "led", (int)key->led, "version", version);
     json_put_bytes(json, "key", key->key.data, key->key.len);
-    json_put(json, "id", id_json(key->id, listing->m));
-    json_put(json, "bytes", json_u64(key->value_bytes));
-    json_put(json, "led", json_boolean(key->led));
-    json_put(json, "version", json_string(version));
     if (listing->values) {
         json_put_bytes(json, "value", key->value.data, key->value.len);
     }
@@ -132,20 +128,9 @@ static int keys_run(struct ctl *ctl, const struct arguments *arguments) {
 
 /* ---- logs ---- */
 
-static const char *level_text(Chord__V1__LogLevel level) {
-    static const char *const names[] = {"unknown", "debug", "info", "warn", "error"};
-    return (unsigned)level < sizeof names / sizeof names[0] ? names[level] : "unknown";
-}
-
 static void log_print(const Chord__V1__LogLine *line, bool as_json) {
     if (as_json) {
-        json_t *json = json_object();
-        json_put(json, "sequence", json_u64(line->sequence));
-        json_put(json, "time_ms", json_u64(line->time_unix_ms));
-        json_put(json, "level", json_string(level_text(line->level)));
-        json_put(json, "word", json_text(line->word));
-        json_put(json, "text", json_text(line->text));
-        json_print(json);
+        json_print(log_line_json(line));
         return;
     }
     char when[40] = "";
@@ -155,16 +140,13 @@ static void log_print(const Chord__V1__LogLine *line, bool as_json) {
         strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &parts);
     }
     line_print("%s.%03uZ %-5s %s %s", when, (unsigned)(line->time_unix_ms % 1000),
-               level_text(line->level), line->word, line->text);
+               log_level_text(line->level), line->word, line->text);
 }
 
 static bool logs_level(const char *text, Chord__V1__LogLevel *level) {
-    for (int i = CHORD__V1__LOG_LEVEL__LOG_LEVEL_DEBUG; i <= CHORD__V1__LOG_LEVEL__LOG_LEVEL_ERROR;
-         i++) {
-        if (text == NULL || strcmp(text, level_text((Chord__V1__LogLevel)i)) == 0) {
-            *level = (Chord__V1__LogLevel)i;
-            return true;
-        }
+    *level = CHORD__V1__LOG_LEVEL__LOG_LEVEL_DEBUG;
+    if (text == NULL || log_level_read(text, level)) {
+        return true;
     }
     ctl_error("--level '%s' is not known: give debug, info, warn or error", text);
     return false;

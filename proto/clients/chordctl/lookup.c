@@ -5,29 +5,6 @@
 #include "key.h"
 #include "output.h"
 
-static json_t *lookup_peer_json(const struct chord_peer *peer) {
-    json_t *json = json_object();
-    json_put(json, "id", json_string(peer->id));
-    json_put(json, "address", json_text(peer->address));
-    return json;
-}
-
-static void lookup_json(const struct key *key, const struct chord_lookup *lookup) {
-    json_t *json = json_object();
-    json_t *hops = json_array();
-    for (size_t i = 0; i < lookup->hops_count; i++) {
-        json_t *hop = json_object();
-        json_put(hop, "node", lookup_peer_json(&lookup->hops[i].node));
-        json_put(hop, "microseconds", json_u64(lookup->hops[i].microseconds));
-        json_array_append_new(hops, hop);
-    }
-    json_put_bytes(json, "key", key->bytes.data, key->bytes.size);
-    json_put(json, "key_id", json_string(lookup->key_id));
-    json_put(json, "owner", lookup_peer_json(&lookup->owner));
-    json_put(json, "hops", hops);
-    json_print(json);
-}
-
 static void lookup_table(const struct key *key, const struct chord_lookup *lookup) {
     char *text = text_escape(key->bytes.data, key->bytes.size);
     struct table *table = table_new(">HOP NODE ADDRESS >MICROSECONDS");
@@ -55,7 +32,9 @@ static int lookup_run(struct ctl *ctl, const struct arguments *arguments) {
     if (!chord_lookup(ctl->ring, key.bytes.data, key.bytes.size, NULL, 0, &lookup)) {
         exit_code = call_ended(ctl, &lookup.answer);
     } else if (ctl->json) {
-        lookup_json(&key, &lookup);
+        json_t *json = lookup_json(&lookup);
+        json_put_bytes(json, "key", key.bytes.data, key.bytes.size);
+        json_print(json);
     } else {
         lookup_table(&key, &lookup);
     }

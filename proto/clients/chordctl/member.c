@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "output.h"
-#include "status_json.h"
 #include "ctl.h"
 
 enum { WAIT_PERIOD_MS = 50, ANSWER_BYTES = 128 };
@@ -13,11 +12,8 @@ enum { WAIT_PERIOD_MS = 50, ANSWER_BYTES = 128 };
 static void done_print(struct ctl *ctl, const char *address, const char *what,
                        const char *warning) {
     if (ctl->json) {
-        json_t *json = json_object();
-        json_put(json, "address", json_text(address));
-        json_put(json, "result", json_string(what));
-        json_put(json, "warning", json_text(warning));
-        json_print(json);
+        json_print(json_pack("{s:o, s:s, s:o}", "address", json_text(address), "result", what,
+                             "warning", json_text(warning)));
         return;
     }
     line_print("%s: %s", address, what);

@@ -209,18 +209,13 @@ static int members_move(struct merge *merge) {
 
 static void result_print(struct merge *merge, const char *result) {
     if (merge->ctl->json) {
-        json_t *json = json_object();
-        json_put(json, "result", json_string(result));
-        json_put(json, "members_moved", json_u64(merge->moved));
-        json_put(json, "rows_read", json_u64(merge->rows_read));
-        json_put(json, "rows_copied", json_u64(merge->rows_copied));
-        json_put(json, "rows_same", json_u64(merge->rows_same));
-        json_put(json, "conflicts", json_u64(merge->conflicts));
-        json_put(json, "conflicts_file",
-                 merge->conflicts > 0 ? json_text(merge->conflicts_file) : json_null());
-        json_put(json, "members", json_u64(merge->into.members_count));
-        json_put(json, "keys", json_u64(merge->into.keys));
-        json_print(json);
+        json_print(json_pack(
+            "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "result", result, "members_moved",
+            json_u64(merge->moved), "rows_read", json_u64(merge->rows_read), "rows_copied",
+            json_u64(merge->rows_copied), "rows_same", json_u64(merge->rows_same), "conflicts",
+            json_u64(merge->conflicts), "conflicts_file",
+            json_text(merge->conflicts > 0 ? merge->conflicts_file : NULL), "members",
+            json_u64(merge->into.members_count), "keys", json_u64(merge->into.keys)));
         return;
     }
     line_print("%s: %zu members, %llu keys", result, merge->into.members_count,

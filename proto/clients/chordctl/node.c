@@ -3,12 +3,36 @@
 #include <string.h>
 
 #include "output.h"
-#include "status_json.h"
 #include "ctl.h"
 
 enum { COUNT_MS = 100 };
 
 /* ---- node ---- */
+
+unsigned status_m(const Chord__V1__StatusResponse *status) {
+    return status->parameters != NULL ? status->parameters->m : 0;
+}
+
+void parameters_json(json_t *object, const Chord__V1__RingParameters *parameters) {
+    static const Chord__V1__RingParameters none = CHORD__V1__RING_PARAMETERS__INIT;
+    const Chord__V1__RingParameters *of = parameters != NULL ? parameters : &none;
+    json_t *json = json_pack(
+        "{s:o, s:o, s:o, s:o}", "ring_id", id_json(of->ring_id, 8 * (unsigned)of->ring_id.len), "m",
+        json_u64(of->m), "n", json_u64(of->n), "replicas", json_u64(of->replicas));
+    (void)json_object_update_new(object, json);
+}
+
+json_t *status_json_base(const Chord__V1__StatusResponse *status) {
+    return json_pack(
+        "{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id",
+        id_json(status->self->id, status_m(status)), "address", json_text(status->self->address),
+        "incarnation", json_u64(status->self->incarnation), "state", ring_state_text(status->state),
+        "keys", json_u64(status->keys_led), "keys_stored", json_u64(status->keys_stored),
+        "bytes_stored", json_u64(status->bytes_stored), "rss_bytes", json_u64(status->rss_bytes),
+        "pss_bytes", json_u64(status->pss_bytes), "cpu_ms", json_u64(status->cpu_ms), "uptime_ms",
+        json_u64(status->uptime_ms), "survives_failures", json_u64(status->survives_failures),
+        "warning", json_text(status->warning), "invariant", json_text(status->invariant));
+}
 
 static void peer_fact(const char *name, const Chord__V1__Peer *peer, unsigned m) {
     char id[ID_HEX_SIZE];
@@ -115,7 +139,10 @@ static int node_run(struct ctl *ctl, const struct arguments *arguments) {
     if (status->self == NULL) {
         exit_code = call_refused(CHORD__V1__CODE__CODE_INTERNAL, address, "it names no node");
     } else if (ctl->json) {
-        json_print(status_json_full(status));
+        json_t *json = status_json_base(status);
+        status_detail_json(json, status, status_m(status));
+        parameters_json(json, status->parameters);
+        json_print(json);
     } else {
         node_facts(status);
         if (status->n_fingers > 0) {
@@ -154,12 +181,9 @@ static int ping_run(struct ctl *ctl, const struct arguments *arguments) {
         (const Chord__V1__PingResponse *)(const void *)reply.response;
     unsigned m = ping->parameters != NULL ? ping->parameters->m : 0;
     if (ctl->json) {
-        json_t *json = json_object();
-        json_put(json, "asked", json_text(address));
-        json_put(json, "node", peer_json(ping->self, m));
-        json_put(json, "state", json_string(ring_state_text(ping->state)));
-        json_put(json, "microseconds", json_u64(reply.microseconds));
-        json_print(json);
+        json_print(json_pack("{s:o, s:o, s:s, s:o}", "asked", json_text(address), "node",
+                             peer_json(ping->self, m), "state", ring_state_text(ping->state),
+                             "microseconds", json_u64(reply.microseconds)));
     } else {
         char id[ID_HEX_SIZE] = "?";
         ring_id_text(id, ping->self != NULL ? ping->self->id : (ProtobufCBinaryData){0}, m);
@@ -174,18 +198,16 @@ static int ping_run(struct ctl *ctl, const struct arguments *arguments) {
 
 static void info_print(const Chord__V1__GetServerInfoResponse *info, bool as_json) {
     if (as_json) {
-        json_t *json = json_object();
         json_t *methods = json_array();
         for (size_t i = 0; i < info->n_methods; i++) {
-            json_array_append_new(methods, json_text(info->methods[i]));
+            (void)json_array_append_new(methods, json_text(info->methods[i]));
         }
-        json_put(json, "version", json_text(info->version));
-        json_put(json, "protocol_version", json_u64(info->protocol_version));
+        json_t *json = json_pack(
+            "{s:o, s:o, s:o, s:o, s:o, s:o}", "version", json_text(info->version),
+            "protocol_version", json_u64(info->protocol_version), "key_bytes_max",
+            json_u64(info->key_bytes_max), "value_bytes_max", json_u64(info->value_bytes_max),
+            "message_bytes_max", json_u64(info->message_bytes_max), "methods", methods);
         parameters_json(json, info->parameters);
-        json_put(json, "key_bytes_max", json_u64(info->key_bytes_max));
-        json_put(json, "value_bytes_max", json_u64(info->value_bytes_max));
-        json_put(json, "message_bytes_max", json_u64(info->message_bytes_max));
-        json_put(json, "methods", methods);
         json_print(json);
         return;
     }

@@ -136,40 +136,14 @@ void ctl_note(const char *format, ...) {
 
 /* ---- JSON ---- */
 
-void json_put(json_t *object, const char *name, json_t *value) {
-    if (value == NULL || json_object_set_new(object, name, value) != 0) {
-        fputs("chordctl: no memory\n", stderr);
-        exit(CTL_NOT_FOUND);
-    }
-}
-
 void json_put_bytes(json_t *object, const char *name, const void *data, size_t size) {
     char field[64];
     if (utf8_is_valid(data, size)) {
         json_put(object, name, json_stringn(size == 0 ? "" : data, size));
         return;
     }
-    char *text = base64_encode(data, size);
     snprintf(field, sizeof field, "%s_base64", name);
-    json_put(object, field, json_string(text));
-    free(text);
-}
-
-json_t *json_u64(uint64_t value) {
-    return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
-}
-
-json_t *json_text(const char *text) {
-    if (text == NULL) {
-        return json_null();
-    }
-    if (utf8_is_valid(text, strlen(text))) {
-        return json_string(text);
-    }
-    char *escaped = text_escape(text, strlen(text));
-    json_t *json = json_string(escaped);
-    free(escaped);
-    return json;
+    json_put(object, field, json_base64(data, size));
 }
 
 void json_print(json_t *json) {

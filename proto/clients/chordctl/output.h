@@ -2,10 +2,11 @@
 #ifndef CHORDCTL_OUTPUT_H
 #define CHORDCTL_OUTPUT_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "status_json.h"
 
 struct table;
 
@@ -27,10 +28,10 @@ void line_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Sets `name` when the bytes are UTF-8, else `name`_base64. */
 void json_put_bytes(json_t *object, const char *name, const void *data, size_t size);
-/* Takes the reference of `value`. */
-void json_put(json_t *object, const char *name, json_t *value);
-json_t *json_u64(uint64_t value);
-json_t *json_text(const char *text); /* escaped where it is no UTF-8; null for NULL */
+/* What every form of a node's status has; a ring's parameters into an object. */
+json_t *status_json_base(const Chord__V1__StatusResponse *status);
+void parameters_json(json_t *object, const Chord__V1__RingParameters *parameters);
+unsigned status_m(const Chord__V1__StatusResponse *status);
 /* One document on a line of its own, to stdout; frees it. */
 void json_print(json_t *json);
 

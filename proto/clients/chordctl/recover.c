@@ -6,7 +6,6 @@
 
 #include "ctl.h"
 #include "output.h"
-#include "status_json.h"
 
 enum { ANSWER_BYTES = 128 };
 
@@ -57,11 +56,8 @@ static int recover_confirm(const struct arguments *arguments, const Chord__V1__V
 
 static void recovered_print(struct ctl *ctl, const struct chord_told *told, const char *hi) {
     if (ctl->json) {
-        json_t *json = json_object();
-        json_put(json, "hi", json_text(hi));
-        json_put(json, "epoch", json_u64(told->epoch));
-        json_put(json, "copies", json_u64(told->copies));
-        json_print(json);
+        json_print(json_pack("{s:o, s:o, s:o}", "hi", json_text(hi), "epoch", json_u64(told->epoch),
+                             "copies", json_u64(told->copies)));
     } else {
         line_print("recovered: the range that ends at %s goes on with %zu cop%s", hi, told->copies,
                    told->copies == 1 ? "y" : "ies");

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "output.h"
-#include "status_json.h"
 #include "ctl.h"
 
 enum { COUNT_MS = 100 };
@@ -87,16 +86,21 @@ static void ring_table(const struct ring_walk *walk, const struct ring_verdict *
 }
 
 static json_t *down_json(const struct ring_node *node) {
-    json_t *json = json_object();
-    json_put(json, "id", node->id[0] == '?' ? json_null() : json_string(node->id));
-    json_put(json, "address", json_text(node->address));
-    json_put(json, "state", json_string("down"));
-    json_put(json, "reason", json_text(node->reply.message));
+    return json_pack("{s:o, s:o, s:s, s:o}", "id", json_text(node->id[0] == '?' ? NULL : node->id),
+                     "address", json_text(node->address), "state", "down", "reason",
+                     json_text(node->reply.message));
+}
+
+/* With ids only, as in a list of nodes. */
+static json_t *node_json(const Chord__V1__StatusResponse *status,
+                         const struct ring_verdict *verdict) {
+    json_t *json = status_json_base(status);
+    lists_json(json, status, status_m(status));
+    json_put(json, "copies_short", json_u64(ring_copies_short(status, verdict->copies_wanted)));
     return json;
 }
 
 static void ring_json(const struct ring_walk *walk, const struct ring_verdict *verdict) {
-    json_t *json = json_object();
     json_t *nodes = json_array();
     const Chord__V1__StatusResponse *any = NULL;
     for (size_t i = 0; i < walk->nodes_count; i++) {
@@ -104,20 +108,16 @@ static void ring_json(const struct ring_walk *walk, const struct ring_verdict *v
         any = ring_is_member(node->status) || any == NULL
                   ? (node->status != NULL ? node->status : any)
                   : any;
-        json_array_append_new(nodes, node->status != NULL
-                                         ? status_json_short(node->status, verdict->copies_wanted)
-                                         : down_json(node));
+        (void)json_array_append_new(nodes, node->status != NULL ? node_json(node->status, verdict)
+                                                                : down_json(node));
     }
+    json_t *json = json_pack(
+        "{s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "formed", (int)any->formed, "ideal",
+        verdict->fault == RING_IDEAL, "verdict", json_text(verdict->text), "members",
+        json_u64(verdict->members), "survives_failures", json_u64(verdict->survival.failures),
+        "warning", json_text(ring_warning(walk)), "keys", json_u64(verdict->survival.keys),
+        "keys_lost", json_u64(verdict->survival.keys_lost), "nodes", nodes);
     parameters_json(json, any->parameters);
-    json_put(json, "formed", json_boolean(any->formed));
-    json_put(json, "ideal", json_boolean(verdict->fault == RING_IDEAL));
-    json_put(json, "verdict", json_text(verdict->text));
-    json_put(json, "members", json_u64(verdict->members));
-    json_put(json, "survives_failures", json_u64(verdict->survival.failures));
-    json_put(json, "warning", json_text(ring_warning(walk)));
-    json_put(json, "keys", json_u64(verdict->survival.keys));
-    json_put(json, "keys_lost", json_u64(verdict->survival.keys_lost));
-    json_put(json, "nodes", nodes);
     json_print(json);
 }
 

@@ -101,14 +101,6 @@ char *text_escape(const void *data, size_t size) {
 
 /* ---- base64 ---- */
 
-char *base64_encode(const void *data, size_t size) {
-    char *text = memory_new((size + 2) / 3 * 4 + 1, 1);
-    if (size > 0) {
-        EVP_EncodeBlock((unsigned char *)text, data, (int)size);
-    }
-    return text;
-}
-
 bool base64_decode(const char *text, struct buf *decoded) {
     size_t size = strlen(text);
     size_t body = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");

@@ -1,16 +1,15 @@
 /* Small helpers over jansson: everything that comes from outside becomes valid JSON text. */
-#ifndef GATEWAY_JSON_H
-#define GATEWAY_JSON_H
+#ifndef CHORD_JSON_H
+#define CHORD_JSON_H
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes as a JSON string; what is not UTF-8 becomes '?'. Never NULL but for no memory. */
-json_t *json_text(const void *data, size_t size);
-json_t *json_text_z(const char *text); /* NULL gives "" */
-/* The text, or null when it is not UTF-8 without NUL. */
+/* What is not UTF-8 becomes '?'; null for NULL. */
+json_t *json_text(const char *text);
+/* Bytes as text, or null when they are no UTF-8 or have a NUL. */
 json_t *json_text_or_null(const void *data, size_t size);
 json_t *json_base64(const void *data, size_t size);
 json_t *json_u64(uint64_t value);
