@@ -17,6 +17,9 @@ COMMIT_AFTER_ACCEPT, CHANGE_IN_FLIGHT, NEXT_MAJORITY_LACKS); 60 seeds here met n
 they meet again what client seeds of earlier commits found: the late pull of a settling leader (seed
 111 of 0b6f30e) and versions that count before what was settled (seed 8446 of 4ceb260). The model has
 SETTLE_PULLS_ON and SETTLE_BY_VERSION for these; the second also has test_settled_before_newer.
+
+What protects a newcomer's copy has two scenarios of its own (newcomer_*): a leader is lost within the
+second in which its newcomer counts, while another member's disk is full. 60 seeds do not meet that.
 """
 
 import resource
