@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The front door: sets up, builds, starts, watches and stops a Chord ring on this host.
 
     python3 init.py                 install what is missing, build, start the nodes and the page

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # The one list of distribution packages that this project needs, and the only place that installs
 # them. Debian 12 and Ubuntu 24.04. init.py calls it; people may call it by hand:
 #

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the parts of the gateway share: one of each, made by main.c, alive until the very end. */
 #ifndef GATEWAY_APP_H
 #define GATEWAY_APP_H

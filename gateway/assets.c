@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Serving the pages; see assets.h. */
 #include "assets.h"
 

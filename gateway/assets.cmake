@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Writes the files of WEB and of VENDOR (as /vendor/...) to OUTPUT as C arrays.
 # Runs at build time: cmake -DWEB=.. -DVENDOR=.. -DOUTPUT=.. -P assets.cmake
 set(text "/* Generated from web/. */\n#include \"assets.h\"\n")

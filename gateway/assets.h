@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pages: files of web/ embedded at build time, or a folder for development. */
 #ifndef GATEWAY_ASSETS_H
 #define GATEWAY_ASSETS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* If-Match and If-None-Match; see conditions.h. */
 #include "conditions.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* If-Match and If-None-Match: lists of entity tags, RFC 9110 section 13. */
 #ifndef GATEWAY_CONDITIONS_H
 #define GATEWAY_CONDITIONS_H

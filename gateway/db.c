@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* gateway.db; see db.h. One connection does everything, as SQLite 3.40.1 wants it in WAL mode. */
 #include "db.h"
 #include "private.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * gateway.db: the gateway's own memory in SQLite: members it has seen, its last events, import
  * records. No keys of the ring are in it. One connection behind one lock; a failing disk costs

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The event hub; see events.h. One history ring for all; a stream is a place in it. */
 #include "events.h"
 

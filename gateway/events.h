@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The event hub: what happened, numbered, kept in a bounded history, and given to at most 16 event
  * streams (Server-Sent Events). A slow stream loses its oldest events and then gets a fresh ring;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* GET /api/v1/exports: every key and value as CSV, streamed, a page at a time in memory. */
 #include <stdatomic.h>
 #include <stdio.h>

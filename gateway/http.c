@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* civetweb wrapped: ports, threads, a request's way to its handler; see http.h. */
 #include "http.h"
 

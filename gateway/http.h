@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * HTTP/1.1 on one side of the gateway: civetweb wrapped. Requests are read strictly (http_head.h);
  * Host, Origin, Sec-Fetch-Site and the token are checked before anything else runs; what a client

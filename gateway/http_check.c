@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rules that every request meets before its handler runs: Host, origin, method, token,
  * encoding. What they refuse never reaches a handler, and its body is not waited for. */
 #include <openssl/crypto.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A body in chunks; see http_chunks.h. */
 #include "http_chunks.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A body in chunks, RFC 9112 section 7: sizes, extensions (ignored), data, trailers (checked, then
  * ignored). Bytes come in pieces of any size. No connections, no memory of its own.

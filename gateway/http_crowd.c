@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Who holds threads and memory, and who gives way when they run short; see http_internal.h.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The head of a request by RFC 9110 and 9112; see http_head.h. */
 #include "http_head.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The head of a request, read by RFC 9110 and 9112. Text only: no connections, no memory of its
  * own.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading bodies and writing answers; see http.h. */
 #include "http.h"
 

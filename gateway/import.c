@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * POST /api/v1/imports and /upload: a CSV file, raw or as the one file of a form, parsed while it
  * arrives and stored window by window. Memory stays the same whatever the size of the file.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lists of keys: what one node holds, and /data. */
 #include <openssl/crypto.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One key over HTTP: get, put, delete, and their conditions. The ring is asked by libchord-client
  * (proto/clients/c/chord_client.h), which sends an operation again until its outcome is known.

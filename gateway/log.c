@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Log lines and clocks; see log.h. */
 #include "log.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The gateway's own log: lines on stderr, in the nodes' format. */
 #ifndef GATEWAY_LOG_H
 #define GATEWAY_LOG_H

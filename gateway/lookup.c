@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The path of a lookup over the ring: GET /api/v1/lookups/{key} and the plain /lookup. */
 #include <errno.h>
 #include <stdlib.h>

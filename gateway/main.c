@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * chord-gateway: one process per host; HTTP and the pages on one side, the nodes' RPC on the other.
  * It holds no keys. This file reads settings, starts the parts in order and

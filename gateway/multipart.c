@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The multipart/form-data reader; see multipart.h. */
 #include "multipart.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Reads multipart/form-data (RFC 7578) as it arrives, in bounded memory. It knows nothing of HTTP
  * connections or CSV.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ring, the nodes and what can be done to a node: leave, join, start, kill; gateway/README.md.
  */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of operations; see operations.h. One lock: the numbers change a few times a batch. */
 #include "operations.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Import operations: a bounded table of what runs and what ran lately; the end of each is saved in
  * gateway.db. Thread safe.

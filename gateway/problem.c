@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Codes of google.rpc as HTTP problems; see problem.h. */
 #include "problem.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A node's answer code as an HTTP problem. */
 #ifndef GATEWAY_PROBLEM_H
 #define GATEWAY_PROBLEM_H

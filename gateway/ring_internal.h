@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of the ring view share; only they include it. The lock is held in all of it. */
 #ifndef GATEWAY_RING_INTERNAL_H
 #define GATEWAY_RING_INTERNAL_H

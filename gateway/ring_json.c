@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ring and its nodes as JSON (gateway/README.md); see ring_view.h. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which ring the gateway belongs to. It is that of the first member it met, kept in gateway.db; a
  * node that turns up in another ring (its address was given away, or it went there) is no member,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The verdict on the ring (ring_verdict.h) as people see it: one word, one reason, one warning. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a node's answer changes in the view, and which events come of it; see ring_view.h. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Asking the nodes: the thread and the table of the ring view; see ring_view.h. */
 #include "ring_view.h"
 

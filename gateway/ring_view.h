@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The gateway's picture of the ring: every 500 ms it asks each node it knows for its status, all at
  * once, and learns more nodes from the answers. From that it says whether the lists are right,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the client of the ring asks of the gateway's view; see ring_watch.h. */
 #include "ring_watch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The client of the ring (proto/clients/c), told by the gateway's view who is there. */
 #ifndef GATEWAY_RING_WATCH_H
 #define GATEWAY_RING_WATCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of routes; see routes.h and gateway/README.md. */
 #include "routes.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which handler answers which method and path: one table. */
 #ifndef GATEWAY_ROUTES_H
 #define GATEWAY_ROUTES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Flags and environment; see settings.h. */
 #include "settings.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the gateway is told by flags and environment (a flag beats the environment), checked: a
  * wrong value stops the start with its name, the value, what is allowed and where it came from.

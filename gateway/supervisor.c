@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The client of DATA_DIR/supervisor.sock: one JSON line out, one in; see supervisor.h. */
 #include "supervisor.h"
 

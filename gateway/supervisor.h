@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Asks whoever started the nodes (init.py) to start one: a Unix socket in DATA_DIR. */
 #ifndef GATEWAY_SUPERVISOR_H
 #define GATEWAY_SUPERVISOR_H

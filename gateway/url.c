@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Percent-decoding, queries, Host and Origin; see url.h. */
 #include "url.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Carrying out what the core decided: requests, replies, store jobs, log lines. No protocol
  * decision is taken here.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What people and dashboards ask: status, logs, keys, leave, join, kill; and what a client may ask
  * about the node (meta).

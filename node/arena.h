@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Memory that is given back all at once. */
 #ifndef NODE_ARENA_H
 #define NODE_ARENA_H

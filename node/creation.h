@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Before a new ring is made: does another ring still look for a member at this address? Members
  * call one that they have lost every few seconds, for as long as they live. Where its data is gone,

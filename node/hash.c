@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * SHA-1 for placement. The digest is fetched once and the context reused: an implicit fetch for
  * each call is slow in OpenSSL 3.0.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* SHA-1 by OpenSSL: it places nodes and keys on the ring and protects nothing. */
 #ifndef NODE_HASH_H
 #define NODE_HASH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See join_words.h. The hello is that of proto/README.md. */
 #include "join_words.h"
 

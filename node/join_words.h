@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Says within seconds, by the seed's name, why a join cannot work: an unknown name, a port that is
  * no node's, another ring key, another ring. Only words for people: the core goes on trying, since

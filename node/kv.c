@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Client operations as protobuf: checked, hashed, handed to the core as bare (kind, hash) pairs;
  * the core names them back by slices. Get, Put and Delete are batches of one. What is examined

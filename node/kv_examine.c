@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Writes that are examined before they are written: the operation and the key's row as
  * chord/operations.h wants them, and what it says as the operation's result.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The log. One line: 2026-11-23T06:46:41.123Z INFO join joining 3
  */

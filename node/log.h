@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The log: lines in a file and on stderr, the newest ones in memory for the dashboards. */
 #ifndef NODE_LOG_H
 #define NODE_LOG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * chord-node: settings from flags and environment, then the loop. Precedence: default, environment,
  * flag. A value out of range stops the start with one sentence.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The loop: take an item, make an event, step the core, carry out its actions; wait until the next
  * item or the core's deadline.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The shell around the core: one thread that gives events and carries out actions. Everything else
  * (nng's threads, the store's thread, signals) only puts items into its queue.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See notices.h. */
 #include "notices.h"
 

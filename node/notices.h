@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a node notices of its place in the ring, in words for people: for whom it waits while it is
  * out of its ring, and that a copy of its disk runs. Log lines and the status's warning; the core

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The requests that somebody waits for: slots, whose generations tell an old id apart. */
 #include "node.h"
 

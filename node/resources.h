@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the process must be allowed to have before it starts: threads with their stacks, files. A
  * library that gets them only in part hangs or crashes where nobody can tell why.

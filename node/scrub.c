@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The scrub as the node drives it: one bounded store job a second, round and round, and the list of
  * rows that are known to be bad. Nothing is repaired here: a bad row is never given out, its copy

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The services that a node offers, as protobuf-c declares them: a method without a function here
  * does not link. Every function only puts the request into the node's queue.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Protobuf <-> core. Every count and length from outside is checked here, so that the core only
  * sees messages of its own shapes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Protobuf <-> core. The only file in node/ that knows both forms of a ring message. Decoding
  * copies; encoding points into the core's message and the arena.

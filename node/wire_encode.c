@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Core -> protobuf. What is made lives in the arena or points into the core's message.
  */

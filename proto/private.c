@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The owner's files; see private.h. The launcher asks the same (deploy/launcher/settings.py). */
 #include "private.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Files and folders that belong to their owner alone: what every program asks before it puts data
  * somewhere or believes a secret. Rows, logs and keys must not be read by other users of a machine,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The RPC runtime: protobuf messages in one envelope over nng REQ/REP. The only code that includes
  * nng. It knows methods and bytes; it knows nothing of rings, keys or HTTP.

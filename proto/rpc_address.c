@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Addresses of hosts, as text: who can reach them. Knows no sockets.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Heap for unpacking one message, with a budget. protobuf-c may need 36 times the bytes that came
  * in (a two-byte empty submessage becomes a struct), so a limit on the message alone is none.

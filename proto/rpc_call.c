@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One request from its message to its answer: what it holds, what it is answered, and when it is
  * gone. It outlives its connection and, until its reply, its server.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Calls: one request, one answer, one deadline, exactly one callback. A call that finds no
  * connection waits for it until its deadline; one whose connection closes ends at once. Nothing is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One connection of the server: the SP framing over a stream of nng (proto/README.md: "From the
  * socket to the method"), whole messages in, answers out. Knows bytes and time; what is in a

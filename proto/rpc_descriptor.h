@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The contract in machine-readable form: the google.protobuf.FileDescriptorSet of chord.v1 with
  * its imports, as MetaService.GetFileDescriptorSet hands it out. Generated at build time.

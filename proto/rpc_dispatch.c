@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From a received message to its handler: reads the envelope, checks it, refuses what is too much,
  * unpacks the request. Whatever came in, exactly one answer goes out. Knows methods and messages;

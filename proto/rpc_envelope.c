@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The envelope: packs a payload straight into an nng message behind the envelope's other fields
  * (protobuf allows any order; payload and mac have the highest numbers anyway), so that a payload

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the files of the RPC runtime share with each other. Nobody else includes it.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Authenticates envelopes: HMAC-SHA-256 under the ring key. What is signed is written field by
  * field with lengths (proto/README.md), not as packed protobuf, because two encoders may pack the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The table of methods: names, message types, lanes. Built from RPC_METHODS and the generated
  * service descriptors, so that a name which is not in a .proto file does not pass the first call.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Three faults of nng 1.5.2. Two of them show when a connection is lost and have one cause: an
  * operation that starts on a stopped aio is given up without calling the aio's callback.

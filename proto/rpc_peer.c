@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Connections to peers: opened at the first call, dialled by nng until they are up, hung up on when
  * idle. Knows sockets and pipes, nothing of what calls mean. One socket per peer and lane: a REQ

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The client's connections: for each peer and lane one REQ socket with its open and spare calls.
  * Internal to rpc_client.c and rpc_peer.c, which share one lock (client->lock guards everything

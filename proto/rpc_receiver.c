@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See rpc_receiver.h. A recorded request must not work again, neither here nor at another process:
  * so it names the start of the process that it is for and the time by that process's clock, and

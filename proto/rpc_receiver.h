@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Who a server is, and which requests are meant for it: those for its ring and, where the ring has
  * a key, those for this very process, each once. Internal to the RPC runtime.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Serves requests: listens, lets connections in, looks after them. Who gets in: everybody, as long
  * as there are slots; then one more takes the place of the stranger that was silent for longest,

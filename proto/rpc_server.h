@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The server's inside: connections that carry messages (rpc_connection.c), which of them get in and
  * which must go (rpc_server.c), what a received message leads to (rpc_dispatch.c), its answer

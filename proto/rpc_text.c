@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * UTF-8: what texts of messages must be (protobuf says so, and a reader in another language refuses
  * the whole message otherwise). protobuf-c itself looks at no text.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* UTF-8 (Unicode, table 3-7); see utf8.h. */
 #include "utf8.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* UTF-8, read once for all: texts of messages, CSV, what chordctl prints. Knows nothing but bytes.
  */
 #ifndef CHORD_UTF8_H

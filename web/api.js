@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The gateway's REST interface as functions. Knows HTTP, nothing of what is on the screen.
 
 /**

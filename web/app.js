@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The ring dashboard (index.html): puts the panels on the page and starts listening.
 
 import { html, mount } from "./html.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The dialogs that stand between a click and what cannot be undone: leave, kill (KYS), delete a key,
 // and the question for the token.
 

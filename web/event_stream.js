@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // One event stream for all tabs of a browser. A browser opens six connections to a host at most, and
 // a gateway has 16 streams: so the tabs of one page share one. The tab that holds it, the leader,
 // hands on what it hears; when it is hidden or closed, a visible one takes over. Knows no rings.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Numbers, times and sizes as people read them. Pure; a missing value becomes a dash.
 
 const DASH = "–";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The one place where the pages touch third-party modules: everything else imports from here.
 
 import { h, render } from "./vendor/preact.js";

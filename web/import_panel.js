@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Upload of a CSV: choose or drop a file, name the key column, watch the rows go in, read what was wrong.
 // The import is an operation of the gateway under an id of ours, so that a reload finds it again.
 

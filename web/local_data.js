@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The keys that one node holds, a page at a time: all or only those it leads, by prefix.
 
 import { html, useEffect, useRef, useSignal } from "./html.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The system log: lines of all nodes and the ring's events in one list, with filters and a follow mode
 // that stops when the reader scrolls up.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Look a key up and see the way over the ring and the value; store or delete a single key.
 
 import { html, useEffect, useSignal } from "./html.js";

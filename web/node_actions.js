@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The buttons that a node's state allows: leave and KYS while it lives, join when it left, start when it is down.
 
 import { html, useSignal } from "./html.js";

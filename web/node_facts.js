@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What one node knows: predecessor, successor list, finger table, ranges. Used by both pages.
 
 import { html, useEffect, useSignal } from "./html.js";

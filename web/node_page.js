@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The dashboard of one local node (node.html). The gateway serves it, so it stays when its node is down.
 
 import { computed, effect, html, mount, signal } from "./html.js";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The same ring as a table: everything the picture shows, readable without it, with the actions.
 
 import { html } from "./html.js";

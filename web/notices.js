@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Short answers to what the user did, told politely to screen readers as well. Errors stay until dismissed.
 
 import { html, signal } from "./html.js";

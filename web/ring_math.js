@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Where things lie on the circle of 2^M ids. Pure; ids are lower-case hex of up to 40 digits, so BigInt.
 
 /** Share of the circle before an id, 0 <= x < 1. @param {string} id @param {number} m */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The ring as a picture: nodes at their ids, the range each owns, successor arrows, the fingers of the
 // node that is selected, and the path of the last lookup. States differ in shape and word, not only colour.
 

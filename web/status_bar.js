@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The top of both pages: how the ring is, how we hear of it, and the numbers that sum it up.
 
 import { computed, effect, html } from "./html.js";

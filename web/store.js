@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // What the pages know of the ring, kept live by one event stream, by polling when the stream is
 // refused. Knows the REST interface, nothing of what is on the screen.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+// SPDX-License-Identifier: MIT
 // Puts the third-party modules that the pages use into OUTDIR, with the bare imports between them
 // rewritten to relative paths: the pages run under `default-src 'self'`, which allows no inline
 // import map. Runs at build time (gateway/CMakeLists.txt), never in a browser.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // States as people see them: a word, a sign and a style name. Colour is never the only carrier.
 
 /** @type {Record<string, {word: string, sign: string}>} */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Builds the programs with CMake, which also fetches the page's modules (web/vendor.mjs).
 
 A second start is quick and needs no network.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What every part of the launcher shares: where the project is, and how a start is refused."""
 
 from pathlib import Path

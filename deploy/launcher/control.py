@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The supervisor's Unix socket: one line of JSON in, one line of JSON out.
 
 Commands: {"command":"start","slot":3} (with "moved":true: its folder was copied here and the original

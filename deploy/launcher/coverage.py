@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py coverage`: how many lines of the core the tests reach, file by file.
 
 Runs the unit tests of the core, the fuzzer's corpus and the simulator with its scenarios and some

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """DATA_DIR: the lock that one running init.py holds, the number of slots, reset.
 
 Layout: node-1/ node-2/ ... (each a node's database and logs), gateway.db, gateway.log, init.lock,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reads a settings file (.env): the part of its grammar on which this reader, systemd's
 EnvironmentFile= and shells agree. Everything else is refused by line, because another reader would
 understand it otherwise: a comment behind a value, `export`, a backslash, a quote that does not end.

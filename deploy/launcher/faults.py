@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py soak faults`: the programs for tests/faults, and its start."""
 
 import subprocess

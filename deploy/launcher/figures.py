@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py figures [MAX_NODES]`: Chord's own figures (Stoica et al. 2001, section 6), measured again.
 
 Rings of 2^3 to MAX_NODES (131072) members, brought up in the simulator by ordinary joins: hops of a

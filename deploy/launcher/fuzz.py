@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py fuzz [NAME] [--minutes K]`: builds the fuzzers with clang and lets each run for a while.
 
 New inputs go to build/fuzz/corpus/NAME, what breaks something to build/fuzz/found/NAME; the inputs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Whom this host joins: what can be told about JOIN's addresses (seeds) before a node starts.
 
 A join that cannot work is refused here by the seed's name: this host's own nodes, an unknown name,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ledger of a long run: its blocks, one JSON object a line, each under the name (commit and
 options) that it was run with, so that a run that is started again goes on where it stopped."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """DATA_DIR/ring.json: what the supervisor remembers of the ring that it ran, {"ring_id", "members"}.
 
 It is no part of the ring and decides nothing there. It is asked before a start that would make a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Addresses and ports: which address to use, whether ports are free, who holds them."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py --start i`, `--add K`, `--leave`: orders to the init.py that is running on DATA_DIR."""
 
 import time

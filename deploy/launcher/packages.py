@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The distribution packages: finds what is missing, asks once, has it installed.
 
 Only the standard library is used here: this runs before anything is known to be installed. The list

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How init.py tells people, or programs, what happens: a live table on a terminal, plain lines
 without one, one JSON object a line with --json."""
 

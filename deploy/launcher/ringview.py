@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What init.py sees of the ring: the gateway's REST answers and the processes' own use of the
 machine, joined into one snapshot for the reporters."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py`: start the nodes and the gateway, watch them, stop them. The main thread does all of it;
 only looking at the gateway happens in a thread of its own (ringview.Monitor).
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The settings: one table of names, defaults, ranges and meanings, and how a value is chosen.
 
 Precedence: default < .env < environment < flag. Every refusal names the setting, the value, the

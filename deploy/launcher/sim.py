@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py sim`, `init.py soak sim` and `soak clients`: the simulator, optimised, and its long runs.
 
 A soak goes through seeds in blocks, two blocks at a time, and writes each block's figures as a line

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py test`: builds, runs every test, counts, ends with the line `N passed, N failed`.
 
 Parts: unit (ctest: C tests under the address and undefined-behaviour sanitizers), sim (seeds of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The processes that init.py started: starts them, notices their ends, stops them.
 
 Every child runs with --exit-with-parent, so the kernel ends it when init.py is gone however that

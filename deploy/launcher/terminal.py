@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The terminal while a table is shown on it: typed keys are not echoed into the picture, and are
 thrown away afterwards. Ctrl-C and Ctrl-Z keep their meaning."""
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The acceptor of decisions: what follows a view is one value of one Paxos instance, named by the
  * view's range and epoch; its acceptors are the view's members (Lamport, "Paxos made simple",

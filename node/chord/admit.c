@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Admitting a joiner: what its successor to be decides (Zave 2017, J3), or in genesis the one
  * authority.

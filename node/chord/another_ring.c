@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From one ring to another: two rings that were built apart become one when the members of the one
  * leave it and join the other, one after the other. Their epochs know nothing of each other, so

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The core's assertion: for our own bugs, on in every build. Bytes from outside never reach one.
  */

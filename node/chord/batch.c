@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Client requests. Any member coordinates: it runs what it leads (execute.c), forwards the rest,
  * range after range, each forwarded once. The core keeps no operations: the host gives them again

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The one block of state: how it is laid out within the host's limits, and how it begins.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Own requests and store operations in flight, and where their outcomes go. An id is
  * (generation, slot): a late or unknown one finds nothing and is ignored.

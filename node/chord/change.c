@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How the leader of a range changes its view: give a part or all of it to the ring's owner, add or
  * replace a member, drop one that leaves, merge two ranges of its own. Always the same three steps:

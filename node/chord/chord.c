@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The front of the core: one step, the next deadline, and what the files of a step share.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The Chord core: one ring member as a pure state machine.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Read confirmation: a read at the leader is current when a majority of the members, the leader
  * included, says after the read began that it is still at this epoch: then no write of a later

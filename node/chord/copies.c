@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Two members of the ring with one store. A copy of a disk is refused when it joins, but its
  * original may have been silent just then, or both may have come at the same time at different

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a member knows of the data: its ranges with their views, decisions, pulls, client requests.
  * Parts of the block (state.h).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The proposer of a decision: the next view of a range, or of two that are merged. The leader of a
  * view proposes at ballot 0 without asking first, once, and only in the life in which it switched

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Operations at the leader of their range. A write gets its version, goes to every member of the
  * view, and is acknowledged when a majority of them has it on disk in this epoch. One write is in

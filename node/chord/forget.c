@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Forgetting deletions. A tombstone is needed as long as a copy may turn up that still has the
  * value. When all members of a view (not only a majority) have everything on disk, and no write is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Genesis: the corrected protocol begins with an ideal ring of N+1 members (Zave 2017, section
  * 4.4), so until there are that many one authority admits joiners one at a time and hands the full

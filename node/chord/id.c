@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Arithmetic on the identifier circle. Knows nothing but bytes.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Identifiers: integers of M bits on a circle (Stoica et al. 2001, section 4.1).
  *

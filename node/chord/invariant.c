@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local invariant: what is true of one member's state after every step, whatever the others
  * said. The rules of the ring are Zave's (2017, section 4), as far as one node can see them; the

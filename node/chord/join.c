@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Joining: find the place, be admitted by the successor there, start with its list (Zave 2017,
  * join: J1 to J3). A failed step clears everything and begins again; nothing is half joined.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The keys that this leader is writing: one write in flight per key. A bounded hash set whose
  * entries are also chained per batch, so that a batch's end frees them all. A key that others wait

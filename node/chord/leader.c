@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the leader of a view does (the data protocol): make its members switch, make their copies
  * equal before the first answer, keep them equal, take over when a leader is lost.

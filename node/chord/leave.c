@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Leaving: hand every range over first, then be out of the ring. The leaver says so to those who
  * lead what it holds; it has left when no view names it and all its rows are confirmed elsewhere.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Iterative find_successor, closest_preceding_node and the finger table (Stoica et al. 2001,
  * sections 4.3 and 4.4; section 5.2 for fix_fingers). Fingers are hints: any may be wrong or dead,

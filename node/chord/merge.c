@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * False suspicion happens, and so do two rings of the same members. Three things bring them
  * together again (after Shafaat, Ghodsi, Haridi: ring unification, 2009; the self-check is the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What crosses between nodes, as plain values: the core's own form of proto/chord/v1. Rows and
  * operations never enter the core; it names them by the request or reply that carries them.

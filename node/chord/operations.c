@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See operations.h. A write that comes with an op_id and with the newest version that its writer
  * knew (`seen`) before its first attempt can have been executed only after that version. So where

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rule book of operations: which of two rows is newer, what an epoch's end drops, what a write
  * that is examined is told by what its leader knows of the key (the rules against taking effect

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The table of peers, and the failure detector: silence is judged by each peer's own measured
  * round trips (Jacobson 1988), a closed connection makes one more silence enough.

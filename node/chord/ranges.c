@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The table of views: for each key id the newest view that this store knows. Views never overlap
  * here; a newer one cuts what it covers out of the older ones. Even when a store has nothing to do

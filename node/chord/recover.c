@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A majority of a range's copies is lost for good: a person says that the range is to go on with
  * those that are left. The view is written without a decision, far above every epoch that the

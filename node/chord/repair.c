@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Copies that are not what they should be, though nobody missed a message: a disk has changed a
  * row, or somebody has. A leader has its members compare their copies with its own now and then,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What every store answers about ranges, and how one that does not lead watches the one that does.
  */

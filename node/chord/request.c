@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A request from outside: whether it is for this node in this life, and who in the core answers it.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a member knows of the ring: peers, its join, the maintenance query that is out, lookups.
  * Parts of the block (state.h).

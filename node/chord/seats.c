@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Seats: a member of a view is a store at an address. A disk may be copied, and then two processes
  * have one store id and the same promises. Only the one at the seat's address leads, acknowledges,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Stabilize, notify and rectify (Zave 2017, section 5; Stoica et al. 2001, section 5.2 for the
  * names). One maintenance query is open at a time; its answer is the only thing that changes the

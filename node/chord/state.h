@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The state of one member, private to the core, and what every file of it needs: steps, calls,
  * store operations.

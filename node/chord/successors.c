@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The successor list and the predecessor. Lists are ordered clockwise from self, have no self and
  * no duplicates, and never wrap past self (Zave 2017, section 4).

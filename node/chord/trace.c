@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Trace: what the core tells people, in the same words everywhere.
  */

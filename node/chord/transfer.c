@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * transfer_keys: pulling a range from another member, in bounded pages, and only where the two
  * differ: the digests of a part are compared, a part that differs and has many rows is halved, and

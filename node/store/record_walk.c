@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See record_walk.h. */
 #include "record_walk.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A walk over the fields of a record: the same functions write it and read it, so that no field can
  * be written and not read. Once a field does not fit or is out of its bounds the walk has failed;

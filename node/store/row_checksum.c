@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See row_checksum.h. */
 #include "row_checksum.h"
 

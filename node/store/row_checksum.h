@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Checksums of rows and of what the copies of a range have in common. Pure. */
 #ifndef NODE_ROW_CHECKSUM_H
 #define NODE_ROW_CHECKSUM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The store's thread: takes all queued jobs, runs them in one transaction, commits, then reports
  * them done. Checkpoints run here too, when there is nothing else to do.

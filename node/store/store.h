@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The store: rows, views and the node's identity in one SQLite file. One connection on one thread
  * does every read, write and checkpoint (SQLite 3.40.1 loses commits when two connections write

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See store_copy.h. */
 #include "store_copy.h"
 

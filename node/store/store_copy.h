@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Whole copies of a database, and the one that is kept beside it while it is upgraded; private to
  * the store.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See store_database.h. */
 #include "store_database.h"
 

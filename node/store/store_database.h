@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The database's file: whose it is, how it is opened, upgraded, put aside. Private to the store. */
 #ifndef NODE_STORE_DATABASE_H
 #define NODE_STORE_DATABASE_H

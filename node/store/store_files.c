@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See store_files.h. */
 #include "store_files.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Whether the database's files are still the ones that were opened. A file that was unlinked,
  * renamed or replaced takes writes and syncs without an error, and nobody finds them again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Listings of keys, for people: a slice at a time, so that a search over every row keeps nobody
  * waiting. Between two slices the store's thread does what others want.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where a database file lives, so that a copy of it is known as one: the machine and the file's
  * birth time, which no copy keeps (its inode where the file system knows no birth times). Neither

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether a database file is where it was made; private to the store. */
 #ifndef NODE_STORE_PLACE_H
 #define NODE_STORE_PLACE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the store keeps beside its rows, as bytes: little-endian, field after field, whatever the
  * compiler lays out (FORMAT.md has the list). A record begins with its version and ends with the

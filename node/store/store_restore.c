@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an older copy of a store may never do is vote: it has forgotten what it promised and which
  * writes it acknowledged. So it comes back under a new store id, which no view names, and without

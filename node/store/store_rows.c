@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Rows: (hash, key) -> version, kind, value. Which of two is kept, and what an epoch's end drops,
  * is the rule book's (chord/operations.h); its `epoch < floor` is SQL here.

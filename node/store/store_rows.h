@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rows of the store as SQL; private to store.c and store_rows.c, on the store's thread. */
 #ifndef NODE_STORE_ROWS_H
 #define NODE_STORE_ROWS_H

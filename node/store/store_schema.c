@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See store_schema.h; FORMAT.md says what the schemas are. */
 #include "store_schema.h"
 

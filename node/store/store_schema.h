@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which schema the database has, and how it gets another; private to the store. */
 #ifndef NODE_STORE_SCHEMA_H
 #define NODE_STORE_SCHEMA_H

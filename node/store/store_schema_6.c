@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See store_schema_6.h. Records were structs as they lie in memory: numbers of the machine's order
  * (little-endian), texts in arrays of fixed size, holes where the next number is aligned.

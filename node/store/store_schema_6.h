@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Schemas 1 to 6, in which what is not a row was laid out by the compiler (x86-64 and arm64 agree).
  * Only an upgrade reads them and only a downgrade writes the last; private to the store.

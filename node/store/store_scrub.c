@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Rows that the disk has changed: how one is told, and the scrub, which reads rows that nobody asks
  * for, a little at a time, and finds the bad ones before all copies of a row are.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See store_state.h. The table of views is small and always written whole, so that a decision about
  * two ranges is on disk for both or for neither.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * All that the database holds beside its rows: what the node knows of itself, and its views.
  * Private to the store.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * XXH3-64 of the distribution (libxxhash-dev), compiled in: nothing to link, and its state needs no
  * memory of its own. Its results are fixed for ever since xxHash 0.8.0.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Writes the bytes of INPUT as the C array NAME (and its length NAME_bytes) to OUTPUT.
 file(READ ${INPUT} hex HEX)
 string(LENGTH "${hex}" hex_digits)

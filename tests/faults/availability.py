@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How long clients missed a key: from a fault to the first attempt that was made after it and that
 the ring answered. For single faults, of the keys that the victim led."""
 

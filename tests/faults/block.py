@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One block: faults under the eyes of clients, then quiet, the last reads and the verdict."""
 
 import time

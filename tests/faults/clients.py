@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Clients in a closed loop over few keys, and what each of them asked and was told.
 
 They keep the rules of kv.proto, as the clients of the simulator do (tests/sim/workload.c): what was

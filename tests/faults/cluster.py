@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Five real nodes, each in its own place of the network: starts them, breaks them, looks at them.
 
 Knows processes and what a node says of itself; knows nothing of clients. A node that ends without

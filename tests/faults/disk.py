@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Disks that lie, fail or are full, for a node of a Cluster.
 
 `ShimDisk` puts disk_shim.c between the node and its files; `SmallDisk` gives it a file system of a

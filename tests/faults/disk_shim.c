@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A disk between a node and its files, by LD_PRELOAD: syncs that are kept, that are lied about,
  * that fail. CHORD_DISK_CONTROL names a file whose first letter says which: h(onest), l(ie),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is broken, and when: kills, pauses and cuts of the network, alone or overlapping.
 
 An *episode* is a list of faults with their moments. A single fault strikes a healthy ring, and how

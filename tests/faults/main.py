@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Breaks a ring of real processes under clients, and says whether it kept its promises.
 
     python3 init.py soak faults [--kills 1000 --pauses 300 --partitions 300] [--seed S]

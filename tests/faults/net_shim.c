@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Puts a proxy between nodes where there are no network namespaces, by LD_PRELOAD: a node that is
  * told to listen on CHORD_NET_PORT listens CHORD_NET_SHIFT ports above, and what it connects to on

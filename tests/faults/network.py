@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A network of its own for the nodes, in which any of them can be cut off from any other.
 
 The program runs itself again in new namespaces (network, mounts; without root also users), so

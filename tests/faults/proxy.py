@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Cuts without namespaces: a TCP proxy in front of every node (see net_shim.c).
 
 It listens where the nodes know each other, and knows the caller by its source address. While the

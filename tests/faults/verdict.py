@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the checker of the simulator says of a history of real clients."""
 
 import json

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The fuzzer's bytes, read from the front; when they are used up, zeroes come. So that an input
  * keeps its meaning when one of its bytes changes, every choice takes a fixed number of bytes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See core_world.h. It takes no protocol decision; world_honest plays the other members. */
 #include "core_world.h"
 

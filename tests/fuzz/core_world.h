@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One core and the world around it, as chord.h describes a host: it keeps the host's duties and
  * checks the core's side of the contract after each step, and the local invariant. It aborts with

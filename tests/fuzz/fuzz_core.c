@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Fuzzer of the core: bytes become events of one member among peers that may say anything. The
  * shapes are those that node/wire.c lets through; all values in them are free.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Fuzzer of the way from received bytes to the core: envelope, payload, wire forms. The first byte
  * says where the rest comes in: as a whole request, as the payload of one method's request, or as

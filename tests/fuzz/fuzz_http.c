@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Fuzzer of the gateway's readers of requests: heads, bodies in chunks, lists of entity tags. Bytes
  * in pieces of any size give what the same bytes give at once, and what is accepted keeps the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Fuzzer of the readers of uploads, CSV (rows, and tables with their charsets) and
  * multipart/form-data: bytes in pieces of any size give what the same bytes give at once, and what

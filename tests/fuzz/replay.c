@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Runs a fuzzer's target over the files of its corpus, with the ordinary compiler: so every input
  * that once broke something stays in the test run.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tests of init.py's own logic: no process of the ring is started here."""
 
 import sys

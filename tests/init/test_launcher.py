@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tailscale, ports, DATA_DIR, packages, counting: the launcher's other parts without a ring."""
 
 import contextlib

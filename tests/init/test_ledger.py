@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ledger that lets a long run go on where it stopped."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A run without processes: when it is ready, for whom it waits, what is never stopped; the gateway's
 pauses; what the terminal shows; a ring that was forgotten."""
 

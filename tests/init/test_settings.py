@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Settings: precedence, ranges, and refusals that name setting, value, range and origin."""
 
 import pytest

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks a ring trace of the simulator against the rules of the model (node.pml).
 
     check_trace.py FILE [--window-ms MS]

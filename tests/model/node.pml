@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One member of the ring as the core has it (node/chord/: successors.c, stabilize.c, join.c,
  * admit.c, merge.c), list length 2. Each step is named by the core's trace word and reads one other

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The ring under the assumptions of Zave's proof (2017): members fail only as A4 and A5 allow and
  * no member is suspected falsely (A3). Checked after each step: the inductive invariant, one

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Runs the checked models, of the ring and of the view change, and the mutation gate.
 
     run.py --bound small|full [--build FOLDER] [--only NAME]

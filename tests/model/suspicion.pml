@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The ring without A3: the members fall apart into two sides, each takes the other for dead and
  * closes its own ring; later all reach each other again. Two rings do appear (-DNEVER_TWO is then

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Small hand-made traces, good and bad. Ring of ids 0, 16, 32, 48 (m=6), lists of 2."""
 
 import subprocess

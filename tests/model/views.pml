@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Model: the data of one key of one range through changes of its view (node/chord/README.md, "data
  * protocol"). Which decision an epoch gets is taken as agreed here; that Paxos agrees, with the

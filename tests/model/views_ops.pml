@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Model: retried operations (node/chord/README.md, "data protocol"). One client puts X on a key and
  * tries again when it hears nothing; another client does Y, compare-and-set operations on the same

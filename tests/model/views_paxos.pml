@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Model: one decision per (range, epoch), and a merge as one decision of two ranges. Three acceptors
  * hold an instance for range 0 and one for range 1; both ranges have the same members and leader.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The runs of the models of the view change: what must hold, which seeded defects must be caught.
 
 Plain data for run.py. CHECKS: name, model, defines of the small bound, of the full bound (None: the

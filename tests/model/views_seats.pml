@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Model: a disk is copied, and the copy runs beside the original at another address
  * (node/chord/README.md, "Seats"). One view with three members at their addresses, processes 0 to 2;

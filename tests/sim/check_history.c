@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * check-history FILE...: the verdict on histories of real processes, by the checker of the
  * simulator. Prints one JSON object; what is wrong goes to stderr with the operations around it.

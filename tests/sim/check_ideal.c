@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The ideal ring (Zave 2017, section 3; Stoica et al. 2001, theorem 2 for fingers): see checks.h.
  */

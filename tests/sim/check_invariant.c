@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Zave's inductive invariant (TSE 2017, section 5; see checks.h). Dead entries of a list still
  * count as entries: only live ones can be skipped.

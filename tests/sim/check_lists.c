@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The shape of one successor list (Zave 2017, section 4): see checks.h.
  */

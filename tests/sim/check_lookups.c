@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Lookups: every one ends, with an answer, and on an ideal ring with the true owner: see checks.h.
  */

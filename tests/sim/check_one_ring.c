@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One ordered ring (Zave 2017, section 6): see checks.h.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Views: one decision for each key and epoch. See checks.h.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The checkers, one file each. A checker looks at the whole picture and answers NULL, or a constant
  * text that names what is broken; `node` is where, or HOST_NOBODY.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * chord-sim: rings in one process, in virtual time, under every fault there is. Each run is a plan
  * (plan.h) and can be repeated: by its seed, or from the text that a violation prints.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See core_host.h: the heap of events, clocks, one step of a node. It takes no protocol decision.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The deterministic host of the core: 1 to 200,000 nodes in one process, one event heap ordered by
  * (time, sequence), no wall clock, no thread, no disk. It keeps the duties that chord.h gives a

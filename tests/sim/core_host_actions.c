@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See core_host.h: carrying out the actions of a step. What a client is told follows chord.h's
  * duty 5.

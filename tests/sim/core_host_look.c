@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See core_host.h: looking at the whole: who is a member, who owns what, is the ring ideal.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See core_host.h: messages between nodes: delays, losses, cuts, calls and how they end. A message
  * is copied only as far as its counts cover, so a reader of more is found by the sanitizer.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See core_host.h: what tests call: nodes, clients, time, and looking at the whole.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The inside of core_host, shared by its files: core_host.c moves events, core_host_network.c
  * carries messages, core_host_actions.c carries out what a step asked for, core_host_nodes.c and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See core_store.h. Knows rows and ranges, nothing of nodes.
  */

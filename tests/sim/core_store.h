@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A store in memory for core_host: rows in the order of their hashes, views, identity. It keeps
  * the rules of node/store/store.h that the core relies on: the newer version wins, a page never

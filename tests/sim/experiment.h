@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Measurements at scale: rings of many nodes (ring only, no data) brought up by ordinary joins and
  * held against Chord's own figures (Stoica et al. 2001, section 6).

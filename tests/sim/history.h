@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the clients of a run did and were told, key by key, and whether that can be: each history
  * is linearizable, one write has one version, and nothing acknowledged is gone. Knows nothing of

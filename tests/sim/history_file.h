@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Histories as a text: what clients of real processes wrote down, one operation a line. The words
  * of a line, separated by single spaces:

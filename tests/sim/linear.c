@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See linear.h. Calls and returns lie in one list in the order of time. The search takes a call
  * that comes before any return of an operation not yet taken, puts it next in the order if the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Is the history of one key linearizable? A register with get, put and delete, each write perhaps
  * with a precondition. The search is that of Wing and Gong (1993) with Lowe's memory of what was

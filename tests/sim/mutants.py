@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Takes the rules of the ring and of the data protocol out of the core, one at a time, and sees that
 the simulator notices.
 

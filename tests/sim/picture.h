@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the checkers look at: who is a member and whom each member names, without the core's inside.
  * A life of a node is named by a number; an entry is live when that life of that node is a member.

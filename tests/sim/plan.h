@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A plan: what happens to a simulated ring, and when, as a text that people can read, shorten and
  * keep. A scenario is a plan with expectations; a seed makes a plan; a violation is reported as the

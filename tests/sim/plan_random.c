@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The plan that a seed makes: a ring comes up, nodes come, go, die and return, and whatever the
  * profile allows happens to them. The generator's stream is its own, so that a change in the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See run.h: carries out a plan's orders in time; run_watch.c looks on. The rest is checked at the
  * end: the ring heals and stays ideal, lookups find the owners, and the clients' histories can be.

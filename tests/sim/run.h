@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One run of a plan: the ring lives through it under the checkers' eyes. The result is the same
  * each time.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What run.c (the plan's orders) and run_watch.c (the checkers after each step) share of a run.
  */

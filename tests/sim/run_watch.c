@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See run.h: after each step of a node, what there is to see: the checkers of one node and, while
  * the proof's assumptions hold, the invariant after each event that changed the ring; trace words.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # A seed's run is the same each time, also when each message is encoded and decoded as the node does
 # it, and another seed's is another.
 set -eu

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The shortest plan that still shows a violation: whole runs of orders are left out first, then
  * single ones, as long as the same thing goes wrong (delta debugging: Zeller, Hildebrandt 2002).

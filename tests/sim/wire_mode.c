@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See wire_mode.h.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Every message between nodes through the node's real encode and decode (node/wire.h): a field that
  * one of the two forgets, or bounds more tightly than the core does, changes the run's digest or

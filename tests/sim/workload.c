@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * See workload.h. A write with an op_id is sent again until its outcome is known; one without is
  * sent again only while it certainly was not executed. Each put writes a number of its own, so that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The clients of a simulated ring: each asks one thing at a time, of any node, and sends again by
  * the rules of kv.proto, as a good client does. What they were told becomes the history of each

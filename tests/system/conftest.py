@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures of the system tests: `new_ring(...)` gives a Ring (see ring.py) that is ended with the
 test, `start_init(...)` an init.py (init_process.py), `gateway` and
 `own(...)` a Gateway alone (lone_gateway.py). When a test failed, the last lines

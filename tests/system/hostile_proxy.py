@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Between clients and nodes: loses requests, loses answers, sends late copies of requests, and
 stands still for a while, like a node that is paused.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`init.py --json` as a process of one test, and what it says."""
 
 import json

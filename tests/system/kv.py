@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reading many keys through one node, with the project's own Python client."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A gateway alone, against a stand-in node that can misbehave (tests/unit/fake_node.c).
 
 Programs come from CHORD_BUILD.

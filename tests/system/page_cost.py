@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a page's queries cost other clients: latencies of gets and puts while one query after the
 other is asked, against a quiet stretch just before it in the same run.
 

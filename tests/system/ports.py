@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Blocks of TCP ports for tests that run at the same time.
 
 A block is held by a lock on a file in the system's temporary folder, so that two tests, or two test

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Readers in a closed loop: each asks for the next key as soon as it has its answer."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A ring of real processes for one test: starts them, breaks them, looks at them.
 
 Processes come from the build folder CHORD_BUILD (default build/asan). Everything is awaited by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Real rows for the data tests: the Unicode character database that Python carries.
 
 One row for each named character. Keys hold the character itself, values hold commas, quotes, line

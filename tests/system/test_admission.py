@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Joins that cannot work, between real nodes on addresses of their own: the joiner is refused within
 seconds, with its address and the fix, and the ring stays as it was."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """chordctl against live nodes: what it prints, what it stores, and its exit codes."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Readers in a closed loop while nodes leave and join, one after the other: none of them may miss a
 key or see another value. `-k hundred` (init.py test --full) is the long version."""
 

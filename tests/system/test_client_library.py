@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """libchord-client installed by itself, and the example of the README against a live ring."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A new ring is not made in silence where another one still looks for a lost member, in a network
 namespace with an address that is no loopback."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The CSV reader against Python's: cases as other readers' tests have them, files that the
 distributions ship, and random files, well-formed and broken. A failure prints the seed;
 CHORD_TEST_SEED=n replays it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The data's promises with real processes: what went in comes out, byte for byte, through every
 node, whatever was stopped, killed or left."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Disks that lie, fail or are full under real nodes; the store alone is swept in
 tests/unit/test_store_faults.c. Three nodes, so that every key has a copy on each."""
 

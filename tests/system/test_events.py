@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Server-sent events of the ring and of a node."""
 
 import json

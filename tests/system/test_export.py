@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Export and import as a round trip: any bytes, empty values, expiry; and an export that was cut."""
 
 import csv

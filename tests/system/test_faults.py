@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Rings of real processes that are broken under clients (tests/faults/README.md). What clients were
 told must be linearizable, and nothing acknowledged may be gone."""
 

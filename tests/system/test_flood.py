@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strangers who want a node's time, memory and slots, against real rings with and without a key:
 meanwhile the node stays a member, others are served at once, and its memory has a bound. The figures
 of deploy/SECURITY.md are what these tests print (-s)."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Folders and files that go away under running processes: a node stops itself before it acknowledges
 what would be found by nobody, and says which file; the gateway goes on and begins a new history."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every client of the project behind a proxy that loses requests and answers, sends late copies and
 stands still (hostile_proxy.py): each write takes effect at most once, nobody is told what is not
 true. What all were told of a key must be linearizable (tests/sim/check_history.c)."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hosts of one ring that come and go, and folders that are carried to another place."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The gateway over plain HTTP: headers, keys, nodes, settings; see lone_gateway.py.
 
 What needs a real ring is in test_ring.py and test_data.py.

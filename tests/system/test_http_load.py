@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who can shut others out of the gateway: many busy clients, slow ones, idle ones, guessers.
 
 Figures go to deploy/SECURITY.md. A probe asks /livez on a connection of its own all the time.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Imports and exports over plain HTTP: what a file may look like, and what comes of it."""
 
 import csv

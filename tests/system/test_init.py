@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """init.py with real processes: a start, its refusals, orders, every way to end it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An installed build: plain CMake makes the pages whole, also without a network."""
 
 import re

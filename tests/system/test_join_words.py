@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A join that cannot work says so within seconds, by the seed's name, in the node itself."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two rings that were built apart become one with chordctl merge: every row that was acknowledged
 by either is there afterwards, through every node, also when the merge is killed on its way."""
 

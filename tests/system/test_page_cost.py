@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """No query of a page costs other clients more than 5 ms at p99, with 1,000,000 rows on each node."""
 
 import pytest

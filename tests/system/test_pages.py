@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Small things that pages and chordctl say: lists by prefix, clocks, nodes that are gone."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Disks that are copied, and nodes whose addresses change: a store votes in one place only, and its
 seats follow it to another address."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the programs keep from other users: folders and files by mode, owner and link."""
 
 import os

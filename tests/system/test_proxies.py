@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The gateway behind nginx and haproxy with the examples of deploy/README.md: what the page needs.
 
 The text of the examples is taken from there, with the ports put in.

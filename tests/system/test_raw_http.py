@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Raw requests and their right answers by RFC 9110 and 9112: one table.
 
 A row is (name, bytes, statuses of the answers in order). After each request that is refused for its

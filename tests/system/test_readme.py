@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every command line that a README file shows: collected from the files, each tried as far as it is
 cheap. What takes minutes (soak, figures, ...) must at least be understood with its arguments; both
 commands at the top of README.md run as they stand, among the slow tests.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a disk can do to a copy, and what people do about it: doctor, restore, flipped bytes, and a
 node that is destroyed the moment it says that it has left."""
 

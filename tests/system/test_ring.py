@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ring's shape with real processes: joining, restarting, small rings, many nodes."""
 
 import time

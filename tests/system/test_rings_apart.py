@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A node's address is given to another ring: what is meant for the one ring never reaches the
 other, by gateway, client or recording; and each says which ring it met."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The Python client of proto/clients against live nodes: the wire format as outsiders use it, with no
 nng and no generated C in between."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Databases of another version under real nodes; a ring goes up to this version and back."""
 
 import io

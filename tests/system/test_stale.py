@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reads that may be old do not wait for the leader: any member answers, also for a node that has no
 copy."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A node that may not have what it needs says so and ends; it never hangs, and always stops when
 asked to. And it listens only where that is safe."""
 

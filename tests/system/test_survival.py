@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the ring says that it still bears, against the truth: counted here, over every key and every
 view that any node ever told of. Page's API, chordctl ring and chordctl doctor must say the same."""
 

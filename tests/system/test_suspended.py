@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """All nodes but one are suspended, a write is made through that one, all go on: for every one of
 them (Scalaris, issue 59, lost such a write). Nothing acknowledged is lost; what was not known is
 there on every node or on none at last; and the ring is whole again."""

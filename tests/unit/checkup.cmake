@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests of the verdicts of chordctl doctor; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 set(ctl_dir ${CMAKE_SOURCE_DIR}/proto/clients/chordctl)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests of the client library; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 foreach(name IN ITEMS test_client test_client_run test_ring_check)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests of the pure core; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 
@@ -16,6 +17,9 @@ add_test(NAME core_purity_statics COMMAND ${purity} statics $<TARGET_FILE:chord_
 
 # ---- who may know whom ----
 add_test(NAME walls COMMAND ${CMAKE_CURRENT_LIST_DIR}/walls.sh ${CMAKE_SOURCE_DIR})
+
+# ---- every source file says its licence ----
+add_test(NAME licences COMMAND ${CMAKE_CURRENT_LIST_DIR}/licences.sh ${CMAKE_SOURCE_DIR})
 
 # ---- ids ----
 add_executable(test_id ${CMAKE_CURRENT_LIST_DIR}/test_id.c)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See core_seeds.h. */
 #include "core_seeds.h"
 

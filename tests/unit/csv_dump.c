@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Rows of a CSV file on stdin as lines of text, for tests that compare the reader with another one:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See data_fixture.h. */
 #include "data_fixture.h"
 

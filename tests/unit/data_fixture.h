@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the tests of keys on core_host share: rings, clients, looking at copies. After every step a
  * checker looks for two views of one key and one epoch.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A node that is no node: one process that answers KvService and AdminService as the only member of
  * a ring, with rows in memory. For the tests of the gateway, which need misbehaviour on demand.

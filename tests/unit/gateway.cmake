@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests of the gateway's own readers; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 find_library(CSV_LIBRARY csv REQUIRED)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests that look into the core's own state; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 add_executable(test_core_invariant ${CMAKE_CURRENT_LIST_DIR}/test_core_invariant.c)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests of the core at its limits, in the fuzzer's world; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 add_executable(test_core_limits ${CMAKE_CURRENT_LIST_DIR}/test_core_limits.c)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests of the simulator's linearizability checker and of the histories that it reads; included by
 # tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)

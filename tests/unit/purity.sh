@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # The core is pure: three machine checks on node/chord.
 #   purity.sh includes SOURCE_DIR       only <stdint.h> <stdbool.h> <stddef.h> <string.h> and own headers
 #   purity.sh symbols  ARCHIVE          nothing undefined but mem*, chord_assert_failed and its own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests of the RPC runtime; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 foreach(name IN ITEMS test_rpc test_rpc_flood test_rpc_hostile test_rpc_loss test_rpc_receiver)

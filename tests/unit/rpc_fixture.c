@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See rpc_fixture.h. */
 #include "rpc_fixture.h"
 

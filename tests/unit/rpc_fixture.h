@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A server with known answers and a client, for the tests of the RPC runtime. Also a bare TCP
  * socket that speaks SP framing by hand, so that the wire is tested against its description and not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Tests of the store (SQLite) and of the wire forms; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 foreach(name IN ITEMS test_store test_store_ranges test_store_bad test_store_faults test_store_files test_store_place

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the tests of the store share: a folder of its own per test, jobs that are submitted and
  * awaited, rows by number. Job results are waited for, never slept for.

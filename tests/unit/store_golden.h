@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The content of the golden databases, tests/unit/golden/schema-N.db: one of each kind of thing
  * that a store keeps. Written once by the program of that schema, then only read.

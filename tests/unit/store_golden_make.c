@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Writes a golden database with the program as it is now: store_golden_make FILE. For a new schema
  * only, once, and the result is committed. It tells nothing of the machine that made it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The verdicts of chordctl doctor, each on a healthy ring of four in which one thing is wrong.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The table of codes (proto/clients/c/fate.c) against proto/clients/fates.csv, which clients in
  * other languages read; and the writer's recipe (attempts.c), answer by answer; the cache of hints.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The client library against a server in this process that refuses, forgets and knows better, by
  * the name of the key: many operations in flight, and what is told of each in the end.

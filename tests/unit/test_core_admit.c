@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Whom a ring takes: a joiner that its members cannot reach, and a mix of loopback and other
  * addresses, are refused within seconds with the reason, and the ring stays as it was. In a ring of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Copies: what a store missed, lost or has damaged comes back, and what was deleted does not.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Keys on core_host: what is acknowledged is on a majority, and stays readable through joins,
  * leaves, splits, merges and restarts; what was accepted is decided.

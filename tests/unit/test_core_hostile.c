@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Bytes from outside never trip an assert: random requests and random answers, of the right types
  * and within the bounds that the wire layer checks, thrown at a ring that serves. Whatever happens

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * chord_invariant: a good state breaks no rule, and each way of spoiling it is told by its own
  * text. The states are made by hand, so this test may know the inside of the core.

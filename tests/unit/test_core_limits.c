@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The core where something is full, late or refused: one member in the fuzzer's world
  * (tests/fuzz/core_world.h), which aborts when the core breaks its contract or its invariant.

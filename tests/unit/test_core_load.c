@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Clients that read and write all the time while nodes come, go, fail and lose sight of each other.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Operations: conditions, writes that are sent again, deletions that are forgotten, values that
  * expire, rows that a disk has changed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Who writes a key when many want to: everybody in turn, whoever it is and wherever they ask.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The ring on core_host: genesis, join, stabilize, rectify, failures, restarts, leave, lookups,
  * and what hostile or late messages may not do.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Two rings that were built apart, on core_host: members go from one to the other, the last one
  * leaves with its rows. What a crash leaves on a disk belongs to one ring.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CSV reader and writer: examples, the same input in random splits, and libcsv as an oracle on
  * random well-formed files. A failure prints the seed; CHORD_TEST_SEED=n replays it.

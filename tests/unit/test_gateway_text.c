@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The gateway's text readers: multipart forms, percent-decoding, Host and Origin, ids, hints.
  * A failure of a random test prints the seed; CHORD_TEST_SEED=n replays it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The reader of histories of real processes: what it reads, what it refuses, and that a known bad
  * history is told from a good one after it went through a file.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Arithmetic on the identifier circle: 64-bit integers as the oracle for small M, laws for every M
  * from 3 to 160. A failure prints the seed; CHORD_TEST_SEED=n replays it.

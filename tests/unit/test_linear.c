@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The linearizability checker, with histories that are known to be good or bad, and small random
  * ones against trying every order. CHORD_TEST_SEED=n begins with another seed.

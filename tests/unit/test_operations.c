@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rule book (node/chord/operations.h), case by case. What a write is told by what its leader
  * knows: one key, the writers A, B and C, versions as the leader of one epoch makes them.

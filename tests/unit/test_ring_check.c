@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Whether every key has a leader (proto/clients/c/ring_survival.c), and what a node says of its
  * ranges (ring_check.c): ranges are written as (lo, hi] of a ring of 256 ids, the gap as the first

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The RPC runtime as its users see it: calls, many at once, deadlines, lost connections, admission,
  * keys.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Strangers who do not want an answer but the server's time, memory and slots: they never read,
  * they only connect, they send a byte now and then, they have no key. Meanwhile others must be

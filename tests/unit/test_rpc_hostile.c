@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What strangers may send to a server's port, and to a client: junk before, in and behind the
  * framing, broken and greedy messages. Each time the server must answer or hang up, and serve the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Connections that are lost all the time, on both sides, under load: every call ends once and
  * nothing leaks. What counts is LeakSanitizer at the exit; without it this only checks that calls

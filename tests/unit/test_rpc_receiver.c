@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which requests are for whom: another ring, another process, a recorded one. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The store on a real disk: what was said to be stored is there after reopening, the newer version
  * wins, counts are exact, damaged files are put aside. Ranges: test_store_ranges.c.

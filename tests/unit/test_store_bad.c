@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Rows that the disk has changed: never given out, never equal to a good copy, never in the way
  * without a word, replaced by a good copy, and found by the scrub.

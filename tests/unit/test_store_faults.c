@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The store on a disk that fails. A SQLite VFS in front of the real one counts writes, truncations,
  * syncs and opens and fails the k-th, once or from then on, or cuts the power there: what was not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The store whose files go away under it: whatever is done to them, the next write is not reported
  * as stored, an idle store notices by itself, and what was reported before is not lost when its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A store knows where its file lives: a copy of it is refused, the file itself is not, also after
  * it was renamed and at another address.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ranges of the store's rows: pages, lists, digests, dropping, and becoming equal to another store;
  * each exact, on any part of the circle.

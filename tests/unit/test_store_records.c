@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The store's records: what is written is read again; what was cut, changed or made up is told,
  * with no byte read beyond its end (the sanitizers watch). test_store_records [SEED]

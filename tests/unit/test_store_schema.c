@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A database that the program cannot understand: of a later version, of another program, with a
  * record of an unknown form. The node does not start, says what it found, and changes nothing; with

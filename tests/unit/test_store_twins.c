@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The SQLite store and the simulator's store, side by side: the same random orders, and every
  * answer the same. What the simulator finds out about the core with its own store holds for the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The golden databases: that of each schema opens, becomes one of today's, and is used; a step back
  * gives the schema before with everything as it was.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a ring still bears (proto/clients/c/ring_survival.c), case by case: rings are written as the
  * views that each node tells of, answers as what a person would count.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The wire forms: every kind of message goes core -> protobuf bytes -> core and is the same, with
  * values at their bounds; fields out of their bounds are refused.

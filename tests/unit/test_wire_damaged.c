@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Damaged bytes of every kind of message are read without harm, and what is accepted keeps every
  * bound that the core relies on.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The bytes of each message as the version before wrote them, golden/wire-1.txt: they are read, and
  * written again as the same bytes. So nodes and clients of two versions understand each other, in

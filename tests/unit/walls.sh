@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Who may know whom: the includes of each room, held against the table below (the core's own check is
 # purity.sh).
 #   walls.sh ROOT

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See wire_fixture.h. */
 #include "wire_fixture.h"
 

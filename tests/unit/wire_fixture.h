@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Core messages of every kind, drawn at random and often at their bounds, for the tests of the wire
  * forms. A failure prints the seed; CHORD_TEST_SEED=n replays it.

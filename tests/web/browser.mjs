@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // Starts headless Chromium for the page tests and watches what no page may do: console errors,
 // uncaught errors, CSP violations, requests to any host but the dashboard's, assets that fail.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The dashboards in a real browser, by clicking: load, import, look up, leave, kill, start, join.
 //
 //     npm run test:mock                                  against the mock gateway

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A mock of the gateway's HTTP side over MockRing, for the pages' development and tests.
 // Nothing here is shipped. Needs only node.
 //

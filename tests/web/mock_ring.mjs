@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A fake ring for developing and testing the pages without node processes: ids, routing, values,
 // leave, kill and healing, all in memory. It knows nothing of HTTP; see mock_gateway.mjs.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The geometry of the ring picture, without a browser.
 
 import assert from "node:assert/strict";

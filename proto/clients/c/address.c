@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* "host:port" as text, and a quick look whether something listens there. */
 #include <errno.h>
 #include <netdb.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The writer's recipe; see attempts.h. */
 #include "attempts.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One operation until its outcome is known: the writer's recipe of proto/README.md ("Writing"). It
  * says what goes with each attempt and whether there is another; it sends nothing. Pure.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A growing byte buffer; see buf.h. */
 #include "buf.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests that are no operations on keys: to one node, or to any member that answers. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * libchord-client: reads and writes of the keys of a Chord ring, from C.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A client of a ring: what it has heard of the ring, and the one thread that sends what waits for
  * its next attempt. The operations themselves: operation.c.

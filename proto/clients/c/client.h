@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The inside of libchord-client, for its own files and for programs of this project that watch the
  * ring themselves (the gateway) or choose whom to ask (chordctl).

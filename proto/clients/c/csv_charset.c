@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Charsets over iconv; see csv_charset.h. */
 #include "csv_charset.h"
 

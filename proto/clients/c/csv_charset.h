@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Bytes of a text file to UTF-8, as they arrive. Byte order marks are taken away. What cannot be
  * converted becomes a byte that no UTF-8 has, so that the row that holds it is found bad.

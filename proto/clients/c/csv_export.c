@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The writer of the three forms; see csv_export.h. */
 #include "csv_export.h"
 

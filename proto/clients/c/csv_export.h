@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Keys and values as a CSV file, in three forms. Every file ends with a row that says how many rows
  * it has and their checksum, so that a file that was cut can be told from a whole one.

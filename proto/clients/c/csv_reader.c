@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The reader of rows; see csv_reader.h. A state machine over the bytes that are held from the start
  * of the open row on. A bad row is taken back by looking again from the line after its first one:

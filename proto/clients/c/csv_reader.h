@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A reader of comma-separated values (RFC 4180) that is fed UTF-8 as it arrives, and the matching
  * writer. It knows nothing of keys, imports, charsets or HTTP.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Rows as keys and values; see csv_table.h. */
 #include "csv_table.h"
 

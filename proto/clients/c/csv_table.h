@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A CSV file as keys and values: the header, the key's column, the forms of csv_export.h, and the
  * account of its rows. It is fed the file's bytes as they arrive and stores nothing.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Names of delimiters, and the writer of fields; see csv_reader.h. */
 #include <string.h>
 

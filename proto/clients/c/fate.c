@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of codes; see fate.h. */
 #include "fate.h"
 

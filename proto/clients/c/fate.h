@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a code says of a request: whether it was carried out, and whether to ask again. The one
  * table of codes of the product (proto/README.md, "Codes"); proto/clients/fates.csv is the same for

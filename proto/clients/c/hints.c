@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The cache of owner hints; see hints.h. Sorted by hi, looked up by binary search. */
 #include "hints.h"
 

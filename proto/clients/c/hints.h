@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Who leads which keys, as nodes last told: a bounded cache. Wrong hints cost a hop, nothing else,
  * since the node that is asked forwards.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Ring ids; see ids.h. SHA-1 places keys on the ring (Chord, section 4.1 of the paper). */
 #include "ids.h"
 

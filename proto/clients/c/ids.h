@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ring ids as clients need them: read from the wire, shown as hex, compared on the circle.
  * It decides nothing about routing; nodes do.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Bulk load: a bounded window of rows, in the order of their hashes, sent as batches to the nodes
  * that lead them and again until each row's outcome is known or the time is over. Batches go out

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of find_successor over the ring (Chord, section IV), as a node that walked it tells. */
 #include <stdio.h>
 #include <stdlib.h>

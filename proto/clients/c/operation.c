@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One operation until its outcome is known: whom it is sent to, how long that one is waited for,
  * and what is reported in the end. What goes with each attempt, and whether there is another one:

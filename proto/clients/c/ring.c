@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The members of a ring and the verdict on it, in short; see ring_walk.h for all of it. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See ring_check.h. */
 #include "ring_check.h"
 

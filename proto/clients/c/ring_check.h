@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a node says of itself and of its ranges, read with care. Pure: no I/O, no clock.
  */

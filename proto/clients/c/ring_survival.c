@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See ring_survival.h. */
 #include "ring_survival.h"
 

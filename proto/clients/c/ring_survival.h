@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the ring still bears, from what its nodes say of themselves: computed over every range, so
  * that gateway and chordctl say the same. Of each id the newest view counts, whoever tells of it; a

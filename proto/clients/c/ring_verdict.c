@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See ring_verdict.h. */
 #include "ring_verdict.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The ring as it is against the ring as it should be, from what its nodes say of themselves: every
  * predecessor and successor list is what the set of members says (Zave 2017, the ideal state),

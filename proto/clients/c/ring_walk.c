@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The walk round the ring by AdminService.Status: whoever an answer names is asked next, all of one
  * round at the same time.

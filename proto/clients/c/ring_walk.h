@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * All nodes of a ring that can be reached from some of its members, each with its own status, and
  * the verdict on them. chord_client.h has the short form, chord_ring_look.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Whom to ask where nobody watches the ring: the members that were named, and those that answers
  * name. Who fails goes to the end of the line.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a node is told to do: leave, join, end, recover a range. Sent once. */
 #include <stdio.h>
 #include <string.h>

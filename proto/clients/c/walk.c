@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * All keys of a ring once, in the order of their hashes, while nodes join, leave and fail: page
  * after page from the node that leads the keys it has come to. A page counts when its node led the

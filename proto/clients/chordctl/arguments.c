@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads the command line against the table of commands, and prints the help from the same table. */
 #include <errno.h>
 #include <stdio.h>

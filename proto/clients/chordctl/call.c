@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One call, what became of it, and the exit code and sentence when it failed. */
 #include <stdio.h>
 #include <string.h>

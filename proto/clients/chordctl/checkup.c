@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The checks of nodes and of the ring's shape; those of ranges are in checkup_ranges.c. */
 #include "checkup.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The health of a ring as a list of checks, from the statuses of its nodes alone. Pure. */
 #ifndef CHORDCTL_CHECKUP_H
 #define CHORDCTL_CHECKUP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The checks of ranges: who leads them, and each one's view as its leader has it against what its
  * members say. */
 #include "checkup.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What every command of chordctl shares: exit codes, the table of commands, the session with its
  * nodes, calls. chordctl is a client: it knows the contract (proto/) and nothing of a node's

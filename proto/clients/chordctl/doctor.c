@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl doctor: asks every member and says PASS, WARN or FAIL for each thing that can be wrong.
  */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl export: every key and value of the ring as a CSV file that import takes back. */
 #include <errno.h>
 #include <stdio.h>

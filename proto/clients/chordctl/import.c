@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl import: a CSV file into the ring, in memory that does not grow with the file. */
 #include <errno.h>
 #include <stdio.h>

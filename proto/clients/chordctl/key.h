@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A key as the command line gives it. */
 #ifndef CHORDCTL_KEY_H
 #define CHORDCTL_KEY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl get, put, del: one key. A change is repeated only when it was certainly not made. */
 #include <errno.h>
 #include <stdio.h>

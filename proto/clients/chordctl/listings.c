@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl keys, logs: what one node holds and what it wrote, page by page. */
 #include <stdio.h>
 #include <stdlib.h>

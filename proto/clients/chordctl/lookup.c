@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl lookup: the way of find_successor over the ring (Chord, section IV). */
 #include <stdio.h>
 #include <stdlib.h>

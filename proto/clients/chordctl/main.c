@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * chordctl: the command line of a Chord ring, for people and scripts. This file: the table of
  * commands, and what happens around each.

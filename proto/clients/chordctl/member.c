@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl leave, join, kill: what changes the ring. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * chordctl merge: two rings that were built apart become one. Their views and epochs know nothing
  * of each other, so nothing is zipped: the members of one ring hand over and go to the other, one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of chordctl merge share: the two rings, and how far it has come. */
 #ifndef CHORDCTL_MERGE_H
 #define CHORDCTL_MERGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * chordctl merge, the values that lose: a file in the lossless form of `chordctl export`, so that
  * `chordctl import` takes it back. Each page is written behind the rows before it, over their last

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl merge, one node: looked at and told to go until it is where it belongs. Every step asks
  * first where the node stands, so that a merge that was interrupted goes on. */
 #include "merge.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * chordctl merge, the rows: page after page of the last node's keys is read, looked up in the other
  * ring, and what is not there is stored there. The versions of the two rings know nothing of each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl node, ping, info: one node. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tables and JSON; see output.h. */
 #include "output.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tables for people, JSON for scripts. Everything that came from outside is escaped here. */
 #ifndef CHORDCTL_OUTPUT_H
 #define CHORDCTL_OUTPUT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* chordctl ring: all members, and whether the ring is as it should be. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which nodes to ask, with which key; the clock. Settings come from flags, then the environment. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Bytes as text for people and scripts: hex ids, base64, escaping. Nothing of the ring. */
 #ifndef CHORDCTL_TEXT_H
 #define CHORDCTL_TEXT_H

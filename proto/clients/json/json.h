@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Small helpers over jansson: everything that comes from outside becomes valid JSON text. */
 #ifndef CHORD_JSON_H
 #define CHORD_JSON_H

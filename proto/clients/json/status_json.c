@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See status_json.h. */
 #include "status_json.h"
 

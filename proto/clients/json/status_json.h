@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What nodes tell, as JSON: the field names of the REST API, for the gateway and chordctl. */
 #ifndef CHORD_STATUS_JSON_H
 #define CHORD_STATUS_JSON_H

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A client of a Chord ring: python3-protobuf and the standard library, nothing else.
 
 It shows all that a client in another language has to do: SP framing over a TCP socket (class

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reads and writes of keys that are asked again until their outcome is known: the writer's recipe of
 proto/README.md, once, for single operations and for batches. chord_client.py carries the messages.
 """

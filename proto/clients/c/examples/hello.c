@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cc hello.c $(pkg-config --cflags --libs chord-client) -o hello && ./hello 127.0.0.1:4001 */
 #include <chord_client.h>
 #include <stdio.h>
