@@ -1,166 +1,462 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Protobuf <-> core. Every count and length from outside is checked here, so that the core only
- * sees messages of its own shapes.
+ * Protobuf <-> core: the two interpreters of the tables in wire_table.c, over protobuf-c's
+ * descriptors. What is made lives in the arena or points into the core's message.
  */
 #include "wire.h"
 
+#include "assert.h"
 #include "hash.h"
 
 #include <string.h>
 
-/* ---- methods ---- */
+/* ---- members ---- */
 
-static const struct {
-    enum chord_message_kind kind;
-    enum rpc_method method;
-} methods[] = {
-    {CHORD_PING, RPC_RING_PING},
-    {CHORD_FIND_SUCCESSOR, RPC_RING_FIND_SUCCESSOR},
-    {CHORD_GET_PREDECESSOR, RPC_RING_GET_PREDECESSOR},
-    {CHORD_GET_SUCCESSORS, RPC_RING_GET_SUCCESSORS},
-    {CHORD_NOTIFY, RPC_RING_NOTIFY},
-    {CHORD_JOIN, RPC_RING_JOIN},
-    {CHORD_GENESIS, RPC_RING_GENESIS},
-    {CHORD_LEAVE, RPC_RING_LEAVE},
-    {CHORD_TRANSFER_KEYS, RPC_RING_TRANSFER_KEYS},
-    {CHORD_APPLY, RPC_REPLICA_APPLY},
-    {CHORD_SYNC, RPC_REPLICA_SYNC},
-    {CHORD_DIGEST, RPC_REPLICA_DIGEST},
-    {CHORD_DECIDED, RPC_REPLICA_DECIDED},
-    {CHORD_GET_VIEW, RPC_REPLICA_GET_VIEW},
-    {CHORD_BATCH, RPC_KV_BATCH},
-    {CHORD_LOOKUP, RPC_KV_LOOKUP},
-    {CHORD_MERGE, RPC_RING_MERGE},
-    {CHORD_PREPARE, RPC_REPLICA_PREPARE},
-    {CHORD_ACCEPT, RPC_REPLICA_ACCEPT},
-    {CHORD_CHECK, RPC_REPLICA_CHECK},
+uint64_t wire_number(const void *core, struct wire_member member) {
+    uint64_t eight = 0;
+    uint32_t four;
+    uint16_t two;
+    const uint8_t *at = (const uint8_t *)core + member.at;
+    switch (member.bytes) {
+    case 1:
+        return *at;
+    case 2:
+        memcpy(&two, at, sizeof two);
+        return two;
+    case 4:
+        memcpy(&four, at, sizeof four);
+        return four;
+    default:
+        memcpy(&eight, at, sizeof eight);
+        return eight;
+    }
+}
+
+void wire_set_number(void *core, struct wire_member member, uint64_t value) {
+    uint32_t four = (uint32_t)value;
+    uint16_t two = (uint16_t)value;
+    uint8_t *at = (uint8_t *)core + member.at;
+    switch (member.bytes) {
+    case 1:
+        *at = (uint8_t)value;
+        break;
+    case 2:
+        memcpy(at, &two, sizeof two);
+        break;
+    case 4:
+        memcpy(at, &four, sizeof four);
+        break;
+    default:
+        memcpy(at, &value, sizeof value);
+        break;
+    }
+}
+
+uint64_t wire_most(const struct wire_field *row) {
+    return row->most != 0 ? row->most : UINT64_MAX >> (64 - 8 * row->core.bytes);
+}
+
+static bool is_zero(const uint8_t *bytes, size_t count) {
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
+}
+
+/* Only what the other half of a message says it is: `unless` stands before the field. */
+static bool is_left_out(const struct wire_field *row, const void *core) {
+    return row->unless.bytes != 0 && wire_number(core, row->unless) != 0;
+}
+
+/* ---- encode ---- */
+
+struct encoder {
+    struct wire_context *context;
+    const struct store_row *rows;
+    size_t rows_count;
 };
-enum { METHODS = sizeof methods / sizeof methods[0] };
+
+static void encode(const struct encoder *encoder, const struct wire_table *table, const void *core,
+                   void *message);
+
+static ProtobufCBinaryData bytes_of(const void *bytes, size_t count) {
+    return (ProtobufCBinaryData){count, (uint8_t *)(uintptr_t)bytes};
+}
+
+ProtobufCBinaryData wire_id(struct wire_context *context, const struct chord_id *id) {
+    size_t count = context->m == 0 ? CHORD_ID_BYTES : (context->m + 7) / 8;
+    return bytes_of(id->bytes + CHORD_ID_BYTES - count, count);
+}
+
+static void encode_number(const ProtobufCFieldDescriptor *field, uint64_t value, void *to) {
+    uint32_t four = (uint32_t)value; /* a bool, an enum or a uint32 */
+    if (field->type == PROTOBUF_C_TYPE_UINT64) {
+        memcpy(to, &value, sizeof value);
+    } else {
+        memcpy(to, &four, sizeof four);
+    }
+}
+
+static ProtobufCBinaryData encode_bytes(const struct encoder *encoder, const struct wire_field *row,
+                                        const void *core) {
+    const uint8_t *from = (const uint8_t *)core + row->core.at;
+    const void *slice;
+    switch (row->form) {
+    case WIRE_ID:
+        return wire_id(encoder->context, (const struct chord_id *)(const void *)from);
+    case WIRE_SLICE:
+        memcpy(&slice, from, sizeof slice);
+        return bytes_of(slice, (size_t)wire_number(core, row->count));
+    case WIRE_SHORT:
+        return bytes_of(from, (size_t)wire_number(core, row->count));
+    default:
+        return bytes_of(from, row->flags & WIRE_ZERO_EMPTY && is_zero(from, row->core.bytes)
+                                  ? 0
+                                  : row->core.bytes);
+    }
+}
+
+/* A list's items lie one behind the other. */
+static void encode_list(const struct encoder *encoder, const struct wire_table *inner,
+                        const void *first, size_t bytes, size_t count, void **to) {
+    size_t size = inner->descriptor->sizeof_message;
+    if (count == 0) {
+        return;
+    }
+    void **pointers = *to = arena_alloc(encoder->context->arena, sizeof *pointers * count);
+    uint8_t *messages = arena_alloc(encoder->context->arena, size * count);
+    for (size_t i = 0; i < count; i++) {
+        pointers[i] = messages + i * size;
+        encode(encoder, inner, (const uint8_t *)first + i * bytes, pointers[i]);
+    }
+}
+
+static void *encode_new(const struct encoder *encoder, const struct wire_table *table,
+                        const void *core) {
+    void *message = arena_alloc(encoder->context->arena, table->descriptor->sizeof_message);
+    encode(encoder, table, core, message);
+    return message;
+}
+
+static void encode_field(const struct encoder *encoder, const struct wire_field *row,
+                         const ProtobufCFieldDescriptor *field, const void *core, void *message) {
+    const uint8_t *from = (const uint8_t *)core + row->core.at;
+    void *to = (uint8_t *)message + field->offset;
+    size_t *items = (void *)((uint8_t *)message + field->quantifier_offset);
+    switch (row->form) {
+    case WIRE_NUMBER:
+        encode_number(field, wire_number(core, row->core), to);
+        break;
+    case WIRE_ID:
+    case WIRE_FIXED:
+    case WIRE_SHORT:
+    case WIRE_SLICE:
+        *(ProtobufCBinaryData *)to = encode_bytes(encoder, row, core);
+        break;
+    case WIRE_TEXT:
+        *(const void **)to = from;
+        break;
+    case WIRE_PART:
+        *(void **)to = encode_new(encoder, row->inner, from);
+        break;
+    case WIRE_LIST:
+        *items = (size_t)wire_number(core, row->count);
+        encode_list(encoder, row->inner, from, row->core.bytes, *items, to);
+        break;
+    case WIRE_ROWS:
+        *items = encoder->rows_count;
+        encode_list(encoder, row->inner, encoder->rows, sizeof *encoder->rows, *items, to);
+        break;
+    case WIRE_BESIDE:
+        break;
+    }
+}
+
+static void encode(const struct encoder *encoder, const struct wire_table *table, const void *core,
+                   void *message) {
+    table->descriptor->message_init(message);
+    CHORD_ASSERT(table->fields_count == table->descriptor->n_fields);
+    for (unsigned i = 0; i < table->fields_count; i++) {
+        const struct wire_field *row = &table->fields[i];
+        bool shown = row->shown.bytes == 0 || wire_number(core, row->shown) != 0;
+        if (shown && !is_left_out(row, core)) {
+            encode_field(encoder, row, &table->descriptor->fields[i], core, message);
+        }
+    }
+}
+
+/* ---- decode ---- */
+
+static const struct wire_field *decode(const struct wire_table *table, const void *message,
+                                       void *core);
+
+static bool decode_number(const struct wire_field *row, const ProtobufCFieldDescriptor *field,
+                          const void *from, void *core) {
+    uint64_t value;
+    uint32_t four;
+    if (field->type == PROTOBUF_C_TYPE_UINT64) {
+        memcpy(&value, from, sizeof value);
+    } else {
+        memcpy(&four, from, sizeof four);
+        value = field->type == PROTOBUF_C_TYPE_BOOL ? four != 0 : four;
+    }
+    wire_set_number(core, row->core, value);
+    return value >= row->least && value <= wire_most(row) &&
+           (row->below.bytes == 0 || value < wire_number(core, row->below));
+}
+
+static bool decode_bytes(const struct wire_field *row, const ProtobufCBinaryData *from,
+                         void *core) {
+    uint8_t *to = (uint8_t *)core + row->core.at;
+    const void *slice = from->data;
+    size_t count = from->len, most = row->core.bytes;
+    if (row->form == WIRE_SLICE) {
+        memcpy(to, &slice, sizeof slice);
+        wire_set_number(core, row->count, count);
+        return count >= row->least && count <= wire_most(row);
+    }
+    memset(to, 0, most);
+    if (count > most ||
+        (row->form == WIRE_FIXED && count != most && !(count == 0 && row->flags & WIRE_MAYBE))) {
+        return false;
+    }
+    if (count > 0) { /* an id is a number: its last bytes are those that are sent */
+        memcpy(row->form == WIRE_ID ? to + most - count : to, slice, count);
+    }
+    if (row->form == WIRE_SHORT) {
+        wire_set_number(core, row->count, count);
+    } else if (row->shown.bytes == 1) {
+        wire_set_number(core, row->shown, count > 0);
+    }
+    return true;
+}
+
+static bool decode_text(const char *text, char *to, size_t bytes) {
+    size_t length = strlen(text);
+    memset(to, 0, bytes);
+    if (length >= bytes) {
+        return false;
+    }
+    memcpy(to, text, length);
+    return true;
+}
+
+/* Whether the field that the message is nothing without is 0. */
+static bool is_void(const struct wire_table *table, const uint8_t *message) {
+    uint32_t value;
+    if (table->void_without == 0) {
+        return false;
+    }
+    memcpy(&value, message + table->descriptor->fields[table->void_without - 1].offset,
+           sizeof value);
+    return value == 0;
+}
+
+static bool decode_part(const struct wire_field *row, const void *message, void *core) {
+    const struct wire_table *inner = row->inner;
+    uint8_t *to = (uint8_t *)core + row->core.at;
+    bool there = message != NULL && !is_void(inner, message);
+    if (row->shown.bytes == 1) {
+        wire_set_number(core, row->shown, there);
+    }
+    if (!there) {
+        memset(to + inner->cleared.at, 0, inner->cleared.bytes);
+        return (row->flags & WIRE_REQUIRED) == 0;
+    }
+    if (decode(inner, message, to) != NULL) {
+        return false;
+    }
+    if (row->shown.bytes == 1 && inner->key.bytes != 0) {
+        wire_set_number(core, row->shown, wire_number(to, inner->key) != 0);
+    }
+    return true;
+}
+
+static bool decode_list(const struct wire_field *row, void *const *messages, size_t count,
+                        void *core) {
+    const struct wire_table *inner = row->inner;
+    if (count < row->least || count > row->most) {
+        return false;
+    }
+    wire_set_number(core, row->count, count);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *to = (uint8_t *)core + row->core.at + i * row->core.bytes;
+        if (decode(inner, messages[i], to) != NULL ||
+            (inner->key.bytes != 0 && wire_number(to, inner->key) == 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void decode_rows(const struct wire_field *row, const Chord__V1__Row *const *messages,
+                        size_t count, void *core) {
+    if (row->count.bytes == 0) {
+        return;
+    }
+    wire_set_number(core, row->count, count);
+    if (count > 0) {
+        ProtobufCBinaryData last = messages[count - 1]->key;
+        hash_key(last.data, last.len, (uint8_t *)core + row->core.at);
+    }
+}
+
+static bool decode_field(const struct wire_field *row, const ProtobufCFieldDescriptor *field,
+                         const void *message, void *core) {
+    const uint8_t *from = (const uint8_t *)message + field->offset;
+    const size_t *items = (const void *)((const uint8_t *)message + field->quantifier_offset);
+    const void *pointer;
+    switch (row->form) {
+    case WIRE_NUMBER:
+        return decode_number(row, field, from, core);
+    case WIRE_ID:
+    case WIRE_FIXED:
+    case WIRE_SHORT:
+    case WIRE_SLICE:
+        return decode_bytes(row, (const void *)from, core);
+    case WIRE_BESIDE:
+        return true;
+    default:
+        memcpy(&pointer, from, sizeof pointer);
+    }
+    if (row->form == WIRE_TEXT) {
+        return decode_text(pointer, (char *)core + row->core.at, row->core.bytes);
+    }
+    if (row->form == WIRE_PART) {
+        return decode_part(row, pointer, core);
+    }
+    if (row->form == WIRE_LIST) {
+        return decode_list(row, pointer, *items, core);
+    }
+    decode_rows(row, pointer, *items, core);
+    return true;
+}
+
+/* The first field that is out of its bounds; NULL: none is. */
+static const struct wire_field *decode(const struct wire_table *table, const void *message,
+                                       void *core) {
+    memset((uint8_t *)core + table->cleared.at, 0, table->cleared.bytes);
+    CHORD_ASSERT(table->fields_count == table->descriptor->n_fields);
+    for (unsigned i = 0; i < table->fields_count; i++) {
+        const struct wire_field *row = &table->fields[i];
+        if (!is_left_out(row, core) &&
+            !decode_field(row, &table->descriptor->fields[i], message, core)) {
+            return row;
+        }
+        if (row->flags & WIRE_ENDS && wire_number(core, row->core) != 0) {
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+/* ---- messages ---- */
 
 enum rpc_method wire_method(enum chord_message_kind kind) {
-    return methods[kind - CHORD_PING].method;
+    return wire_messages[kind].method;
 }
 
 bool wire_kind(enum rpc_method method, enum chord_message_kind *kind) {
-    for (unsigned i = 0; i < METHODS; i++) {
-        if (methods[i].method == method) {
-            *kind = methods[i].kind;
+    for (unsigned i = CHORD_PING; i <= CHORD_CHECK; i++) {
+        if (wire_messages[i].method == method) {
+            *kind = (enum chord_message_kind)i;
             return true;
         }
     }
     return false;
 }
 
-/* ---- reading parts ---- */
-
-static bool read_id(ProtobufCBinaryData bytes, struct chord_id *id) {
-    memset(id, 0, sizeof *id);
-    if (bytes.len > CHORD_ID_BYTES) {
+bool wire_decode_request(enum chord_message_kind kind, const ProtobufCMessage *message,
+                         struct chord_request *request, const char **error) {
+    const struct wire_table *table = &wire_messages[kind].request;
+    if (table->descriptor == NULL) {
+        *error = "a client's request, which is not between nodes";
         return false;
     }
-    if (bytes.len > 0) {
-        memcpy(id->bytes + CHORD_ID_BYTES - bytes.len, bytes.data, bytes.len);
+    const struct wire_field *bad = decode(table, message, request);
+    request->kind = kind;
+    if (bad == &table->fields[0]) {
+        *error = "header: an id of at most 20 bytes, an address of at most 63, a ring id of 16";
+    } else if (bad != NULL) {
+        *error = "a field is missing or out of its bounds (see the .proto file)";
     }
-    return true;
+    return bad == NULL;
 }
 
-static bool read_fixed(ProtobufCBinaryData bytes, uint8_t *out, size_t count) {
-    if (bytes.len != count) {
-        return false;
-    }
-    memcpy(out, bytes.data, count);
-    return true;
-}
-
-static bool read_address(const char *text, char out[CHORD_ADDRESS_BYTES]) {
-    size_t length = strlen(text);
-    memset(out, 0, CHORD_ADDRESS_BYTES);
-    if (length >= CHORD_ADDRESS_BYTES) {
-        return false;
-    }
-    memcpy(out, text, length);
-    return true;
-}
-
-/* Absent: incarnation 0, which the core reads as no peer. */
-static bool read_peer(const Chord__V1__Peer *message, struct chord_peer *peer) {
-    memset(peer, 0, sizeof *peer);
-    if (message == NULL) {
+bool wire_decode_response(enum chord_message_kind kind, const ProtobufCMessage *message,
+                          struct chord_response *response, const char **error) {
+    const struct wire_table *table = &wire_messages[kind].response;
+    response->kind = kind;
+    response->code = CHORD_OK;
+    response->retry_after_ms = 0;
+    if (table->descriptor != NULL && decode(table, message, response) == NULL) {
         return true;
     }
-    peer->incarnation = message->incarnation;
-    return read_id(message->id, &peer->id) && read_address(message->address, peer->address) &&
-           (message->store_id.len == 0 ||
-            read_fixed(message->store_id, peer->store_id, CHORD_STORE_ID_BYTES));
+    *error = "an answer with a field out of its bounds";
+    return false;
 }
 
-static bool read_peers(Chord__V1__Peer **messages, size_t count, struct chord_peer_list *list) {
-    list->count = 0;
-    if (count > CHORD_REPLICAS_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!read_peer(messages[i], &list->items[i]) || list->items[i].incarnation == 0) {
-            return false;
-        }
-    }
-    list->count = (uint16_t)count;
-    return true;
+static ProtobufCMessage *encode_message(struct wire_context *context,
+                                        const struct wire_table *table, const void *core,
+                                        const struct store_row *rows, size_t rows_count) {
+    struct encoder encoder = {context, rows, rows_count};
+    return table->descriptor != NULL ? encode_new(&encoder, table, core) : NULL;
 }
 
-bool wire_read_range(const Chord__V1__Range *message, struct chord_range *range) {
-    return message != NULL && read_id(message->lo, &range->lo) && read_id(message->hi, &range->hi);
+ProtobufCMessage *wire_encode_request(struct wire_context *context,
+                                      const struct chord_request *request,
+                                      const struct store_row *rows, size_t rows_count) {
+    return encode_message(context, &wire_messages[request->kind].request, request, rows,
+                          rows_count);
 }
 
-static bool read_view(const Chord__V1__View *message, struct chord_view *view) {
-    memset(view, 0, offsetof(struct chord_view, members));
-    if (!wire_read_range(message->range, &view->range) || message->epoch == 0 ||
-        message->epoch > CHORD_EPOCH_MAX || message->n_members == 0 ||
-        message->n_members > CHORD_REPLICAS_MAX || message->leader >= message->n_members ||
-        message->n_merges > CHORD_MERGES_MAX) {
-        return false;
-    }
-    view->epoch = message->epoch;
-    view->leader = (uint16_t)message->leader;
-    view->settled = message->settled;
-    view->cut = message->cut;
-    view->moved = message->moved;
-    view->recovered = message->recovered;
-    view->floor = message->floor;
-    view->merges.count = (uint16_t)message->n_merges;
-    for (size_t i = 0; i < message->n_merges; i++) {
-        view->merges.items[i].epoch = message->merges[i]->epoch;
-        if (!read_id(message->merges[i]->lo, &view->merges.items[i].lo)) {
-            return false;
-        }
-    }
-    view->members_count = (uint16_t)message->n_members;
-    for (size_t i = 0; i < message->n_members; i++) {
-        struct chord_member *member = &view->members[i];
-        if (!read_fixed(message->members[i]->store_id, member->store_id, CHORD_STORE_ID_BYTES) ||
-            !read_address(message->members[i]->address, member->address)) {
-            return false;
-        }
-    }
-    return true;
+ProtobufCMessage *wire_encode_response(struct wire_context *context,
+                                       const struct chord_response *response,
+                                       const struct store_row *rows, size_t rows_count) {
+    return encode_message(context, &wire_messages[response->kind].response, response, rows,
+                          rows_count);
 }
 
-bool wire_read_hint(const Chord__V1__OwnerHint *message, struct chord_hint *hint) {
-    memset(hint, 0, sizeof *hint);
-    if (message == NULL) {
-        return true;
+Chord__V1__LookupResponse *wire_encode_lookup(struct wire_context *context,
+                                              const struct chord_response *response,
+                                              const struct chord_id *key_id) {
+    Chord__V1__LookupResponse *message = (void *)wire_encode_response(context, response, NULL, 0);
+    message->key_id = wire_id(context, key_id);
+    return message;
+}
+
+/* ---- parts ---- */
+
+Chord__V1__Peer *wire_peer(struct wire_context *context, const struct chord_peer *peer) {
+    return (void *)encode_message(context, &wire_peer_table, peer, NULL, 0);
+}
+
+Chord__V1__View *wire_view(struct wire_context *context, const struct chord_view *view) {
+    return (void *)encode_message(context, &wire_view_table, view, NULL, 0);
+}
+
+Chord__V1__RingParameters *wire_parameters(struct wire_context *context,
+                                           const struct chord_parameters *parameters) {
+    return (void *)encode_message(context, &wire_parameters_table, parameters, NULL, 0);
+}
+
+Chord__V1__OwnerHint *wire_hint(struct wire_context *context, const struct chord_hint *hint) {
+    return hint->address[0] == '\0'
+               ? NULL
+               : (void *)encode_message(context, &wire_hint_table, hint, NULL, 0);
+}
+
+char **wire_missing(struct wire_context *context, const struct chord_missing *missing,
+                    size_t *count) {
+    char **texts = arena_alloc(context->arena, sizeof *texts * CHORD_MISSING_MAX);
+    for (uint16_t i = 0; i < missing->count; i++) {
+        texts[i] = (char *)(uintptr_t)missing->addresses[i];
     }
-    hint->epoch = message->epoch;
-    hint->counter = message->counter;
-    bool ok = read_address(message->address, hint->address);
-    return ok && (message->range == NULL || wire_read_range(message->range, &hint->range));
+    *count = missing->count;
+    return texts;
 }
 
 bool wire_read_missing(char *const *addresses, size_t count, struct chord_missing *missing) {
     missing->count = 0;
     for (size_t i = 0; i < count && i < CHORD_MISSING_MAX; i++) {
-        if (!read_address(addresses[i], missing->addresses[i])) {
+        if (!decode_text(addresses[i], missing->addresses[i], CHORD_ADDRESS_BYTES)) {
             return false;
         }
         missing->count++;
@@ -168,312 +464,19 @@ bool wire_read_missing(char *const *addresses, size_t count, struct chord_missin
     return true;
 }
 
+bool wire_read_range(const Chord__V1__Range *message, struct chord_range *range) {
+    return message != NULL && decode(&wire_range_table, message, range) == NULL;
+}
+
+bool wire_read_hint(const Chord__V1__OwnerHint *message, struct chord_hint *hint) {
+    memset(hint, 0, sizeof *hint);
+    return message == NULL || decode(&wire_hint_table, message, hint) == NULL;
+}
+
 bool wire_read_row(const Chord__V1__Row *message, struct store_row *row) {
-    memset(row, 0, sizeof *row);
-    if (message->key.len < 1 || message->key.len > 1024 || message->value.len > 1024 * 1024 ||
-        message->version == NULL || message->version->epoch > INT64_MAX ||
-        message->version->counter > INT64_MAX || message->expires_at_ms > INT64_MAX ||
-        message->op_id.len > STORE_OP_ID_BYTES ||
-        (message->kind != CHORD__V1__ROW_KIND__ROW_KIND_VALUE &&
-         message->kind != CHORD__V1__ROW_KIND__ROW_KIND_TOMBSTONE)) {
+    if (decode(&wire_row_table, message, row) != NULL) {
         return false;
     }
-    hash_key(message->key.data, message->key.len, row->hash);
-    row->key = message->key.data;
-    row->key_bytes = message->key.len;
-    row->value = message->value.data;
-    row->value_bytes = message->value.len;
-    row->epoch = message->version->epoch;
-    row->counter = message->version->counter;
-    row->kind = (enum store_row_kind)message->kind;
-    row->op_id_bytes = (uint8_t)message->op_id.len;
-    if (message->op_id.len > 0) {
-        memcpy(row->op_id, message->op_id.data, message->op_id.len);
-    }
-    row->expires_at_ms = message->expires_at_ms;
-    row->existed = message->existed;
+    hash_key(row->key, row->key_bytes, row->hash);
     return true;
-}
-
-/* ---- requests in ---- */
-
-static bool read_header(const Chord__V1__RingHeader *header, struct chord_request *request) {
-    request->has_sender = request->has_ring_id = false;
-    request->target_incarnation = 0;
-    memset(request->target_store_id, 0, CHORD_STORE_ID_BYTES);
-    if (header == NULL) {
-        return true;
-    }
-    request->target_incarnation = header->target_incarnation;
-    if (header->target_store_id.len > 0 &&
-        !read_fixed(header->target_store_id, request->target_store_id, CHORD_STORE_ID_BYTES)) {
-        return false;
-    }
-    request->has_sender = header->sender != NULL && header->sender->incarnation != 0;
-    if (!read_peer(header->sender, &request->sender)) {
-        return false;
-    }
-    request->has_ring_id = header->ring_id.len > 0;
-    return header->ring_id.len == 0 ||
-           read_fixed(header->ring_id, request->ring_id, CHORD_RING_ID_BYTES);
-}
-
-static bool read_decided(const Chord__V1__DecidedRequest *message, struct chord_request *request) {
-    if (message->n_views < 1 || message->n_views > 2) {
-        return false;
-    }
-    request->decided.count = (uint16_t)message->n_views;
-    for (size_t i = 0; i < message->n_views; i++) {
-        if (!read_view(message->views[i], &request->decided.views[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool read_transfer(const Chord__V1__TransferKeysRequest *message,
-                          struct chord_request *request) {
-    request->rows.epoch = message->epoch;
-    request->rows.learner = false;
-    request->rows.has_after = message->after != NULL && message->after->hash.len > 0;
-    return wire_read_range(message->range, &request->rows.range) &&
-           (!request->rows.has_after ||
-            read_fixed(message->after->hash, request->rows.after, CHORD_ID_BYTES));
-}
-
-static bool read_decide(const Chord__V1__View *view, const Chord__V1__View *other, uint64_t ballot,
-                        struct chord_request *request) {
-    request->decide.ballot = ballot;
-    request->decide.joint = other != NULL;
-    return view != NULL && read_view(view, &request->decide.view) &&
-           (other == NULL || read_view(other, &request->decide.other));
-}
-
-static bool read_rows_request(const Chord__V1__Range *range, uint64_t epoch, bool learner,
-                              struct chord_request *request) {
-    request->rows.epoch = epoch;
-    request->rows.learner = learner;
-    request->rows.has_after = false;
-    return wire_read_range(range, &request->rows.range);
-}
-
-/* The fields of one message; every request's first field is its header. */
-#define AS(type, message) ((const Chord__V1__##type *)(const void *)(message))
-
-static bool read_body(enum chord_message_kind kind, const ProtobufCMessage *message,
-                      struct chord_request *request) {
-    switch (kind) {
-    case CHORD_FIND_SUCCESSOR:
-        return read_id(AS(FindSuccessorRequest, message)->id, &request->id);
-    case CHORD_GET_VIEW:
-        return read_id(AS(GetViewRequest, message)->id, &request->id);
-    case CHORD_GENESIS:
-        request->genesis.formed = AS(GenesisRequest, message)->formed;
-        return AS(GenesisRequest, message)->n_members > 0 &&
-               read_peers(AS(GenesisRequest, message)->members,
-                          AS(GenesisRequest, message)->n_members, &request->genesis.members);
-    case CHORD_MERGE:
-        return read_peer(AS(MergeRequest, message)->peer, &request->peer);
-    case CHORD_LEAVE:
-        request->left = AS(LeaveRequest, message)->left;
-        return true;
-    case CHORD_TRANSFER_KEYS:
-        return read_transfer(AS(TransferKeysRequest, message), request);
-    case CHORD_APPLY:
-        return read_rows_request(AS(ApplyRequest, message)->range, AS(ApplyRequest, message)->epoch,
-                                 AS(ApplyRequest, message)->learner, request);
-    case CHORD_CHECK:
-        return read_rows_request(AS(CheckRequest, message)->range, AS(CheckRequest, message)->epoch,
-                                 false, request);
-    case CHORD_SYNC:
-        request->sync.learner = AS(SyncRequest, message)->learner;
-        request->sync.token = AS(SyncRequest, message)->token;
-        return AS(SyncRequest, message)->view != NULL &&
-               read_view(AS(SyncRequest, message)->view, &request->sync.view) &&
-               wire_read_range(AS(SyncRequest, message)->range, &request->sync.range);
-    case CHORD_PREPARE:
-        return read_decide(AS(PrepareRequest, message)->view, AS(PrepareRequest, message)->other,
-                           AS(PrepareRequest, message)->ballot, request);
-    case CHORD_ACCEPT:
-        return read_decide(AS(AcceptRequest, message)->view, AS(AcceptRequest, message)->other,
-                           AS(AcceptRequest, message)->ballot, request) &&
-               AS(AcceptRequest, message)->next != NULL &&
-               read_view(AS(AcceptRequest, message)->next, &request->decide.next);
-    case CHORD_DIGEST:
-        return read_rows_request(AS(DigestRequest, message)->range,
-                                 AS(DigestRequest, message)->epoch, false, request);
-    case CHORD_DECIDED:
-        return read_decided(AS(DecidedRequest, message), request);
-    default:
-        return true;
-    }
-}
-
-bool wire_decode_request(enum chord_message_kind kind, const ProtobufCMessage *message,
-                         struct chord_request *request, const char **error) {
-    request->kind = kind;
-    /* PingRequest stands for all: the header is field 1 of each. */
-    if (!read_header(AS(PingRequest, message)->header, request)) {
-        *error = "header: an id of at most 20 bytes, an address of at most 63, a ring id of 16";
-        return false;
-    }
-    if (!read_body(kind, message, request)) {
-        *error = "a field is missing or out of its bounds (see the .proto file)";
-        return false;
-    }
-    return true;
-}
-
-/* ---- responses in ---- */
-
-static bool read_ring(struct chord_response *response, const Chord__V1__Peer *node,
-                      Chord__V1__Peer **successors, size_t count) {
-    return read_peer(node, &response->ring.node) &&
-           read_peers(successors, count, &response->ring.successors);
-}
-
-static bool read_wrong_view(const Chord__V1__View *view, struct chord_response *response) {
-    response->view.has_view = view != NULL;
-    response->view.confirmed = false;
-    return view == NULL || read_view(view, &response->view.view);
-}
-
-/* One view in the core's form: the one that is wrong, or the one accepted. */
-static bool read_prepared(const Chord__V1__PrepareResponse *message,
-                          struct chord_response *response) {
-    const Chord__V1__View *view =
-        message->wrong_view != NULL ? message->wrong_view : message->accepted;
-    response->decide.has_view = message->wrong_view != NULL;
-    response->decide.refused = message->refused;
-    response->decide.promised = message->promised;
-    response->decide.has_accepted = message->wrong_view == NULL && message->accepted != NULL;
-    response->decide.accepted_ballot = message->accepted_ballot;
-    response->decide.other_epoch = message->other_epoch;
-    response->decide.other_accepted = message->other_accepted;
-    response->decide.other_ballot = message->other_ballot;
-    return view == NULL || read_view(view, &response->decide.view);
-}
-
-static bool read_accepted(const Chord__V1__AcceptResponse *message,
-                          struct chord_response *response) {
-    response->decide.has_view = message->wrong_view != NULL;
-    response->decide.has_accepted = response->decide.other_accepted = false;
-    response->decide.refused = message->refused;
-    response->decide.promised = message->promised;
-    return message->wrong_view == NULL || read_view(message->wrong_view, &response->decide.view);
-}
-
-static bool read_ping(const Chord__V1__PingResponse *message, struct chord_response *response) {
-    memset(&response->ping, 0, sizeof response->ping);
-    response->ping.state = (enum chord_node_state)message->state;
-    response->ping.formed = message->formed;
-    response->ping.restarting = message->restarting;
-    if (message->parameters != NULL && message->parameters->m != 0) {
-        struct chord_parameters *parameters = &response->ping.parameters;
-        parameters->m = message->parameters->m;
-        parameters->n = message->parameters->n;
-        parameters->replicas = message->parameters->replicas;
-        if (!read_fixed(message->parameters->ring_id, parameters->ring_id, CHORD_RING_ID_BYTES)) {
-            return false;
-        }
-    }
-    return read_peer(message->self, &response->ping.self);
-}
-
-static bool read_join(const Chord__V1__JoinResponse *message, struct chord_response *response) {
-    response->join.result = (enum chord_join_result)message->result;
-    response->join.formed = message->formed;
-    response->retry_after_ms = message->retry_after_ms;
-    return read_peer(message->authority, &response->join.authority) &&
-           read_peers(message->successors, message->n_successors, &response->join.successors);
-}
-
-static bool read_find(const Chord__V1__FindSuccessorResponse *message,
-                      struct chord_response *response) {
-    response->ring.found = message->found;
-    response->ring.busy = false;
-    return read_peer(message->self, &response->ring.self) &&
-           read_ring(response, message->node, message->successors, message->n_successors);
-}
-
-static bool read_transferred(const Chord__V1__TransferKeysResponse *message,
-                             struct chord_response *response) {
-    memset(&response->transfer, 0, sizeof response->transfer);
-    response->transfer.rows = message->n_rows;
-    response->transfer.done = message->done;
-    response->transfer.equal_epoch = message->equal_epoch;
-    if (message->n_rows > 0) {
-        const Chord__V1__Row *last = message->rows[message->n_rows - 1];
-        hash_key(last->key.data, last->key.len, response->transfer.last);
-    }
-    return true;
-}
-
-static bool read_response(enum chord_message_kind kind, const ProtobufCMessage *message,
-                          struct chord_response *response) {
-    switch (kind) {
-    case CHORD_PING:
-        return read_ping(AS(PingResponse, message), response);
-    case CHORD_FIND_SUCCESSOR:
-        return read_find(AS(FindSuccessorResponse, message), response);
-    case CHORD_GET_PREDECESSOR:
-        response->ring.busy = AS(GetPredecessorResponse, message)->busy;
-        response->ring.forming = AS(GetPredecessorResponse, message)->forming;
-        return read_ring(response, AS(GetPredecessorResponse, message)->predecessor,
-                         AS(GetPredecessorResponse, message)->successors,
-                         AS(GetPredecessorResponse, message)->n_successors);
-    case CHORD_GET_SUCCESSORS:
-        response->ring.busy = AS(GetSuccessorsResponse, message)->busy;
-        response->ring.forming = AS(GetSuccessorsResponse, message)->forming;
-        return read_ring(response, NULL, AS(GetSuccessorsResponse, message)->successors,
-                         AS(GetSuccessorsResponse, message)->n_successors);
-    case CHORD_JOIN:
-        return read_join(AS(JoinResponse, message), response);
-    case CHORD_TRANSFER_KEYS:
-        return read_transferred(AS(TransferKeysResponse, message), response);
-    case CHORD_APPLY:
-        return read_wrong_view(AS(ApplyResponse, message)->wrong_view, response);
-    case CHORD_SYNC:
-        if (!read_wrong_view(AS(SyncResponse, message)->wrong_view, response)) {
-            return false;
-        }
-        response->view.confirmed = AS(SyncResponse, message)->done;
-        return true;
-    case CHORD_DECIDED:
-        return read_wrong_view(AS(DecidedResponse, message)->wrong_view, response);
-    case CHORD_CHECK:
-        return read_wrong_view(AS(CheckResponse, message)->wrong_view, response);
-    case CHORD_PREPARE:
-        return read_prepared(AS(PrepareResponse, message), response);
-    case CHORD_ACCEPT:
-        return read_accepted(AS(AcceptResponse, message), response);
-    case CHORD_GET_VIEW:
-        if (!read_wrong_view(AS(GetViewResponse, message)->view, response)) {
-            return false;
-        }
-        response->view.confirmed = AS(GetViewResponse, message)->confirmed;
-        return true;
-    case CHORD_DIGEST:
-        response->digest.rows = AS(DigestResponse, message)->rows;
-        response->digest.equal_epoch = AS(DigestResponse, message)->equal_epoch;
-        return AS(DigestResponse, message)->gone ||
-               read_fixed(AS(DigestResponse, message)->digest, response->digest.digest,
-                          CHORD_DIGEST_BYTES);
-    default:
-        return true;
-    }
-}
-
-bool wire_decode_response(enum chord_message_kind kind, const ProtobufCMessage *message,
-                          struct chord_response *response, const char **error) {
-    response->kind = kind;
-    response->code = CHORD_OK;
-    response->retry_after_ms = 0;
-    /* `gone` is field 1 of every ring and replica response. */
-    response->gone = AS(PingResponse, message)->gone;
-    if (response->gone) {
-        return true;
-    }
-    *error = "an answer with a field out of its bounds";
-    return read_response(kind, message, response);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Protobuf <-> core. The only file in node/ that knows both forms of a ring message. Decoding
- * copies; encoding points into the core's message and the arena.
+ * Protobuf <-> core: the two forms of a message between nodes. Which field is which member is said
+ * once, in wire_table.c. Decoding copies (but a row's key and value stay in the message); encoding
+ * points into the core's message, which must live as long, and the arena.
  */
 #ifndef NODE_WIRE_H
 #define NODE_WIRE_H
@@ -13,6 +14,7 @@
 #include "chord/v1/ring.pb-c.h"
 #include "rpc.h"
 #include "store.h"
+#include "wire_table.h"
 
 /* The ring's m bits, or 0 while unknown (ids then take 20 bytes). */
 struct wire_context {

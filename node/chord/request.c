@@ -13,7 +13,10 @@ static void reply_gone(struct step *step, uint64_t request_id, enum chord_messag
         reply_code(step, request_id, kind, CHORD_UNAVAILABLE, GONE_RETRY_MS);
         return;
     }
-    struct chord_response response = {.kind = kind, .gone = true};
+    struct chord_response response;
+    memset(&response, 0, sizeof response); /* of no arm: it says nothing else */
+    response.kind = kind;
+    response.gone = true;
     reply_send(step, request_id, &response);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fuzzer of the core: bytes become events of one member among peers that may say anything. The
- * shapes are those that node/wire.c lets through; all values in them are free.
+ * shapes are those that node/wire_table.c lets through; all values in them are free.
  */
 #include "bytes.h"
 #include "core_world.h"

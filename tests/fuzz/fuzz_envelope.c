@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fuzzer of the way from received bytes to the core: envelope, payload, wire forms. The first byte
- * says where the rest comes in: as a whole request, as the payload of one method's request, or as
- * that of its response. Whatever they are, a request gets exactly one answer, what the core would
- * see keeps the bounds of message.h, and core -> wire -> core is the same again.
+ * says where the rest comes in: as a whole request, as the payload of one method's request, as that
+ * of its response, or as the dice that fill a message of the core by its table. Whatever they are,
+ * a request gets exactly one answer, what the core would see keeps the bounds of its table
+ * (node/wire_table.c), and core -> wire -> core is the same again, field by field.
  */
 #include "bytes.h"
 
 #include "hash.h"
 #include "rpc_server.h"
 #include "wire.h"
+#include "wire_walk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,180 +35,100 @@ _Noreturn void chord_assert_failed(const char *file, int line, const char *condi
     abort();
 }
 
-/* ---- what the core would see ---- */
-
-static void check_peer(const struct chord_peer *peer) {
-    must(peer->address[CHORD_ADDRESS_BYTES - 1] == '\0', "an address without end");
-}
-
-static void check_list(const struct chord_peer_list *list) {
-    must(list->count <= CHORD_REPLICAS_MAX, "a list longer than its limit");
-    for (uint16_t i = 0; i < list->count; i++) {
-        check_peer(&list->items[i]);
-        must(list->items[i].incarnation != 0, "a list with a hole");
-    }
-}
-
-static void check_view(const struct chord_view *view) {
-    must(view->epoch != 0 && view->members_count >= 1 &&
-             view->members_count <= CHORD_REPLICAS_MAX && view->leader < view->members_count,
-         "a view beyond its bounds");
-    for (uint16_t i = 0; i < view->members_count; i++) {
-        must(view->members[i].address[CHORD_ADDRESS_BYTES - 1] == '\0', "an address without end");
-    }
-}
-
-static void check_request(const struct chord_request *request) {
-    check_peer(&request->sender);
-    must(!request->has_sender || request->sender.incarnation != 0, "a sender that is none");
-    if (request->kind == CHORD_GENESIS) {
-        check_list(&request->genesis.members);
-    } else if (request->kind == CHORD_MERGE) {
-        check_peer(&request->peer);
-    } else if (request->kind == CHORD_DECIDED) {
-        must(request->decided.count >= 1 && request->decided.count <= 2, "views beyond two");
-        for (uint16_t i = 0; i < request->decided.count; i++) {
-            check_view(&request->decided.views[i]);
-        }
-    }
-}
-
-static void check_response(const struct chord_response *response) {
-    if (response->gone) {
-        return;
-    }
-    switch (response->kind) {
-    case CHORD_PING:
-        check_peer(&response->ping.self);
-        break;
-    case CHORD_FIND_SUCCESSOR:
-        check_peer(&response->ring.self);
-        check_peer(&response->ring.node);
-        check_list(&response->ring.successors);
-        break;
-    case CHORD_GET_PREDECESSOR:
-    case CHORD_GET_SUCCESSORS:
-        check_peer(&response->ring.node);
-        check_list(&response->ring.successors);
-        break;
-    case CHORD_JOIN:
-        check_peer(&response->join.authority);
-        check_list(&response->join.successors);
-        break;
-    case CHORD_APPLY:
-    case CHORD_SYNC:
-    case CHORD_DECIDED:
-    case CHORD_GET_VIEW:
-        if (response->view.has_view) {
-            check_view(&response->view.view);
-        }
-        break;
-    default:
-        break;
-    }
-}
-
 /* ---- core -> wire -> core ---- */
 
-struct packed {
-    uint8_t *bytes;
-    size_t count;
+/* Either of the two. */
+union message {
+    struct chord_request request;
+    struct chord_response response;
 };
 
-static struct packed pack(const ProtobufCMessage *message) {
-    struct packed packed = {.count = protobuf_c_message_get_packed_size(message)};
-    packed.bytes = arena_alloc(&arena, packed.count + 1);
-    protobuf_c_message_pack(message, packed.bytes);
-    return packed;
+static const struct wire_table *table_of(enum chord_message_kind kind, bool response) {
+    return response ? &wire_messages[kind].response : &wire_messages[kind].request;
 }
 
-static void must_equal(const struct packed *a, const struct packed *b) {
-    must(a->count == b->count && memcmp(a->bytes, b->bytes, a->count) == 0,
-         "core -> wire -> core is not the same");
-}
-
-static bool has_rows(enum chord_message_kind kind, bool response) {
-    return kind == CHORD_BATCH || kind == CHORD_LOOKUP ||
-           kind == (response ? CHORD_TRANSFER_KEYS : CHORD_APPLY);
-}
-
-static void request_again(const struct chord_request *request) {
-    struct wire_context wire = {&arena, 0};
-    struct chord_request second;
-    struct rpc_arena *unpacked;
+static bool decode(enum chord_message_kind kind, bool response, const ProtobufCMessage *message,
+                   union message *core) {
     const char *error = NULL;
+    memset(core, 0, sizeof *core);
+    bool ok = response ? wire_decode_response(kind, message, &core->response, &error)
+                       : wire_decode_request(kind, message, &core->request, &error);
+    must(ok || error != NULL, "a refusal without a reason");
+    return ok;
+}
+
+/* Rows go their own way (wire_read_row), so that they are none here. */
+static void same_again(enum chord_message_kind kind, bool response, const union message *core) {
+    static union message second;
+    struct wire_context wire = {&arena, 0};
+    struct rpc_arena *unpacked;
     bool exhausted;
-    struct packed first = pack(wire_encode_request(&wire, request, NULL, 0));
-    ProtobufCMessage *message =
-        rpc_arena_unpack(&unpacked, &exhausted, rpc_method_request(wire_method(request->kind)),
-                         first.bytes, first.count);
-    memset(&second, 0, sizeof second);
-    must(message != NULL && wire_decode_request(request->kind, message, &second, &error),
-         "a request that was encoded here is refused here");
-    struct packed again = pack(wire_encode_request(&wire, &second, NULL, 0));
-    must_equal(&first, &again);
+    const ProtobufCMessage *made = response ? wire_encode_response(&wire, &core->response, NULL, 0)
+                                            : wire_encode_request(&wire, &core->request, NULL, 0);
+    size_t count = protobuf_c_message_get_packed_size(made);
+    uint8_t *bytes = arena_alloc(&arena, count + 1);
+    protobuf_c_message_pack(made, bytes);
+    const ProtobufCMessage *read =
+        rpc_arena_unpack(&unpacked, &exhausted, made->descriptor, bytes, count);
+    must(read != NULL && decode(kind, response, read, &second),
+         "what was encoded here is refused here");
+    const char *field = wire_walk_differ(table_of(kind, response), core, &second);
+    must(field == NULL, field);
     rpc_arena_free(unpacked);
 }
 
-static void read_request(enum chord_message_kind kind, const ProtobufCMessage *message) {
-    struct chord_request request;
-    const char *error = NULL;
-    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {
+static void read_payload(enum chord_message_kind kind, bool response,
+                         const ProtobufCMessage *message) {
+    static union message core;
+    const struct wire_table *table = table_of(kind, response);
+    if (table->descriptor == NULL || !decode(kind, response, message, &core)) {
         return; /* clients' requests have no header; the node's kv.c reads them */
     }
-    memset(&request, 0, sizeof request);
-    if (!wire_decode_request(kind, message, &request, &error)) {
-        must(error != NULL, "a refusal without a reason");
-        return;
-    }
-    check_request(&request);
-    if (!has_rows(kind, false)) {
-        request_again(&request);
-    }
-    if (kind == CHORD_APPLY) {
+    const char *field = wire_walk_beyond(table, &core);
+    must(field == NULL, field);
+    if (!response && kind == CHORD_APPLY) {
         const Chord__V1__ApplyRequest *apply = (const void *)message;
         for (size_t i = 0; i < apply->n_rows && i < ROWS_MAX; i++) {
             struct store_row row;
-            (void)wire_read_row(apply->rows[i], &row);
+            must(!wire_read_row(apply->rows[i], &row) ||
+                     wire_walk_beyond(&wire_row_table, &row) == NULL,
+                 "a row beyond its bounds");
         }
     }
+    if (response && kind == CHORD_TRANSFER_KEYS) {
+        core.response.transfer.rows = 0;
+        memset(core.response.transfer.last, 0, CHORD_ID_BYTES);
+    }
+    same_again(kind, response, &core);
 }
 
-static void response_again(const struct chord_response *response) {
-    struct wire_context wire = {&arena, 0};
-    struct chord_response second;
-    struct rpc_arena *unpacked;
-    const char *error = NULL;
-    bool exhausted;
-    struct packed first = pack(wire_encode_response(&wire, response, NULL, 0));
-    ProtobufCMessage *message =
-        rpc_arena_unpack(&unpacked, &exhausted, rpc_method_response(wire_method(response->kind)),
-                         first.bytes, first.count);
-    memset(&second, 0, sizeof second);
-    must(message != NULL && wire_decode_response(response->kind, message, &second, &error),
-         "an answer that was encoded here is refused here");
-    struct packed again = pack(wire_encode_response(&wire, &second, NULL, 0));
-    must_equal(&first, &again);
-    rpc_arena_free(unpacked);
+static uint64_t take_dice(void *context, uint64_t sides) {
+    uint64_t number = 0;
+    for (uint64_t rest = sides - 1; rest > 0; rest >>= 8) {
+        number = number << 8 | take(context);
+    }
+    return number % sides;
 }
 
-static void read_response(enum chord_message_kind kind, const ProtobufCMessage *message) {
-    struct chord_response response;
-    const char *error = NULL;
-    memset(&response, 0, sizeof response);
-    if (has_rows(kind, true)) {
-        if (kind == CHORD_TRANSFER_KEYS && wire_decode_response(kind, message, &response, &error)) {
-            must(response.gone || response.transfer.rows > 0 || message != NULL, "no rows");
-        }
+/* Any message that the core may make. */
+static void filled(struct bytes *bytes) {
+    static union message core;
+    struct wire_walk walk = {.dice = take_dice, .context = bytes, .arena = &arena};
+    uint8_t byte = take(bytes);
+    bool response = byte & 128;
+    enum chord_message_kind kind = (enum chord_message_kind)(CHORD_PING + byte % 128 % CHORD_CHECK);
+    const struct wire_table *table = table_of(kind, response);
+    if (table->descriptor == NULL) {
         return;
     }
-    if (wire_decode_response(kind, message, &response, &error)) {
-        check_response(&response);
-        response_again(&response);
-    }
+    memset(&core, 0, sizeof core);
+    *(response ? &core.response.kind : &core.request.kind) = kind;
+    wire_walk_fill(&walk, table, &core);
+    must(wire_walk_beyond(table, &core) == NULL, "filled beyond its bounds");
+    same_again(kind, response, &core);
 }
 
-/* ---- the three ways in ---- */
+/* ---- the ways in ---- */
 
 static void invoke(ProtobufCService *service, unsigned method, const ProtobufCMessage *input,
                    ProtobufCClosure closure, void *closure_data) {
@@ -216,7 +138,7 @@ static void invoke(ProtobufCService *service, unsigned method, const ProtobufCMe
     (void)method;
     (void)closure;
     if (wire_kind(rpc_call_method(call), &kind)) {
-        read_request(kind, input);
+        read_payload(kind, false, input);
     }
     rpc_call_reply(call, CHORD__V1__CODE__CODE_OK, NULL, 0, NULL);
 }
@@ -270,7 +192,7 @@ static void payload(struct bytes *bytes, bool response) {
     if (message != NULL) {
         must(rpc_arena_used(unpacked) <= RPC_ARENA_BYTES_MAX, "more heap than the budget");
         if (wire_kind(method, &kind)) {
-            (response ? read_response : read_request)(kind, message);
+            read_payload(kind, response, message);
         }
     }
     rpc_arena_free(unpacked);
@@ -285,6 +207,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     must(open, "no SHA-1");
     if (way % 4 == 0) {
         whole_request(bytes.data, bytes.size, way & 4 ? &some : &none);
+    } else if (way % 8 == 7) {
+        filled(&bytes);
     } else {
         payload(&bytes, way % 4 == 1);
     }

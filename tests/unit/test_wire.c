@@ -1,165 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The wire forms: every kind of message goes core -> protobuf bytes -> core and is the same, with
- * values at their bounds; fields out of their bounds are refused.
+ * The wire forms: fields out of their bounds are refused. The cases stand here by hand, so that a
+ * bound in node/wire_table.c is held against something else than itself.
  */
 #include "wire_fixture.h"
 
 #include "hash.h"
-
-/* ---- there and back ---- */
-
-static void check_rows(Chord__V1__Row **messages, size_t count, const struct store_row *rows,
-                       size_t rows_count) {
-    assert_int_equal(count, rows_count);
-    for (size_t i = 0; i < count; i++) {
-        struct store_row row;
-        assert_true(wire_read_row(messages[i], &row));
-        assert_memory_equal(row.hash, rows[i].hash, CHORD_ID_BYTES);
-        assert_int_equal(row.key_bytes, rows[i].key_bytes);
-        assert_memory_equal(row.key, rows[i].key, row.key_bytes);
-        assert_int_equal(row.value_bytes, rows[i].value_bytes);
-        assert_true(row.value_bytes == 0 || memcmp(row.value, rows[i].value, row.value_bytes) == 0);
-        assert_true(row.epoch == rows[i].epoch && row.counter == rows[i].counter);
-        assert_true(row.expires_at_ms == rows[i].expires_at_ms && row.kind == rows[i].kind);
-        assert_int_equal(row.op_id_bytes, rows[i].op_id_bytes);
-        assert_memory_equal(row.op_id, rows[i].op_id, STORE_OP_ID_BYTES);
-        assert_int_equal(row.existed, rows[i].existed);
-    }
-}
-
-static void test_requests_round_trip(void **state) {
-    (void)state;
-    static struct chord_request sent, received;
-    static const unsigned ms[] = {0, 3, 6, 8, 9, 32, 159, 160};
-    for (unsigned round = 0; round < 100; round++) {
-        for (unsigned kind = CHORD_PING; kind <= KINDS; kind++) {
-            struct wire_context context = {&arena, ms[dice(8)]};
-            struct store_row rows[ROWS_MAX];
-            const char *error = NULL;
-            size_t bytes, count = some_rows(rows);
-            if (!has_request((enum chord_message_kind)kind)) {
-                continue;
-            }
-            some_request(&sent, (enum chord_message_kind)kind, context.m);
-            ProtobufCMessage *message = wire_encode_request(&context, &sent, rows, count);
-            assert_non_null(message);
-            uint8_t *packed = pack(message, &bytes);
-            ProtobufCMessage *read =
-                protobuf_c_message_unpack(message->descriptor, NULL, bytes, packed);
-            assert_non_null(read);
-            memset(&received, 0, sizeof received);
-            if (!wire_decode_request((enum chord_message_kind)kind, read, &received, &error)) {
-                fail_msg("kind %u: %s", kind, error);
-            }
-            if (memcmp(&sent, &received, sizeof sent) != 0) {
-                fail_msg("kind %u is not the same after the wire", kind);
-            }
-            if (kind == CHORD_APPLY) {
-                const Chord__V1__ApplyRequest *apply = (const void *)read;
-                check_rows(apply->rows, apply->n_rows, rows, count);
-            }
-            protobuf_c_message_free_unpacked(read, NULL);
-            arena_reset(&arena);
-        }
-    }
-}
-
-static void test_responses_round_trip(void **state) {
-    (void)state;
-    static struct chord_response sent, received;
-    static const unsigned ms[] = {0, 3, 6, 8, 9, 32, 159, 160};
-    for (unsigned round = 0; round < 100; round++) {
-        for (unsigned kind = CHORD_PING; kind <= KINDS; kind++) {
-            struct wire_context context = {&arena, ms[dice(8)]};
-            struct store_row rows[ROWS_MAX];
-            const char *error = NULL;
-            size_t bytes, count = kind == CHORD_TRANSFER_KEYS ? some_rows(rows) : 0;
-            if (!has_request((enum chord_message_kind)kind)) {
-                continue;
-            }
-            some_response(&sent, (enum chord_message_kind)kind, context.m, rows, count);
-            bool gone = dice(8) == 0;
-            sent.gone = gone;
-            ProtobufCMessage *message = wire_encode_response(&context, &sent, rows, count);
-            assert_non_null(message);
-            uint8_t *packed = pack(message, &bytes);
-            ProtobufCMessage *read =
-                protobuf_c_message_unpack(message->descriptor, NULL, bytes, packed);
-            assert_non_null(read);
-            memset(&received, 0, sizeof received);
-            if (!wire_decode_response((enum chord_message_kind)kind, read, &received, &error)) {
-                fail_msg("kind %u: %s", kind, error);
-            }
-            assert_int_equal(received.gone, gone);
-            if (!gone && memcmp(&sent, &received, sizeof sent) != 0) {
-                fail_msg("the answer of kind %u is not the same after the wire", kind);
-            }
-            if (kind == CHORD_TRANSFER_KEYS) {
-                const Chord__V1__TransferKeysResponse *transfer = (const void *)read;
-                check_rows(transfer->rows, transfer->n_rows, rows, count);
-            }
-            protobuf_c_message_free_unpacked(read, NULL);
-            arena_reset(&arena);
-        }
-    }
-}
-
-static void test_methods_and_kinds(void **state) {
-    (void)state;
-    bool seen[256] = {false};
-    for (unsigned kind = CHORD_PING; kind <= KINDS; kind++) {
-        enum chord_message_kind back;
-        enum rpc_method method = wire_method((enum chord_message_kind)kind);
-        assert_true((unsigned)method < 256 && !seen[method]);
-        seen[method] = true;
-        assert_true(wire_kind(method, &back));
-        assert_int_equal(back, kind);
-    }
-    for (unsigned method = 0; method < 256; method++) {
-        enum chord_message_kind back;
-        assert_int_equal(wire_kind((enum rpc_method)method, &back), seen[method]);
-    }
-}
-
-static void test_lookup_and_hint(void **state) {
-    (void)state;
-    for (unsigned round = 0; round < 200; round++) {
-        static struct chord_response response;
-        struct wire_context context = {&arena, some_count(CHORD_M_MIN, CHORD_M_MAX)};
-        struct chord_id key_id = some_id(context.m);
-        memset(&response, 0, sizeof response);
-        response.lookup.owner = some_peer(context.m);
-        response.lookup.hops_count = some_count(0, CHORD_HOPS_TRACED_MAX);
-        for (uint16_t i = 0; i < response.lookup.hops_count; i++) {
-            response.lookup.hops[i].node = some_peer(context.m);
-            response.lookup.hops[i].microseconds = some_number();
-        }
-        Chord__V1__LookupResponse *lookup = wire_encode_lookup(&context, &response, &key_id);
-        assert_int_equal(lookup->key_id.len, (context.m + 7) / 8);
-        assert_string_equal(lookup->owner->address, response.lookup.owner.address);
-        assert_int_equal(lookup->n_hops, response.lookup.hops_count);
-        for (uint16_t i = 0; i < response.lookup.hops_count; i++) {
-            assert_string_equal(lookup->hops[i]->node->address,
-                                response.lookup.hops[i].node.address);
-            assert_true(lookup->hops[i]->microseconds == response.lookup.hops[i].microseconds);
-        }
-        struct chord_hint hint, back;
-        memset(&hint, 0, sizeof hint);
-        if (dice(4) != 0) {
-            some_address(hint.address);
-            hint.epoch = dice(2) == 0 ? 0 : some_number();
-            if (hint.epoch != 0) {
-                hint.range = (struct chord_range){some_id(context.m), some_id(context.m)};
-            }
-        }
-        assert_true(wire_read_hint(wire_hint(&context, &hint), &back));
-        assert_memory_equal(&hint, &back, sizeof hint);
-        arena_reset(&arena);
-    }
-}
-
-/* ---- out of bounds ---- */
 
 static bool decodes(enum chord_message_kind kind, const ProtobufCMessage *message, bool request) {
     static struct chord_request in;
@@ -176,7 +22,8 @@ static ProtobufCMessage *request_of(enum chord_message_kind kind, struct chord_r
     *context = (struct wire_context){&arena, 32};
     some_request(request, kind, 32);
     request->has_sender = request->has_ring_id = true;
-    request->sender = some_peer(32);
+    some_part(&wire_peer_table, &request->sender, 32);
+    request->sender.incarnation |= 1;
     return wire_encode_request(context, request, NULL, 0);
 }
 
@@ -223,6 +70,23 @@ static void test_header_out_of_bounds(void **state) {
         assert_true(decodes((enum chord_message_kind)kind, message, true));
         arena_reset(&arena);
     }
+}
+
+/* A node that still looks for its ring is asked anything; these have no header to read. */
+static void test_clients_requests_are_refused(void **state) {
+    (void)state;
+    Chord__V1__Operation operation;
+    Chord__V1__Operation *operations[] = {&operation};
+    Chord__V1__BatchRequest batch;
+    Chord__V1__LookupRequest lookup;
+    chord__v1__operation__init(&operation);
+    chord__v1__batch_request__init(&batch);
+    chord__v1__lookup_request__init(&lookup);
+    batch.operations = operations;
+    batch.n_operations = 1;
+    lookup.key = bytes_of(3);
+    assert_false(decodes(CHORD_BATCH, &batch.base, true));
+    assert_false(decodes(CHORD_LOOKUP, &lookup.base, true));
 }
 
 /* Tries each way of making a view wrong; `accepted` says whether the message around it is. */
@@ -371,7 +235,7 @@ static void test_responses_out_of_bounds(void **state) {
         for (unsigned i = 0; i < 5; i++) {
             some_response(&response, viewed[i], 32, NULL, 0);
             response.view.has_view = true;
-            some_view(&response.view.view, 32);
+            some_part(&wire_view_table, &response.view.view, 32);
             ProtobufCMessage *message = wire_encode_response(&context, &response, NULL, 0);
             Chord__V1__ApplyResponse *apply = (void *)message; /* the view is field 2 of all */
             check_views(apply->wrong_view, viewed[i], message, false);
@@ -380,7 +244,7 @@ static void test_responses_out_of_bounds(void **state) {
         Chord__V1__GetSuccessorsResponse *list =
             (void *)wire_encode_response(&context, &response, NULL, 0);
         Chord__V1__Peer *many[34];
-        struct chord_peer peer = some_peer(32);
+        struct chord_peer peer = {.incarnation = 1};
         for (unsigned i = 0; i < 34; i++) {
             many[i] = wire_peer(&context, &peer);
         }
@@ -447,10 +311,9 @@ int main(void) {
     }
     memset(long_text, 'a', CHORD_ADDRESS_BYTES);
     const struct CMUnitTest tests[] = {
-        TEST(test_methods_and_kinds),       TEST(test_requests_round_trip),
-        TEST(test_responses_round_trip),    TEST(test_lookup_and_hint),
-        TEST(test_header_out_of_bounds),    TEST(test_requests_out_of_bounds),
-        TEST(test_responses_out_of_bounds), TEST(test_rows_out_of_bounds),
+        TEST(test_header_out_of_bounds),         TEST(test_requests_out_of_bounds),
+        TEST(test_responses_out_of_bounds),      TEST(test_rows_out_of_bounds),
+        TEST(test_clients_requests_are_refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     hash_close();

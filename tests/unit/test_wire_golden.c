@@ -6,7 +6,7 @@
  *
  * "message SERVICE/METHOD request|response HEX": every field of every message of the contract is
  * set. "ring KIND request|response HEX": what the node makes of the ring's own messages
- * (node/wire.c).
+ * (node/wire_table.c).
  *
  * A new message or field: test_wire_golden --make prints all lines anew; add the new ones to the
  * file, change none of the old ones.

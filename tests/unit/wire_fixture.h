@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "wire.h"
+#include "wire_walk.h"
 
 enum { KINDS = CHORD_CHECK, ROWS_MAX = 5 };
 
@@ -29,12 +30,8 @@ int wire_teardown(void **state);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, wire_setup, wire_teardown)
 
 uint64_t dice(uint64_t sides); /* 0 to sides - 1 */
-uint64_t some_number(void);
-struct chord_id some_id(unsigned m);
-void some_address(char address[CHORD_ADDRESS_BYTES]);
-struct chord_peer some_peer(unsigned m);
-uint16_t some_count(unsigned least, unsigned most);
-void some_view(struct chord_view *view, unsigned m);
+/* Any part of a message, as its table says; zeroed before. */
+void some_part(const struct wire_table *table, void *core, unsigned m);
 void some_request(struct chord_request *request, enum chord_message_kind kind, unsigned m);
 /* Up to ROWS_MAX; how many. */
 size_t some_rows(struct store_row *rows);
@@ -42,6 +39,7 @@ void some_response(struct chord_response *response, enum chord_message_kind kind
                    const struct store_row *rows, size_t rows_count);
 
 bool has_request(enum chord_message_kind kind);
+bool has_response(enum chord_message_kind kind);
 /* In the arena. */
 uint8_t *pack(const ProtobufCMessage *message, size_t *bytes);
 
