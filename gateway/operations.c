@@ -26,10 +26,7 @@ struct operation {
     uint64_t number; /* age */
     int64_t bytes_total;
     uint64_t bytes_read;
-    uint64_t rows_read;
-    uint64_t rows_stored;
-    uint64_t rows_failed;
-    uint64_t rows_completed;
+    struct csv_import_account account;
     char form[16];
     char charset[16];
     char delimiter[16];
@@ -176,11 +173,12 @@ static json_t *operation_json(const struct operation *operation) {
         "state", states[operation->state], "bytes_read", json_u64(operation->bytes_read),
         "bytes_total",
         operation->bytes_total < 0 ? json_null() : json_u64((uint64_t)operation->bytes_total),
-        "rows_read", json_u64(operation->rows_read), "rows_stored",
-        json_u64(operation->rows_stored), "rows_failed", json_u64(operation->rows_failed),
-        "rows_completed", json_u64(operation->rows_completed), "form", json_text(operation->form),
-        "charset", json_text(operation->charset), "delimiter", json_text(operation->delimiter),
-        "errors", errors, "error", json_text(operation->error));
+        "rows_read", json_u64(operation->account.rows_read), "rows_stored",
+        json_u64(operation->account.rows_stored), "rows_failed",
+        json_u64(operation->account.rows_failed), "rows_completed",
+        json_u64(operation->account.rows_completed), "form", json_text(operation->form), "charset",
+        json_text(operation->charset), "delimiter", json_text(operation->delimiter), "errors",
+        errors, "error", json_text(operation->error));
 }
 
 /* Unlocks. Progress goes out at most four times a second. */
@@ -198,53 +196,24 @@ static void operation_unlock(struct operation *operation) {
     }
 }
 
-void operation_bytes_read(struct operation *operation, uint64_t bytes) {
+void operation_progress(struct operation *operation, const struct csv_import_account *account,
+                        const struct csv_table *table, uint64_t bytes_read) {
     pthread_mutex_lock(&operation->operations->lock);
-    operation->bytes_read += bytes;
-    operation_unlock(operation);
-}
-
-void operation_row_read(struct operation *operation) {
-    pthread_mutex_lock(&operation->operations->lock);
-    operation->rows_read++;
-    pthread_mutex_unlock(&operation->operations->lock);
-}
-
-void operation_rows_stored(struct operation *operation, uint64_t rows) {
-    pthread_mutex_lock(&operation->operations->lock);
-    operation->rows_stored += rows;
+    operation->account = *account;
+    operation->bytes_read = bytes_read;
+    snprintf(operation->form, sizeof(operation->form), "%s", csv_table_form(table));
+    snprintf(operation->charset, sizeof(operation->charset), "%s", csv_table_charset(table));
+    snprintf(operation->delimiter, sizeof(operation->delimiter), "%s", csv_table_delimiter(table));
     operation_unlock(operation);
 }
 
 void operation_row_failed(struct operation *operation, uint64_t line, const char *reason) {
     pthread_mutex_lock(&operation->operations->lock);
-    operation->rows_failed++;
     if (operation->errors_count < OPERATION_ERRORS_MAX) {
         struct operation_error *error = &operation->errors[operation->errors_count++];
         error->line = line;
         snprintf(error->reason, sizeof(error->reason), "%s", reason);
     }
-    operation_unlock(operation);
-}
-
-void operation_row_completed(struct operation *operation) {
-    pthread_mutex_lock(&operation->operations->lock);
-    operation->rows_completed++;
-    pthread_mutex_unlock(&operation->operations->lock);
-}
-
-void operation_reading(struct operation *operation, const struct operation_reading *reading) {
-    pthread_mutex_lock(&operation->operations->lock);
-    snprintf(operation->form, sizeof(operation->form), "%s", reading->form);
-    snprintf(operation->charset, sizeof(operation->charset), "%s", reading->charset);
-    snprintf(operation->delimiter, sizeof(operation->delimiter), "%s", reading->delimiter);
-    pthread_mutex_unlock(&operation->operations->lock);
-}
-
-void operation_rows(struct operation *operation, uint64_t *stored, uint64_t *failed) {
-    pthread_mutex_lock(&operation->operations->lock);
-    *stored = operation->rows_stored;
-    *failed = operation->rows_failed;
     pthread_mutex_unlock(&operation->operations->lock);
 }
 
@@ -260,8 +229,9 @@ json_t *operation_end(struct operation *operation, enum operation_state state, c
     operations->running--;
     json_t *json = operation_json(operation);
     log_line("INFO", "import", "%s %s: %llu rows stored, %llu failed%s%s", operation->id,
-             states[state], (unsigned long long)operation->rows_stored,
-             (unsigned long long)operation->rows_failed, error[0] == '\0' ? "" : ": ", error);
+             states[state], (unsigned long long)operation->account.rows_stored,
+             (unsigned long long)operation->account.rows_failed, error[0] == '\0' ? "" : ": ",
+             error);
     char id[OPERATION_ID_MAX + 1];
     memcpy(id, operation->id, sizeof(id));
     pthread_mutex_unlock(&operations->lock);

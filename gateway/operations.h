@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "csv_import.h"
 #include "db.h"
 #include "events.h"
 
@@ -30,13 +31,6 @@ enum operation_state {
     OPERATION_CANCELLED,
 };
 
-/* How the file was read; the text is copied. */
-struct operation_reading {
-    const char *form;
-    const char *charset;
-    const char *delimiter;
-};
-
 struct operations;
 struct operation;
 
@@ -49,16 +43,11 @@ bool operation_id_valid(const char *id);
 int operation_start(struct operations *operations, const char *id, int64_t bytes_total,
                     struct operation **operation);
 const char *operation_id(const struct operation *operation);
-void operation_bytes_read(struct operation *operation, uint64_t bytes);
-void operation_row_read(struct operation *operation);
-void operation_rows_stored(struct operation *operation, uint64_t rows);
-/* Counts the row as failed and keeps the first 100 reasons. */
+/* How far it is, and how the file is read. Copied. */
+void operation_progress(struct operation *operation, const struct csv_import_account *account,
+                        const struct csv_table *table, uint64_t bytes_read);
+/* Keeps the first 100 reasons. */
 void operation_row_failed(struct operation *operation, uint64_t line, const char *reason);
-/* A row whose absent cells were taken as empty. */
-void operation_row_completed(struct operation *operation);
-void operation_reading(struct operation *operation, const struct operation_reading *reading);
-/* Of those read so far: each is in exactly one of the two, or still under way. */
-void operation_rows(struct operation *operation, uint64_t *stored, uint64_t *failed);
 bool operation_cancelled(struct operation *operation);
 /* Ends it and tells everyone; the pointer is not to be used again. The JSON is the caller's. */
 json_t *operation_end(struct operation *operation, enum operation_state state, const char *error);

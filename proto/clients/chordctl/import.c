@@ -7,9 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "csv_charset.h"
+#include "csv_import.h"
 #include "ctl.h"
-#include "csv_table.h"
 #include "output.h"
 
 enum {
@@ -22,21 +21,13 @@ enum {
 struct import {
     struct ctl *ctl;
     const char *name;
-    struct csv_table *table;
-    struct chord_load *window;
-    uint64_t bytes_read;
-    uint64_t bytes_total; /* 0 = not known */
-    uint64_t rows_read;
-    uint64_t rows_stored;
-    uint64_t rows_failed;
-    uint64_t rows_completed; /* absent cells were taken as empty */
-    uint64_t notes;          /* bad rows; the first 100 are named */
+    struct csv_import *file;
+    const struct csv_import_account *account; /* the file's */
+    uint64_t bytes_total;                     /* 0 = not known */
+    uint64_t notes;                           /* bad rows; the first 100 are named */
     uint64_t began_ms;
     uint64_t shown_ms;
-    bool abort_on_error;
     bool progress; /* a line on the terminal that is written over */
-    int exit_code;
-    char error[300];
 };
 
 /* ---- what people see ---- */
@@ -47,15 +38,16 @@ static void progress_clear(const struct import *import) {
     }
 }
 
-static void progress_show(struct import *import) {
+static void on_progress(void *context, const struct csv_import_account *account) {
+    struct import *import = context;
     uint64_t now_ms = clock_now_ms();
     if (!import->progress || now_ms < import->shown_ms + PROGRESS_PERIOD_MS) {
         return;
     }
-    double read = (double)import->bytes_read;
+    double read = (double)account->bytes_read;
     import->shown_ms = now_ms;
     progress_clear(import);
-    fprintf(stderr, "%llu rows stored, ", (unsigned long long)import->rows_stored);
+    fprintf(stderr, "%llu rows stored, ", (unsigned long long)account->rows_stored);
     if (import->bytes_total > 0) {
         fprintf(stderr, "%.0f %% of %.1f MiB read", 100 * read / (double)import->bytes_total,
                 (double)import->bytes_total / (1024 * 1024));
@@ -65,30 +57,26 @@ static void progress_show(struct import *import) {
     fflush(stderr);
 }
 
-static void row_failed(struct import *import, uint64_t line, const char *reason) {
-    import->rows_failed++;
-    if (import->notes++ < NOTES_MAX) {
+static void on_failed(void *context, uint64_t line, const char *reason, bool bad) {
+    struct import *import = context;
+    if (bad && import->notes++ < NOTES_MAX) {
         progress_clear(import);
         ctl_note("%s:%llu: %s", import->name, (unsigned long long)line, reason);
-    }
-    if (import->abort_on_error) {
-        import->exit_code = CTL_NOT_FOUND;
-        snprintf(import->error, sizeof import->error, "stopped at line %llu (--on-error abort)",
-                 (unsigned long long)line);
     }
 }
 
 /* done: every row is stored. partial: the file was read to its end, some rows are not. */
-static const char *state_word(const struct import *import) {
-    if (import->exit_code == CTL_OK) {
-        return "done";
-    }
-    return import->error[0] == '\0' && import->rows_stored > 0 ? "partial" : "failed";
+static const char *state_word(const struct csv_import_account *account) {
+    return account->end != CSV_IMPORT_GOING ? "failed"
+           : account->rows_failed > 0       ? "partial"
+                                            : "done";
 }
 
 static void summary_print(const struct import *import) {
+    const struct csv_import_account *account = import->account;
+    const struct csv_table *table = csv_import_table(import->file);
     uint64_t ms = clock_now_ms() - import->began_ms;
-    const char *state = state_word(import);
+    const char *state = state_word(account);
     progress_clear(import);
     if (import->notes > NOTES_MAX) {
         ctl_note("%s: and %llu more bad rows", import->name,
@@ -97,74 +85,25 @@ static void summary_print(const struct import *import) {
     if (import->ctl->json) {
         json_print(json_pack(
             "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state", state, "rows_read",
-            json_u64(import->rows_read), "rows_stored", json_u64(import->rows_stored),
-            "rows_failed", json_u64(import->rows_failed), "rows_completed",
-            json_u64(import->rows_completed), "form", json_text(csv_table_form(import->table)),
-            "charset", json_text(csv_table_charset(import->table)), "delimiter",
-            json_text(csv_table_delimiter(import->table)), "bytes_read",
-            json_u64(import->bytes_read), "milliseconds", json_u64(ms), "error",
-            json_text(import->error)));
+            json_u64(account->rows_read), "rows_stored", json_u64(account->rows_stored),
+            "rows_failed", json_u64(account->rows_failed), "rows_completed",
+            json_u64(account->rows_completed), "form", json_text(csv_table_form(table)), "charset",
+            json_text(csv_table_charset(table)), "delimiter", json_text(csv_table_delimiter(table)),
+            "bytes_read", json_u64(account->bytes_read), "milliseconds", json_u64(ms), "error",
+            json_text(account->error)));
     } else {
         char completed[80] = "";
-        if (import->rows_completed > 0) {
+        if (account->rows_completed > 0) {
             snprintf(completed, sizeof completed, " (%llu with absent cells, taken as empty)",
-                     (unsigned long long)import->rows_completed);
+                     (unsigned long long)account->rows_completed);
         }
         line_print("%s: %llu rows read, %llu stored%s, %llu failed, in %.1f s", state,
-                   (unsigned long long)import->rows_read, (unsigned long long)import->rows_stored,
-                   completed, (unsigned long long)import->rows_failed, (double)ms / 1000);
+                   (unsigned long long)account->rows_read, (unsigned long long)account->rows_stored,
+                   completed, (unsigned long long)account->rows_failed, (double)ms / 1000);
     }
-    if (import->error[0] != '\0') {
-        ctl_error("%s: %s", import->name, import->error);
+    if (account->error[0] != '\0') {
+        ctl_error("%s: %s", import->name, account->error);
     }
-}
-
-/* ---- rows ---- */
-
-static void window_flush(struct import *import) {
-    struct chord_load_result result;
-    size_t count = chord_load_rows(import->window);
-    if (count == 0) {
-        return;
-    }
-    chord_load_flush(import->window,
-                     import->ctl->timeout_given ? import->ctl->timeout_ms : IMPORT_TIMEOUT_MS,
-                     &result);
-    import->rows_stored += result.stored;
-    import->rows_failed += result.failed;
-    if (result.fate != CHORD_DONE) {
-        import->exit_code = load_exit(&result);
-        snprintf(import->error, sizeof import->error,
-                 "%zu row%s from line %llu on not %sstored (%.150s); to import the file again is "
-                 "safe",
-                 result.failed, result.failed == 1 ? "" : "s",
-                 (unsigned long long)result.failed_line,
-                 result.fate == CHORD_MAYBE_DONE ? "surely " : "", result.reason);
-    }
-    progress_show(import);
-}
-
-/* Every record that is read ends in the window, or is counted as failed. */
-static bool on_record(void *context, const struct csv_record *record) {
-    struct import *import = context;
-    import->rows_read++;
-    if (record->error != NULL) {
-        row_failed(import, record->line, record->error);
-        return import->exit_code == CTL_OK;
-    }
-    if (!chord_load_fits(import->window, record->key_size, record->value_size)) {
-        window_flush(import);
-    }
-    if (import->exit_code != CTL_OK) {
-        import->rows_failed++; /* the flush said why it is not tried */
-        return false;
-    }
-    import->rows_completed += record->completed;
-    if (!chord_load_add(import->window, record->line, record->key, record->key_size, record->value,
-                        record->value_size, record->expires_at_ms)) {
-        memory_missing();
-    }
-    return true;
 }
 
 /* ---- the file ---- */
@@ -174,129 +113,94 @@ static void import_read(struct import *import, FILE *file) {
     bool going = true;
     while (going) {
         size_t size = fread(block, 1, READ_BYTES, file);
-        import->bytes_read += size;
-        going = size > 0 && csv_table_feed(import->table, block, size);
-        progress_show(import);
-        if (size == 0 && ferror(file)) {
-            snprintf(import->error, sizeof import->error, "the file cannot be read: %s",
-                     strerror(errno));
-            import->exit_code = CTL_USAGE;
-        } else if (size == 0) {
-            (void)csv_table_finish(import->table);
+        if (size > 0) {
+            going = csv_import_feed(import->file, block, size);
+        } else if (ferror(file)) {
+            going = csv_import_fail(import->file, CSV_IMPORT_BAD_INPUT,
+                                    "the file cannot be read: %s", strerror(errno));
+        } else {
+            (void)csv_import_finish(import->file);
+            going = false;
         }
     }
     free(block);
-    enum csv_table_end end = csv_table_end(import->table);
-    if (import->exit_code == CTL_OK && end != CSV_TABLE_GOING) {
-        snprintf(import->error, sizeof import->error, "%s", csv_table_error(import->table));
-        import->exit_code = end == CSV_TABLE_NO_CSV ? CTL_USAGE : CTL_NOT_FOUND;
+    csv_import_settle(import->file);
+}
+
+static int exit_of(const struct csv_import_account *account) {
+    switch (account->end) {
+    case CSV_IMPORT_RING:
+        return load_exit(&account->ring);
+    case CSV_IMPORT_BAD_INPUT:
+        return CTL_USAGE;
+    case CSV_IMPORT_GOING:
+        return account->rows_failed > 0 ? CTL_NOT_FOUND : CTL_OK;
+    default:
+        return CTL_NOT_FOUND;
     }
 }
 
-/* What the whole comes to, when nothing else ended it. */
-static void import_judge(struct import *import) {
-    if (import->exit_code == CTL_OK && import->rows_failed > 0) {
-        import->exit_code = import->rows_stored > 0 ? CTL_NOT_FOUND : CTL_USAGE;
-        if (import->rows_stored == 0) {
-            snprintf(import->error, sizeof import->error, "none of the %llu rows was stored",
-                     (unsigned long long)import->rows_failed);
-        }
-    }
-}
-
-static void import_file(struct import *import, FILE *file) {
+static int import_file(struct import *import, FILE *file,
+                       const struct csv_import_options *options) {
+    const struct csv_import_events events = {
+        .progress = on_progress, .failed = on_failed, .context = import};
     struct stat stat;
     import->began_ms = clock_now_ms();
-    import->window = load_new(import->ctl);
+    import->file = csv_import_new(import->ctl->ring, options, &events);
+    if (import->file == NULL) {
+        memory_missing();
+    }
+    import->account = csv_import_account(import->file);
     import->progress = isatty(STDERR_FILENO) && !import->ctl->json;
     if (fstat(fileno(file), &stat) == 0 && S_ISREG(stat.st_mode)) {
         import->bytes_total = (uint64_t)stat.st_size;
     }
     import_read(import, file);
-    /* What was read whole before the end is stored, whatever ended it. */
-    int exit_code = import->exit_code;
-    char error[sizeof import->error];
-    memcpy(error, import->error, sizeof error);
-    bool ring_refused = exit_code > CTL_USAGE;
-    if (!ring_refused) {
-        import->exit_code = CTL_OK;
-        window_flush(import);
-        if (import->exit_code == CTL_OK) {
-            import->exit_code = exit_code;
-            memcpy(import->error, error, sizeof error);
-        }
-    }
-    import_judge(import);
     summary_print(import);
-    chord_load_free(import->window);
+    int exit_code = exit_of(import->account);
+    csv_import_free(import->file);
+    return exit_code;
 }
 
 /* ---- the command ---- */
 
-static bool option_bad(const char *name, const char *value, const char *must) {
-    ctl_error("--%s '%s' is not known: give %s", name, value, must);
-    return false;
-}
-
 /* false = bad usage, said. */
-static bool options_read(const struct arguments *arguments, struct csv_table_options *options,
-                         bool *abort_on_error) {
-    const char *on_error = arguments_option(arguments, "on-error");
-    const char *delimiter = arguments_option(arguments, "delimiter");
-    const char *charset = arguments_option(arguments, "charset");
-    const char *format = arguments_option(arguments, "format");
-    const char *key_column = arguments_option(arguments, "key-column");
-    options->header_absent = arguments_option(arguments, "no-header") != NULL;
-    options->strict = arguments_option(arguments, "strict") != NULL;
-    options->charset = charset == NULL ? NULL : csv_charset_known(charset);
-    options->form_given = format != NULL && strcmp(format, "auto") != 0;
-    *abort_on_error = on_error != NULL && strcmp(on_error, "abort") == 0;
-    if (on_error != NULL && !*abort_on_error && strcmp(on_error, "skip") != 0) {
-        return option_bad("on-error", on_error, "skip or abort");
+static bool options_read(const struct arguments *arguments, struct csv_import_options *options) {
+    static const char *const flags[] = {"key-column", "on-error", "delimiter", "charset", "format"};
+    static const char *const names[] = {"key_column", "on_error", "delimiter", "charset", "format"};
+    options->table.header_absent = arguments_option(arguments, "no-header") != NULL;
+    options->table.strict = arguments_option(arguments, "strict") != NULL;
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        const char *text = arguments_option(arguments, flags[i]);
+        const char *must = text == NULL ? NULL : csv_import_option(options, names[i], text);
+        if (must != NULL) {
+            ctl_error("--%s '%s' is not known: give %s", flags[i], text, must);
+            return false;
+        }
     }
-    if (delimiter != NULL && !csv_delimiter_read(delimiter, &options->delimiter)) {
-        return option_bad("delimiter", delimiter, CSV_DELIMITERS);
-    }
-    if (charset != NULL && options->charset == NULL) {
-        return option_bad("charset", charset, CSV_CHARSETS);
-    }
-    if (options->form_given && !csv_form_read(format, &options->form)) {
-        return option_bad("format", format, "auto, " CSV_FORMS);
-    }
-    if (key_column != NULL && strlen(key_column) > CSV_NAME_BYTES_MAX) {
-        return option_bad("key-column", key_column, "at most 511 bytes");
-    }
-    snprintf(options->key_column, sizeof options->key_column, "%s",
-             key_column == NULL ? "" : key_column);
     return true;
 }
 
 static int import_run(struct ctl *ctl, const struct arguments *arguments) {
-    const char *name = arguments->words[0];
-    struct csv_table_options options = {0};
-    struct import import = {.ctl = ctl, .name = name};
-    if (!options_read(arguments, &options, &import.abort_on_error)) {
+    struct import import = {.ctl = ctl, .name = arguments->words[0]};
+    struct csv_import_options options = {.store_ms = ctl->timeout_given ? ctl->timeout_ms
+                                                                        : IMPORT_TIMEOUT_MS};
+    if (!options_read(arguments, &options)) {
         return CTL_USAGE;
     }
-    FILE *file = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
+    FILE *file = strcmp(import.name, "-") == 0 ? stdin : fopen(import.name, "re");
     if (file == NULL) {
-        ctl_error("the file %s cannot be read: %s", name, strerror(errno));
+        ctl_error("the file %s cannot be read: %s", import.name, strerror(errno));
         return CTL_USAGE;
     }
-    import.table = csv_table_new(&options, on_record, &import);
-    if (import.table == NULL) {
-        ctl_error("there is no memory");
-        exit(CTL_REFUSED);
+    int exit_code = nodes_learn(ctl);
+    if (exit_code == CTL_OK) {
+        exit_code = import_file(&import, file, &options);
     }
-    import.exit_code = nodes_learn(ctl);
-    if (import.exit_code == CTL_OK) {
-        import_file(&import, file);
-    }
-    csv_table_free(import.table);
     if (file != stdin) {
         fclose(file);
     }
-    return import.exit_code;
+    return exit_code;
 }
 
 static const struct option import_options[] = {
