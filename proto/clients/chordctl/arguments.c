@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads the command line against the table of commands, and prints the help from the same table. */
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
 
-static const struct option global_options[] = {
+static const struct flag global_options[] = {
     {0, "node", "HOST:PORT[,...]",
      "nodes to ask, the first that answers (CHORD_NODE; else HOST and RPC_PORT+1, 127.0.0.1:4001)"},
     {'o', "output", "table|json", "for people (default) or for scripts"},
@@ -17,7 +18,11 @@ static const struct option global_options[] = {
     {0, "version", NULL, "the version"},
     {0, NULL, NULL, NULL},
 };
-enum { GLOBAL_NODE, GLOBAL_OUTPUT, GLOBAL_TIMEOUT, GLOBAL_KEY, GLOBAL_HELP, GLOBAL_VERSION };
+enum {
+    LONG_OWN = 256, /* what getopt_long calls long options: above letters */
+    LONG_GLOBAL = LONG_OWN + CTL_OPTIONS_MAX,
+    OPTIONS_MAX = CTL_OPTIONS_MAX + GLOBALS_COUNT + 1,
+};
 
 static const char exit_codes[] =
     "Exit codes: 0 done; 1 not found, a row failed, the ring is not ideal (ring --check), a FAIL\n"
@@ -27,7 +32,7 @@ static const char exit_codes[] =
 
 /* ---- help ---- */
 
-static void options_print(const struct option *options) {
+static void options_print(const struct flag *options) {
     for (; options != NULL && options->name != NULL; options++) {
         char text[64];
         char letter[] = {'-', options->letter, ',', ' ', '\0'};
@@ -68,137 +73,113 @@ void arguments_help(const struct command *commands, const struct command *comman
 
 /* ---- reading ---- */
 
-static const char **global_place(struct arguments *arguments, size_t index) {
-    switch (index) {
-    case GLOBAL_NODE:
-        return &arguments->node;
-    case GLOBAL_OUTPUT:
-        return &arguments->output;
-    case GLOBAL_TIMEOUT:
-        return &arguments->timeout;
-    default:
-        return &arguments->ring_key_file;
+/* getopt's tables, its letters and its long options. */
+struct getopt_tables {
+    char letters[3 + 2 * OPTIONS_MAX];
+    struct option options[OPTIONS_MAX];
+    size_t count;
+};
+
+static void tables_add(struct getopt_tables *tables, const struct flag *flags, int first) {
+    for (int i = 0; flags != NULL && flags[i].name != NULL; i++) {
+        int takes = flags[i].value != NULL ? required_argument : no_argument;
+        const char letter[] = {flags[i].letter, takes == required_argument ? ':' : '\0', '\0'};
+        tables->options[tables->count++] = (struct option){flags[i].name, takes, NULL, first + i};
+        strcat(tables->letters, letter);
     }
 }
 
-/* The place of the option in its table; -1 = not there. `name` may go on with "=value". */
-static int option_find(const struct option *options, const char *argument) {
-    bool is_long = argument[1] == '-';
-    for (int i = 0; options != NULL && options[i].name != NULL; i++) {
-        size_t length = strlen(options[i].name);
-        if (is_long ? strncmp(argument + 2, options[i].name, length) == 0 &&
-                          (argument[2 + length] == '\0' || argument[2 + length] == '=')
-                    : options[i].letter != 0 && argument[1] == options[i].letter) {
+/* The place of an option that has the letter; -1 = none. */
+static int letter_find(const struct flag *flags, int letter) {
+    for (int i = 0; flags != NULL && flags[i].name != NULL; i++) {
+        if (flags[i].letter == letter) {
             return i;
         }
     }
     return -1;
 }
 
-/* The option's value: in the argument itself or the next one. NULL = bad usage, said. */
-static const char *option_value(const struct option *option, int argc, char **argv, int *at) {
-    const char *argument = argv[*at];
-    const char *inside = argument[1] == '-' ? strchr(argument, '=') : argument + 2;
-    if (argument[1] == '-' && inside != NULL) {
-        inside++;
-    } else if (inside != NULL && *inside == '\0') {
-        inside = NULL;
-    }
-    if (option->value == NULL) {
-        if (inside != NULL) {
-            ctl_error("option '%s' takes no value; write --%s", argument, option->name);
-            return NULL;
-        }
-        return "";
-    }
-    if (inside == NULL && *at + 1 < argc) {
-        inside = argv[++*at];
-    }
-    if (inside == NULL) {
-        ctl_error("option '%s' needs a value: --%s %s", argument, option->name, option->value);
-    }
-    return inside;
-}
-
-static bool option_read(struct arguments *arguments, int argc, char **argv, int *at) {
-    const struct option *own = arguments->command != NULL ? arguments->command->options : NULL;
-    int index = option_find(own, argv[*at]);
-    if (index >= 0) {
-        arguments->values[index] = option_value(&own[index], argc, argv, at);
-        return arguments->values[index] != NULL;
-    }
-    index = option_find(global_options, argv[*at]);
-    if (index < 0) {
-        ctl_error("option '%s' is not known%s; see chordctl %s%s--help", argv[*at],
-                  arguments->command == NULL ? " before the command" : "",
-                  arguments->command == NULL ? "" : arguments->command->name,
-                  arguments->command == NULL ? "" : " ");
-        return false;
-    }
-    const char *value = option_value(&global_options[index], argc, argv, at);
-    if (index == GLOBAL_HELP) {
-        arguments->help = value != NULL;
-    } else if (index == GLOBAL_VERSION) {
-        arguments->version = value != NULL;
-    } else {
-        *global_place(arguments, (size_t)index) = value;
-    }
-    return value != NULL;
-}
-
-static bool word_read(struct arguments *arguments, const struct command *commands,
-                      const char *word) {
-    if (arguments->command != NULL) {
-        if (arguments->words_count == arguments->command->words_max) {
-            ctl_error("'%s' is one word too many: chordctl %s %s", word, arguments->command->name,
-                      arguments->command->words);
-            return false;
-        }
-        arguments->words[arguments->words_count++] = word;
-        return true;
-    }
-    for (; commands->name != NULL; commands++) {
-        if (strcmp(commands->name, word) == 0) {
-            arguments->command = commands;
-            return true;
-        }
-    }
-    ctl_error("'%s' is no command; chordctl --help lists them", word);
-    return false;
-}
-
-bool arguments_read(struct arguments *arguments, const struct command *commands, int argc,
-                    char **argv) {
-    bool literal = false;
-    memset(arguments, 0, sizeof *arguments);
-    for (int at = 1; at < argc; at++) {
-        if (!literal && strcmp(argv[at], "--") == 0) {
-            literal = true;
-        } else if (!literal && argv[at][0] == '-' && argv[at][1] != '\0') {
-            if (!option_read(arguments, argc, argv, &at)) {
-                return false;
-            }
-        } else if (!word_read(arguments, commands, argv[at])) {
-            return false;
-        }
-    }
+_Noreturn static void option_bad(const struct arguments *arguments, const char *option, int got) {
     const struct command *command = arguments->command;
-    if (arguments->help || arguments->version) {
-        return true;
+    ctl_fail(CTL_USAGE, "option '%s' %s; see chordctl %s%s--help", option,
+             got == ':'        ? "needs a value"
+             : optopt >= 256   ? "takes no value"
+             : command == NULL ? "is not known before the command"
+                               : "is not known",
+             command == NULL ? "" : command->name, command == NULL ? "" : " ");
+}
+
+/* Options to the first word, or with a command among its words. */
+static void options_read(struct arguments *arguments, int argc, char **argv) {
+    const struct flag *own = arguments->command != NULL ? arguments->command->options : NULL;
+    struct getopt_tables tables = {.count = 0};
+    int got;
+    strcpy(tables.letters, arguments->command == NULL ? "+:" : ":");
+    tables_add(&tables, own, LONG_OWN);
+    tables_add(&tables, global_options, LONG_GLOBAL);
+    opterr = 0;
+    optind = 0; /* from the start */
+    while ((got = getopt_long(argc, argv, tables.letters, tables.options, NULL)) != -1) {
+        const char *value = optarg != NULL ? optarg : "";
+        int at = got < LONG_OWN ? letter_find(own, got) : got < LONG_GLOBAL ? got - LONG_OWN : -1;
+        if (got == '?' || got == ':') {
+            option_bad(arguments, argv[optind - 1], got);
+        }
+        if (at >= 0) {
+            arguments->values[at] = value;
+        } else {
+            at = got < LONG_OWN ? letter_find(global_options, got) : got - LONG_GLOBAL;
+            arguments->globals[at] = value;
+        }
     }
-    if (command == NULL) {
-        ctl_error("a command is missing; chordctl --help lists them");
-        return false;
+}
+
+static void words_read(struct arguments *arguments, int argc, char **argv) {
+    const struct command *command = arguments->command;
+    for (int i = optind; i < argc; i++) {
+        if (arguments->words_count == command->words_max) {
+            ctl_fail(CTL_USAGE, "'%s' is one word too many: chordctl %s %s", argv[i], command->name,
+                     command->words);
+        }
+        arguments->words[arguments->words_count++] = argv[i];
     }
     if (arguments->words_count < command->words_min) {
-        ctl_error("a word is missing: chordctl %s %s", command->name, command->words);
-        return false;
+        ctl_fail(CTL_USAGE, "a word is missing: chordctl %s %s", command->name, command->words);
     }
-    return true;
+}
+
+static bool is_answered(const struct arguments *arguments) {
+    return arguments->globals[GLOBAL_HELP] != NULL || arguments->globals[GLOBAL_VERSION] != NULL;
+}
+
+void arguments_read(struct arguments *arguments, const struct command *commands, int argc,
+                    char **argv) {
+    memset(arguments, 0, sizeof *arguments);
+    options_read(arguments, argc, argv);
+    const char *word = argv[optind];
+    if (word != NULL) {
+        while (commands->name != NULL && strcmp(commands->name, word) != 0) {
+            commands++;
+        }
+        if (commands->name == NULL) {
+            ctl_fail(CTL_USAGE, "'%s' is no command; chordctl --help lists them", word);
+        }
+        arguments->command = commands;
+        argc -= optind;
+        argv += optind;
+        options_read(arguments, argc, argv);
+    }
+    if (is_answered(arguments)) {
+        return;
+    }
+    if (word == NULL) {
+        ctl_fail(CTL_USAGE, "a command is missing; chordctl --help lists them");
+    }
+    words_read(arguments, argc, argv);
 }
 
 const char *arguments_option(const struct arguments *arguments, const char *name) {
-    const struct option *options = arguments->command->options;
+    const struct flag *options = arguments->command->options;
     for (size_t i = 0; options != NULL && options[i].name != NULL; i++) {
         if (strcmp(options[i].name, name) == 0) {
             return arguments->values[i];
@@ -219,13 +200,13 @@ bool number_read(const char *text, uint64_t low, uint64_t high, uint64_t *value)
     return true;
 }
 
-bool arguments_number(const struct arguments *arguments, const char *name, uint64_t low,
-                      uint64_t high, uint64_t *value) {
+uint64_t arguments_number(const struct arguments *arguments, const char *name, uint64_t low,
+                          uint64_t high, uint64_t otherwise) {
     const char *text = arguments_option(arguments, name);
-    if (text == NULL || number_read(text, low, high, value)) {
-        return true;
+    uint64_t value = otherwise;
+    if (text != NULL && !number_read(text, low, high, &value)) {
+        ctl_fail(CTL_USAGE, "--%s '%s' is out of range: give a whole number from %llu to %llu",
+                 name, text, (unsigned long long)low, (unsigned long long)high);
     }
-    ctl_error("--%s '%s' is out of range: give a whole number from %llu to %llu", name, text,
-              (unsigned long long)low, (unsigned long long)high);
-    return false;
+    return value;
 }

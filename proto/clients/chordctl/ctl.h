@@ -32,6 +32,7 @@ enum ctl_exit {
 enum {
     CTL_WORDS_MAX = 20,
     CTL_OPTIONS_MAX = 8, /* of one command */
+    ASK_BYTES = 128,
     CTL_TIMEOUT_MS_DEFAULT = 10000,
 };
 
@@ -46,7 +47,7 @@ struct ctl {
 
 /* ---- commands ---- */
 
-struct option {
+struct flag {
     char letter;       /* 0 = none */
     const char *name;  /* NULL ends a table */
     const char *value; /* what it takes, for the help; NULL = nothing */
@@ -62,8 +63,19 @@ struct command {
     unsigned words_max;
     const char *summary;
     const char *help; /* more, or NULL */
-    const struct option *options;
+    const struct flag *options;
     int (*run)(struct ctl *ctl, const struct arguments *arguments);
+};
+
+/* Options of every command. */
+enum global {
+    GLOBAL_NODE,
+    GLOBAL_OUTPUT,
+    GLOBAL_TIMEOUT,
+    GLOBAL_KEY,
+    GLOBAL_HELP,
+    GLOBAL_VERSION,
+    GLOBALS_COUNT
 };
 
 struct arguments {
@@ -71,23 +83,17 @@ struct arguments {
     const char *words[CTL_WORDS_MAX];
     unsigned words_count;
     const char *values[CTL_OPTIONS_MAX]; /* of the command's options; "" for one without value */
-    const char *node;
-    const char *output;
-    const char *timeout;
-    const char *ring_key_file;
-    bool help;
-    bool version;
+    const char *globals[GLOBALS_COUNT];  /* the same */
 };
 
-/* false = bad usage, said. */
-bool arguments_read(struct arguments *arguments, const struct command *commands, int argc,
+void arguments_read(struct arguments *arguments, const struct command *commands, int argc,
                     char **argv);
 void arguments_help(const struct command *commands, const struct command *command);
 /* The value of a command's option; NULL = not given. */
 const char *arguments_option(const struct arguments *arguments, const char *name);
-/* An option's whole number. false = out of range, said. *value stays when it is not given. */
-bool arguments_number(const struct arguments *arguments, const char *name, uint64_t low,
-                      uint64_t high, uint64_t *value);
+/* An option's whole number; `otherwise` when it is not given. */
+uint64_t arguments_number(const struct arguments *arguments, const char *name, uint64_t low,
+                          uint64_t high, uint64_t otherwise);
 bool number_read(const char *text, uint64_t low, uint64_t high, uint64_t *value);
 
 extern const struct command ring_command, node_command, ping_command, info_command;
@@ -99,49 +105,53 @@ extern const struct command merge_command;
 
 /* ---- session ---- */
 
-/* CTL_OK or CTL_USAGE, said. */
-int session_open(struct ctl *ctl, const struct arguments *arguments);
-/* A client of its own into ctl->ring, of no ring yet, that asks these nodes. As session_open. */
-int session_client_open(struct ctl *ctl, const char *nodes, const char *source);
-void session_close(struct ctl *ctl);
+void session_open(struct ctl *ctl, const struct arguments *arguments);
+/* A client of its own into ctl->ring, of no ring yet, that asks these nodes. */
+void session_client_open(struct ctl *ctl, const char *nodes, const char *source);
 uint64_t clock_now_ms(void); /* monotonic */
 void pause_ms(uint64_t ms);
 
+/* Closes every session and ends the program. What cannot be done is said and ended where it is
+ * found: the functions below return only when they have done their work. */
+_Noreturn void ctl_exit(int exit_code);
+/* The same after one sentence. */
+_Noreturn void ctl_fail(int exit_code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* One sentence on stderr, control characters escaped. */
 void ctl_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void ctl_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- calls ---- */
 
-/* A request that changes nothing, to one node, or to any that answers where `address` is NULL.
- * CTL_OK: *reply holds the response (free it), and `asked` (may be NULL) says who was asked. Else
- * it was said, and freed. */
-int call_at(struct ctl *ctl, const char *address, enum rpc_method method,
-            const ProtobufCMessage *request, struct rpc_reply *reply,
-            char asked[CHORD_ADDRESS_SIZE]);
+/* A request that changes nothing, to one node, or to any that answers where `address` is NULL. Free
+ * the reply; `asked` (may be NULL) says who was asked. */
+void call_at(struct ctl *ctl, const char *address, enum rpc_method method,
+             const ProtobufCMessage *request, struct rpc_reply *reply,
+             char asked[CHORD_ADDRESS_SIZE]);
 /* At words[0] when given, else any node. */
-int call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_method method,
-              const ProtobufCMessage *request, struct rpc_reply *reply,
-              char asked[CHORD_ADDRESS_SIZE]);
-/* A command to a node: CTL_OK or said. */
-int call_tell(struct ctl *ctl, const struct chord_command *command, struct chord_told *told);
-/* The exit code of a node's refusal, with its sentence. */
-int call_refused(Chord__V1__Code code, const char *who, const char *message);
-/* How a call of the client library ended that did not do what it should: said, and the exit code.
- */
-int call_ended(const struct ctl *ctl, const struct chord_answer *answer);
-/* A window of rows for the ring, or the end of the program; and what a flush of it comes to. */
+void call_word(struct ctl *ctl, const struct arguments *arguments, enum rpc_method method,
+               const ProtobufCMessage *request, struct rpc_reply *reply,
+               char asked[CHORD_ADDRESS_SIZE]);
+void call_tell(struct ctl *ctl, const struct chord_command *command, struct chord_told *told);
+/* Ends with a node's refusal, with its sentence and exit code. */
+_Noreturn void call_refused(Chord__V1__Code code, const char *who, const char *message);
+/* Ends with how a call of the client library ended that did not do what it should. */
+_Noreturn void call_ended(const struct ctl *ctl, const struct chord_answer *answer);
+/* A window of rows for the ring; and the exit code of a flush of it. */
 struct chord_load *load_new(struct ctl *ctl);
 int load_exit(const struct chord_load_result *result);
-/* Status of one node: CTL_OK or said. */
-int call_status(struct ctl *ctl, const char *address, struct rpc_reply *reply,
-                const Chord__V1__StatusResponse **status);
-/* The walk round the ring: CTL_OK, or said. Free with ring_walk_free. */
-int walk_ring(struct ctl *ctl, struct ring_walk *walk);
-/* Hears of other members, so that a long command goes on when the node it began with is lost.
- * CTL_OK, or said: nobody is there. */
-int nodes_learn(struct ctl *ctl);
-/* An address, or an id that is looked for in the ring: CTL_OK and the address, or said. */
-int node_resolve(struct ctl *ctl, const char *word, char address[RPC_ADDRESS_BYTES_MAX + 1]);
+/* Status of one node, which names itself; free the reply. */
+const Chord__V1__StatusResponse *call_status(struct ctl *ctl, const char *address,
+                                             struct rpc_reply *reply);
+/* The walk round the ring; free it with ring_walk_free. */
+void walk_ring(struct ctl *ctl, struct ring_walk *walk);
+/* Hears of other members, so that a long command goes on when the node it began with is lost. */
+void nodes_learn(struct ctl *ctl);
+/* The address that a word names: an address, or an id that is looked for in the ring. */
+void node_resolve(struct ctl *ctl, const char *word, char address[CHORD_ADDRESS_SIZE]);
+/* Ends where there is no terminal to ask at: the option should have been given. */
+void ask_check(const char *option, const char *value);
+/* What a person types after `prompt`. */
+void ask(const char *prompt, char typed[ASK_BYTES]);
 
 #endif

@@ -164,8 +164,7 @@ static int import_file(struct import *import, FILE *file,
 
 /* ---- the command ---- */
 
-/* false = bad usage, said. */
-static bool options_read(const struct arguments *arguments, struct csv_import_options *options) {
+static void options_read(const struct arguments *arguments, struct csv_import_options *options) {
     static const char *const flags[] = {"key-column", "on-error", "delimiter", "charset", "format"};
     static const char *const names[] = {"key_column", "on_error", "delimiter", "charset", "format"};
     options->table.header_absent = arguments_option(arguments, "no-header") != NULL;
@@ -174,36 +173,29 @@ static bool options_read(const struct arguments *arguments, struct csv_import_op
         const char *text = arguments_option(arguments, flags[i]);
         const char *must = text == NULL ? NULL : csv_import_option(options, names[i], text);
         if (must != NULL) {
-            ctl_error("--%s '%s' is not known: give %s", flags[i], text, must);
-            return false;
+            ctl_fail(CTL_USAGE, "--%s '%s' is not known: give %s", flags[i], text, must);
         }
     }
-    return true;
 }
 
 static int import_run(struct ctl *ctl, const struct arguments *arguments) {
     struct import import = {.ctl = ctl, .name = arguments->words[0]};
     struct csv_import_options options = {.store_ms = ctl->timeout_given ? ctl->timeout_ms
                                                                         : IMPORT_TIMEOUT_MS};
-    if (!options_read(arguments, &options)) {
-        return CTL_USAGE;
-    }
+    options_read(arguments, &options);
     FILE *file = strcmp(import.name, "-") == 0 ? stdin : fopen(import.name, "re");
     if (file == NULL) {
-        ctl_error("the file %s cannot be read: %s", import.name, strerror(errno));
-        return CTL_USAGE;
+        ctl_fail(CTL_USAGE, "the file %s cannot be read: %s", import.name, strerror(errno));
     }
-    int exit_code = nodes_learn(ctl);
-    if (exit_code == CTL_OK) {
-        exit_code = import_file(&import, file, &options);
-    }
+    nodes_learn(ctl);
+    int exit_code = import_file(&import, file, &options);
     if (file != stdin) {
         fclose(file);
     }
     return exit_code;
 }
 
-static const struct option import_options[] = {
+static const struct flag import_options[] = {
     {0, "key-column", "NAME", "the column that holds the keys (default: the first)"},
     {0, "on-error", "skip|abort", "of a bad row: go on (default) or stop there"},
     {0, "delimiter", "WORD", "comma, semicolon, tab, pipe, space (default: as the header has it)"},

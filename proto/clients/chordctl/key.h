@@ -10,7 +10,7 @@ struct key {
     bool base64; /* given so: values too */
 };
 
-/* words[0]: CTL_OK (free key->bytes), or CTL_USAGE, said. */
-int key_read(const struct arguments *arguments, struct key *key);
+/* words[0]; free key->bytes. */
+void key_read(const struct arguments *arguments, struct key *key);
 
 #endif

@@ -11,27 +11,24 @@
 
 enum { READ_BYTES = 64 * 1024 };
 
-int key_read(const struct arguments *arguments, struct key *key) {
+void key_read(const struct arguments *arguments, struct key *key) {
     const char *word = arguments->words[0];
-    key->base64 = arguments_option(arguments, "base64") != NULL;
+    *key = (struct key){.base64 = arguments_option(arguments, "base64") != NULL};
     if (!key->base64) {
         bytes_append(&key->bytes, word, strlen(word));
     } else if (!base64_decode(word, &key->bytes)) {
-        ctl_error("the key '%s' is no base64", word);
-        return CTL_USAGE;
+        ctl_fail(CTL_USAGE, "the key '%s' is no base64", word);
     }
     if (key->bytes.size < 1 || key->bytes.size > CHORD_KEY_BYTES_MAX) {
-        ctl_error("the key has %zu bytes; give 1 to %d", key->bytes.size, CHORD_KEY_BYTES_MAX);
-        buf_free(&key->bytes);
-        return CTL_USAGE;
+        ctl_fail(CTL_USAGE, "the key has %zu bytes; give 1 to %d", key->bytes.size,
+                 CHORD_KEY_BYTES_MAX);
     }
-    return CTL_OK;
 }
 
 /* ---- one operation ---- */
 
-/* Why it is not done, or not known to be: said. */
-static int result_refused(struct ctl *ctl, const struct chord_result *result) {
+/* Why it is not done, or not known to be. */
+_Noreturn static void result_refused(struct ctl *ctl, const struct chord_result *result) {
     char text[400];
     if (result->missing_count > 0) {
         int used = snprintf(text, sizeof text,
@@ -41,7 +38,7 @@ static int result_refused(struct ctl *ctl, const struct chord_result *result) {
              i++) {
             used += snprintf(text + used, sizeof text - (size_t)used, " %s", result->missing[i]);
         }
-        return call_refused((Chord__V1__Code)result->code, result->address, text);
+        call_refused((Chord__V1__Code)result->code, result->address, text);
     }
     bool not_done = result->fate == CHORD_NOT_DONE;
     struct chord_answer answer = {.nobody = result->nobody && not_done,
@@ -49,19 +46,27 @@ static int result_refused(struct ctl *ctl, const struct chord_result *result) {
                                   .code = result->code};
     memcpy(answer.address, result->address, sizeof answer.address);
     memcpy(answer.message, result->message, sizeof answer.message);
-    return call_ended(ctl, &answer);
+    call_ended(ctl, &answer);
 }
 
-/* CTL_OK: done, or there is no such key; free the result then. */
-static int operation_run(struct ctl *ctl, const struct chord_operation *operation,
-                         struct chord_result *result) {
+/* Done, or there is no such key; free the result. */
+static void operation_run(struct ctl *ctl, struct chord_operation *operation, const struct key *key,
+                          struct chord_result *result) {
+    operation->key = key->bytes.data;
+    operation->key_size = key->bytes.size;
     chord_run(ctl->ring, operation, 1, result);
-    if (result->fate == CHORD_DONE) {
-        return CTL_OK;
+    if (result->fate != CHORD_DONE) {
+        result_refused(ctl, result);
     }
-    int exit_code = result_refused(ctl, result);
-    chord_result_free(result);
-    return exit_code;
+}
+
+/* The exit code of a get or a del. */
+static int found_exit(const struct arguments *arguments, const struct chord_result *result) {
+    if (result->code != CHORD_CODE_OK) {
+        ctl_error("the key '%s' is not in the ring", arguments->words[0]);
+        return CTL_NOT_FOUND;
+    }
+    return CTL_OK;
 }
 
 static json_t *answer_json(const struct key *key, const struct chord_result *result) {
@@ -84,24 +89,20 @@ static void answer_print(const char *what, const struct key *key) {
 }
 
 /* --if-match VERSION, --if-absent. */
-static int condition_read(const struct arguments *arguments, struct chord_operation *operation) {
+static void condition_read(const struct arguments *arguments, struct chord_operation *operation) {
     const char *match = arguments_option(arguments, "if-match");
-    unsigned long long epoch, counter;
+    unsigned long long epoch = 0, counter = 0;
     int used = 0;
     operation->if_absent = arguments_option(arguments, "if-absent") != NULL;
     operation->if_match = match != NULL;
     if (operation->if_match && operation->if_absent) {
-        ctl_error("--if-match and --if-absent cannot go together");
-        return CTL_USAGE;
+        ctl_fail(CTL_USAGE, "--if-match and --if-absent cannot go together");
     }
-    if (match != NULL) {
-        if (sscanf(match, "%llu.%llu%n", &epoch, &counter, &used) != 2 || match[used] != '\0') {
-            ctl_error("--if-match takes the version that a get shows, such as 3.17");
-            return CTL_USAGE;
-        }
-        operation->version = (struct chord_version){epoch, counter};
+    if (match != NULL &&
+        (sscanf(match, "%llu.%llu%n", &epoch, &counter, &used) != 2 || match[used] != '\0')) {
+        ctl_fail(CTL_USAGE, "--if-match takes the version that a get shows, such as 3.17");
     }
-    return CTL_OK;
+    operation->version = (struct chord_version){epoch, counter};
 }
 
 /* ---- get ---- */
@@ -122,141 +123,97 @@ static void value_print(const struct chord_result *result, bool base64, bool raw
 }
 
 static int get_run(struct ctl *ctl, const struct arguments *arguments) {
-    struct key key = {0};
+    struct key key;
     struct chord_result result;
-    int exit_code = key_read(arguments, &key);
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
-    const struct chord_operation get = {.kind = CHORD_GET,
-                                        .key = key.bytes.data,
-                                        .key_size = key.bytes.size,
-                                        .stale = arguments_option(arguments, "stale") != NULL};
-    exit_code = operation_run(ctl, &get, &result);
-    if (exit_code == CTL_OK) {
-        bool found = result.code == CHORD_CODE_OK;
-        if (ctl->json) {
-            json_t *json = answer_json(&key, &result);
-            json_put(json, "stale", json_boolean(result.stale));
-            if (found) {
-                json_put_bytes(json, "value", result.value, result.value_size);
-            }
-            json_print(json);
-        } else if (found) {
-            value_print(&result, key.base64, arguments_option(arguments, "raw") != NULL);
+    struct chord_operation get = {.kind = CHORD_GET,
+                                  .stale = arguments_option(arguments, "stale") != NULL};
+    key_read(arguments, &key);
+    operation_run(ctl, &get, &key, &result);
+    bool found = result.code == CHORD_CODE_OK;
+    if (ctl->json) {
+        json_t *json = answer_json(&key, &result);
+        json_put(json, "stale", json_boolean(result.stale));
+        if (found) {
+            json_put_bytes(json, "value", result.value, result.value_size);
         }
-        if (!found) {
-            ctl_error("the key '%s' is not in the ring", arguments->words[0]);
-            exit_code = CTL_NOT_FOUND;
-        }
-        chord_result_free(&result);
+        json_print(json);
+    } else if (found) {
+        value_print(&result, key.base64, arguments_option(arguments, "raw") != NULL);
     }
+    chord_result_free(&result);
     buf_free(&key.bytes);
-    return exit_code;
+    return found_exit(arguments, &result);
 }
 
 /* ---- put ---- */
 
-static int value_from_stdin(struct buf *value) {
+static void value_read(const struct arguments *arguments, bool base64, struct buf *value) {
     static uint8_t data[READ_BYTES];
-    size_t got;
-    while ((got = fread(data, 1, sizeof data, stdin)) > 0 && value->size <= CHORD_VALUE_BYTES_MAX) {
-        bytes_append(value, data, got);
-    }
-    if (ferror(stdin)) {
-        ctl_error("the value cannot be read from stdin: %s", strerror(errno));
-        return CTL_USAGE;
-    }
-    return CTL_OK;
-}
-
-static int value_read(const struct arguments *arguments, bool base64, struct buf *value) {
     const char *word = arguments->words_count > 1 ? arguments->words[1] : "-";
-    int exit_code = CTL_OK;
     if (strcmp(word, "-") == 0) {
-        exit_code = value_from_stdin(value);
+        size_t got;
+        while ((got = fread(data, 1, sizeof data, stdin)) > 0 &&
+               value->size <= CHORD_VALUE_BYTES_MAX) {
+            bytes_append(value, data, got);
+        }
+        if (ferror(stdin)) {
+            ctl_fail(CTL_USAGE, "the value cannot be read from stdin: %s", strerror(errno));
+        }
     } else if (!base64) {
         bytes_append(value, word, strlen(word));
     } else if (!base64_decode(word, value)) {
-        ctl_error("the value is no base64");
-        exit_code = CTL_USAGE;
+        ctl_fail(CTL_USAGE, "the value is no base64");
     }
-    if (exit_code == CTL_OK && value->size > CHORD_VALUE_BYTES_MAX) {
-        ctl_error("the value has more than %d bytes, the largest there may be",
-                  CHORD_VALUE_BYTES_MAX);
-        exit_code = CTL_USAGE;
+    if (value->size > CHORD_VALUE_BYTES_MAX) {
+        ctl_fail(CTL_USAGE, "the value has more than %d bytes, the largest there may be",
+                 CHORD_VALUE_BYTES_MAX);
     }
-    return exit_code;
 }
 
 static int put_run(struct ctl *ctl, const struct arguments *arguments) {
-    struct key key = {0};
+    struct key key;
     struct buf value = {0};
     struct chord_result result;
     struct chord_operation put = {.kind = CHORD_PUT};
-    int exit_code = key_read(arguments, &key);
-    if (exit_code == CTL_OK) {
-        exit_code = value_read(arguments, key.base64, &value);
+    key_read(arguments, &key);
+    value_read(arguments, key.base64, &value);
+    condition_read(arguments, &put);
+    put.value = value.data;
+    put.value_size = value.size;
+    operation_run(ctl, &put, &key, &result);
+    if (ctl->json) {
+        json_t *json = answer_json(&key, &result);
+        json_put(json, "existed", json_boolean(result.existed));
+        json_print(json);
+    } else {
+        answer_print(result.existed ? "replaced" : "stored", &key);
     }
-    if (exit_code == CTL_OK) {
-        exit_code = condition_read(arguments, &put);
-    }
-    if (exit_code == CTL_OK) {
-        put.key = key.bytes.data;
-        put.key_size = key.bytes.size;
-        put.value = value.data;
-        put.value_size = value.size;
-        exit_code = operation_run(ctl, &put, &result);
-    }
-    if (exit_code == CTL_OK) {
-        if (ctl->json) {
-            json_t *json = answer_json(&key, &result);
-            json_put(json, "existed", json_boolean(result.existed));
-            json_print(json);
-        } else {
-            answer_print(result.existed ? "replaced" : "stored", &key);
-        }
-        chord_result_free(&result);
-    }
+    chord_result_free(&result);
     buf_free(&value);
     buf_free(&key.bytes);
-    return exit_code;
+    return CTL_OK;
 }
 
 /* ---- del ---- */
 
 static int del_run(struct ctl *ctl, const struct arguments *arguments) {
-    struct key key = {0};
+    struct key key;
     struct chord_result result;
     struct chord_operation del = {.kind = CHORD_DELETE};
-    int exit_code = key_read(arguments, &key);
-    if (exit_code != CTL_OK) {
-        return exit_code;
+    key_read(arguments, &key);
+    condition_read(arguments, &del);
+    operation_run(ctl, &del, &key, &result);
+    if (ctl->json) {
+        json_print(answer_json(&key, &result));
+    } else if (result.code == CHORD_CODE_OK) {
+        answer_print("deleted", &key);
     }
-    del.key = key.bytes.data;
-    del.key_size = key.bytes.size;
-    exit_code = condition_read(arguments, &del);
-    if (exit_code == CTL_OK) {
-        exit_code = operation_run(ctl, &del, &result);
-    }
-    if (exit_code == CTL_OK) {
-        bool found = result.code == CHORD_CODE_OK;
-        if (ctl->json) {
-            json_print(answer_json(&key, &result));
-        } else if (found) {
-            answer_print("deleted", &key);
-        }
-        if (!found) {
-            ctl_error("the key '%s' is not in the ring", arguments->words[0]);
-            exit_code = CTL_NOT_FOUND;
-        }
-        chord_result_free(&result);
-    }
+    chord_result_free(&result);
     buf_free(&key.bytes);
-    return exit_code;
+    return found_exit(arguments, &result);
 }
 
-static const struct option get_options[] = {
+static const struct flag get_options[] = {
     {0, "stale", NULL, "any member's copy at once, even if it is old"},
     {0, "raw", NULL, "the very bytes also to a terminal"},
     {0, "base64", NULL, "KEY is base64, and so is the value printed"},
@@ -274,7 +231,7 @@ const struct command get_command = {
     .run = get_run,
 };
 
-static const struct option put_options[] = {
+static const struct flag put_options[] = {
     {0, "base64", NULL, "KEY and VALUE are base64 (stdin is always taken as it is)"},
     {0, "if-match", "VERSION", "only if the key has this version (get -o json shows it)"},
     {0, "if-absent", NULL, "only if the key has no value"},
@@ -291,7 +248,7 @@ const struct command put_command = {
     .run = put_run,
 };
 
-static const struct option del_options[] = {
+static const struct flag del_options[] = {
     {0, "base64", NULL, "KEY is base64"},
     {0, "if-match", "VERSION", "only if the key has this version (get -o json shows it)"},
     {0, NULL, NULL, NULL},

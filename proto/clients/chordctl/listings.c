@@ -10,17 +10,15 @@
 
 enum { PAGE_ROWS = 1000, FOLLOW_PERIOD_MS = 250 };
 
-/* The address that a listing stays with from page to page, and the ring's M. */
-static int listing_node(struct ctl *ctl, const struct arguments *arguments,
-                        char address[CHORD_ADDRESS_SIZE], unsigned *m) {
+/* The address that a listing stays with from page to page. The ring's M. */
+static unsigned listing_node(struct ctl *ctl, const struct arguments *arguments,
+                             char address[CHORD_ADDRESS_SIZE]) {
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
     struct rpc_reply reply;
-    int exit_code = call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, address);
-    if (exit_code == CTL_OK) {
-        *m = status_m((const void *)reply.response);
-        rpc_reply_free(&reply);
-    }
-    return exit_code;
+    call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, address);
+    unsigned m = status_m((const void *)reply.response);
+    rpc_reply_free(&reply);
+    return m;
 }
 
 /* ---- keys ---- */
@@ -81,50 +79,36 @@ static void keys_page(struct keys_listing *listing, const Chord__V1__ListKeysRes
     }
 }
 
-static int keys_list(struct ctl *ctl, const char *address, struct keys_listing *listing,
-                     Chord__V1__ListKeysRequest *request) {
-    struct rpc_reply reply = {0};
+static void keys_list(struct ctl *ctl, const char *address, struct keys_listing *listing,
+                      Chord__V1__ListKeysRequest *request) {
     struct rpc_reply before = {0}; /* holds the cursor */
-    bool done = false;
-    int exit_code = CTL_OK;
-    while (!done && listing->left > 0) {
+    for (bool done = false; !done && listing->left > 0;) {
+        struct rpc_reply reply;
         request->limit = listing->left < PAGE_ROWS ? (uint32_t)listing->left : PAGE_ROWS;
-        exit_code = call_at(ctl, address, RPC_ADMIN_LIST_KEYS, &request->base, &reply, NULL);
-        rpc_reply_free(&before);
-        if (exit_code != CTL_OK) {
-            return exit_code;
-        }
-        const Chord__V1__ListKeysResponse *page =
-            (const Chord__V1__ListKeysResponse *)(const void *)reply.response;
+        call_at(ctl, address, RPC_ADMIN_LIST_KEYS, &request->base, &reply, NULL);
+        const Chord__V1__ListKeysResponse *page = (const void *)reply.response;
         keys_page(listing, page);
         done = page->done || page->next == NULL || ferror(stdout);
         request->after = page->next;
+        rpc_reply_free(&before);
         before = reply;
     }
     rpc_reply_free(&before);
-    return exit_code;
 }
 
 static int keys_run(struct ctl *ctl, const struct arguments *arguments) {
     char address[CHORD_ADDRESS_SIZE];
-    struct keys_listing listing = {.json = ctl->json, .left = UINT64_MAX};
+    struct keys_listing listing = {.json = ctl->json};
     const char *prefix = arguments_option(arguments, "prefix");
     Chord__V1__ListKeysRequest request = CHORD__V1__LIST_KEYS_REQUEST__INIT;
-    if (!arguments_number(arguments, "limit", 1, UINT32_MAX, &listing.left)) {
-        return CTL_USAGE;
-    }
-    int exit_code = listing_node(ctl, arguments, address, &listing.m);
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
+    listing.left = arguments_number(arguments, "limit", 1, UINT32_MAX, UINT64_MAX);
+    listing.m = listing_node(ctl, arguments, address);
     listing.values = arguments_option(arguments, "values") != NULL;
     request.values = listing.values;
     request.led_only = arguments_option(arguments, "led") != NULL;
-    if (prefix != NULL) {
-        request.prefix.data = (uint8_t *)(uintptr_t)prefix;
-        request.prefix.len = strlen(prefix);
-    }
-    return keys_list(ctl, address, &listing, &request);
+    request.prefix = client_bytes(prefix, prefix != NULL ? strlen(prefix) : 0);
+    keys_list(ctl, address, &listing, &request);
+    return CTL_OK;
 }
 
 /* ---- logs ---- */
@@ -144,51 +128,38 @@ static void log_print(const Chord__V1__LogLine *line, bool as_json) {
                log_level_text(line->level), line->word, line->text);
 }
 
-static bool logs_level(const char *text, Chord__V1__LogLevel *level) {
-    *level = CHORD__V1__LOG_LEVEL__LOG_LEVEL_DEBUG;
-    if (text == NULL || log_level_read(text, level)) {
-        return true;
+static Chord__V1__LogLevel logs_level(const char *text) {
+    Chord__V1__LogLevel level = CHORD__V1__LOG_LEVEL__LOG_LEVEL_DEBUG;
+    if (text != NULL && !log_level_read(text, &level)) {
+        ctl_fail(CTL_USAGE, "--level '%s' is not known: give debug, info, warn or error", text);
     }
-    ctl_error("--level '%s' is not known: give debug, info, warn or error", text);
-    return false;
+    return level;
 }
 
 static int logs_run(struct ctl *ctl, const struct arguments *arguments) {
     char address[CHORD_ADDRESS_SIZE];
-    unsigned m;
-    uint64_t limit = 100;
     bool follow = arguments_option(arguments, "follow") != NULL;
     Chord__V1__LogsRequest request = CHORD__V1__LOGS_REQUEST__INIT;
-    if (!arguments_number(arguments, "limit", 1, PAGE_ROWS, &limit) ||
-        !logs_level(arguments_option(arguments, "level"), &request.level)) {
-        return CTL_USAGE;
-    }
-    int exit_code = listing_node(ctl, arguments, address, &m);
-    request.limit = (uint32_t)limit;
-    while (exit_code == CTL_OK) {
+    request.limit = (uint32_t)arguments_number(arguments, "limit", 1, PAGE_ROWS, 100);
+    request.level = logs_level(arguments_option(arguments, "level"));
+    (void)listing_node(ctl, arguments, address);
+    do {
         struct rpc_reply reply;
-        exit_code = call_at(ctl, address, RPC_ADMIN_LOGS, &request.base, &reply, NULL);
-        if (exit_code != CTL_OK) {
-            break;
-        }
-        const Chord__V1__LogsResponse *logs =
-            (const Chord__V1__LogsResponse *)(const void *)reply.response;
+        call_at(ctl, address, RPC_ADMIN_LOGS, &request.base, &reply, NULL);
+        const Chord__V1__LogsResponse *logs = (const void *)reply.response;
         size_t count = logs->n_lines;
         for (size_t i = 0; i < count; i++) {
             log_print(logs->lines[i], ctl->json);
             request.after_sequence = logs->lines[i]->sequence;
         }
         rpc_reply_free(&reply);
-        if (!follow || !output_close()) {
-            break;
-        }
         request.limit = PAGE_ROWS;
-        pause_ms(count == PAGE_ROWS ? 0 : FOLLOW_PERIOD_MS);
-    }
-    return exit_code;
+        pause_ms(!follow || count == PAGE_ROWS ? 0 : FOLLOW_PERIOD_MS);
+    } while (follow && output_close());
+    return CTL_OK;
 }
 
-static const struct option keys_options[] = {
+static const struct flag keys_options[] = {
     {0, "prefix", "TEXT", "only keys that begin so"},
     {0, "led", NULL, "only keys that this node leads: over all nodes each key once"},
     {0, "values", NULL, "with the values"},
@@ -207,7 +178,7 @@ const struct command keys_command = {
     .run = keys_run,
 };
 
-static const struct option logs_options[] = {
+static const struct flag logs_options[] = {
     {'f', "follow", NULL, "go on with new lines until interrupted"},
     {0, "level", "LEVEL", "this and above: debug, info, warn, error"},
     {0, "limit", "COUNT", "the newest so many, 1..1000 (default 100)"},

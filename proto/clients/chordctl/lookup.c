@@ -24,15 +24,13 @@ static void lookup_table(const struct key *key, const struct chord_lookup *looku
 }
 
 static int lookup_run(struct ctl *ctl, const struct arguments *arguments) {
-    struct key key = {0};
+    struct key key;
     struct chord_lookup lookup;
-    int exit_code = key_read(arguments, &key);
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
+    key_read(arguments, &key);
     if (!chord_lookup(ctl->ring, key.bytes.data, key.bytes.size, NULL, 0, &lookup)) {
-        exit_code = call_ended(ctl, &lookup.answer);
-    } else if (ctl->json) {
+        call_ended(ctl, &lookup.answer);
+    }
+    if (ctl->json) {
         json_t *json = lookup_json(&lookup);
         json_put_bytes(json, "key", key.bytes.data, key.bytes.size);
         json_print(json);
@@ -41,10 +39,10 @@ static int lookup_run(struct ctl *ctl, const struct arguments *arguments) {
     }
     chord_lookup_free(&lookup);
     buf_free(&key.bytes);
-    return exit_code;
+    return CTL_OK;
 }
 
-static const struct option lookup_options[] = {
+static const struct flag lookup_options[] = {
     {0, "base64", NULL, "KEY is base64"},
     {0, NULL, NULL, NULL},
 };

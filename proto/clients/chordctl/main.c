@@ -3,7 +3,6 @@
  * chordctl: the command line of a Chord ring, for people and scripts. This file: the table of
  * commands, and what happens around each.
  */
-#include <signal.h>
 #include <stdio.h>
 
 #include "ctl.h"
@@ -18,24 +17,15 @@ int main(int argc, char **argv) {
     };
     struct arguments arguments;
     struct ctl ctl = {0};
-    if (!arguments_read(&arguments, commands, argc, argv)) {
-        return CTL_USAGE;
-    }
-    int exit_code = CTL_OK;
-    if (arguments.version) {
+    arguments_read(&arguments, commands, argc, argv);
+    if (arguments.globals[GLOBAL_VERSION] != NULL) {
         line_print("chordctl %s", CHORD_VERSION);
-    } else if (arguments.help) {
+        ctl_exit(CTL_OK);
+    }
+    if (arguments.globals[GLOBAL_HELP] != NULL) {
         arguments_help(commands, arguments.command);
-    } else {
-        exit_code = session_open(&ctl, &arguments);
-        if (exit_code == CTL_OK) {
-            exit_code = arguments.command->run(&ctl, &arguments);
-        }
-        session_close(&ctl);
+        ctl_exit(CTL_OK);
     }
-    if (!output_close() && exit_code == CTL_OK) {
-        ctl_error("the output could not be written; look at where stdout goes");
-        exit_code = CTL_NOT_FOUND;
-    }
-    return exit_code;
+    session_open(&ctl, &arguments);
+    ctl_exit(arguments.command->run(&ctl, &arguments));
 }

@@ -8,7 +8,7 @@
 #include "output.h"
 #include "ctl.h"
 
-enum { WAIT_PERIOD_MS = 50, ANSWER_BYTES = 128 };
+enum { WAIT_PERIOD_MS = 50 };
 
 static void done_print(struct ctl *ctl, const char *address, const char *what,
                        const char *warning) {
@@ -24,55 +24,42 @@ static void done_print(struct ctl *ctl, const char *address, const char *what,
 }
 
 /* With --wait: until the node is in `state` or the time is over. */
-static int state_await(struct ctl *ctl, const struct arguments *arguments, const char *address,
-                       Chord__V1__NodeState state) {
+static void state_await(struct ctl *ctl, const struct arguments *arguments, const char *address,
+                        Chord__V1__NodeState state) {
     uint64_t end_ms = clock_now_ms() + ctl->timeout_ms;
     while (arguments_option(arguments, "wait") != NULL) {
-        const Chord__V1__StatusResponse *status;
         struct rpc_reply reply;
-        int exit_code = call_status(ctl, address, &reply, &status);
-        if (exit_code != CTL_OK) {
-            return exit_code;
-        }
-        Chord__V1__NodeState now = status->state;
+        Chord__V1__NodeState now = call_status(ctl, address, &reply)->state;
         rpc_reply_free(&reply);
         if (now == state) {
             break;
         }
         if (clock_now_ms() >= end_ms) {
-            ctl_error("%s is %s, not %s, after %u ms; wait longer with --timeout", address,
-                      ring_state_text(now), ring_state_text(state), ctl->timeout_ms);
-            return CTL_UNKNOWN;
+            ctl_fail(CTL_UNKNOWN, "%s is %s, not %s, after %u ms; wait longer with --timeout",
+                     address, ring_state_text(now), ring_state_text(state), ctl->timeout_ms);
         }
         pause_ms(WAIT_PERIOD_MS);
     }
-    return CTL_OK;
 }
 
 /* ---- leave ---- */
 
 static int leave_run(struct ctl *ctl, const struct arguments *arguments) {
-    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char address[CHORD_ADDRESS_SIZE];
     const struct chord_command command = {.kind = CHORD_LEAVE, .node = address};
     struct chord_told told;
-    int exit_code = node_resolve(ctl, arguments->words[0], address);
-    if (exit_code == CTL_OK) {
-        exit_code = call_tell(ctl, &command, &told);
-    }
-    if (exit_code == CTL_OK) {
-        exit_code = state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_LEFT);
-    }
-    if (exit_code == CTL_OK) {
-        bool waited = arguments_option(arguments, "wait") != NULL;
-        done_print(ctl, address, waited ? "left" : "leaving", told.warning);
-    }
-    return exit_code;
+    node_resolve(ctl, arguments->words[0], address);
+    call_tell(ctl, &command, &told);
+    state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_LEFT);
+    bool waited = arguments_option(arguments, "wait") != NULL;
+    done_print(ctl, address, waited ? "left" : "leaving", told.warning);
+    return CTL_OK;
 }
 
 /* ---- join ---- */
 
 static int join_run(struct ctl *ctl, const struct arguments *arguments) {
-    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char address[CHORD_ADDRESS_SIZE];
     const struct chord_command command = {.kind = CHORD_JOIN,
                                           .node = address,
                                           .seeds = arguments->words + 1,
@@ -80,90 +67,53 @@ static int join_run(struct ctl *ctl, const struct arguments *arguments) {
     struct chord_told told;
     for (unsigned i = 1; i < arguments->words_count; i++) {
         if (!address_is_valid(arguments->words[i])) {
-            ctl_error("the seed '%s' is no address; give HOST:PORT", arguments->words[i]);
-            return CTL_USAGE;
+            ctl_fail(CTL_USAGE, "the seed '%s' is no address; give HOST:PORT", arguments->words[i]);
         }
     }
-    int exit_code = node_resolve(ctl, arguments->words[0], address);
-    if (exit_code == CTL_OK) {
-        exit_code = call_tell(ctl, &command, &told);
-    }
-    if (exit_code == CTL_OK) {
-        exit_code = state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_MEMBER);
-    }
-    if (exit_code == CTL_OK) {
-        bool waited = arguments_option(arguments, "wait") != NULL;
-        done_print(ctl, address, waited ? "member" : "joining", "");
-    }
-    return exit_code;
+    node_resolve(ctl, arguments->words[0], address);
+    call_tell(ctl, &command, &told);
+    state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_MEMBER);
+    bool waited = arguments_option(arguments, "wait") != NULL;
+    done_print(ctl, address, waited ? "member" : "joining", "");
+    return CTL_OK;
 }
 
 /* ---- kill ---- */
 
-/* CTL_OK: the person typed the id. */
-static int kill_ask(const char *address, const Chord__V1__StatusResponse *status, const char *id,
-                    char typed[ANSWER_BYTES]) {
-    if (!isatty(STDIN_FILENO)) {
-        ctl_error("nobody can be asked here (stdin is no terminal); give --confirm %s", id);
-        return CTL_USAGE;
-    }
-    ctl_note("node %s at %s ends at once and hands nothing over; the ring survives %u more "
-             "failure%s now",
-             id, address, status->survives_failures, status->survives_failures == 1 ? "" : "s");
-    fprintf(stderr, "type its id to kill it: ");
-    fflush(stderr);
-    if (fgets(typed, ANSWER_BYTES, stdin) == NULL) {
-        typed[0] = '\0';
-    }
-    typed[strcspn(typed, "\r\n")] = '\0';
-    return CTL_OK;
-}
-
-static int kill_confirm(const struct arguments *arguments, const char *address,
-                        const Chord__V1__StatusResponse *status, const char *id) {
-    char typed[ANSWER_BYTES] = "";
+static void kill_confirm(const struct arguments *arguments, const char *address,
+                         const Chord__V1__StatusResponse *status, const char *id) {
+    char typed[ASK_BYTES];
     const char *confirm = arguments_option(arguments, "confirm");
     if (confirm == NULL) {
-        int exit_code = kill_ask(address, status, id, typed);
-        if (exit_code != CTL_OK) {
-            return exit_code;
-        }
+        ask_check("--confirm ", id);
+        ctl_note("node %s at %s ends at once and hands nothing over; the ring survives %u more "
+                 "failure%s now",
+                 id, address, status->survives_failures, status->survives_failures == 1 ? "" : "s");
+        ask("type its id to kill it", typed);
         confirm = typed;
     }
     if (strcasecmp(confirm, id) != 0) {
-        ctl_error("'%s' is not the id of %s, which is %s; nothing was killed", confirm, address,
-                  id);
-        return CTL_REFUSED;
+        ctl_fail(CTL_REFUSED, "'%s' is not the id of %s, which is %s; nothing was killed", confirm,
+                 address, id);
     }
-    return CTL_OK;
 }
 
 static int kill_run(struct ctl *ctl, const struct arguments *arguments) {
-    char address[RPC_ADDRESS_BYTES_MAX + 1], id[ID_HEX_SIZE];
+    char address[CHORD_ADDRESS_SIZE], id[ID_HEX_SIZE];
     const struct chord_command command = {.kind = CHORD_KILL, .node = address, .id = id};
-    const Chord__V1__StatusResponse *status;
     struct chord_told told;
     struct rpc_reply reply;
-    int exit_code = node_resolve(ctl, arguments->words[0], address);
-    if (exit_code == CTL_OK) {
-        exit_code = call_status(ctl, address, &reply, &status);
-    }
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
+    node_resolve(ctl, arguments->words[0], address);
+    const Chord__V1__StatusResponse *status = call_status(ctl, address, &reply);
     ring_id_text(id, status->self->id, status_m(status));
-    exit_code = kill_confirm(arguments, address, status, id);
+    kill_confirm(arguments, address, status, id);
     rpc_reply_free(&reply);
-    if (exit_code == CTL_OK) {
-        exit_code = call_tell(ctl, &command, &told);
-    }
-    if (exit_code == CTL_OK) {
-        done_print(ctl, address, "killed", "");
-    }
-    return exit_code;
+    call_tell(ctl, &command, &told);
+    done_print(ctl, address, "killed", "");
+    return CTL_OK;
 }
 
-static const struct option wait_options[] = {
+static const struct flag wait_options[] = {
     {'w', "wait", NULL, "until it is done, at most --timeout"},
     {0, NULL, NULL, NULL},
 };
@@ -188,7 +138,7 @@ const struct command join_command = {
     .run = join_run,
 };
 
-static const struct option kill_options[] = {
+static const struct flag kill_options[] = {
     {0, "confirm", "ID", "the node's id, for scripts; else it is asked for"},
     {0, NULL, NULL, NULL},
 };

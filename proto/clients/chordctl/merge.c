@@ -14,49 +14,54 @@
 #include "output.h"
 #include "ctl.h"
 
-enum { ANSWER_BYTES = 16, COUNT_MS = 260 };
+enum { COUNT_MS = 260 };
 
 /* ---- the two rings ---- */
 
-static int ring_open(struct merge *merge, struct merge_ring *ring, const char *option,
-                     const char *address) {
+static void ring_open(struct merge *merge, struct merge_ring *ring, const char *option,
+                      const char *address) {
     if (address == NULL || !address_is_valid(address)) {
-        ctl_error(address == NULL ? "--%s HOST:PORT is missing: a member of each ring is needed"
-                                  : "--%s '%s' is no address; give HOST:PORT",
-                  option, address);
-        return CTL_USAGE;
+        ctl_fail(CTL_USAGE,
+                 address == NULL ? "--%s HOST:PORT is missing: a member of each ring is needed"
+                                 : "--%s '%s' is no address; give HOST:PORT",
+                 option, address);
     }
     ring->ctl = *merge->ctl;
     memcpy(ring->address, address, strlen(address) + 1);
-    return session_client_open(&ring->ctl, address, option); /* a client belongs to one ring */
+    session_client_open(&ring->ctl, address, option); /* a client belongs to one ring */
 }
 
-static int ring_read(struct merge_ring *ring, const Chord__V1__StatusResponse *status) {
+/* The address by which the named node calls itself. */
+static void ring_read(struct merge_ring *ring, char self[CHORD_ADDRESS_SIZE]) {
+    struct rpc_reply reply;
+    const Chord__V1__StatusResponse *status = call_status(&ring->ctl, ring->address, &reply);
     const Chord__V1__RingParameters *told = status->parameters;
     if (told == NULL || told->ring_id.len != sizeof ring->name.id) {
-        ctl_error("%s is in no ring", ring->address);
-        return CTL_REFUSED;
+        ctl_fail(CTL_REFUSED, "%s is in no ring", ring->address);
     }
     memcpy(ring->name.id, told->ring_id.data, sizeof ring->name.id);
     ring->name.m = told->m;
     ring->name.n = told->n;
     ring->name.replicas = told->replicas;
-    return CTL_OK;
+    if (address_is_valid(status->self->address)) {
+        memcpy(self, status->self->address, strlen(status->self->address) + 1);
+    }
+    rpc_reply_free(&reply);
 }
 
 static bool one_ring(const struct merge *merge) {
     return memcmp(merge->from.name.id, merge->into.name.id, sizeof merge->from.name.id) == 0;
 }
 
-static int parameters_compare(const struct merge *merge) {
+static void parameters_compare(const struct merge *merge) {
     const struct chord_ring_name *a = &merge->from.name, *b = &merge->into.name;
-    if (a->m == b->m && a->n == b->n && a->replicas == b->replicas) {
-        return CTL_OK;
+    if (a->m != b->m || a->n != b->n || a->replicas != b->replicas) {
+        ctl_fail(
+            CTL_REFUSED,
+            "the rings differ: from has M=%u N=%u REPLICAS=%u, into has M=%u N=%u REPLICAS=%u; "
+            "export the keys of the one and import them into the other instead",
+            a->m, a->n, a->replicas, b->m, b->n, b->replicas);
     }
-    ctl_error("the rings differ: from has M=%u N=%u REPLICAS=%u, into has M=%u N=%u REPLICAS=%u; "
-              "export the keys of the one and import them into the other instead",
-              a->m, a->n, a->replicas, b->m, b->n, b->replicas);
-    return CTL_REFUSED;
 }
 
 static void seed_add(struct merge_ring *ring, const char *address) {
@@ -79,31 +84,26 @@ static void seeds_take(struct merge_ring *ring, const struct ring_walk *walk) {
 
 /* A node counts its keys when it is asked, at most every 250 ms, and answers with the count before.
  * `exact`: the second look makes it count in the ideal ring, the third hears that. */
-static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t timeout_ms,
-                            bool exact) {
+static void ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t timeout_ms,
+                             bool exact) {
     uint64_t end_ms = clock_now_ms() + timeout_ms;
     struct ring_walk walk;
     struct ring_verdict verdict;
     for (unsigned ideal = 0;;) {
-        int exit_code = walk_ring(&ring->ctl, &walk);
-        if (exit_code != CTL_OK) {
-            return exit_code;
-        }
+        walk_ring(&ring->ctl, &walk);
         ring_walk_judge(&walk, &verdict);
-        uint64_t keys = verdict.survival.keys;
+        ring->keys = verdict.survival.keys;
+        ring->members_count = verdict.members;
         survival_free(&verdict.survival);
+        seeds_take(ring, &walk);
+        ring_walk_free(&walk);
         ideal = verdict.fault == RING_IDEAL ? ideal + 1 : 0;
         if (ideal == (exact ? 3 : 2)) {
-            ring->members_count = verdict.members;
-            ring->keys = keys;
-            seeds_take(ring, &walk);
-            ring_walk_free(&walk);
-            return CTL_OK;
+            return;
         }
-        ring_walk_free(&walk);
         if (clock_now_ms() >= end_ms) {
-            ctl_error("the %s ring is not ideal after %u ms: %s", what, timeout_ms, verdict.text);
-            return CTL_REFUSED;
+            ctl_fail(CTL_REFUSED, "the %s ring is not ideal after %u ms: %s", what, timeout_ms,
+                     verdict.text);
         }
         pause_ms(exact ? COUNT_MS : 2 * MERGE_PAUSE_MS);
     }
@@ -111,25 +111,18 @@ static int ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t 
 
 /* ---- before anything is changed ---- */
 
-static int room_check(const struct merge *merge) {
+static void room_check(const struct merge *merge) {
     unsigned m = merge->into.name.m;
-    if (m >= 32 || merge->from.members_count + merge->into.members_count <= (size_t)1 << m) {
-        return CTL_OK;
+    size_t from = merge->from.members_count, into = merge->into.members_count;
+    if (m < 32 && from + into > (size_t)1 << m) {
+        ctl_fail(CTL_REFUSED, "%zu and %zu members are more than the %zu ids that M=%u has", from,
+                 into, (size_t)1 << m, m);
     }
-    ctl_error("%zu and %zu members are more than the %zu ids that M=%u has",
-              merge->from.members_count, merge->into.members_count, (size_t)1 << m, m);
-    return CTL_REFUSED;
 }
 
-static int confirm(const struct merge *merge, bool yes) {
-    char typed[ANSWER_BYTES] = "";
-    if (yes) {
-        return CTL_OK;
-    }
-    if (!isatty(STDIN_FILENO)) {
-        ctl_error("nobody can be asked here (stdin is no terminal); give --yes");
-        return CTL_USAGE;
-    }
+static void confirm(const struct merge *merge) {
+    char typed[ASK_BYTES];
+    ask_check("--yes", "");
     ctl_note("%zu member%s with %llu keys go, one after the other, to the ring of %s, which has "
              "%zu members with %llu keys",
              merge->from.members_count, merge->from.members_count == 1 ? "" : "s",
@@ -140,67 +133,53 @@ static int confirm(const struct merge *merge, bool yes) {
              merge->replace ? "from" : "into", merge->conflicts_path);
     ctl_note("%s goes last; from when it is alone until its rows are copied, nobody serves them",
              merge->last);
-    fprintf(stderr, "type merge to go on: ");
-    fflush(stderr);
-    if (fgets(typed, sizeof typed, stdin) == NULL) {
-        typed[0] = '\0';
-    }
-    typed[strcspn(typed, "\r\n")] = '\0';
+    ask("type merge to go on", typed);
     if (strcmp(typed, "merge") != 0) {
-        ctl_error("'%s' is not 'merge'; nothing was changed", typed);
-        return CTL_REFUSED;
+        ctl_fail(CTL_REFUSED, "'%s' is not 'merge'; nothing was changed", typed);
     }
-    return CTL_OK;
 }
 
 /* ---- the members ---- */
 
 /* Another member of `from` than the last; false: none is seen. */
-static int other_member(struct merge *merge, char address[RPC_ADDRESS_BYTES_MAX + 1], bool *found) {
+static bool other_member(struct merge *merge, char address[CHORD_ADDRESS_SIZE]) {
+    const ProtobufCBinaryData ring_id =
+        client_bytes(merge->from.name.id, sizeof merge->from.name.id);
     struct ring_walk walk;
-    int exit_code = walk_ring(&merge->from.ctl, &walk);
-    *found = false;
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
-    for (size_t i = 0; i < walk.nodes_count && !*found; i++) {
+    bool found = false;
+    walk_ring(&merge->from.ctl, &walk);
+    for (size_t i = 0; i < walk.nodes_count && !found; i++) {
         const struct ring_node *node = &walk.nodes[i];
-        if (ring_is_member(node->status) && strcmp(node->address, merge->last) != 0 &&
-            node->status->parameters->ring_id.len == sizeof merge->from.name.id &&
-            memcmp(node->status->parameters->ring_id.data, merge->from.name.id,
-                   sizeof merge->from.name.id) == 0) {
+        found = ring_is_member(node->status) && strcmp(node->address, merge->last) != 0 &&
+                ring_bytes_equal(node->status->parameters->ring_id, ring_id);
+        if (found) {
             memcpy(address, node->address, sizeof node->address);
-            *found = true;
         }
     }
     ring_walk_free(&walk);
-    return CTL_OK;
+    return found;
 }
 
 /* Until the last one is alone and has left. */
-static int members_move(struct merge *merge) {
+static void members_move(struct merge *merge) {
     uint64_t end_ms = clock_now_ms() + merge->step_ms;
-    char address[RPC_ADDRESS_BYTES_MAX + 1];
+    char address[CHORD_ADDRESS_SIZE];
     char reason[MERGE_REASON_BYTES] = "";
-    bool found;
     for (;;) {
-        int exit_code = other_member(merge, address, &found);
-        if (exit_code == CTL_OK && found) {
-            exit_code = merge_move(merge, address);
-            merge->moved += exit_code == CTL_OK;
+        bool found = other_member(merge, address);
+        if (found) {
+            merge_move(merge, address);
+            merge->moved++;
             end_ms = clock_now_ms() + merge->step_ms;
-            if (merge->progress && exit_code == CTL_OK) {
+            if (merge->progress) {
                 ctl_note("%s is in the other ring", address);
             }
-        } else if (exit_code == CTL_OK && merge_leave_last(merge, reason)) {
-            return CTL_OK;
-        }
-        if (exit_code != CTL_OK) {
-            return exit_code;
+        } else if (merge_leave_last(merge, reason)) {
+            return;
         }
         if (clock_now_ms() >= end_ms) {
-            ctl_error("%s cannot leave as the last of its ring: %s", merge->last, reason);
-            return CTL_REFUSED;
+            ctl_fail(CTL_REFUSED, "%s cannot leave as the last of its ring: %s", merge->last,
+                     reason);
         }
         pause_ms(found ? 0 : MERGE_PAUSE_MS);
     }
@@ -232,112 +211,56 @@ static void result_print(struct merge *merge, const char *result) {
     }
 }
 
-/* Both rings, and where the node that goes last stands. */
-static int rings_look(struct merge *merge, struct merge_look *look) {
-    const Chord__V1__StatusResponse *status;
-    struct rpc_reply reply;
-    int exit_code = call_status(&merge->into.ctl, merge->into.address, &reply, &status);
-    if (exit_code == CTL_OK) {
-        exit_code = ring_read(&merge->into, status);
-        rpc_reply_free(&reply);
-    }
-    if (exit_code == CTL_OK) {
-        exit_code = call_status(&merge->from.ctl, merge->from.address, &reply, &status);
-    }
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
-    exit_code = ring_read(&merge->from, status);
-    if (exit_code == CTL_OK && address_is_valid(status->self->address)) {
-        memcpy(merge->last, status->self->address, strlen(status->self->address) + 1);
-    }
-    rpc_reply_free(&reply);
-    if (exit_code == CTL_OK) {
-        merge_look(merge, merge->last, look);
-    }
-    return exit_code;
-}
-
-static int rings_check(struct merge *merge, const struct merge_look *look) {
-    int exit_code = parameters_compare(merge);
-    if (exit_code == CTL_OK && !look->left_last &&
-        look->state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
-        ctl_error("%s is %s; name a member of its ring with --from", merge->last,
-                  ring_state_text(look->state));
-        exit_code = CTL_REFUSED;
-    }
-    if (exit_code == CTL_OK) {
-        exit_code = ring_await_ideal(&merge->into, "into", merge->ctl->timeout_ms, false);
-    }
-    if (exit_code == CTL_OK && !look->left_last) {
-        exit_code = ring_await_ideal(&merge->from, "from", merge->ctl->timeout_ms, false);
-    }
-    return exit_code == CTL_OK ? room_check(merge) : exit_code;
-}
-
-static int merge_rings(struct merge *merge, const struct merge_look *look, bool yes) {
-    int exit_code = rings_check(merge, look);
-    if (exit_code == CTL_OK) {
-        exit_code = confirm(merge, yes);
-    }
-    if (exit_code == CTL_OK) {
-        exit_code = members_move(merge);
-    }
-    if (exit_code == CTL_OK) {
-        exit_code = merge_rows_copy(merge);
-    }
-    if (exit_code == CTL_OK) {
-        exit_code = merge_move(merge, merge->last);
-        merge->moved += exit_code == CTL_OK;
-    }
-    return exit_code;
-}
-
-static int merge_run(struct merge *merge, const struct arguments *arguments) {
+/* Before anything is changed: whether it can be. */
+static void rings_check(struct merge *merge) {
     struct merge_look look;
+    parameters_compare(merge);
+    merge_look(merge, merge->last, &look);
+    if (!look.left_last && look.state != CHORD__V1__NODE_STATE__NODE_STATE_MEMBER) {
+        ctl_fail(CTL_REFUSED, "%s is %s; name a member of its ring with --from", merge->last,
+                 ring_state_text(look.state));
+    }
+    ring_await_ideal(&merge->into, "into", merge->ctl->timeout_ms, false);
+    if (!look.left_last) {
+        ring_await_ideal(&merge->from, "from", merge->ctl->timeout_ms, false);
+    }
+    room_check(merge);
+}
+
+static int merge_run(struct ctl *ctl, const struct arguments *arguments) {
+    static struct merge merge; /* the clients of its rings live to the end of the program */
+    char self[CHORD_ADDRESS_SIZE];
     const char *conflict = arguments_option(arguments, "on-conflict");
     const char *path = arguments_option(arguments, "conflicts");
     if (conflict != NULL && strcmp(conflict, "keep") != 0 && strcmp(conflict, "replace") != 0) {
-        ctl_error("--on-conflict '%s' is not known: give keep or replace", conflict);
-        return CTL_USAGE;
+        ctl_fail(CTL_USAGE, "--on-conflict '%s' is not known: give keep or replace", conflict);
     }
-    merge->replace = conflict != NULL && strcmp(conflict, "replace") == 0;
-    merge->conflicts_path = path != NULL ? path : "merge-conflicts.csv";
-    merge->step_ms = merge->ctl->timeout_given ? merge->ctl->timeout_ms : MERGE_STEP_MS;
-    merge->progress = isatty(STDERR_FILENO);
-    int exit_code = ring_open(merge, &merge->from, "from", arguments_option(arguments, "from"));
-    if (exit_code == CTL_OK) {
-        exit_code = ring_open(merge, &merge->into, "into", arguments_option(arguments, "into"));
-    }
-    if (exit_code == CTL_OK) {
-        exit_code = rings_look(merge, &look);
-    }
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
-    bool were_one = one_ring(merge);
+    merge.ctl = ctl;
+    merge.replace = conflict != NULL && strcmp(conflict, "replace") == 0;
+    merge.conflicts_path = path != NULL ? path : "merge-conflicts.csv";
+    merge.step_ms = ctl->timeout_given ? ctl->timeout_ms : MERGE_STEP_MS;
+    merge.progress = isatty(STDERR_FILENO);
+    ring_open(&merge, &merge.from, "from", arguments_option(arguments, "from"));
+    ring_open(&merge, &merge.into, "into", arguments_option(arguments, "into"));
+    ring_read(&merge.into, self);
+    ring_read(&merge.from, merge.last);
+    bool were_one = one_ring(&merge);
     if (!were_one) {
-        exit_code = merge_rings(merge, &look, arguments_option(arguments, "yes") != NULL);
+        rings_check(&merge);
+        if (arguments_option(arguments, "yes") == NULL) {
+            confirm(&merge);
+        }
+        members_move(&merge);
+        merge_rows_copy(&merge);
+        merge_move(&merge, merge.last);
+        merge.moved++;
     }
-    if (exit_code == CTL_OK) {
-        exit_code =
-            ring_await_ideal(&merge->into, were_one ? "one" : "merged", merge->step_ms, true);
-    }
-    if (exit_code == CTL_OK) {
-        result_print(merge, were_one ? "one ring already" : "merged");
-    }
-    return exit_code;
+    ring_await_ideal(&merge.into, were_one ? "one" : "merged", merge.step_ms, true);
+    result_print(&merge, were_one ? "one ring already" : "merged");
+    return CTL_OK;
 }
 
-static int merge_command_run(struct ctl *ctl, const struct arguments *arguments) {
-    struct merge merge = {.ctl = ctl, .step_ms = MERGE_STEP_MS};
-    int exit_code = merge_run(&merge, arguments);
-    session_close(&merge.from.ctl);
-    session_close(&merge.into.ctl);
-    return exit_code;
-}
-
-static const struct option merge_options[] = {
+static const struct flag merge_options[] = {
     {0, "from", "HOST:PORT", "a member of the ring that goes; it goes last"},
     {0, "into", "HOST:PORT", "a member of the ring that stays"},
     {0, "on-conflict", "keep|replace", "keep the value of the into ring (default), or replace it"},
@@ -368,5 +291,5 @@ const struct command merge_command = {
             "Parts of one ring that lost sight of each other need no command: they find each "
             "other.\n",
     .options = merge_options,
-    .run = merge_command_run,
+    .run = merge_run,
 };

@@ -48,8 +48,8 @@ struct merge_look {
     bool in_from, in_into; /* which ring it belongs to */
 };
 void merge_look(struct merge *merge, const char *address, struct merge_look *look);
-/* CTL_OK: the node is a member of `into`. Else said. */
-int merge_move(struct merge *merge, const char *address);
+/* Until the node is a member of `into`. */
+void merge_move(struct merge *merge, const char *address);
 /* True: `last` has left as the last member of `from`. Else the reason: it may not be alone yet. */
 bool merge_leave_last(struct merge *merge, char reason[MERGE_REASON_BYTES]);
 
@@ -59,11 +59,10 @@ struct merge_losers *merge_losers_new(struct merge *merge);
 void merge_losers_free(struct merge_losers *losers);
 void merge_losers_add(struct merge_losers *losers, const ProtobufCBinaryData *key,
                       const ProtobufCBinaryData *value, uint64_t expires_at_ms);
-/* What was added is on disk; where the file is made, its name is in merge->conflicts_file. CTL_OK,
- * or said. */
-int merge_losers_write(struct merge_losers *losers);
+/* What was added is on disk; where the file is made, its name is in merge->conflicts_file. */
+void merge_losers_write(struct merge_losers *losers);
 
-/* merge_rows.c: every row of the last node into the other ring. CTL_OK, or said. */
-int merge_rows_copy(struct merge *merge);
+/* merge_rows.c: every row of the last node into the other ring. */
+void merge_rows_copy(struct merge *merge);
 
 #endif

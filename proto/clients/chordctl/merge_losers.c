@@ -43,39 +43,35 @@ void merge_losers_free(struct merge_losers *losers) {
     free(losers);
 }
 
-static int failed(const struct merge *merge, const char *why) {
-    ctl_error("%s cannot be written: %s; nothing of this page was copied: name another file "
-              "with --conflicts and run the same command again",
-              merge->conflicts_file, why);
-    return CTL_NOT_FOUND;
+_Noreturn static void failed(const struct merge *merge, int error) {
+    ctl_fail(CTL_NOT_FOUND,
+             "%s cannot be written: %s; nothing of this page was copied: name another file with "
+             "--conflicts and run the same command again",
+             merge->conflicts_file, strerror(error));
 }
 
 /* FILE, or where that is taken FILE.2, FILE.3 and so on. */
-static int file_make(struct merge_losers *losers) {
+static void file_make(struct merge_losers *losers) {
     struct merge *merge = losers->merge;
     const size_t size = sizeof merge->conflicts_file;
-    for (unsigned number = 1; number <= FILES_MAX && losers->fd < 0; number++) {
+    for (unsigned number = 1; losers->fd < 0; number++) {
         int length =
             number == 1
                 ? snprintf(merge->conflicts_file, size, "%s", merge->conflicts_path)
                 : snprintf(merge->conflicts_file, size, "%s.%u", merge->conflicts_path, number);
         if (length < 0 || (size_t)length >= size) {
-            return failed(merge, strerror(ENAMETOOLONG));
+            failed(merge, ENAMETOOLONG);
         }
         losers->fd = open(merge->conflicts_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
                           0600); /* values are nobody else's business */
-        if (losers->fd < 0 && errno != EEXIST) {
-            return failed(merge, strerror(errno));
+        if (losers->fd < 0 && (errno != EEXIST || number == FILES_MAX)) {
+            failed(merge, errno);
         }
-    }
-    if (losers->fd < 0) {
-        return failed(merge, strerror(EEXIST));
     }
     if (strcmp(merge->conflicts_file, merge->conflicts_path) != 0) {
         ctl_note("%s is there already and stays as it is; values that lose go to %s",
                  merge->conflicts_path, merge->conflicts_file);
     }
-    return CTL_OK;
 }
 
 void merge_losers_add(struct merge_losers *losers, const ProtobufCBinaryData *key,
@@ -87,8 +83,7 @@ void merge_losers_add(struct merge_losers *losers, const ProtobufCBinaryData *ke
     }
     if (!ok || !csv_export_row(losers->writer, &losers->page, key->data, key->len, value->data,
                                value->len, expires_at_ms)) {
-        ctl_error("there is no memory, or no SHA-256 in this host's libcrypto");
-        exit(CTL_REFUSED);
+        ctl_fail(CTL_REFUSED, "there is no memory, or no SHA-256 in this host's libcrypto");
     }
 }
 
@@ -103,19 +98,20 @@ static bool write_at(int fd, const struct buf *buf, off_t at) {
     return true;
 }
 
-int merge_losers_write(struct merge_losers *losers) {
+void merge_losers_write(struct merge_losers *losers) {
     size_t rows = losers->page.size;
-    int exit_code = rows > 0 && losers->fd < 0 ? file_make(losers) : CTL_OK;
-    if (rows == 0 || exit_code != CTL_OK) {
-        return exit_code;
+    if (rows == 0) {
+        return;
+    }
+    if (losers->fd < 0) {
+        file_make(losers);
     }
     if (!csv_export_end(losers->writer, &losers->page)) {
-        return failed(losers->merge, strerror(ENOMEM));
+        failed(losers->merge, ENOMEM);
     }
     if (!write_at(losers->fd, &losers->page, losers->size) || fsync(losers->fd) != 0) {
-        return failed(losers->merge, strerror(errno));
+        failed(losers->merge, errno);
     }
     losers->size += (off_t)rows;
     buf_clear(&losers->page);
-    return CTL_OK;
 }

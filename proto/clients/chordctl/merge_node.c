@@ -70,7 +70,7 @@ static void tell_go(struct merge *merge, enum chord_command_kind kind, const cha
     (void)tell(merge, &command, reason);
 }
 
-int merge_move(struct merge *merge, const char *address) {
+void merge_move(struct merge *merge, const char *address) {
     uint64_t end_ms = clock_now_ms() + merge->step_ms;
     struct merge_look look;
     char reason[MERGE_REASON_BYTES] = "";
@@ -78,13 +78,12 @@ int merge_move(struct merge *merge, const char *address) {
         merge_look(merge, address, &look);
         bool member = look.state == CHORD__V1__NODE_STATE__NODE_STATE_MEMBER;
         if (look.answered && look.in_into && member) {
-            return CTL_OK;
+            return;
         }
         if (!look.answered) {
             memcpy(reason, look.reason, sizeof reason);
         } else if (!look.in_into && !look.in_from) {
-            ctl_error("%s is no longer in either of the two rings", address);
-            return CTL_REFUSED;
+            ctl_fail(CTL_REFUSED, "%s is no longer in either of the two rings", address);
         } else if (look.in_from && member) {
             tell_go(merge, CHORD_LEAVE, address, reason);
         } else if (look.in_from && look.state == CHORD__V1__NODE_STATE__NODE_STATE_LEFT) {
@@ -92,9 +91,9 @@ int merge_move(struct merge *merge, const char *address) {
         }
         pause_ms(MERGE_PAUSE_MS);
     }
-    ctl_error("%s is not in the other ring after %u ms%s%s; run the same command again to go on",
-              address, merge->step_ms, reason[0] != '\0' ? ": " : "", reason);
-    return CTL_UNKNOWN;
+    ctl_fail(CTL_UNKNOWN,
+             "%s is not in the other ring after %u ms%s%s; run the same command again to go on",
+             address, merge->step_ms, reason[0] != '\0' ? ": " : "", reason);
 }
 
 bool merge_leave_last(struct merge *merge, char reason[MERGE_REASON_BYTES]) {

@@ -42,11 +42,10 @@ static void result_take(const struct merge *merge, struct page *page, size_t at,
 }
 
 /* A few at a time: each may bring a value of 1 MiB. */
-static int look_up(struct merge *merge, struct page *page) {
+static void look_up(struct merge *merge, struct page *page) {
     struct chord_operation gets[LOOKS_OPEN];
     struct chord_result results[LOOKS_OPEN];
-    int exit_code = CTL_OK;
-    for (size_t from = 0; from < page->keys->n_keys && exit_code == CTL_OK; from += LOOKS_OPEN) {
+    for (size_t from = 0; from < page->keys->n_keys; from += LOOKS_OPEN) {
         size_t left = page->keys->n_keys - from, count = left < LOOKS_OPEN ? left : LOOKS_OPEN;
         for (size_t i = 0; i < count; i++) {
             ProtobufCBinaryData key = page->keys->keys[from + i]->key;
@@ -57,47 +56,43 @@ static int look_up(struct merge *merge, struct page *page) {
         }
         chord_run(merge->into.ctl.ring, gets, count, results);
         for (size_t i = 0; i < count; i++) {
-            if (results[i].fate == CHORD_DONE) {
-                result_take(merge, page, from + i, &results[i]);
-            } else if (exit_code == CTL_OK) {
-                ctl_error("the other ring does not answer (%s: %s: %.150s); the rows are safe on "
-                          "%s: run the same command again to go on",
-                          results[i].address, chord_code_text(results[i].code), results[i].message,
-                          merge->last);
-                exit_code = CTL_NO_NODE;
+            if (results[i].fate != CHORD_DONE) {
+                ctl_fail(CTL_NO_NODE,
+                         "the other ring does not answer (%s: %s: %.150s); the rows are safe on "
+                         "%s: run the same command again to go on",
+                         results[i].address, chord_code_text(results[i].code), results[i].message,
+                         merge->last);
             }
+            result_take(merge, page, from + i, &results[i]);
             chord_result_free(&results[i]);
         }
     }
-    return exit_code;
 }
 
 /* ---- storing ---- */
 
-static int store(struct merge *merge, struct chord_load *window) {
+static void store(struct merge *merge, struct chord_load *window) {
     struct chord_load_result result;
     if (chord_load_rows(window) == 0) {
-        return CTL_OK;
+        return;
     }
     chord_load_flush(window, merge->step_ms, &result);
     merge->rows_copied += result.stored;
     if (result.fate != CHORD_DONE) {
-        ctl_error("%zu rows were not surely copied (%.200s); they are safe on %s: run the same "
-                  "command again to go on",
-                  result.failed, result.reason, merge->last);
+        ctl_fail(load_exit(&result),
+                 "%zu rows were not surely copied (%.200s); they are safe on %s: run the same "
+                 "command again to go on",
+                 result.failed, result.reason, merge->last);
     }
-    return load_exit(&result);
 }
 
 /* Between the look and the store a client may make a key that was not there; its value is then
  * overwritten. A put on the condition that the key is absent closes that gap, and the look before
  * it, once members take conditions. */
-static int page_copy(struct merge *merge, struct page *page, struct chord_load *window) {
-    int exit_code = look_up(merge, page);
-    if (exit_code == CTL_OK) {
-        exit_code = merge_losers_write(page->losers);
-    }
-    for (size_t i = 0; i < page->keys->n_keys && exit_code == CTL_OK; i++) {
+static void page_copy(struct merge *merge, struct page *page, struct chord_load *window) {
+    look_up(merge, page);
+    merge_losers_write(page->losers);
+    for (size_t i = 0; i < page->keys->n_keys; i++) {
         const Chord__V1__KeyInfo *row = page->keys->keys[i];
         bool conflict = page->states[i] == ROW_CONFLICT;
         merge->rows_read++;
@@ -107,45 +102,36 @@ static int page_copy(struct merge *merge, struct page *page, struct chord_load *
             continue;
         }
         if (!chord_load_fits(window, row->key.len, row->value.len)) {
-            exit_code = store(merge, window);
+            store(merge, window);
         }
-        if (exit_code == CTL_OK &&
-            !chord_load_add(window, i, row->key.data, row->key.len, row->value.data, row->value.len,
+        if (!chord_load_add(window, i, row->key.data, row->key.len, row->value.data, row->value.len,
                             row->expires_at_ms)) {
             memory_missing();
         }
     }
-    return exit_code == CTL_OK ? store(merge, window) : exit_code;
+    store(merge, window);
 }
 
-int merge_rows_copy(struct merge *merge) {
+void merge_rows_copy(struct merge *merge) {
     Chord__V1__ListKeysRequest request = CHORD__V1__LIST_KEYS_REQUEST__INIT;
     struct chord_load *window = load_new(&merge->into.ctl);
     struct page *page = memory_new(1, sizeof *page);
-    struct rpc_reply reply, before = {0};
-    int exit_code = CTL_OK;
-    bool done = false;
+    struct rpc_reply before = {0}; /* the cursor lives there */
     page->losers = merge_losers_new(merge);
     request.limit = PAGE_ROWS;
     request.values = true;
-    while (exit_code == CTL_OK && !done) {
-        exit_code =
-            call_at(merge->ctl, merge->last, RPC_ADMIN_LIST_KEYS, &request.base, &reply, NULL);
-        rpc_reply_free(&before); /* the cursor lived there */
-        before = (struct rpc_reply){0};
-        if (exit_code != CTL_OK) {
-            break;
-        }
+    for (bool done = false; !done;) {
+        struct rpc_reply reply;
+        call_at(merge->ctl, merge->last, RPC_ADMIN_LIST_KEYS, &request.base, &reply, NULL);
+        rpc_reply_free(&before);
         before = reply;
         page->keys = (const void *)reply.response;
         done = page->keys->done;
         request.after = page->keys->next;
         if (page->keys->n_keys > PAGE_ROWS || (!done && request.after == NULL)) {
-            exit_code = call_refused(CHORD__V1__CODE__CODE_INTERNAL, merge->last,
-                                     "its list of keys is broken");
-        } else {
-            exit_code = page_copy(merge, page, window);
+            call_refused(CHORD__V1__CODE__CODE_INTERNAL, merge->last, "its list of keys is broken");
         }
+        page_copy(merge, page, window);
         if (merge->progress) {
             ctl_note("%llu rows read, %llu copied", (unsigned long long)merge->rows_read,
                      (unsigned long long)merge->rows_copied);
@@ -155,5 +141,4 @@ int merge_rows_copy(struct merge *merge) {
     merge_losers_free(page->losers);
     free(page);
     chord_load_free(window);
-    return exit_code;
 }

@@ -128,6 +128,14 @@ void ctl_error(const char *format, ...) {
     va_end(arguments);
 }
 
+void ctl_fail(int exit_code, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    stream_print(stderr, "chordctl: ", format, arguments);
+    va_end(arguments);
+    ctl_exit(exit_code);
+}
+
 void ctl_note(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);

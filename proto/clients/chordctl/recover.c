@@ -3,12 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "ctl.h"
 #include "output.h"
-
-enum { ANSWER_BYTES = 128 };
 
 /* The range of the node whose last id is `hi`; NULL: none. */
 static const Chord__V1__View *range_named(const Chord__V1__StatusResponse *status, const char *hi) {
@@ -25,15 +22,12 @@ static const Chord__V1__View *range_named(const Chord__V1__StatusResponse *statu
     return NULL;
 }
 
-static int recover_confirm(const struct arguments *arguments, const Chord__V1__View *view,
-                           const char *hi) {
-    char typed[ANSWER_BYTES] = "";
+static void recover_confirm(const struct arguments *arguments, const Chord__V1__View *view,
+                            const char *hi) {
+    char typed[ASK_BYTES];
     const char *confirm = arguments_option(arguments, "confirm");
-    if (confirm == NULL && !isatty(STDIN_FILENO)) {
-        ctl_error("nobody can be asked here (stdin is no terminal); give --confirm %s", hi);
-        return CTL_USAGE;
-    }
     if (confirm == NULL) {
+        ask_check("--confirm ", hi);
         ctl_note("the range that ends at %s has these members:", hi);
         for (size_t i = 0; i < view->n_members; i++) {
             ctl_note("  %s", view->members[i]->address);
@@ -41,18 +35,12 @@ static int recover_confirm(const struct arguments *arguments, const Chord__V1__V
         ctl_note("it goes on with the copies that are left; writes that only the lost ones had are "
                  "missing then,\nalso acknowledged ones, and the range stays marked for ever. If a "
                  "lost disk may come back,\nbring it back instead.");
-        fprintf(stderr, "type the range's last id to do it: ");
-        fflush(stderr);
-        if (fgets(typed, sizeof typed, stdin) != NULL) {
-            typed[strcspn(typed, "\r\n")] = '\0';
-        }
+        ask("type the range's last id to do it", typed);
         confirm = typed;
     }
     if (strcasecmp(confirm, hi) != 0) {
-        ctl_error("'%s' is not %s; nothing was done", confirm, hi);
-        return CTL_REFUSED;
+        ctl_fail(CTL_REFUSED, "'%s' is not %s; nothing was done", confirm, hi);
     }
-    return CTL_OK;
 }
 
 static void recovered_print(struct ctl *ctl, const struct chord_told *told, const char *hi) {
@@ -66,43 +54,31 @@ static void recovered_print(struct ctl *ctl, const struct chord_told *told, cons
 }
 
 static int recover_run(struct ctl *ctl, const struct arguments *arguments) {
-    char address[RPC_ADDRESS_BYTES_MAX + 1], lo[ID_HEX_SIZE];
-    const Chord__V1__StatusResponse *status;
+    char address[CHORD_ADDRESS_SIZE], lo[ID_HEX_SIZE];
+    struct chord_told told;
     struct rpc_reply reply;
     const char *hi = arguments_option(arguments, "range");
     if (hi == NULL) {
-        ctl_error("which range? give --range with its last id (chordctl node ADDRESS shows it)");
-        return CTL_USAGE;
+        ctl_fail(CTL_USAGE,
+                 "which range? give --range with its last id (chordctl node ADDRESS shows it)");
     }
-    int exit_code = node_resolve(ctl, arguments->words[0], address);
-    if (exit_code == CTL_OK) {
-        exit_code = call_status(ctl, address, &reply, &status);
-    }
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
-    struct chord_told told;
-    struct chord_command command = {.kind = CHORD_RECOVER, .node = address, .id = hi, .lo = lo};
+    node_resolve(ctl, arguments->words[0], address);
+    const Chord__V1__StatusResponse *status = call_status(ctl, address, &reply);
     const Chord__V1__View *view = range_named(status, hi);
     if (view == NULL) {
-        ctl_error("%s knows no range that ends at %s", address, hi);
-        exit_code = CTL_NOT_FOUND;
-    } else {
-        command.epoch = view->epoch;
-        ring_id_text(lo, view->range->lo, status_m(status));
-        exit_code = recover_confirm(arguments, view, hi);
+        ctl_fail(CTL_NOT_FOUND, "%s knows no range that ends at %s", address, hi);
     }
+    ring_id_text(lo, view->range->lo, status_m(status));
+    recover_confirm(arguments, view, hi);
+    const struct chord_command command = {
+        .kind = CHORD_RECOVER, .node = address, .id = hi, .lo = lo, .epoch = view->epoch};
     rpc_reply_free(&reply);
-    if (exit_code == CTL_OK) {
-        exit_code = call_tell(ctl, &command, &told);
-    }
-    if (exit_code == CTL_OK) {
-        recovered_print(ctl, &told, hi);
-    }
-    return exit_code;
+    call_tell(ctl, &command, &told);
+    recovered_print(ctl, &told, hi);
+    return CTL_OK;
 }
 
-static const struct option recover_options[] = {
+static const struct flag recover_options[] = {
     {0, "range", "ID", "the range, by its last id"},
     {0, "confirm", "ID", "the same again, for scripts; else it is asked for"},
     {0, NULL, NULL, NULL},

@@ -124,23 +124,17 @@ static void ring_json(const struct ring_walk *walk, const struct ring_verdict *v
 
 /* A node counts its keys when it is asked for its status, and answers with the count before: the
  * second question hears the number of the first. */
-static int ring_look(struct ctl *ctl, struct ring_walk *walk) {
-    int exit_code = walk_ring(ctl, walk);
-    if (exit_code == CTL_OK) {
-        ring_walk_free(walk);
-        pause_ms(COUNT_MS);
-        exit_code = walk_ring(ctl, walk);
-    }
-    return exit_code;
+static void ring_look(struct ctl *ctl, struct ring_walk *walk) {
+    walk_ring(ctl, walk);
+    ring_walk_free(walk);
+    pause_ms(COUNT_MS);
+    walk_ring(ctl, walk);
 }
 
 static int ring_run(struct ctl *ctl, const struct arguments *arguments) {
     struct ring_walk walk;
     struct ring_verdict verdict;
-    int exit_code = ring_look(ctl, &walk);
-    if (exit_code != CTL_OK) {
-        return exit_code;
-    }
+    ring_look(ctl, &walk);
     ring_walk_judge(&walk, &verdict);
     if (ctl->json) {
         ring_json(&walk, &verdict);
@@ -153,7 +147,7 @@ static int ring_run(struct ctl *ctl, const struct arguments *arguments) {
     return bad ? CTL_NOT_FOUND : CTL_OK;
 }
 
-static const struct option ring_options[] = {
+static const struct flag ring_options[] = {
     {'c', "check", NULL, "exit 1 when the ring is not ideal"},
     {0, NULL, NULL, NULL},
 };
