@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See csv_import.h. */
 #include "csv_import.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A CSV file into the ring, in memory that does not grow with the file: its rows go into a window
  * of chord_load, which is stored when it is full or old. The account closes: every row that was
