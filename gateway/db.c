@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +20,7 @@ struct db {
     sqlite3 *sqlite; /* NULL: there is no file to be had */
     bool complained;
     char path[4200];
-    uint64_t events_saved;
+    atomic_uint events_saved;
 };
 
 static const char schema[] =
@@ -129,160 +131,166 @@ static void db_complain(struct db *db) {
     }
 }
 
-static sqlite3_stmt *db_prepare(struct db *db, const char *sql) {
+/* Binds by `types`: t a text, i an int64, b 16 bytes. NULL: it cannot be, said once. With the lock
+ * held. */
+static sqlite3_stmt *db_prepare(struct db *db, const char *sql, const char *types, va_list values) {
     sqlite3_stmt *statement = NULL;
     if (db->sqlite == NULL ||
         sqlite3_prepare_v2(db->sqlite, sql, -1, &statement, NULL) != SQLITE_OK) {
         db_complain(db);
+        return NULL;
     }
-    return statement; /* NULL is harmless in every use below */
+    for (int i = 1; *types != '\0'; i++, types++) {
+        if (*types == 't') {
+            (void)sqlite3_bind_text(statement, i, va_arg(values, const char *), -1, SQLITE_STATIC);
+        } else if (*types == 'b') {
+            (void)sqlite3_bind_blob(statement, i, va_arg(values, const void *), 16, SQLITE_STATIC);
+        } else {
+            (void)sqlite3_bind_int64(statement, i, va_arg(values, sqlite3_int64));
+        }
+    }
+    return statement;
 }
 
-static void db_run(struct db *db, sqlite3_stmt *statement) {
-    int result = statement == NULL ? SQLITE_ERROR : sqlite3_step(statement);
-    if (result != SQLITE_DONE && result != SQLITE_ROW) {
+typedef void db_row_fn(void *context, sqlite3_stmt *row);
+
+/* Runs a statement; `each` (NULL: none) gets its rows. */
+static void db_run(struct db *db, db_row_fn *each, void *context, const char *sql,
+                   const char *types, ...) {
+    va_list values;
+    va_start(values, types);
+    pthread_mutex_lock(&db->lock);
+    sqlite3_stmt *statement = db_prepare(db, sql, types, values);
+    int result = SQLITE_DONE;
+    while (statement != NULL && (result = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (each != NULL) {
+            each(context, statement);
+        }
+    }
+    if (result != SQLITE_DONE) {
         db_complain(db);
     }
     sqlite3_finalize(statement);
-}
-
-static void db_bind_text(sqlite3_stmt *statement, int index, const char *text) {
-    (void)sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
+    pthread_mutex_unlock(&db->lock);
+    va_end(values);
 }
 
 void db_member_save(struct db *db, const char *address, const char *id) {
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement =
-        db_prepare(db, "INSERT INTO member VALUES(?,?,?) ON CONFLICT(address) DO UPDATE SET"
-                       " id=excluded.id, seen_ms=excluded.seen_ms");
-    db_bind_text(statement, 1, address);
-    db_bind_text(statement, 2, id);
-    (void)sqlite3_bind_int64(statement, 3, (sqlite3_int64)clock_unix_ms());
-    db_run(db, statement);
-    pthread_mutex_unlock(&db->lock);
+    db_run(db, NULL, NULL,
+           "INSERT INTO member VALUES(?,?,?) ON CONFLICT(address) DO UPDATE SET"
+           " id=excluded.id, seen_ms=excluded.seen_ms",
+           "tti", address, id, (sqlite3_int64)clock_unix_ms());
 }
 
 void db_member_forget(struct db *db, const char *address) {
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement = db_prepare(db, "DELETE FROM member WHERE address=?");
-    db_bind_text(statement, 1, address);
-    db_run(db, statement);
-    pthread_mutex_unlock(&db->lock);
+    db_run(db, NULL, NULL, "DELETE FROM member WHERE address=?", "t", address);
+}
+
+struct members_reader {
+    void (*each)(void *context, const char *address, const char *id);
+    void *context;
+};
+
+static void member_take(void *context, sqlite3_stmt *row) {
+    const struct members_reader *reader = context;
+    const char *address = (const char *)sqlite3_column_text(row, 0);
+    const char *id = (const char *)sqlite3_column_text(row, 1);
+    if (address != NULL && id != NULL) {
+        reader->each(reader->context, address, id);
+    }
 }
 
 void db_members_read(struct db *db,
                      void (*each)(void *context, const char *address, const char *id),
                      void *context) {
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement =
-        db_prepare(db, "SELECT address, id FROM member ORDER BY seen_ms DESC LIMIT ?");
-    (void)sqlite3_bind_int(statement, 1, DB_MEMBERS_MAX);
-    while (statement != NULL && sqlite3_step(statement) == SQLITE_ROW) {
-        const char *address = (const char *)sqlite3_column_text(statement, 0);
-        const char *id = (const char *)sqlite3_column_text(statement, 1);
-        if (address != NULL && id != NULL) {
-            each(context, address, id);
-        }
-    }
-    sqlite3_finalize(statement);
-    pthread_mutex_unlock(&db->lock);
+    struct members_reader reader = {each, context};
+    db_run(db, member_take, &reader, "SELECT address, id FROM member ORDER BY seen_ms DESC LIMIT ?",
+           "i", (sqlite3_int64)DB_MEMBERS_MAX);
+}
+
+struct ring_reader {
+    bool found;
+    uint8_t *id;
+};
+
+static void ring_take(void *context, sqlite3_stmt *row) {
+    struct ring_reader *reader = context;
+    memcpy(reader->id, sqlite3_column_blob(row, 0), 16);
+    reader->found = true;
 }
 
 bool db_ring_read(struct db *db, uint8_t ring_id[16]) {
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement = db_prepare(db, "SELECT id FROM ring WHERE length(id)=16");
-    bool found = statement != NULL && sqlite3_step(statement) == SQLITE_ROW;
-    if (found) {
-        memcpy(ring_id, sqlite3_column_blob(statement, 0), 16);
-    }
-    sqlite3_finalize(statement);
-    pthread_mutex_unlock(&db->lock);
-    return found;
+    struct ring_reader reader = {false, ring_id};
+    db_run(db, ring_take, &reader, "SELECT id FROM ring WHERE length(id)=16", "");
+    return reader.found;
 }
 
 void db_ring_save(struct db *db, const uint8_t ring_id[16]) {
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement = db_prepare(db, "INSERT OR REPLACE INTO ring VALUES(1,?)");
-    (void)sqlite3_bind_blob(statement, 1, ring_id, 16, SQLITE_STATIC);
-    db_run(db, statement);
-    pthread_mutex_unlock(&db->lock);
+    db_run(db, NULL, NULL, "INSERT OR REPLACE INTO ring VALUES(1,?)", "b", (const void *)ring_id);
 }
 
 void db_event_save(struct db *db, uint64_t sequence, uint64_t time_ms, const char *type,
                    const char *data) {
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement = db_prepare(db, "INSERT OR REPLACE INTO event VALUES(?,?,?,?)");
-    (void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)sequence);
-    (void)sqlite3_bind_int64(statement, 2, (sqlite3_int64)time_ms);
-    db_bind_text(statement, 3, type);
-    db_bind_text(statement, 4, data);
-    db_run(db, statement);
-    if (db->events_saved++ % 64 == 0) {
-        statement = db_prepare(db, "DELETE FROM event WHERE sequence NOT IN"
-                                   " (SELECT sequence FROM event ORDER BY sequence DESC LIMIT ?)");
-        (void)sqlite3_bind_int(statement, 1, DB_EVENTS_MAX);
-        db_run(db, statement);
+    db_run(db, NULL, NULL, "INSERT OR REPLACE INTO event VALUES(?,?,?,?)", "iitt",
+           (sqlite3_int64)sequence, (sqlite3_int64)time_ms, type, data);
+    if (atomic_fetch_add(&db->events_saved, 1) % 64 == 0) {
+        db_run(db, NULL, NULL,
+               "DELETE FROM event WHERE sequence NOT IN"
+               " (SELECT sequence FROM event ORDER BY sequence DESC LIMIT ?)",
+               "i", (sqlite3_int64)DB_EVENTS_MAX);
     }
-    pthread_mutex_unlock(&db->lock);
+}
+
+static void sequence_take(void *context, sqlite3_stmt *row) {
+    *(uint64_t *)context = (uint64_t)sqlite3_column_int64(row, 0);
 }
 
 uint64_t db_event_sequence(struct db *db) {
     uint64_t sequence = 0;
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement = db_prepare(db, "SELECT max(sequence) FROM event");
-    if (statement != NULL && sqlite3_step(statement) == SQLITE_ROW) {
-        sequence = (uint64_t)sqlite3_column_int64(statement, 0);
-    }
-    sqlite3_finalize(statement);
-    pthread_mutex_unlock(&db->lock);
+    db_run(db, sequence_take, &sequence, "SELECT max(sequence) FROM event", "");
     return sequence;
+}
+
+struct events_reader {
+    void (*each)(void *context, uint64_t sequence, const char *type, const char *data);
+    void *context;
+};
+
+static void event_take(void *context, sqlite3_stmt *row) {
+    const struct events_reader *reader = context;
+    const char *type = (const char *)sqlite3_column_text(row, 1);
+    const char *data = (const char *)sqlite3_column_text(row, 2);
+    if (type != NULL && data != NULL) {
+        reader->each(reader->context, (uint64_t)sqlite3_column_int64(row, 0), type, data);
+    }
 }
 
 void db_events_read(struct db *db, uint64_t after, unsigned limit,
                     void (*each)(void *context, uint64_t sequence, const char *type,
                                  const char *data),
                     void *context) {
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement =
-        db_prepare(db, "SELECT * FROM (SELECT sequence, type, data FROM event WHERE sequence > ?"
-                       " ORDER BY sequence DESC LIMIT ?) ORDER BY 1");
-    (void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)after);
-    (void)sqlite3_bind_int64(statement, 2, limit);
-    while (statement != NULL && sqlite3_step(statement) == SQLITE_ROW) {
-        const char *type = (const char *)sqlite3_column_text(statement, 1);
-        const char *data = (const char *)sqlite3_column_text(statement, 2);
-        if (type != NULL && data != NULL) {
-            each(context, (uint64_t)sqlite3_column_int64(statement, 0), type, data);
-        }
-    }
-    sqlite3_finalize(statement);
-    pthread_mutex_unlock(&db->lock);
+    struct events_reader reader = {each, context};
+    db_run(db, event_take, &reader,
+           "SELECT * FROM (SELECT sequence, type, data FROM event WHERE sequence > ?"
+           " ORDER BY sequence DESC LIMIT ?) ORDER BY 1",
+           "ii", (sqlite3_int64)after, (sqlite3_int64)limit);
 }
 
 void db_operation_save(struct db *db, const char *id, const char *json) {
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement =
-        db_prepare(db, "INSERT OR REPLACE INTO operation(id, json) VALUES(?,?)");
-    db_bind_text(statement, 1, id);
-    db_bind_text(statement, 2, json);
-    db_run(db, statement);
-    statement = db_prepare(db, "DELETE FROM operation WHERE number <="
-                               " (SELECT max(number) FROM operation) - ?");
-    (void)sqlite3_bind_int(statement, 1, DB_OPERATIONS_MAX);
-    db_run(db, statement);
-    pthread_mutex_unlock(&db->lock);
+    db_run(db, NULL, NULL, "INSERT OR REPLACE INTO operation(id, json) VALUES(?,?)", "tt", id,
+           json);
+    db_run(db, NULL, NULL,
+           "DELETE FROM operation WHERE number <= (SELECT max(number) FROM operation) - ?", "i",
+           (sqlite3_int64)DB_OPERATIONS_MAX);
+}
+
+static void text_take(void *context, sqlite3_stmt *row) {
+    const char *text = (const char *)sqlite3_column_text(row, 0);
+    *(char **)context = text == NULL ? NULL : strdup(text);
 }
 
 char *db_operation_read(struct db *db, const char *id) {
     char *json = NULL;
-    pthread_mutex_lock(&db->lock);
-    sqlite3_stmt *statement = db_prepare(db, "SELECT json FROM operation WHERE id=?");
-    db_bind_text(statement, 1, id);
-    if (statement != NULL && sqlite3_step(statement) == SQLITE_ROW) {
-        const char *text = (const char *)sqlite3_column_text(statement, 0);
-        json = text == NULL ? NULL : strdup(text);
-    }
-    sqlite3_finalize(statement);
-    pthread_mutex_unlock(&db->lock);
+    db_run(db, text_take, &json, "SELECT json FROM operation WHERE id=?", "t", id);
     return json;
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "json.h"
 #include "log.h"
@@ -37,11 +36,7 @@ struct events *events_new(struct db *db) {
         return NULL;
     }
     pthread_mutex_init(&events->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&events->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&events->changed);
     events->db = db;
     /* A gap, so that a number given but not saved before a crash is not given again. */
     events->newest = db_event_sequence(db);
@@ -196,9 +191,7 @@ static void stream_wait(struct events *events, struct stream *stream, uint64_t n
     if (until <= now) {
         return;
     }
-    struct timespec at = {.tv_sec = (time_t)(until / 1000),
-                          .tv_nsec = (long)(until % 1000) * 1000000};
-    (void)pthread_cond_timedwait(&events->changed, &events->lock, &at);
+    clock_cond_wait(&events->changed, &events->lock, until);
 }
 
 /* With the lock held: takes up to 64 events and, when due, the ring; writes without the lock. */

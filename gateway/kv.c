@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "chord_client.h"
+#include "client.h"
 #include "conditions.h"
 #include "json.h"
 #include "log.h"
@@ -40,17 +40,17 @@ static bool kv_key(struct http_request *request, const struct buf *argument, str
     return true;
 }
 
-static void key_id_header(const struct app *app, const struct buf *key, char *out, size_t size) {
-    char hex[ID_HEX_SIZE] = "";
-    uint8_t hash[ID_BYTES];
+/* ETag, the key's id where the ring is known, and `more`. */
+static void headers_make(const struct app *app, const struct chord_operation *operation,
+                         const struct chord_result *result, const char *more, char out[256]) {
+    char hex[ID_HEX_SIZE] = "", tag[ETAG_SIZE];
     struct ring_id id;
-    struct view_parameters ring = ring_view_parameters(app->view);
-    out[0] = '\0';
-    if (ring.known && id_hash_key(key->data, key->size, hash)) {
-        id_from_hash(&id, hash, ring.m);
-        id_to_hex(&id, ring.m, hex);
-        snprintf(out, size, "Chord-Key-Id: %s\r\n", hex);
+    etag_make(result->version.epoch, result->version.counter, tag);
+    if (client_key_id(app->ring, operation->key, operation->key_size, &id)) {
+        id_to_hex(&id, ring_view_parameters(app->view).m, hex);
     }
+    snprintf(out, 256, "ETag: %s\r\n%s%s%s%s", tag, more,
+             hex[0] == '\0' ? "" : "Chord-Key-Id: ", hex, hex[0] == '\0' ? "" : "\r\n");
 }
 
 static void kv_problem(struct http_request *request, const struct chord_result *result) {
@@ -78,10 +78,6 @@ static void kv_problem(struct http_request *request, const struct chord_result *
     problem_code(request, (Chord__V1__Code)result->code, message, result->retry_after_ms);
 }
 
-static void tag_of(const struct chord_result *result, char tag[ETAG_SIZE]) {
-    etag_make(result->version.epoch, result->version.counter, tag);
-}
-
 void kv_get(struct app *app, struct http_request *request, const struct buf *argument) {
     struct buf key = {0};
     struct chord_operation operation = {.kind = CHORD_GET};
@@ -95,13 +91,8 @@ void kv_get(struct app *app, struct http_request *request, const struct buf *arg
                       strcmp(stale, "1") == 0;
     chord_run(app->ring, &operation, 1, &result);
     if (result.code == CHORD_CODE_OK) {
-        char tag[ETAG_SIZE];
         char headers[256];
-        char key_id[80];
-        tag_of(&result, tag);
-        key_id_header(app, &key, key_id, sizeof(key_id));
-        snprintf(headers, sizeof(headers), "ETag: %s\r\nCache-Control: no-cache\r\n%s", tag,
-                 key_id);
+        headers_make(app, &operation, &result, "Cache-Control: no-cache\r\n", headers);
         http_reply(request, 200, "application/octet-stream", headers, result.value,
                    result.value_size);
     } else if (result.code == CHORD_CODE_NOT_FOUND) {
@@ -127,7 +118,7 @@ static bool precondition_look(struct app *app, struct http_request *request,
     if (!go_on) {
         kv_problem(request, &result);
     } else {
-        tag_of(&result, tag);
+        etag_make(result.version.epoch, result.version.counter, tag);
         go_on = conditions_met(request->lines, exists, exists ? tag : NULL);
         if (!go_on) {
             http_problem(request, 412, "FAILED_PRECONDITION",
@@ -182,12 +173,8 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
         goto out;
     }
     if (result.fate == CHORD_DONE) {
-        char tag[ETAG_SIZE];
         char headers[256];
-        char key_id[80];
-        tag_of(&result, tag);
-        key_id_header(app, &key, key_id, sizeof(key_id));
-        snprintf(headers, sizeof(headers), "ETag: %s\r\n%s", tag, key_id);
+        headers_make(app, &operation, &result, "", headers);
         http_reply(request, result.existed ? 204 : 201, NULL, headers, NULL, 0);
     } else {
         kv_problem(request, &result);

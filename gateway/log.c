@@ -6,20 +6,6 @@
 #include <stdio.h>
 #include <time.h>
 
-static uint64_t clock_ms(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-uint64_t clock_now_ms(void) {
-    return clock_ms(CLOCK_MONOTONIC);
-}
-
-uint64_t clock_unix_ms(void) {
-    return clock_ms(CLOCK_REALTIME);
-}
-
 void log_line(const char *level, const char *word, const char *format, ...) {
     uint64_t now = clock_unix_ms();
     time_t seconds = (time_t)(now / 1000);

@@ -3,13 +3,10 @@
 #ifndef GATEWAY_LOG_H
 #define GATEWAY_LOG_H
 
-#include <stdint.h>
+#include "clock.h"
 
 /* level: "INFO", "WARN", "ERROR"; word: what it is about, one word. Thread safe. */
 void log_line(const char *level, const char *word, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-
-uint64_t clock_now_ms(void);  /* monotonic */
-uint64_t clock_unix_ms(void); /* wall clock */
 
 #endif

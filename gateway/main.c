@@ -155,9 +155,7 @@ static void app_close(struct app *app) {
 /* A handler may hang in a slow client's read; nobody waits for it longer than this. */
 static void *watchdog(void *context) {
     (void)context;
-    struct timespec wait = {.tv_sec = STOP_MS_MAX / 1000,
-                            .tv_nsec = (long)(STOP_MS_MAX % 1000) * 1000000};
-    nanosleep(&wait, NULL);
+    clock_pause_ms(STOP_MS_MAX);
     _exit(0);
 }
 

@@ -37,9 +37,30 @@ void nodes_get(struct app *app, struct http_request *request, const struct buf *
     http_reply_json(request, 200, NULL, ring_view_nodes_json(app->view));
 }
 
+/* Of the plain paths: the node whose own port it is. */
+static bool slot_named(struct app *app, struct http_request *request, struct view_ref *ref) {
+    char address[SETTINGS_ADDRESS_SIZE];
+    if (request->slot <= 0) {
+        http_problem(request, 404, "NOT_FOUND",
+                     "this path belongs to a node's own port; here use /api/v1/nodes/{id}/...");
+        return false;
+    }
+    snprintf(address, sizeof(address), "%.50s:%d", app->settings.host,
+             app->settings.rpc_port + request->slot);
+    if (!ring_view_find(app->view, address, ref)) {
+        http_problem(request, 503, "UNAVAILABLE", "node %d at %s is not known yet", request->slot,
+                     address);
+        return false;
+    }
+    return true;
+}
+
 /* The node that the path names, or a 404. */
 static bool node_named(struct app *app, struct http_request *request, const struct buf *argument,
                        struct view_ref *ref) {
+    if (argument->size == 0) {
+        return slot_named(app, request, ref);
+    }
     if (memchr(argument->data, 0, argument->size) == NULL &&
         ring_view_find(app->view, (const char *)argument->data, ref)) {
         return true;
@@ -215,7 +236,7 @@ static void kill_confirmed(struct app *app, struct http_request *request,
 void node_kill(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     if (node_named(app, request, argument, &ref)) {
-        kill_confirmed(app, request, &ref, true);
+        kill_confirmed(app, request, &ref, argument->size > 0);
     }
 }
 
@@ -254,49 +275,6 @@ void node_start(struct app *app, struct http_request *request, const struct buf 
                           reason != NULL ? reason : error, reason != NULL ? "" : hint, "");
     }
     json_decref(answer);
-}
-
-/* ---- the plain paths on a node's own port ---- */
-
-static bool slot_named(struct app *app, struct http_request *request, struct view_ref *ref) {
-    char address[SETTINGS_ADDRESS_SIZE];
-    if (request->slot <= 0) {
-        http_problem(request, 404, "NOT_FOUND",
-                     "this path belongs to a node's own port; here use /api/v1/nodes/{id}/...");
-        return false;
-    }
-    snprintf(address, sizeof(address), "%.50s:%d", app->settings.host,
-             app->settings.rpc_port + request->slot);
-    if (!ring_view_find(app->view, address, ref)) {
-        http_problem(request, 503, "UNAVAILABLE", "node %d at %s is not known yet", request->slot,
-                     address);
-        return false;
-    }
-    return true;
-}
-
-void slot_leave(struct app *app, struct http_request *request, const struct buf *argument) {
-    struct view_ref ref;
-    (void)argument;
-    if (slot_named(app, request, &ref)) {
-        leave_run(app, request, &ref);
-    }
-}
-
-void slot_join(struct app *app, struct http_request *request, const struct buf *argument) {
-    struct view_ref ref;
-    (void)argument;
-    if (slot_named(app, request, &ref)) {
-        join_run(app, request, &ref);
-    }
-}
-
-void slot_kill(struct app *app, struct http_request *request, const struct buf *argument) {
-    struct view_ref ref;
-    (void)argument;
-    if (slot_named(app, request, &ref)) {
-        kill_confirmed(app, request, &ref, false);
-    }
 }
 
 /* ---- the gateway itself ---- */

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "db.h"
 #include "events.h"
@@ -304,10 +303,7 @@ static void *view_thread(void *context) {
             view->first_round_done = true;
         }
         view_publish(view, now);
-        uint64_t until = now + 50;
-        struct timespec at = {.tv_sec = (time_t)(until / 1000),
-                              .tv_nsec = (long)(until % 1000) * 1000000};
-        (void)pthread_cond_timedwait(&view->wake, &view->lock, &at);
+        clock_cond_wait(&view->wake, &view->lock, now + 50);
     }
     pthread_mutex_unlock(&view->lock);
     return NULL;
@@ -335,11 +331,7 @@ struct ring_view *ring_view_new(struct app *app) {
     view->health.state = "forming";
     pthread_mutex_init(&view->lock, NULL);
     pthread_mutex_init(&view->inbox_lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&view->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&view->wake);
     slots_learn(view);
     for (size_t i = 0; i < app->settings.join_count; i++) {
         (void)view_node_add(view, app->settings.join[i]);

@@ -47,9 +47,9 @@ static const struct route routes[] = {
     {"POST", "/upload", upload_post, 0},
     {"GET", "/lookup", lookup_plain, 0},
     {"POST", "/lookup", lookup_plain, HTTP_READS_BY_POST},
-    {"POST", "/leave", slot_leave, 0},
-    {"POST", "/join", slot_join, 0},
-    {"POST", "/kys", slot_kill, 0},
+    {"POST", "/leave", node_leave, 0},
+    {"POST", "/join", node_join, 0},
+    {"POST", "/kys", node_kill, 0},
 };
 
 /* true = the path fits; what stands for {} is [*at, *at + *size). */

@@ -15,9 +15,10 @@ void routes_handle(void *context, struct http_request *request);
 /* What is special about a path; enum http_traits. */
 unsigned routes_traits(const char *path);
 
-/* The handlers, by file. nodes.c: */
+/* The handlers, by file. nodes.c (leave, join and kill without an argument: the node of the port):
+ */
 route_fn ring_get, nodes_get, node_get, node_logs, node_leave, node_join, node_start, node_kill;
-route_fn self_get, slot_leave, slot_join, slot_kill, livez_get, readyz_get, version_get;
+route_fn self_get, livez_get, readyz_get, version_get;
 /* keys.c */
 route_fn node_keys, data_get;
 /* kv.c */

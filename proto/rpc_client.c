@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "clock.h"
 #include "rpc_peer.h"
 
 /* ---- replies ---- */
@@ -473,11 +474,7 @@ int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *op
         return -ENOMEM;
     }
     pthread_mutex_init(&client->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&client->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&client->changed);
     client->peers_max = options->peers_max == 0 ? RPC_PEERS_MAX_DEFAULT : options->peers_max;
     client->on_disconnect = options->on_disconnect;
     client->context = options->context;

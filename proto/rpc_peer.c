@@ -8,8 +8,8 @@
 #include <nng/protocol/reqrep0/req.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "rpc_peer.h"
 
 enum { JANITOR_PERIOD_MS = 30000 };
@@ -243,10 +243,7 @@ static void *janitor_run(void *context) {
             pthread_mutex_lock(&client->lock);
             continue;
         }
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += JANITOR_PERIOD_MS / 1000;
-        pthread_cond_timedwait(&client->changed, &client->lock, &until);
+        clock_cond_wait(&client->changed, &client->lock, clock_now_ms() + JANITOR_PERIOD_MS);
     }
     pthread_mutex_unlock(&client->lock);
     return NULL;

@@ -206,4 +206,6 @@ def test_nothing_else_is_installed_and_shown(prefix):
 
 
 def test_the_readme_shows_the_example():
-    assert HELLO.read_text() in (ROOT / "proto" / "README.md").read_text()
+    licence, example = HELLO.read_text().split("\n", 1)
+    assert "SPDX" in licence
+    assert example in (ROOT / "proto" / "README.md").read_text()

@@ -34,7 +34,7 @@ static void attempt_run(struct chord_client *client, const struct client_call *c
         return;
     }
     bool last = call->address != NULL && !call->patient;
-    uint64_t now_ms = client_now_ms();
+    uint64_t now_ms = clock_now_ms();
     uint64_t left_ms = now_ms < end_ms ? end_ms - now_ms : 1;
     uint32_t wait_ms =
         last || left_ms < client->attempt_ms ? (uint32_t)left_ms : client->attempt_ms;
@@ -44,7 +44,7 @@ static void attempt_run(struct chord_client *client, const struct client_call *c
 
 bool client_call(struct chord_client *client, const struct client_call *call,
                  struct chord_answer *answer, struct rpc_reply *reply) {
-    uint64_t began_ms = client_now_ms();
+    uint64_t began_ms = clock_now_ms();
     uint64_t end_ms = began_ms + (call->timeout_ms > 0 ? call->timeout_ms : client->timeout_ms);
     *answer = (struct chord_answer){.nobody = false};
     for (bool going = true; going;) {
@@ -52,14 +52,14 @@ bool client_call(struct chord_client *client, const struct client_call *call,
         uint64_t patience_ms = answer->nobody ? began_ms + client->nobody_ms : end_ms;
         going = (call->address == NULL || call->patient) &&
                 chord_outcome_of_reply(reply).again != CHORD_AGAIN_NEVER &&
-                client_now_ms() + PAUSE_MS < patience_ms && !atomic_load(&client->stopping);
+                clock_now_ms() + PAUSE_MS < patience_ms && !atomic_load(&client->stopping);
         if (going) {
             if (!answer->nobody) {
                 client->watch.mistrust(client->watch.context, answer->address,
                                        client_is_silence(reply));
             }
             rpc_reply_free(reply);
-            client_pause_ms(PAUSE_MS);
+            clock_pause_ms(PAUSE_MS);
         }
     }
     bool empty = reply->code == CHORD__V1__CODE__CODE_OK && reply->response == NULL;

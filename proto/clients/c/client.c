@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "private.h"
 #include "ring_check.h"
@@ -19,17 +18,6 @@ enum { LEARN_MS = 1000, PEERS_MAX = 1024 };
 
 const char *chord_code_text(int code) {
     return rpc_code_text((Chord__V1__Code)code);
-}
-
-uint64_t client_now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-void client_pause_ms(uint64_t ms) {
-    struct timespec wait = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&wait, NULL);
 }
 
 /* ---- what is known of the ring ---- */
@@ -197,15 +185,13 @@ static void first_await(struct chord_client *client) {
     uint64_t due_ms = client->waiting_count > 0 ? operation_due_ms(client->waiting[0]) : UINT64_MAX;
     if (client->waiting_count == 0) {
         pthread_cond_wait(&client->changed, &client->lock);
-    } else if (atomic_load(&client->stopping) || due_ms <= client_now_ms()) {
+    } else if (atomic_load(&client->stopping) || due_ms <= clock_now_ms()) {
         struct operation *operation = heap_take(client);
         pthread_mutex_unlock(&client->lock);
         operation_resume(operation);
         pthread_mutex_lock(&client->lock);
     } else {
-        struct timespec at = {.tv_sec = (time_t)(due_ms / 1000),
-                              .tv_nsec = (long)(due_ms % 1000) * 1000000};
-        (void)pthread_cond_timedwait(&client->changed, &client->lock, &at);
+        clock_cond_wait(&client->changed, &client->lock, due_ms);
     }
 }
 
@@ -235,11 +221,7 @@ struct chord_client *client_new(const struct client_setup *setup) {
     atomic_store(&client->ring_of_first, setup->ring_of_first);
     pthread_mutex_init(&client->lock, NULL);
     pthread_rwlock_init(&client->sending, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&client->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&client->changed);
     client->hints = hints_new();
     client->thread_runs =
         client->hints != NULL && pthread_create(&client->thread, NULL, client_thread, client) == 0;

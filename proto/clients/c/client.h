@@ -12,6 +12,7 @@
 #include "chord/v1/admin.pb-c.h"
 #include "chord/v1/kv.pb-c.h"
 #include "chord_client.h"
+#include "clock.h"
 #include "hints.h"
 #include "rpc.h"
 
@@ -95,8 +96,6 @@ ProtobufCBinaryData client_bytes(const void *data, size_t size);
 /* Where the key lies; false: not known yet. */
 bool client_key_id(struct chord_client *client, const void *key, size_t key_size,
                    struct ring_id *id);
-uint64_t client_now_ms(void); /* monotonic */
-void client_pause_ms(uint64_t ms);
 
 /* ---- client.c and operation.c ---- */
 

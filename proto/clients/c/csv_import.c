@@ -145,7 +145,7 @@ static bool on_record(void *context, const struct csv_record *record) {
         return false;
     }
     if (chord_load_rows(import->window) == 0) {
-        import->window_since_ms = client_now_ms();
+        import->window_since_ms = clock_now_ms();
     }
     if (!chord_load_add(import->window, record->line, record->key, record->key_size, record->value,
                         record->value_size, record->expires_at_ms)) {
@@ -223,7 +223,7 @@ bool csv_import_feed(struct csv_import *import, const void *data, size_t size) {
     (void)csv_table_feed(import->table, data, size);
     bool going = table_judge(import);
     if (going && chord_load_rows(import->window) > 0 &&
-        client_now_ms() - import->window_since_ms > WINDOW_MS) {
+        clock_now_ms() - import->window_since_ms > WINDOW_MS) {
         going = window_store(import);
     }
     import->events.progress(import->events.context, &import->account);

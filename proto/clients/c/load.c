@@ -422,8 +422,8 @@ static void load_empty(struct chord_load *load) {
 
 void chord_load_flush(struct chord_load *load, uint32_t timeout_ms,
                       struct chord_load_result *result) {
-    uint64_t end_ms = client_now_ms() + timeout_ms;
-    uint64_t reached_ms = client_now_ms();
+    uint64_t end_ms = clock_now_ms() + timeout_ms;
+    uint64_t reached_ms = clock_now_ms();
     uint64_t wait_ms = PAUSE_MS_FIRST;
     size_t stored = 0;
     *result = (struct chord_load_result){.fate = CHORD_DONE};
@@ -436,12 +436,12 @@ void chord_load_flush(struct chord_load *load, uint32_t timeout_ms,
         if (load->events.stored != NULL) {
             load->events.stored(load->events.context, more);
         }
-        uint64_t now_ms = client_now_ms();
+        uint64_t now_ms = clock_now_ms();
         reached_ms = load->reached ? now_ms : reached_ms;
         going = rows_in(load, ROW_WAITING) > 0 && now_ms + wait_ms < end_ms &&
                 !is_cancelled(load) && now_ms - reached_ms <= NOBODY_MS;
         if (going) {
-            client_pause_ms(wait_ms);
+            clock_pause_ms(wait_ms);
             wait_ms = 2 * wait_ms < PAUSE_MS_MAX ? 2 * wait_ms : PAUSE_MS_MAX;
         }
     }

@@ -142,7 +142,7 @@ static void operation_judge(struct operation *operation, enum attempts_next next
     struct chord_client *client = operation->client;
     struct chord_result *result = &operation->result;
     bool writes = operation->attempts.writes;
-    uint64_t now_ms = client_now_ms();
+    uint64_t now_ms = clock_now_ms();
     uint64_t wait_ms = next == ATTEMPTS_LATER ? pause_next(operation) : 0;
     result->full = next != ATTEMPTS_END && writes && client->watch.full != NULL &&
                    client->watch.full(client->watch.context);
@@ -220,7 +220,7 @@ static void operation_send(struct operation *operation) {
     request.n_operations = 1;
     request.consistency = asked->stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
                                        : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
-    uint64_t now_ms = client_now_ms();
+    uint64_t now_ms = clock_now_ms();
     uint64_t left_ms = now_ms < operation->end_ms ? operation->end_ms - now_ms : 1;
     uint32_t timeout_ms = (uint32_t)(left_ms < client->attempt_ms ? left_ms : client->attempt_ms);
     rpc_client_call(client->rpc, operation->result.address, RPC_KV_BATCH, &request.base, timeout_ms,
@@ -294,7 +294,7 @@ void chord_start(struct chord_client *client, const struct chord_operation *aske
     operation->asked = *asked;
     operation->done = done;
     operation->context = context;
-    operation->began_ms = client_now_ms();
+    operation->began_ms = clock_now_ms();
     operation->end_ms =
         operation->began_ms + (asked->timeout_ms > 0 ? asked->timeout_ms : client->timeout_ms);
     operation->pause_ms = PAUSE_MS_FIRST;

@@ -262,7 +262,7 @@ static void page_take(struct chord_walk *walk, struct chord_page *page, const st
 
 bool chord_walk_next(struct chord_walk *walk, uint32_t limit, struct chord_page *page, char *error,
                      size_t error_size) {
-    uint64_t end_ms = client_now_ms() + STUCK_MS;
+    uint64_t end_ms = clock_now_ms() + STUCK_MS;
     *page = (struct chord_page){.done = walk->done};
     walk->nobody = false;
     snprintf(error, error_size, "no living node leads a part of the keys");
@@ -282,10 +282,10 @@ bool chord_walk_next(struct chord_walk *walk, uint32_t limit, struct chord_page 
             }
             leader_mistrust(walk, leader.address);
         }
-        if (client_now_ms() >= end_ms) {
+        if (clock_now_ms() >= end_ms) {
             break;
         }
-        client_pause_ms(walk->nobody ? 0 : PAUSE_MS);
+        clock_pause_ms(walk->nobody ? 0 : PAUSE_MS);
     }
     page->nobody = walk->nobody;
     if (walk->nobody) {

@@ -15,6 +15,7 @@
 #include "chord/v1/kv.pb-c.h"
 #include "chord/v1/meta.pb-c.h"
 #include "chord/v1/ring.pb-c.h"
+#include "clock.h"
 #include "ring_walk.h"
 #include "rpc.h"
 #include "text.h"
@@ -108,8 +109,6 @@ extern const struct command merge_command;
 void session_open(struct ctl *ctl, const struct arguments *arguments);
 /* A client of its own into ctl->ring, of no ring yet, that asks these nodes. */
 void session_client_open(struct ctl *ctl, const char *nodes, const char *source);
-uint64_t clock_now_ms(void); /* monotonic */
-void pause_ms(uint64_t ms);
 
 /* Closes every session and ends the program. What cannot be done is said and ended where it is
  * found: the functions below return only when they have done their work. */

@@ -154,7 +154,7 @@ static int logs_run(struct ctl *ctl, const struct arguments *arguments) {
         }
         rpc_reply_free(&reply);
         request.limit = PAGE_ROWS;
-        pause_ms(!follow || count == PAGE_ROWS ? 0 : FOLLOW_PERIOD_MS);
+        clock_pause_ms(!follow || count == PAGE_ROWS ? 0 : FOLLOW_PERIOD_MS);
     } while (follow && output_close());
     return CTL_OK;
 }

@@ -38,7 +38,7 @@ static void state_await(struct ctl *ctl, const struct arguments *arguments, cons
             ctl_fail(CTL_UNKNOWN, "%s is %s, not %s, after %u ms; wait longer with --timeout",
                      address, ring_state_text(now), ring_state_text(state), ctl->timeout_ms);
         }
-        pause_ms(WAIT_PERIOD_MS);
+        clock_pause_ms(WAIT_PERIOD_MS);
     }
 }
 

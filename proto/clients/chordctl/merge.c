@@ -105,7 +105,7 @@ static void ring_await_ideal(struct merge_ring *ring, const char *what, uint32_t
             ctl_fail(CTL_REFUSED, "the %s ring is not ideal after %u ms: %s", what, timeout_ms,
                      verdict.text);
         }
-        pause_ms(exact ? COUNT_MS : 2 * MERGE_PAUSE_MS);
+        clock_pause_ms(exact ? COUNT_MS : 2 * MERGE_PAUSE_MS);
     }
 }
 
@@ -181,7 +181,7 @@ static void members_move(struct merge *merge) {
             ctl_fail(CTL_REFUSED, "%s cannot leave as the last of its ring: %s", merge->last,
                      reason);
         }
-        pause_ms(found ? 0 : MERGE_PAUSE_MS);
+        clock_pause_ms(found ? 0 : MERGE_PAUSE_MS);
     }
 }
 

@@ -89,7 +89,7 @@ void merge_move(struct merge *merge, const char *address) {
         } else if (look.in_from && look.state == CHORD__V1__NODE_STATE__NODE_STATE_LEFT) {
             tell_go(merge, CHORD_JOIN, address, reason);
         }
-        pause_ms(MERGE_PAUSE_MS);
+        clock_pause_ms(MERGE_PAUSE_MS);
     }
     ctl_fail(CTL_UNKNOWN,
              "%s is not in the other ring after %u ms%s%s; run the same command again to go on",

@@ -128,7 +128,7 @@ static int node_run(struct ctl *ctl, const struct arguments *arguments) {
     /* The first question makes the node count its keys, the second hears the number. */
     call_word(ctl, arguments, RPC_ADMIN_STATUS, &request.base, &reply, address);
     rpc_reply_free(&reply);
-    pause_ms(COUNT_MS);
+    clock_pause_ms(COUNT_MS);
     const Chord__V1__StatusResponse *status = call_status(ctl, address, &reply);
     if (ctl->json) {
         json_t *json = status_json_base(status);

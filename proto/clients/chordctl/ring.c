@@ -127,7 +127,7 @@ static void ring_json(const struct ring_walk *walk, const struct ring_verdict *v
 static void ring_look(struct ctl *ctl, struct ring_walk *walk) {
     walk_ring(ctl, walk);
     ring_walk_free(walk);
-    pause_ms(COUNT_MS);
+    clock_pause_ms(COUNT_MS);
     walk_ring(ctl, walk);
 }
 

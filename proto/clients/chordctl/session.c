@@ -18,14 +18,6 @@ enum {
     CLIENTS_MAX = 4, /* a command's own, and those of two rings that merge */
 };
 
-uint64_t clock_now_ms(void) {
-    return client_now_ms();
-}
-
-void pause_ms(uint64_t ms) {
-    client_pause_ms(ms);
-}
-
 /* ---- addresses ---- */
 
 static const char *environment(const char *name) {
