@@ -3,7 +3,7 @@
  * The scrub as the node drives it: one bounded store job a second, round and round, and the list of
  * rows that are known to be bad. Nothing is repaired here: a bad row is never given out, its copy
  * equals no other, and the core is told of it as long as it is there, so that this copy is compared
- * with the others' (node/chord/repair.c).
+ * with the others' (node/chord/data/damage.c).
  */
 #include "node.h"
 

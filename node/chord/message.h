@@ -98,7 +98,8 @@ struct chord_view {
     struct chord_range range;
     uint64_t epoch; /* 0 = no view */
     /* Deletions older than (floor, 0) may have been forgotten: an absent row of this range stands
-     * for one deleted then. Equal to the epoch: with this view its members forget (forget.c). */
+     * for one deleted then. Equal to the epoch: with this view its members forget (tombstones.c).
+     */
     uint64_t floor;
     uint16_t leader;
     uint16_t members_count;

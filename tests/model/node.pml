@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One member of the ring as the core has it (node/chord/: successors.c, stabilize.c, join.c,
- * admit.c, merge.c), list length 2. Each step is named by the core's trace word and reads one other
+ * admit.c, unify.c), list length 2. Each step is named by the core's trace word and reads one other
  * node; what an asked node changes by being asked (a candidate recorded, a former life forgotten)
  * is in the same step. ring.pml and suspicion.pml include this file and bring the environment.
  *

@@ -3,7 +3,7 @@
  * The ring without A3: the members fall apart into two sides, each takes the other for dead and
  * closes its own ring; later all reach each other again. Two rings do appear (-DNEVER_TWO is then
  * violated), and the merge makes one ideal ring of them again: graveyard ping, self-lookup and the
- * MERGE hint (merge.c). Nobody joins or fails here; all members form one ideal ring at first.
+ * MERGE hint (unify.c). Nobody joins or fails here; all members form one ideal ring at first.
  */
 #ifndef SLOTS
 #define SLOTS 4

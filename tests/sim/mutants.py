@@ -110,7 +110,7 @@ MUTANTS = {
         "genesis.c", "    if (peer_same(authority, &chord->self)) {", "    if (false) {"),
     "all_recreate": (
         "a whole ring is made again by the lowest id only",
-        "join.c", "    bool lowest = ", "    bool lowest = true || "),
+        "seeds.c", "    bool lowest = ", "    bool lowest = true || "),
     "same_incarnation": (
         "a returner is a new member",
         "join.c", "    chord->self.incarnation++;\n    join_begin(step, event",
@@ -123,11 +123,11 @@ MUTANTS = {
         "admit.c", "    admitted_add(chord, joiner);\n", "    (void)admitted_add;\n"),
     "never_full": (
         "a full ring refuses",
-        "join.c", '        refuse(step, "the ring is full: every one of the 2^M ids is taken");\n',
-        "        join_later(chord, JOIN_PING, ROUND_MS);\n"),
+        "free_id.c", '        join_refuse(step, "the ring is full: every one of the 2^M ids is taken");\n',
+        "        join_later(chord, JOIN_PING, JOIN_ROUND_MS);\n"),
     "no_graveyard": (
         "removed peers are asked again, and self is looked up through others: rings merge",
-        "merge.c", "    ping_removed(step);\n    const struct chord_peer *peer = random_peer(chord);",
+        "unify.c", "    ping_removed(step);\n    const struct chord_peer *peer = random_peer(chord);",
         "    (void)ping_removed;\n    (void)random_peer;\n    const struct chord_peer *peer = NULL;"),
     "no_check_predecessor": (
         "the predecessor is asked when it is quiet",
@@ -188,14 +188,14 @@ DATA_MUTANTS = {
         "        return repeated(write, row->content, row->version, value);"),
     "forget_with_a_copy_behind": (
         "deletions are forgotten when all members have them, not only a majority",
-        "forget.c", "           range_all_equal(range);",
+        "tombstones.c", "           range_all_equal(range);",
         "           bits_count(range->switched & range->synced) >= view_majority(&range->view);"),
     "no_floor": (
         "where deletions were forgotten, an absent row counts as deleted then",
         "execute.c", "    action->store.floor = range_at(step->chord, batch->range)->view.floor;\n", ""),
     "equal_keeps_old_rows": (
         "a copy that is made equal loses the rows of earlier epochs that its leader has not",
-        "transfer.c", "*drop_epoch = transfer->equal ? transfer->epoch : 0;", "*drop_epoch = 0;"),
+        "pull.c", "*drop_epoch = transfer->equal ? transfer->epoch : 0;", "*drop_epoch = 0;"),
     "learner_not_told": (
         "each new write goes to the learner too",
         "execute.c", "    if (range->change.stage != CHANGE_NONE && range->change.has_newcomer) {\n"
@@ -209,7 +209,7 @@ DATA_MUTANTS = {
         "seats.c", " == 0 &&\n           address_same(member->address, chord->self.address);", " == 0;"),
     "unseated_counts": (
         "a vote from elsewhere than the seat does not count towards a majority",
-        "decide.c", "bits_count(decision->agreed & ~decision->away)", "bits_count(decision->agreed)"),
+        "proposer.c", "bits_count(decision->agreed & ~decision->away)", "bits_count(decision->agreed)"),
     "moved_settles_by_majority": (
         "a view with moved seats is settled from more than a majority",
         "seats.c", "    return view->moved ? view_move_quorum(view) : view_majority(view);",
@@ -220,16 +220,15 @@ DATA_MUTANTS = {
         "        (best || !best) && bits_count(range->merged) >= copies"),
     "forgotten_not_equal": (
         "when deletions are forgotten all copies are equal: an old one does not bring them back",
-        "ranges.c", "    return view->floor == view->epoch && seat != NONE && ",
+        "views.c", "    return view->floor == view->epoch && seat != NONE && ",
         "    return view->epoch == 0 && seat != NONE && "),
     "seats_stay": (
         "where most members have moved their seats follow them",
         "seats.c", "    return taken < view_copies_needed(view);", "    return taken > UINT16_MAX;"),
     "copy_stays": (
         "who has the store id of a living seat, or of one that moved without it, is refused",
-        "join.c", "    struct chord_action *action = refuse(step, \"this store runs",
-        "    if (address[0] != '\\0') {\n        return;\n    }\n"
-        "    struct chord_action *action = refuse(step, \"this store runs"),
+        "copies.c", "    struct chord_action *action =\n",
+        "    if (address[0] != '\\0') {\n        return;\n    }\n    struct chord_action *action =\n"),
 }
 
 
@@ -241,6 +240,11 @@ RING_MUTANTS = {
         "    if (false && request->has_ring_id && chord->parameters.m != 0 &&"),
 }
 ALL = {**MUTANTS, **DATA_MUTANTS, **RING_MUTANTS}
+
+
+def core_file(file):
+    """In whichever room of the core it is."""
+    return next(CORE.glob(f"*/{file}"))
 
 
 def compiled(build, folder, file, text, name="chord-sim"):
@@ -256,7 +260,8 @@ def compiled(build, folder, file, text, name="chord-sim"):
         objects = tests / "CMakeFiles" / f"{name}.dir" / "unit"
         libraries = [tests / "libcore_seeds.a"]
     libraries += [tests / "sim" / "libcore_host.a", build / "node" / "chord" / "libchord_core.a"]
-    command = ["cc", "-std=c17", "-O2", "-g", "-D_GNU_SOURCE", f"-I{CORE}", str(source),
+    command = ["cc", "-std=c17", "-O2", "-g", "-D_GNU_SOURCE", f"-I{CORE}",
+               f"-I{core_file(file).parent}", str(source),
                *map(str, sorted(objects.glob("*.o"))), *map(str, libraries), "-lcmocka",
                "-lprotobuf-c", "-o", str(target)]
     subprocess.run(command, check=True)
@@ -303,7 +308,7 @@ def trace_failure(program):
 
 def kill(build, name):
     _, file, text, replacement = ALL[name]
-    original = (CORE / file).read_text()
+    original = core_file(file).read_text()
     if original.count(text) != 1:
         raise SystemExit(f"mutant {name}: its text stands {original.count(text)} times in {file}")
     with tempfile.TemporaryDirectory(prefix="chord-mutant-") as folder:

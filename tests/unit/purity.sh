@@ -11,7 +11,7 @@ export LC_ALL=C
 includes() {
     bad=0
     count=0
-    for file in "$1"/*.c "$1"/*.h; do
+    for file in $(find "$1" -name '*.[ch]'); do
         count=$((count + 1))
         # Every directive, whatever its spacing; anything but one plain header is an offender too.
         for header in $(sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*\(.*\)$/\1/p' "$file" |
@@ -22,8 +22,8 @@ includes() {
                 name=${header#\"}
                 name=${name%\"}
                 case $name in
-                */*) ;;
-                *) [ -f "$1/$name" ] && continue ;;
+                *..*) ;;
+                *) { [ -f "$1/$name" ] || [ -f "${file%/*}/$name" ]; } && continue ;;
                 esac
                 ;;
             esac

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ring.h"
+#include "data/data.h"
+#include "ring/ring.h"
 
 enum { M = 8 };
 
@@ -157,7 +158,7 @@ SPOIL(store_beyond) {
     store_at(chord, 0)->subject = 99;
 }
 SPOIL(lookup_beyond) {
-    lookup_at(chord, 0)->purpose = LOOKUP_MERGE;
+    lookup_at(chord, 0)->purpose = LOOKUP_UNIFY;
     lookup_at(chord, 0)->path = NONE;
     lookup_at(chord, 0)->hops = CHORD_HOPS_MAX + 1;
 }
@@ -174,7 +175,7 @@ SPOIL(lost_path) {
     path_at(chord, 0)->used = true;
 }
 SPOIL(silent_lookup) {
-    lookup_at(chord, 0)->purpose = LOOKUP_MERGE;
+    lookup_at(chord, 0)->purpose = LOOKUP_UNIFY;
     lookup_at(chord, 0)->path = NONE;
 }
 SPOIL(silent_query) {

@@ -63,9 +63,27 @@ check_room() {
     done
 }
 
+# A room of the core, and the one header of another room (the frame apart) that it may include.
+check_seam() {
+    for file in node/chord/"$1"/*.[ch]; do
+        for header in $(sed -n 's/^#include "\([a-z_]*\/[a-z_]*\.h\)"$/\1/p' "$file"); do
+            case $header in
+            frame/*.h | "$2") ;;
+            *) offends "$file" "$header" "of the other rooms it may know frame and $2 only" ;;
+            esac
+        done
+    done
+}
+
 chordctl=node/chordctl
 [ -d "$chordctl" ] || chordctl=proto/clients/chordctl
 check_room node/chord
+check_room node/chord/frame node/chord
+check_room node/chord/ring node/chord
+check_room node/chord/data node/chord
+# Within the core, ring and data know the frame, and each other by one header alone.
+check_seam ring data/for_ring.h
+check_seam data ring/for_data.h
 check_room node node/store node/chord proto wire
 check_room node/store node node/chord proto
 check_room proto wire

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the leader of a view does (the data protocol): make its members switch, make their copies
+ * equal before the first answer, keep them equal, take over when a leader is lost.
+ */
+#include "data.h"
+
+enum { RETRY_MS = 400 };
+
+/* A leader leads only a view to which it switched in this life: its counter was in memory. */
+static struct range *led(struct chord *chord, uint16_t index) {
+    struct range *range = range_at(chord, index);
+    return range->used && range->lived && !range->view.cut && view_leads(chord, &range->view)
+               ? range
+               : NULL;
+}
+
+static uint64_t bit(uint16_t member) {
+    return 1ull << member;
+}
+
+/* Owner change: same range, same members, the next epoch, leader = self. */
+void leader_take_over(struct step *step, uint16_t index, const char *note) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    struct chord_view next;
+    if (decide_find(chord, index) != NONE) {
+        return; /* under way */
+    }
+    view_owner_change(chord, range, &next);
+    if (decide_start(step, index, NONE, &next)) {
+        trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_INFO, note, &next);
+    }
+}
+
+/* The table of views is on disk: this store has switched in all it leads. */
+void leader_views_saved(struct step *step, bool ok) {
+    struct chord *chord = step->chord;
+    CHORD_ASSERT(chord->views_saving > 0);
+    chord->views_saving--;
+    if (!ok) {
+        chord->views_retry_ms = chord->now_ms + RETRY_MS;
+    }
+    for (uint16_t i = 0; i < chord->ranges_end && views_saved(chord); i++) {
+        struct range *range = led(chord, i);
+        if (range != NULL) {
+            uint16_t self = view_member(&range->view, chord->self.store_id);
+            range->switched |= bit(self);
+            range->merged |= bit(self);
+            range->synced |= bit(self);
+        }
+    }
+    chord->ranges_ms = chord->now_ms;
+}
+
+/* ---- members switch ---- */
+
+bool leader_send_decided(struct step *step, uint16_t index, uint16_t seat,
+                         const struct chord_member *member, const struct chord_view *other) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    struct chord_request *request;
+    if (call_member(step, CALL_DECIDED, index, range->serial, seat, member,
+                    chord->config.timing.silence_ms_max, &request) == NONE) {
+        return false;
+    }
+    request->kind = CHORD_DECIDED;
+    request->decided.count = other != NULL ? 2 : 1;
+    request->decided.views[0] = range->view;
+    if (other != NULL) {
+        request->decided.views[1] = *other;
+    }
+    return true;
+}
+
+/* Somebody is at another view than we thought. An older one: it has not switched yet, Decided goes
+ * out again. Of a cut one only the epoch is a fact: the next epoch of our ranges must be above. */
+void leader_learn(struct step *step, const struct chord_view *view) {
+    struct chord *chord = step->chord;
+    uint16_t installed;
+    if (!view_valid(chord, view)) {
+        return;
+    }
+    for (uint16_t i = 0; i < chord->ranges_end && view->cut; i++) {
+        struct range *range = led(chord, i);
+        if (range != NULL && ranges_overlap(&range->view.range, &view->range) &&
+            view->epoch > range->epoch_floor) {
+            range->epoch_floor = view->epoch;
+        }
+    }
+    if (!view->cut && range_install(step, view, &installed)) {
+        views_save(step, STORE_VIEWS, 0);
+    }
+}
+
+void leader_decided_reply(struct step *step, const struct call *call,
+                          const struct chord_response *response) {
+    uint16_t index = call->subject, member = call->member;
+    struct chord *chord = step->chord;
+    struct range *range = led(chord, index);
+    if (range == NULL || member == NONE) {
+        return;
+    }
+    range->calling &= ~bit(member);
+    if (response == NULL) {
+        range->retry_ms = chord->now_ms + RETRY_MS;
+    } else if (response->view.has_view) {
+        range->retry_ms = chord->now_ms + RETRY_MS;
+        leader_learn(step, &response->view.view);
+    } else {
+        range->switched |= bit(member);
+        chord->ranges_ms = chord->now_ms;
+    }
+}
+
+/* ---- copies become equal ---- */
+
+void leader_send_sync(struct step *step, uint16_t index, uint16_t member) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    struct chord_request *request;
+    if (range->sync_tokens[member] == 0) {
+        range->sync_tokens[member] = serial_new(chord);
+    }
+    uint16_t slot =
+        call_member(step, CALL_SYNC, index, range->serial, member, &range->view.members[member],
+                    chord->config.timing.data_timeout_ms, &request);
+    if (slot == NONE) {
+        return;
+    }
+    call_at(chord, slot)->range_serial = range->sync_tokens[member];
+    range->calling |= bit(member);
+    request->kind = CHORD_SYNC;
+    request->sync.view = range->view;
+    request->sync.range = range->view.range;
+    request->sync.token = range->sync_tokens[member];
+    request->sync.learner = false;
+}
+
+void leader_sync_reply(struct step *step, const struct call *call,
+                       const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    uint16_t index = call->subject, member = call->member;
+    struct range *range = led(chord, index);
+    if (range == NULL) {
+        return;
+    }
+    bool refused = response != NULL && response->view.has_view;
+    bool done = response != NULL && !refused && response->view.confirmed;
+    if (member == NONE) {
+        if (range->change.token == call->range_serial) {
+            if (response != NULL && !refused && !done) {
+                change_learn(step, index);
+            } else {
+                change_learned(step, index, done);
+            }
+        }
+    } else {
+        range->calling &= ~bit(member);
+        if (response == NULL || refused) {
+            range->retry_ms = chord->now_ms + RETRY_MS;
+            range->sync_tokens[member] = 0;
+        } else if (done && range->sync_tokens[member] == call->range_serial) {
+            range->synced |= bit(member);
+        }
+        if (refused) {
+            range->switched &= ~bit(member);
+        }
+    }
+    chord->ranges_ms = chord->now_ms;
+    if (refused) {
+        leader_learn(step, &response->view.view);
+    }
+}
+
+/* A damaged copy of ours is equal to nothing that we know. */
+uint64_t settle_own_epoch(struct chord *chord, const struct range *range) {
+    return repair_needs(chord, range) > 0 ? 0 : range->equal_epoch;
+}
+
+/* The best copy that spoke is lost before it was read: by its word rows of the others were left
+ * out, so these are read again. */
+static void settle_without(struct step *step, uint16_t index, uint16_t member) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    if (range->settled || (range->merged & bit(member)) || !(range->settle_best & bit(member))) {
+        return;
+    }
+    range->settle_best &= ~bit(member);
+    if (range->settle_best == 0 && range->settle_epoch > settle_own_epoch(chord, range)) {
+        range->calling &= ~transfers_stop(chord, index);
+        range->merged &= bit(view_member(&range->view, chord->self.store_id));
+        range->settle_epoch = 0;
+    }
+}
+
+/* Own pull from a member, while settling. */
+void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok) {
+    struct range *range = led(step->chord, index);
+    if (range == NULL) {
+        return;
+    }
+    range->calling &= ~bit(member);
+    if (ok) {
+        range->merged |= bit(member);
+    } else {
+        range->retry_ms = step->chord->now_ms + RETRY_MS;
+        settle_without(step, index, member);
+    }
+    step->chord->ranges_ms = step->chord->now_ms;
+}
+
+/* A member missed a write: it must switch and be made equal again before it counts as a copy. */
+void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
+    struct range *range = led(step->chord, index);
+    if (range != NULL && member < range->view.members_count) {
+        if (range->synced & bit(member)) {
+            trace_view(step, CHORD_WORD_SYNC, CHORD_LEVEL_WARN, "a copy fell behind", &range->view);
+        }
+        range->switched &= ~bit(member);
+        range->synced &= ~bit(member);
+        range->sync_tokens[member] = 0;
+        range->retry_ms = step->chord->now_ms + RETRY_MS;
+        settle_without(step, index, member);
+    }
+}
+
+/* A peer has failed: what it holds as a member counts no more until it has switched again. */
+void leader_peer_lost(struct step *step, const char *address) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *range = led(chord, i);
+        for (uint16_t k = 0; range != NULL && k < range->view.members_count; k++) {
+            if (address_same(range->view.members[k].address, address)) {
+                leader_member_down(step, i, k);
+            }
+        }
+    }
+}
+
+/* First the newest rows of a majority, the best copy that spoke among them, then a majority made
+ * equal to us. From the moment when the
+ * first part is done nothing more is pulled: a row that came after a member had compared would be
+ * read here and be on no majority. */
+static void settle(struct step *step, struct range *range, uint16_t index) {
+    unsigned majority = view_majority(&range->view);
+    unsigned copies = view_copies_needed(&range->view);
+    unsigned others = repair_needs(step->chord, range);
+    uint64_t self = bit(view_member(&range->view, step->chord->self.store_id));
+    bool best = range->settle_epoch <= settle_own_epoch(step->chord, range) ||
+                (range->merged & range->settle_best) != 0;
+    bool merged =
+        best && bits_count(range->merged) >= copies && bits_count(range->merged & ~self) >= others;
+    if (merged) {
+        range->calling &= ~transfers_stop(step->chord, index);
+    }
+    for (uint16_t i = 0; i < range->view.members_count; i++) {
+        uint64_t me = bit(i);
+        if (!(range->switched & me) || (range->calling & me)) {
+            continue;
+        }
+        if (merged) {
+            if (!(range->synced & me)) {
+                leader_send_sync(step, index, i);
+            }
+        } else if (!(range->merged & me) && transfer_settle(step, index, i)) {
+            range->calling |= me;
+        }
+    }
+    if (merged && bits_count(range->synced & range->switched) >= majority) {
+        range->settled = true;
+        range->equal_epoch = range->view.epoch;
+        views_save(step, STORE_VIEWS, 0);
+        repair_settled(step->chord, range);
+        trace_view(step, CHORD_WORD_SETTLE, CHORD_LEVEL_INFO, "a majority of copies is equal",
+                   &range->view);
+    }
+}
+
+void leader_advance(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    bool retry = range->retry_ms <= chord->now_ms;
+    uint16_t seat = view_member(&range->view, chord->self.store_id);
+    if (!(range->switched & bit(seat))) {
+        return; /* our own switch is not on disk */
+    }
+    for (uint16_t i = 0; i < range->view.members_count && retry; i++) {
+        if (i != seat && !((range->switched | range->calling) & bit(i)) &&
+            leader_send_decided(step, index, i, &range->view.members[i], NULL)) {
+            range->calling |= bit(i);
+        }
+    }
+    bool switched = bits_count(range->switched) >= view_majority(&range->view);
+    if (!(switched && range->settled) && view_follows(chord, &range->view)) {
+        leader_take_over(step, index, "members have moved; their seats follow");
+        return;
+    }
+    if (!switched) {
+        seats_ask(step, &range->view);
+        return;
+    }
+    if (!range->settled) {
+        settle(step, range, index);
+    }
+    if (!range->settled || (!range->open && !views_saved(chord))) {
+        return; /* the second: that our copy is equal is not on disk */
+    }
+    if (!range->open) {
+        range->open = true;
+        trace_view(step, CHORD_WORD_OPEN, CHORD_LEVEL_INFO, "serves", &range->view);
+        batches_wake(step);
+    }
+    for (uint16_t i = 0; i < range->view.members_count && retry; i++) {
+        if ((range->switched & bit(i)) && !((range->synced | range->calling) & bit(i))) {
+            leader_send_sync(step, index, i);
+        }
+    }
+    forget_tick(step, index);
+    repair_tick(step, index);
+    if (range->closed && decide_find(chord, index) == NONE) {
+        leader_take_over(step, index, "no write is committed here any more; next epoch");
+    } else if (range->change.stage != CHANGE_NONE) {
+        change_advance(step, index);
+    } else {
+        change_plan(step, index);
+    }
+}
+
+void ranges_tick(struct step *step) {
+    struct chord *chord = step->chord;
+    if (chord->ranges_ms == 0 || chord->ranges_ms > chord->now_ms) {
+        return;
+    }
+    chord->ranges_ms = 0;
+    if (chord->views_retry_ms != 0 && chord->views_retry_ms <= chord->now_ms) {
+        chord->views_retry_ms = 0;
+        views_save(step, STORE_VIEWS, 0);
+    }
+    for (uint16_t i = 0; i < chord->ranges_end && !chord->left_last; i++) {
+        struct range *range = range_at(chord, i);
+        if (!range->used) {
+            continue;
+        }
+        if (!action_room(step, 24)) {
+            chord->ranges_ms = chord->now_ms;
+            return;
+        }
+        if (chord->ranges_ms == 0) {
+            chord->ranges_ms = chord->now_ms + jitter(chord, chord->config.timing.range_period_ms);
+        }
+        if (view_leads(chord, &range->view) && range->lived && !range->view.cut) {
+            leader_advance(step, i);
+        } else {
+            replica_watch(step, i);
+        }
+    }
+}

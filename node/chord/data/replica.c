@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every store answers about ranges, and how one that does not lead watches the one that does.
+ */
+#include "data.h"
+
+enum {
+    PATIENCE_MS = 800,
+    PATIENCE_SEAT_MS = 400,
+    RETRY_MS = 50,
+};
+
+static bool range_valid(const struct chord *chord, const struct chord_range *range) {
+    return id_valid(&range->lo, chord->parameters.m) && id_valid(&range->hi, chord->parameters.m);
+}
+
+bool view_formed(const struct chord_view *view) {
+    if (view->epoch == 0 || view->floor > view->epoch || view->merges.count > CHORD_MERGES_MAX ||
+        view->members_count == 0 || view->members_count > CHORD_REPLICAS_MAX ||
+        view->leader >= view->members_count) {
+        return false;
+    }
+    for (uint16_t i = 0; i < view->members_count; i++) {
+        if (view_member(view, view->members[i].store_id) != i) {
+            return false; /* a replica has one seat */
+        }
+    }
+    return true;
+}
+
+bool view_valid(const struct chord *chord, const struct chord_view *view) {
+    return range_valid(chord, &view->range) && view->epoch <= CHORD_EPOCH_MAX && view_formed(view);
+}
+
+/* The view that the asker does not have: the newest one over a part of its range. */
+void reply_wrong_view(struct step *step, uint64_t request_id, enum chord_message_kind kind,
+                      const struct chord_range *range) {
+    struct chord *chord = step->chord;
+    struct chord_response response;
+    uint16_t index = range_newest(chord, range);
+    memset(&response, 0, sizeof response);
+    response.kind = kind;
+    if (index == NONE) {
+        response.code = CHORD_ABORTED;
+        response.retry_after_ms = RETRY_MS;
+    } else if (kind == CHORD_PREPARE || kind == CHORD_ACCEPT) {
+        response.decide.has_view = true;
+        response.decide.view = range_at(chord, index)->view;
+    } else {
+        response.view.has_view = true;
+        response.view.view = range_at(chord, index)->view;
+    }
+    reply_send(step, request_id, &response);
+}
+
+static bool newer_known(struct chord *chord, const struct chord_range *range, uint64_t epoch) {
+    uint16_t index = range_newest(chord, range);
+    return index != NONE && range_at(chord, index)->view.epoch > epoch;
+}
+
+void on_apply(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    const struct chord_range *range = &request->rows.range;
+    struct chord_action *action;
+    if (!range_valid(chord, range)) {
+        reply_code(step, request_id, CHORD_APPLY, CHORD_INVALID_ARGUMENT, 0);
+        return;
+    }
+    bool taken = request->rows.learner ? !newer_known(chord, range, request->rows.epoch)
+                                       : range_exact(chord, range, request->rows.epoch) != NONE;
+    if (!taken) {
+        reply_wrong_view(step, request_id, CHORD_APPLY, range);
+    } else if (store_start(step, CHORD_STORE_WRITE_ROWS, STORE_APPLY, NONE, 0, request_id,
+                           &action) == 0) {
+        reply_code(step, request_id, CHORD_APPLY, CHORD_RESOURCE_EXHAUSTED, 20);
+    }
+}
+
+/* Are we still at that view? Answered from memory: who has gone on does not go back. */
+void on_check(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    const struct chord_range *range = &request->rows.range;
+    struct chord_response response = {.kind = CHORD_CHECK};
+    if (!range_valid(step->chord, range)) {
+        reply_code(step, request_id, CHORD_CHECK, CHORD_INVALID_ARGUMENT, 0);
+    } else if (range_exact(step->chord, range, request->rows.epoch) == NONE) {
+        reply_wrong_view(step, request_id, CHORD_CHECK, range);
+    } else {
+        reply_send(step, request_id, &response);
+    }
+}
+
+/* A learner learns the view too. What it then tells the leader of its rows is a promise: whoever
+ * proposes may make it a member next, also much later, so it drops no row before it knows what
+ * followed that view. */
+static bool learn_view(struct step *step, const struct chord_view *view) {
+    struct chord *chord = step->chord;
+    uint16_t index = range_exact(chord, &view->range, view->epoch);
+    if (index == NONE && !range_install(step, view, &index)) {
+        return false;
+    }
+    struct range *range = range_at(chord, index);
+    if (range->learning && !range->gone) {
+        return true; /* asked again */
+    }
+    range->learning = true;
+    range->gone = false;
+    return views_save(step, STORE_VIEWS, 0) != NULL;
+}
+
+void on_sync(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    const struct chord_view *view = &request->sync.view;
+    const struct chord_range *range = &request->sync.range;
+    if (!request->has_sender || request->sync.token == 0 || !view_valid(chord, view) || view->cut ||
+        !range_valid(chord, range) || !range_covers(&view->range, range) ||
+        memcmp(view->members[view->leader].store_id, request->sender.store_id,
+               CHORD_STORE_ID_BYTES) != 0) {
+        reply_code(step, request_id, CHORD_SYNC, CHORD_INVALID_ARGUMENT, 0);
+        return;
+    }
+    struct chord_member source;
+    member_of_peer(&request->sender, &source);
+    bool leaving = chord->state == CHORD_STATE_LEAVING;
+    if (request->sync.learner && (leaving || chord->state == CHORD_STATE_LEFT)) {
+        if (leaving) { /* that leader did not know; else it would ask again */
+            leave_tell(step, source.address, false);
+        }
+        reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
+        return;
+    }
+    struct chord_member self;
+    member_of_peer(&chord->self, &self);
+    bool member = view_seat(view, &self) != NONE;
+    bool known = request->sync.learner ? !member && learn_view(step, view)
+                                       : range_exact(chord, &view->range, view->epoch) != NONE;
+    if (!known) {
+        reply_wrong_view(step, request_id, CHORD_SYNC, range);
+    } else if (!transfer_sync(step, &source, range, view->epoch, request->sync.token, request_id)) {
+        reply_code(step, request_id, CHORD_SYNC, CHORD_RESOURCE_EXHAUSTED, 200);
+    }
+}
+
+static void read_range(struct step *step, const struct chord_request *request, uint64_t request_id,
+                       enum chord_store_kind kind, enum store_purpose purpose) {
+    struct chord_action *action;
+    uint16_t index = NONE;
+    bool valid = range_valid(step->chord, &request->rows.range);
+    if (valid) {
+        index = range_at_epoch(step->chord, &request->rows.range, request->rows.epoch);
+    }
+    if (!valid) {
+        reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
+    } else if (index == NONE || view_member(&range_at(step->chord, index)->view,
+                                            step->chord->self.store_id) == NONE) {
+        reply_code(step, request_id, request->kind, CHORD_ABORTED, RETRY_MS);
+    } else if (store_start(step, kind, purpose, index, range_at(step->chord, index)->serial,
+                           request_id, &action) == 0) {
+        reply_code(step, request_id, request->kind, CHORD_RESOURCE_EXHAUSTED, 20);
+    } else {
+        action->store.slice.range = request->rows.range;
+    }
+}
+
+void on_digest(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    read_range(step, request, request_id, CHORD_STORE_DIGEST, STORE_DIGEST_REPLY);
+}
+
+void on_transfer_keys(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    read_range(step, request, request_id, CHORD_STORE_READ_RANGE, STORE_RANGE_READ);
+}
+
+static bool concerns(struct chord *chord, const struct chord_view *view) {
+    if (view_member(view, chord->self.store_id) != NONE) {
+        return true;
+    }
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        if (range_at(chord, i)->used &&
+            ranges_overlap(&range_at(chord, i)->view.range, &view->range)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Answered when the switch is on disk; a member that is at another view says so. */
+void on_decided(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    bool changed = false;
+    for (uint16_t i = 0; i < request->decided.count; i++) {
+        if (!view_valid(chord, &request->decided.views[i]) || request->decided.views[i].cut) {
+            reply_code(step, request_id, CHORD_DECIDED, CHORD_INVALID_ARGUMENT, 0);
+            return;
+        }
+    }
+    if (!range_room(step)) { /* to say yes without the view would be a lie */
+        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 200);
+        return;
+    }
+    for (uint16_t i = 0; i < request->decided.count; i++) {
+        uint16_t ignored;
+        if (concerns(chord, &request->decided.views[i]) &&
+            range_install(step, &request->decided.views[i], &ignored)) {
+            changed = true;
+        }
+    }
+    for (uint16_t i = 0; i < request->decided.count; i++) {
+        const struct chord_view *view = &request->decided.views[i];
+        bool member = view_member(view, chord->self.store_id) != NONE;
+        if (newer_known(chord, &view->range, view->epoch) ||
+            (member && range_exact(chord, &view->range, view->epoch) == NONE)) {
+            reply_wrong_view(step, request_id, CHORD_DECIDED, &view->range);
+            if (changed) {
+                views_save(step, STORE_VIEWS, 0);
+            }
+            return;
+        }
+    }
+    if (views_save(step, STORE_VIEWS_DECIDED, request_id) == NULL) {
+        reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 50);
+    }
+}
+
+void on_get_view(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.kind = CHORD_GET_VIEW;
+    uint16_t index =
+        id_valid(&request->id, chord->parameters.m) ? range_find(chord, &request->id) : NONE;
+    if (index != NONE && range_at(chord, index)->resigned) {
+        reply_code(step, request_id, CHORD_GET_VIEW, CHORD_UNAVAILABLE, RETRY_MS);
+        return;
+    }
+    if (index != NONE) {
+        struct range *range = range_at(chord, index);
+        response.view.has_view = true;
+        response.view.view = range->view;
+        response.view.confirmed = view_leads(chord, &range->view) && range->open;
+    }
+    reply_send(step, request_id, &response);
+}
+
+/* ---- watching the leader ---- */
+
+static void leader_lost(struct step *step, uint16_t index) {
+    struct range *range = range_at(step->chord, index);
+    if (range->leader_lost_ms == 0) {
+        range->leader_lost_ms = step->chord->now_ms;
+        step->chord->ranges_ms = step->chord->now_ms;
+    }
+}
+
+void replica_leader_lost(struct step *step, const char *address) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range *range = range_at(chord, i);
+        if (range->used && !view_leads(chord, &range->view) &&
+            address_same(range->view.members[range->view.leader].address, address)) {
+            leader_lost(step, i);
+        }
+    }
+}
+
+/* The ring's owner takes over at once; the other members, in their order, only if it does not.
+ * Time decides when, never whether it is safe. */
+static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) {
+    if (range->leader_lost_ms == 0 || chord->state == CHORD_STATE_LEFT) {
+        return false;
+    }
+    if (view_leads(chord, &range->view)) {
+        return true; /* restarted */
+    }
+    if (!seated(chord, &range->view.members[seat]) && !view_follows(chord, &range->view)) {
+        return false; /* the others decide, and give us our seat here */
+    }
+    if (chord->state == CHORD_STATE_MEMBER && owns(chord, &range->view.range.hi)) {
+        return true;
+    }
+    return chord->now_ms >= range->leader_lost_ms + PATIENCE_MS + PATIENCE_SEAT_MS * (uint64_t)seat;
+}
+
+/* Asks the leader for its view; when it is silent, in turn the other members. */
+void replica_watch(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    struct chord_view *view = &range->view;
+    if (range->gone) {
+        return;
+    }
+    uint16_t seat = view_member(view, chord->self.store_id);
+    uint16_t known = peer_find_address(chord, view->members[view->leader].address);
+    if (known != NONE && memcmp(peer_at(chord, known)->peer.store_id,
+                                view->members[view->leader].store_id, CHORD_STORE_ID_BYTES) != 0) {
+        leader_lost(step, index); /* its disk is another one */
+    }
+    if (seat == view->leader) {
+        leader_lost(step, index); /* that was in another life */
+        range->strikes = STRIKES_MAX;
+    }
+    if (seat != NONE && !view->cut && takes_over(chord, range, seat)) {
+        leader_take_over(step, index, "the leader is lost; takes over");
+    }
+    if (range->watching || range->watch_ms > chord->now_ms) {
+        return;
+    }
+    range->watch_ms =
+        chord->now_ms + jitter(chord, chord->config.timing.check_predecessor_period_ms);
+    uint16_t target = view->leader;
+    if (range->strikes >= STRIKES_MAX) {
+        target = (uint16_t)(random_next(chord) % view->members_count);
+    }
+    bool away = seat != NONE && !seated(chord, &view->members[seat]);
+    if (away && random_next(chord) % 2 == 0) {
+        target = seat; /* whoever answers there has our store id: we are a copy */
+    }
+    struct chord_request *request;
+    const struct chord_member *member = &view->members[target];
+    if ((target == seat && !away) ||
+        call_member(step, CALL_WATCH, index, range->serial, target, member,
+                    peer_timeout_ms(chord, peer_find_address(chord, member->address)),
+                    &request) == NONE) {
+        return;
+    }
+    request->kind = CHORD_GET_VIEW;
+    request->id = view->range.hi;
+    range->watching = true;
+}
+
+/* A view of which this store is no member is confirmed: the rows are safe elsewhere. */
+static void retire(struct step *step, uint16_t index) {
+    struct chord *chord = step->chord;
+    struct chord_action *action;
+    struct chord_view view = range_at(chord, index)->view;
+    if (range_at(chord, index)->learning || view.cut ||
+        store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NONE, 0, 0, &action) == 0) {
+        return;
+    }
+    action->store.slice.range = view.range;
+    trace_view(step, CHORD_WORD_RETIRE, CHORD_LEVEL_INFO, "confirmed elsewhere; rows dropped",
+               &view);
+    range_at(chord, index)->gone = true;
+}
+
+void replica_watch_reply(struct step *step, const struct call *call,
+                         const struct chord_response *response) {
+    uint16_t index = call->subject, member = call->member;
+    struct chord *chord = step->chord;
+    struct range *range = range_at(chord, index);
+    range->watching = false;
+    if (member != NONE && member == view_member(&range->view, chord->self.store_id)) {
+        if (response != NULL) {
+            copy_refused(step, range->view.members[member].address);
+        }
+        return;
+    }
+    if (response == NULL) {
+        if (range->strikes < UINT8_MAX) {
+            range->strikes++;
+        }
+        const struct chord_peer *predecessor = predecessor_get(chord);
+        if (predecessor != NULL && member != NONE &&
+            address_same(range->view.members[member].address, predecessor->address)) {
+            check_predecessor_now(step); /* it may still talk and hear nothing */
+        }
+        if (range->strikes >= STRIKES_MAX) {
+            leader_lost(step, index);
+        } else {
+            range->watch_ms = chord->now_ms;
+            chord->ranges_ms = chord->now_ms;
+        }
+        return;
+    }
+    const struct chord_view *theirs = &response->view.view;
+    if (response->view.has_view && theirs->epoch > range->view.epoch) {
+        leader_learn(step, theirs);
+        return;
+    }
+    if (member != range->view.leader || view_leads(chord, &range->view)) {
+        return;
+    }
+    range->strikes = 0;
+    bool same = response->view.has_view && theirs->epoch == range->view.epoch;
+    if (same) {
+        range->leader_lost_ms = 0;
+    }
+    if (same && response->view.confirmed && !range->view.cut) {
+        repair_pull(step, index);
+    }
+    if (!same && !range->view.cut) {
+        /* The decision has not reached its leader: whoever knows it passes it on. */
+        leader_send_decided(step, index, NONE, &range->view.members[range->view.leader], NULL);
+    } else if (view_member(&range->view, chord->self.store_id) == NONE &&
+               response->view.confirmed) {
+        retire(step, index);
+    }
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A request from outside: whether it is for this node in this life, and who in the core answers it.
+ */
+#include "data/data.h"
+#include "ring/ring.h"
+
+enum { GONE_RETRY_MS = 200 };
+
+/* What a client asks has no such answer: a BATCH without a code would be taken for done. */
+static void reply_gone(struct step *step, uint64_t request_id, enum chord_message_kind kind) {
+    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {
+        reply_code(step, request_id, kind, CHORD_UNAVAILABLE, GONE_RETRY_MS);
+        return;
+    }
+    struct chord_response response;
+    memset(&response, 0, sizeof response); /* of no arm: it says nothing else */
+    response.kind = kind;
+    response.gone = true;
+    reply_send(step, request_id, &response);
+}
+
+/* The request is for another life of this node, or for another disk at its address. */
+static bool other_life(const struct chord *chord, const struct chord_request *request) {
+    static const uint8_t any[CHORD_STORE_ID_BYTES];
+    bool other_store = memcmp(request->target_store_id, any, sizeof any) != 0 &&
+                       memcmp(request->target_store_id, chord->self.store_id, sizeof any) != 0;
+    return other_store || (request->target_incarnation != 0 &&
+                           request->target_incarnation != chord->self.incarnation);
+}
+
+/* Of another name of this host (its former address may be one) we are told that nobody is there:
+ * whoever we asked for, it is not this process. */
+static bool own_request(const struct chord *chord, const struct chord_request *request) {
+    return request->has_sender && address_same(request->sender.address, chord->self.address) &&
+           memcmp(request->sender.store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0;
+}
+
+static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    struct chord_response response = {.kind = CHORD_PING};
+    response.gone =
+        request->target_incarnation != 0 && (other_life(chord, request) || !in_ring(chord));
+    response.ping.self = chord->self;
+    response.ping.state = chord->state;
+    response.ping.parameters = chord->parameters;
+    response.ping.formed = chord->formed;
+    response.ping.restarting = chord->join.stage != JOIN_IDLE && chord->join.restarting;
+    reply_send(step, request_id, &response);
+}
+
+static void on_get_list(struct step *step, const struct chord_request *request,
+                        uint64_t request_id) {
+    struct chord *chord = step->chord;
+    struct chord_response response = {.kind = request->kind};
+    if (chord->query.waiting) {
+        response.ring.busy = true;
+    } else {
+        const struct chord_peer *predecessor = predecessor_get(chord);
+        response.ring.forming = chord->serial_admission;
+        if (request->kind == CHORD_GET_PREDECESSOR && predecessor != NULL) {
+            response.ring.node = *predecessor;
+        }
+        successors_list(chord, &response.ring.successors);
+    }
+    reply_send(step, request_id, &response);
+}
+
+/* A word from a peer is proof that this life of it is alive and every earlier one is over. */
+static void sender_heard(struct step *step, const struct chord_peer *sender) {
+    struct chord *chord = step->chord;
+    uint16_t index = peer_find_address(chord, sender->address);
+    if (is_copy(chord, sender)) {
+        graveyard_add(chord, sender); /* who goes on is found out when it is asked (copies.c) */
+    }
+    if (index == NONE) {
+        return;
+    }
+    struct chord_peer known = peer_at(chord, index)->peer;
+    bool same_store = memcmp(known.store_id, sender->store_id, CHORD_STORE_ID_BYTES) == 0;
+    if (same_store && known.incarnation == sender->incarnation) {
+        peer_heard(chord, index, 0);
+    } else if (!same_store || known.incarnation < sender->incarnation) {
+        peer_failed(step, &known, "returned as a new member");
+    }
+}
+
+static void ring_request(struct step *step, const struct chord_request *request,
+                         uint64_t request_id) {
+    struct chord *chord = step->chord;
+    bool sender_needed = request->kind == CHORD_NOTIFY || request->kind == CHORD_JOIN ||
+                         request->kind == CHORD_LEAVE || request->kind == CHORD_GENESIS;
+    if (sender_needed && !(request->has_sender && peer_valid(chord, &request->sender))) {
+        reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
+        return;
+    }
+    if (request->kind == CHORD_GENESIS) {
+        on_genesis(step, request, request_id);
+        return;
+    }
+    if (!in_ring(chord)) {
+        reply_gone(step, request_id, request->kind);
+        return;
+    }
+    struct chord_response response = {.kind = request->kind};
+    switch (request->kind) {
+    case CHORD_FIND_SUCCESSOR:
+        on_find_successor(step, request, request_id);
+        break;
+    case CHORD_GET_PREDECESSOR:
+    case CHORD_GET_SUCCESSORS:
+        on_get_list(step, request, request_id);
+        break;
+    case CHORD_NOTIFY:
+        on_notify(step, &request->sender);
+        reply_send(step, request_id, &response);
+        break;
+    case CHORD_JOIN:
+        on_join(step, request, request_id);
+        break;
+    case CHORD_MERGE:
+        on_merge(step, &request->peer);
+        reply_send(step, request_id, &response);
+        break;
+    case CHORD_LEAVE:
+        on_leave(step, request, request_id);
+        break;
+    default:
+        CHORD_ASSERT(false);
+    }
+}
+
+void request_arrived(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_request *request = step->event->request.request;
+    uint64_t request_id = step->event->request.request_id;
+    CHORD_ASSERT(request_id != 0);
+    if (request->kind == CHORD_BATCH && batch_resume(step, request_id)) {
+        return; /* it was let in before, whatever this node has become since */
+    }
+    if (request->has_ring_id && chord->parameters.m != 0 &&
+        memcmp(request->ring_id, chord->parameters.ring_id, CHORD_RING_ID_BYTES) != 0) {
+        reply_code(step, request_id, request->kind, CHORD_WRONG_RING, 0);
+        return;
+    }
+    if (own_request(chord, request)) {
+        reply_gone(step, request_id, request->kind);
+        return;
+    }
+    if (request->kind == CHORD_PING) {
+        if (request->has_sender && chord->parameters.m != 0 &&
+            peer_valid(chord, &request->sender)) {
+            sender_heard(step, &request->sender);
+            join_heard(chord, &request->sender);
+        }
+        on_ping(step, request, request_id);
+        return;
+    }
+    /* A ring that this node is about to make has no members and no views yet. */
+    bool making = chord->state == CHORD_STATE_JOINING && chord->join.creating;
+    if (chord->parameters.m == 0 || making || other_life(chord, request)) {
+        reply_gone(step, request_id, request->kind);
+        return;
+    }
+    if (request->has_sender && peer_valid(chord, &request->sender)) {
+        sender_heard(step, &request->sender);
+    }
+    if (chord->config.limits.views_max == 0 && request->kind >= CHORD_TRANSFER_KEYS &&
+        request->kind <= CHORD_BATCH) {
+        reply_code(step, request_id, request->kind, CHORD_UNAVAILABLE, 0); /* routes only */
+        return;
+    }
+    switch (request->kind) {
+    case CHORD_APPLY:
+        on_apply(step, request, request_id);
+        break;
+    case CHORD_CHECK:
+        on_check(step, request, request_id);
+        break;
+    case CHORD_SYNC:
+        on_sync(step, request, request_id);
+        break;
+    case CHORD_DIGEST:
+        on_digest(step, request, request_id);
+        break;
+    case CHORD_PREPARE:
+        on_prepare(step, request, request_id);
+        break;
+    case CHORD_ACCEPT:
+        on_accept(step, request, request_id);
+        break;
+    case CHORD_DECIDED:
+        on_decided(step, request, request_id);
+        break;
+    case CHORD_GET_VIEW:
+        on_get_view(step, request, request_id);
+        break;
+    case CHORD_TRANSFER_KEYS:
+        on_transfer_keys(step, request, request_id);
+        break;
+    case CHORD_BATCH:
+        on_batch(step, request, request_id);
+        break;
+    case CHORD_LOOKUP:
+        if (!in_ring(chord)) {
+            reply_code(step, request_id, CHORD_LOOKUP, CHORD_UNAVAILABLE, GONE_RETRY_MS);
+        } else if (!lookup_start(step, LOOKUP_CLIENT, &request->id, NULL, NONE, 0, request_id,
+                                 chord->now_ms + step->event->request.timeout_ms)) {
+            reply_code(step, request_id, CHORD_LOOKUP, CHORD_RESOURCE_EXHAUSTED, 50);
+        }
+        break;
+    default:
+        ring_request(step, request, request_id);
+        break;
+    }
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Admitting a joiner: what its successor to be decides (Zave 2017, J3), or in genesis the one
+ * authority.
+ */
+#include "ring.h"
+
+enum {
+    DIALLED_MS = 5000, /* so long an answer from the joiner's address counts */
+    DIAL_WAIT_MS = 10,
+    WAIT_MS = 50,
+};
+
+static bool store_same(const struct chord_peer *a, const struct chord_peer *b) {
+    return memcmp(a->store_id, b->store_id, CHORD_STORE_ID_BYTES) == 0;
+}
+
+static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
+    if (id_equal(&joiner->id, &chord->self.id)) {
+        return true;
+    }
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        const struct chord_peer *peer = &peer_at(chord, i)->peer;
+        if (peer->incarnation != 0 && id_equal(&peer->id, &joiner->id) &&
+            !address_same(peer->address, joiner->address) && !store_same(peer, joiner)) {
+            return true;
+        }
+    }
+    for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
+        if (admitted_at(chord, i)->granted && admitted_at(chord, i)->until_ms > chord->now_ms &&
+            id_equal(&admitted_at(chord, i)->peer.id, &joiner->id) &&
+            !address_same(admitted_at(chord, i)->peer.address, joiner->address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- is it there? ---- */
+
+static uint16_t admitted_find(struct chord *chord, const struct chord_peer *joiner) {
+    for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
+        if (admitted_at(chord, i)->until_ms > chord->now_ms &&
+            peer_same(&admitted_at(chord, i)->peer, joiner)) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+/* NONE: as many as there is room for are being asked; one after the other. */
+static uint16_t admitted_take(struct chord *chord, const struct chord_peer *joiner) {
+    uint16_t slot = NONE;
+    for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
+        const struct admitted *entry = admitted_at(chord, i);
+        if ((entry->granted || entry->until_ms <= chord->now_ms) &&
+            (slot == NONE || entry->until_ms < admitted_at(chord, slot)->until_ms)) {
+            slot = i;
+        }
+    }
+    if (slot == NONE) {
+        return NONE;
+    }
+    struct admitted *entry = admitted_at(chord, slot);
+    memset(entry, 0, sizeof *entry);
+    entry->peer = *joiner;
+    entry->until_ms = chord->now_ms + DIALLED_MS;
+    entry->serial = serial_new(chord);
+    return slot;
+}
+
+/* In genesis the list that is sent first to a joiner asks it too. */
+static void admitted_forget(struct chord *chord, const struct chord_peer *joiner) {
+    uint16_t index = admitted_find(chord, joiner);
+    if (index != NONE) {
+        admitted_at(chord, index)->until_ms = 0;
+    }
+}
+
+/* Whom we know with that store at another address. */
+static bool original_of(struct chord *chord, const struct chord_peer *joiner,
+                        struct chord_peer *original) {
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        const struct chord_peer *peer = &peer_at(chord, i)->peer;
+        if (peer->incarnation != 0 && store_same(peer, joiner) &&
+            !address_same(peer->address, joiner->address)) {
+            *original = *peer;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool dial(struct step *step, uint16_t index, uint16_t which, const struct chord_peer *peer) {
+    struct chord *chord = step->chord;
+    struct chord_request *request;
+    if (call_start(step, CALL_DIAL, index, admitted_at(chord, index)->serial, which, peer->address,
+                   chord->config.timing.silence_ms_max, &request) == NONE) {
+        return false;
+    }
+    request->kind = CHORD_PING;
+    memcpy(request->target_store_id, peer->store_id, CHORD_STORE_ID_BYTES);
+    return true;
+}
+
+/* Whoever we know with the joiner's store, one after the other. */
+static bool dial_original(struct step *step, uint16_t index) {
+    struct admitted *entry = admitted_at(step->chord, index);
+    entry->original_open = original_of(step->chord, &entry->peer, &entry->original);
+    return !entry->original_open || dial(step, index, 1, &entry->original);
+}
+
+void dial_reply(struct step *step, const struct call *call, const struct chord_response *response) {
+    uint16_t index = call->subject, which = call->member;
+    struct admitted *entry = admitted_at(step->chord, index);
+    bool there = response != NULL && store_same(&response->ping.self, &entry->peer);
+    if (which == 0) {
+        entry->answered = there;
+        entry->silent = !there;
+        return;
+    }
+    /* Its former address may still be a name of its host: then the joiner itself answers there. */
+    there = there && !address_same(response->ping.self.address, entry->peer.address);
+    entry->original_open = false;
+    entry->original_lives = there;
+    if (!there) {
+        struct chord_peer original = entry->original;
+        peer_failed(step, &original, "its store has moved from");
+        if (!dial_original(step, index)) { /* it may have moved more than once */
+            entry->until_ms = 0;
+        }
+    }
+}
+
+static bool loopback(const char *address) {
+    return memcmp(address, "127.", 4) == 0 || memcmp(address, "localhost:", 10) == 0 ||
+           memcmp(address, "[::1]:", 6) == 0;
+}
+
+/* A joiner is asked at the address that it gives, and whoever we know with its store: members that
+ * cannot be reached would be given up again and again, and of two with one store one is a copy.
+ * CHORD_JOIN_NONE: nothing is in the way. */
+static enum chord_join_result obstacle(struct step *step, const struct chord_peer *joiner,
+                                       struct chord_peer *original) {
+    struct chord *chord = step->chord;
+    if (loopback(joiner->address) != loopback(chord->self.address)) {
+        return CHORD_JOIN_LOOPBACK;
+    }
+    uint16_t index = admitted_find(chord, joiner);
+    if (index == NONE) {
+        index = admitted_take(chord, joiner);
+        if (index == NONE) {
+            return CHORD_JOIN_WAIT;
+        }
+        if (!dial(step, index, 0, joiner) || !dial_original(step, index)) {
+            admitted_at(chord, index)->until_ms = 0; /* no room for a call: the next time */
+        }
+        return CHORD_JOIN_WAIT;
+    }
+    struct admitted *entry = admitted_at(chord, index);
+    *original = entry->original;
+    if (entry->silent || entry->original_lives) {
+        entry->until_ms = 0; /* asked again when it comes again */
+    }
+    return entry->original_lives                      ? CHORD_JOIN_COPY
+           : entry->silent                            ? CHORD_JOIN_UNREACHABLE
+           : !entry->answered || entry->original_open ? CHORD_JOIN_WAIT
+                                                      : CHORD_JOIN_NONE;
+}
+
+/* ---- may it? ---- */
+
+/* Until the joiner has notified us its id counts as taken: of two racers the second is refused. */
+static void admitted_add(struct chord *chord, const struct chord_peer *joiner) {
+    uint16_t index = admitted_find(chord, joiner);
+    CHORD_ASSERT(index != NONE); /* it has answered */
+    admitted_at(chord, index)->granted = true;
+    admitted_at(chord, index)->until_ms = chord->now_ms + 3000;
+}
+
+static enum chord_join_result place(struct chord *chord, const struct chord_peer *joiner) {
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    if (id_taken(chord, joiner)) {
+        return CHORD_JOIN_ID_IN_USE;
+    }
+    /* One that leaves is a member until it has left: what it waits for may be this very joiner,
+     * which leads a range where the leaver holds a copy. */
+    if (!in_ring(chord)) {
+        return CHORD_JOIN_NOT_SUCCESSOR;
+    }
+    if (predecessor != NULL && !id_in_open(&predecessor->id, &joiner->id, &chord->self.id)) {
+        return CHORD_JOIN_NOT_SUCCESSOR;
+    }
+    if (predecessor == NULL && chord->successors_count > 0) {
+        return CHORD_JOIN_WAIT; /* it may have been admitted by another successor already */
+    }
+    return CHORD_JOIN_NONE;
+}
+
+/* Only who has its place here is asked at its address: there is room for few questions, and of many
+ * that start at once most come to the wrong one. */
+static void admit(struct step *step, const struct chord_peer *joiner,
+                  struct chord_response *response) {
+    struct chord *chord = step->chord;
+    response->join.result = place(chord, joiner);
+    response->retry_after_ms = WAIT_MS;
+    if (response->join.result != CHORD_JOIN_NONE) {
+        return;
+    }
+    response->join.result = obstacle(step, joiner, &response->join.authority);
+    response->retry_after_ms = DIAL_WAIT_MS;
+    if (response->join.result == CHORD_JOIN_NONE) {
+        admitted_add(chord, joiner);
+        trace_peer(step, CHORD_WORD_ADMIT, CHORD_LEVEL_INFO, "admitted before self", joiner);
+        response->join.result = CHORD_JOIN_ADMITTED;
+        successors_list(chord, &response->join.successors);
+    }
+}
+
+/* In genesis one joiner after the other. */
+static void admit_in_genesis(struct step *step, const struct chord_peer *joiner,
+                             struct chord_response *response) {
+    struct genesis *genesis = &step->chord->genesis;
+    if (!genesis->running) {
+        response->join.result = obstacle(step, joiner, &response->join.authority);
+        response->retry_after_ms = DIAL_WAIT_MS;
+        if (response->join.result != CHORD_JOIN_NONE) {
+            return;
+        }
+    }
+    bool waits = genesis->running;
+    response->join.result = genesis_admit(step, joiner);
+    response->retry_after_ms = WAIT_MS;
+    if (!waits && genesis->running) {
+        admitted_forget(step->chord, joiner);
+    }
+}
+
+void on_join(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.kind = CHORD_JOIN;
+    response.join.formed = chord->formed;
+    struct chord_peer authority;
+    memset(&authority, 0, sizeof authority);
+    if (store_same(&request->sender, &chord->self)) {
+        response.join.result = CHORD_JOIN_COPY;
+        response.join.authority = chord->self;
+    } else if (!chord->serial_admission) {
+        admit(step, &request->sender, &response);
+    } else if (genesis_authority(chord, &authority)) {
+        admit_in_genesis(step, &request->sender, &response);
+    } else {
+        response.join.result = CHORD_JOIN_REDIRECT;
+        response.join.authority = authority;
+    }
+    reply_send(step, request_id, &response);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two members of the ring with one store. A copy of a disk is refused when it joins, but its
+ * original may have been silent just then, or both may have come at the same time at different
+ * places. Data is safe all the same (seats.c), yet a range may want the one where the other has its
+ * seat, and would wait for ever. So whoever knows of another one asks it, and of two that live one
+ * stops: the one that started last, as far as incarnations tell, or that with the greater address.
+ * Both decide by the same two facts, so they do not stop for each other.
+ */
+#include "join.h"
+
+bool is_copy(const struct chord *chord, const struct chord_peer *peer) {
+    return memcmp(peer->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 &&
+           !address_same(peer->address, chord->self.address);
+}
+
+void copies_find(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
+        const struct chord_peer *peer = &peer_at(chord, i)->peer;
+        if (peer->incarnation != 0 && is_copy(chord, peer)) {
+            graveyard_add(chord, peer);
+        }
+    }
+}
+
+void copy_refused(struct step *step, const char *address) {
+    struct chord_action *action =
+        join_refuse(step, "this store runs elsewhere: this one is a copy");
+    action->refused.copy = true;
+    memcpy(action->refused.address, address, CHORD_ADDRESS_BYTES);
+}
+
+static bool address_greater(const char *a, const char *b) {
+    unsigned i = 0;
+    while (a[i] == b[i] && a[i] != '\0' && i + 1 < CHORD_ADDRESS_BYTES) {
+        i++;
+    }
+    return (uint8_t)a[i] > (uint8_t)b[i];
+}
+
+void copy_met(struct step *step, const struct chord_peer *peer) {
+    const struct chord_peer *self = &step->chord->self;
+    if (self->incarnation != peer->incarnation ? self->incarnation > peer->incarnation
+                                               : address_greater(self->address, peer->address)) {
+        copy_refused(step, peer->address);
+    } /* Else it has heard of us just now. */
+}

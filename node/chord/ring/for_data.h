@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the ring lets the data know: who is there, who owns what, and a few things it does for it.
+ * The files of the data know no more of the ring than this.
+ */
+#ifndef CHORD_RING_FOR_DATA_H
+#define CHORD_RING_FOR_DATA_H
+
+#include "frame/state.h"
+
+/* ---- questions ---- */
+
+bool address_same(const char *a, const char *b);
+uint16_t peer_find_address(struct chord *chord, const char *address);
+/* How long an answer may take, by what was measured. */
+uint32_t peer_timeout_ms(struct chord *chord, uint16_t index); /* NONE: of one we do not know */
+/* incarnation 0: any life of that store. */
+bool peer_leaving(const struct chord *chord, const uint8_t *store_id, uint64_t incarnation);
+const struct chord_peer *successor_at(struct chord *chord, uint16_t position); /* NULL: none */
+const struct chord_peer *predecessor_get(struct chord *chord);                 /* NULL: none */
+bool owns(struct chord *chord, const struct chord_id *id); /* in (predecessor, self] */
+
+/* ---- what the ring does for the data ---- */
+
+/* The owner of `target`, for a client or one of its requests; `via` NULL: by our own fingers. */
+bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct chord_id *target,
+                  const struct chord_peer *via, uint16_t subject, uint32_t subject_serial,
+                  uint64_t request_id, uint64_t deadline_ms);
+void check_predecessor_now(struct step *step);
+/* Out of the ring: our store runs, or ran last, at that address, and this is a copy. */
+void copy_refused(struct step *step, const char *address);
+/* Tells a node that this one leaves, or has left. */
+void leave_tell(struct step *step, const char *address, bool left);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Leaving: hand every range over first, then be out of the ring. The leaver says so to those who
+ * lead what it holds; it has left when no view names it and all its rows are confirmed elsewhere.
+ */
+#include "data/for_ring.h"
+#include "ring.h"
+
+enum { LEAVE_TICK_MS = 100, REPEAT_MS = 1000 };
+
+void leave_tell(struct step *step, const char *address, bool left) {
+    struct chord *chord = step->chord;
+    struct chord_request *request;
+    if (address_same(address, chord->self.address) ||
+        call_start(step, CALL_LEAVE, NONE, 0, NONE, address, chord->config.timing.silence_ms_max,
+                   &request) == NONE) {
+        return;
+    }
+    request->kind = CHORD_LEAVE;
+    request->left = left;
+}
+
+static void tell_neighbours(struct step *step, bool left) {
+    struct chord *chord = step->chord;
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    if (predecessor != NULL) {
+        leave_tell(step, predecessor->address, left);
+    }
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        if (predecessor == NULL || chord->successors[i] != chord->predecessor) {
+            leave_tell(step, successor_at(chord, i)->address, left);
+        }
+    }
+}
+
+void leave_start(struct step *step) {
+    struct chord *chord = step->chord;
+    const struct chord_departure *leave = &step->event->leave;
+    if (chord_leave_obstacle(chord, leave) != NULL) {
+        return;
+    }
+    chord->next_ring = leave->next.ring;
+    uint16_t seeds_max = chord->config.limits.seeds_max;
+    chord->join.seeds_count =
+        leave->next.seeds_count < seeds_max ? leave->next.seeds_count : seeds_max;
+    memcpy(seed_at(chord, 0), leave->next.seeds,
+           sizeof leave->next.seeds[0] * chord->join.seeds_count);
+    if (chord->successors_count == 0) {
+        last_leave(step);
+        return;
+    }
+    chord->state = CHORD_STATE_LEAVING;
+    chord->leave_ms = chord->now_ms;
+    data_wake(chord);
+    chord->leave_told_ms = 0;
+    trace_peer(step, CHORD_WORD_LEAVE, CHORD_LEVEL_INFO, "handing over", &chord->self);
+    identity_save(step, CHORD_STORE_IDENTITY);
+}
+
+static void leave_done(struct step *step) {
+    struct chord *chord = step->chord;
+    tell_neighbours(step, true);
+    trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO, "left the ring", &chord->self);
+    chord->state = CHORD_STATE_LEFT;
+    if (chord->next_ring.m != 0) {
+        struct chord_entrance next = {.seeds_count = chord->join.seeds_count,
+                                      .ring = chord->next_ring};
+        memcpy(next.seeds, seed_at(chord, 0), sizeof next.seeds[0] * next.seeds_count);
+        another_ring_join(step, &next);
+        return;
+    }
+    identity_save(step, CHORD_STORE_IDENTITY);
+    neighbours_clear(chord);
+    chord->serial_admission = false;
+    graveyard_clear(chord);
+    action_add(step, CHORD_ACTION_LEFT);
+}
+
+void leave_tick(struct step *step) {
+    struct chord *chord = step->chord;
+    if (chord->state != CHORD_STATE_LEAVING || chord->leave_ms > chord->now_ms) {
+        return;
+    }
+    chord->leave_ms = chord->now_ms + LEAVE_TICK_MS;
+    bool moves = chord->next_ring.m != 0;
+    if (!data_held(chord) && !(moves && data_pulling(chord))) {
+        leave_done(step);
+        return;
+    }
+    if (chord->leave_told_ms > chord->now_ms) {
+        return;
+    }
+    chord->leave_told_ms = chord->now_ms + REPEAT_MS;
+    tell_neighbours(step, false);
+    for (uint16_t i = 0; i < chord->ranges_end && action_room(step, 16); i++) {
+        const char *leader = data_leader(chord, i);
+        if (leader != NULL) {
+            leave_tell(step, leader, false);
+        }
+    }
+}
+
+void on_leave(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    struct chord *chord = step->chord;
+    struct chord_response response = {.kind = CHORD_LEAVE};
+    if (request->left) {
+        peer_left(step, &request->sender);
+    } else {
+        peer_set_leaving(chord, &request->sender);
+        data_wake(chord);
+    }
+    reply_send(step, request_id, &response);
+}

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Iterative find_successor, closest_preceding_node and the finger table (Stoica et al. 2001,
+ * sections 4.3 and 4.4; section 5.2 for fix_fingers). Fingers are hints: any may be wrong or dead,
+ * the successor list is the fallback, and every lookup has a hop limit.
+ */
+#include "data/for_ring.h"
+#include "ring.h"
+
+enum {
+    RESTARTS_MAX = 3,
+    UNKNOWN_MS = 25,   /* until the next finger, when that is not known */
+    CHANGED_PARTS = 4, /* of the period, while sweeps still find changes */
+};
+
+/* ---- the local step ---- */
+
+static bool healthy(struct chord *chord, uint16_t index) {
+    return peer_at(chord, index)->strikes == 0 && !peer_at(chord, index)->disconnected;
+}
+
+/* Inserts a peer of (self, target) into the list of the best ones, nearest to target first. */
+static void better(struct chord *chord, const struct chord_id *target, uint16_t index,
+                   uint16_t best[1 + FALLBACKS_MAX], uint16_t *count) {
+    const struct chord_id *id = &peer_at(chord, index)->peer.id;
+    if (!id_in_open(&chord->self.id, id, target)) {
+        return;
+    }
+    uint16_t at = *count;
+    for (uint16_t i = 0; i < *count; i++) {
+        if (best[i] == index) {
+            return;
+        }
+    }
+    while (at > 0 && (id_in_open(&peer_at(chord, best[at - 1])->peer.id, id, target) ||
+                      (!healthy(chord, best[at - 1]) && healthy(chord, index)))) {
+        at--;
+    }
+    if (at > FALLBACKS_MAX) {
+        return;
+    }
+    uint16_t last = *count <= FALLBACKS_MAX ? *count : FALLBACKS_MAX;
+    for (uint16_t i = last; i > at; i--) {
+        best[i] = best[i - 1];
+    }
+    best[at] = index;
+    *count = (uint16_t)(last + 1);
+}
+
+/* closest_preceding_node with up to FALLBACKS_MAX next best ones. */
+static uint16_t closest_preceding(struct chord *chord, const struct chord_id *target,
+                                  uint16_t best[1 + FALLBACKS_MAX]) {
+    uint16_t count = 0;
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        better(chord, target, chord->successors[i], best, &count);
+    }
+    uint16_t before = NONE;
+    for (unsigned i = 0; i < chord->parameters.m; i++) {
+        uint16_t finger = chord->fingers[i];
+        if (finger != NONE && finger != FINGER_SELF && finger != before) {
+            better(chord, target, finger, best, &count);
+            before = finger;
+        }
+    }
+    return count;
+}
+
+static void find_local(struct chord *chord, const struct chord_id *target,
+                       struct chord_response *response) {
+    const struct chord_peer *successor = successor_at(chord, 0);
+    response->kind = CHORD_FIND_SUCCESSOR;
+    response->ring.self = chord->self;
+    response->ring.successors.count = 0;
+    if (owns(chord, target)) {
+        const struct chord_peer *predecessor = predecessor_get(chord);
+        response->ring.found = true;
+        response->ring.node = chord->self;
+        response->ring.self = predecessor != NULL ? *predecessor : chord->self;
+        successors_list(chord, &response->ring.successors);
+    } else if (successor == NULL) {
+        response->ring.found = true;
+        response->ring.node = chord->self;
+    } else if (id_in_half_open(&chord->self.id, target, &successor->id)) {
+        response->ring.found = true;
+        response->ring.node = *successor;
+        successors_list(chord, &response->ring.successors);
+    } else {
+        uint16_t best[1 + FALLBACKS_MAX];
+        uint16_t count = closest_preceding(chord, target, best);
+        response->ring.found = false;
+        response->ring.node = count > 0 ? peer_at(chord, best[0])->peer : *successor;
+        for (uint16_t i = 1; i < count; i++) {
+            response->ring.successors.items[response->ring.successors.count++] =
+                peer_at(chord, best[i])->peer;
+        }
+    }
+}
+
+void on_find_successor(struct step *step, const struct chord_request *request,
+                       uint64_t request_id) {
+    struct chord *chord = step->chord;
+    if (!id_valid(&request->id, chord->parameters.m)) {
+        reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
+        return;
+    }
+    struct chord_response response;
+    memset(&response, 0, offsetof(struct chord_response, ring.successors.items));
+    find_local(chord, &request->id, &response);
+    reply_send(step, request_id, &response);
+}
+
+/* ---- lookups ---- */
+
+static void finger_found(struct step *step, uint16_t finger, const struct chord_peer *owner,
+                         const struct chord_peer *before);
+
+static void reply_lookup(struct step *step, struct lookup *lookup, const struct chord_peer *owner) {
+    struct chord *chord = step->chord;
+    struct chord_response response;
+    memset(&response, 0, sizeof response);
+    response.kind = CHORD_LOOKUP;
+    if (owner == NULL) {
+        response.code = CHORD_UNAVAILABLE;
+        response.retry_after_ms = 200;
+    } else {
+        response.lookup.owner = *owner;
+        response.lookup.asked = lookup->hops;
+        if (lookup->path != NONE) {
+            struct path *path = path_at(chord, lookup->path);
+            response.lookup.hops_count = path->count;
+            memcpy(response.lookup.hops, path->hops, sizeof path->hops);
+        }
+    }
+    reply_send(step, lookup->request_id, &response);
+}
+
+/* owner NULL: not found. */
+static void finish(struct step *step, uint16_t index, const struct chord_response *response) {
+    struct chord *chord = step->chord;
+    struct lookup lookup = *lookup_at(chord, index);
+    const struct chord_peer *owner = response != NULL ? &response->ring.node : NULL;
+    const struct chord_peer *before = response != NULL ? &response->ring.self : NULL;
+    lookup_at(chord, index)->purpose = LOOKUP_FREE;
+    switch (lookup.purpose) {
+    case LOOKUP_FINGER:
+        chord->finger_open = false;
+        if (owner != NULL) {
+            finger_found(step, lookup.subject, owner, before);
+        }
+        break;
+    case LOOKUP_JOIN:
+        join_looked_up(step, owner != NULL, owner, before,
+                       response != NULL ? &response->ring.successors : NULL);
+        break;
+    case LOOKUP_CLIENT:
+        reply_lookup(step, &lookup, owner);
+        break;
+    case LOOKUP_BATCH:
+        data_looked_up(step, lookup.subject, lookup.subject_serial, owner, before, lookup.hops);
+        break;
+    default:
+        if (owner != NULL) {
+            unify_looked_up(step, owner, before);
+        }
+        break;
+    }
+    if (lookup.path != NONE) {
+        path_at(chord, lookup.path)->used = false;
+    }
+}
+
+static void ask(struct step *step, uint16_t index, const struct chord_peer *peer) {
+    struct chord *chord = step->chord;
+    struct lookup *lookup = lookup_at(chord, index);
+    struct chord_request *request;
+    uint16_t slot = NONE;
+    if (lookup->hops < CHORD_HOPS_MAX && chord->now_ms <= lookup->deadline_ms) {
+        slot = call_peer(step, CALL_LOOKUP, peer, CHORD_FIND_SUCCESSOR, &request);
+    }
+    if (slot == NONE) {
+        finish(step, index, NULL);
+        return;
+    }
+    call_at(chord, slot)->subject = index;
+    call_at(chord, slot)->serial = lookup->serial;
+    request->id = lookup->target;
+    lookup->asked = *peer;
+    lookup->hops++;
+}
+
+static void path_add(struct chord *chord, struct lookup *lookup, const struct chord_peer *peer,
+                     uint64_t microseconds) {
+    if (lookup->path == NONE) {
+        return;
+    }
+    struct path *path = path_at(chord, lookup->path);
+    if (path->count < CHORD_HOPS_TRACED_MAX) {
+        path->hops[path->count].node = *peer;
+        path->hops[path->count].microseconds = microseconds;
+        path->count++;
+    }
+}
+
+/* From the local state again; remote answers led nowhere. */
+static void begin(struct step *step, uint16_t index, const struct chord_peer *via) {
+    struct chord *chord = step->chord;
+    struct lookup *lookup = lookup_at(chord, index);
+    if (via != NULL) {
+        ask(step, index, via);
+        return;
+    }
+    struct chord_response response;
+    memset(&response, 0, offsetof(struct chord_response, ring.successors.items));
+    find_local(chord, &lookup->target, &response);
+    if (response.ring.found) {
+        finish(step, index, &response);
+        return;
+    }
+    lookup->fallbacks_count = response.ring.successors.count;
+    memcpy(lookup->fallbacks, response.ring.successors.items,
+           sizeof(struct chord_peer) * response.ring.successors.count);
+    ask(step, index, &response.ring.node);
+}
+
+/* A finger's owner is most often a finger of our predecessor's, or next to one (Stoica et al. 2001,
+ * section 4.4, has a neighbour's whole table copied; to ask it for one entry needs no new message).
+ */
+static void begin_near(struct step *step, uint16_t index) {
+    const struct chord_peer *predecessor = predecessor_get(step->chord);
+    struct chord_peer via;
+    if (predecessor != NULL) {
+        via = *predecessor;
+    }
+    begin(step, index, predecessor != NULL ? &via : NULL);
+}
+
+/* via NULL: from self. False: no room; nothing was started. May finish within the call. */
+bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct chord_id *target,
+                  const struct chord_peer *via, uint16_t subject, uint32_t subject_serial,
+                  uint64_t request_id, uint64_t deadline_ms) {
+    struct chord *chord = step->chord;
+    uint16_t index = 0;
+    while (index < chord->config.limits.lookups_max &&
+           lookup_at(chord, index)->purpose != LOOKUP_FREE) {
+        index++;
+    }
+    if (index == chord->config.limits.lookups_max || !action_room(step, 8)) {
+        return false;
+    }
+    struct lookup *lookup = lookup_at(chord, index);
+    memset(lookup, 0, sizeof *lookup);
+    lookup->purpose = purpose;
+    lookup->serial = serial_new(chord);
+    lookup->subject = subject;
+    lookup->subject_serial = subject_serial;
+    lookup->request_id = request_id;
+    lookup->deadline_ms = deadline_ms;
+    lookup->target = *target;
+    lookup->path = NONE;
+    for (uint16_t i = 0; purpose == LOOKUP_CLIENT && i < chord->config.limits.paths_max; i++) {
+        if (!path_at(chord, i)->used) {
+            path_at(chord, i)->used = true;
+            path_at(chord, i)->count = 0;
+            lookup->path = i;
+            break;
+        }
+    }
+    if (purpose == LOOKUP_CLIENT) {
+        path_add(chord, lookup, &chord->self, 0);
+    }
+    if (purpose == LOOKUP_FINGER && via == NULL) {
+        begin_near(step, index);
+    } else {
+        begin(step, index, via);
+    }
+    return true;
+}
+
+static void unanswered(struct step *step, uint16_t index) {
+    struct lookup *lookup = lookup_at(step->chord, index);
+    if (lookup->fallbacks_count > 0) {
+        struct chord_peer next = lookup->fallbacks[0];
+        lookup->fallbacks_count--;
+        memmove(&lookup->fallbacks[0], &lookup->fallbacks[1],
+                sizeof lookup->fallbacks[0] * lookup->fallbacks_count);
+        ask(step, index, &next);
+    } else if (lookup->purpose != LOOKUP_JOIN && lookup->purpose != LOOKUP_UNIFY &&
+               lookup->restarts < RESTARTS_MAX) {
+        lookup->restarts++;
+        begin(step, index, NULL);
+    } else {
+        finish(step, index, NULL);
+    }
+}
+
+void lookup_reply(struct step *step, const struct call *call,
+                  const struct chord_response *response) {
+    uint16_t index = call->subject;
+    if (response == NULL) {
+        unanswered(step, index);
+        return;
+    }
+    struct chord *chord = step->chord;
+    struct lookup *lookup = lookup_at(chord, index);
+    if (!peer_valid(chord, &response->ring.node)) {
+        unanswered(step, index);
+        return;
+    }
+    path_add(chord, lookup, &lookup->asked, step->event->reply.microseconds);
+    if (response->ring.found) {
+        finish(step, index, response);
+        return;
+    }
+    if (lookup->purpose == LOOKUP_FINGER && lookup->hops == 1 &&
+        id_in_open(&chord->self.id, &lookup->target, &lookup->asked.id)) {
+        begin_near(step, index); /* our finger is behind the owner: from it the way is all round */
+        return;
+    }
+    /* Each hop must come nearer, or the lookup could go round for ever. */
+    const struct chord_peer *next = &response->ring.node;
+    bool nearer = id_in_open(&lookup->asked.id, &next->id, &lookup->target);
+    if (!nearer) {
+        unanswered(step, index);
+        return;
+    }
+    uint16_t count = 0;
+    for (uint16_t i = 0; i < response->ring.successors.count && count < FALLBACKS_MAX; i++) {
+        const struct chord_peer *fallback = &response->ring.successors.items[i];
+        if (peer_valid(chord, fallback) &&
+            id_in_open(&lookup->asked.id, &fallback->id, &lookup->target)) {
+            lookup->fallbacks[count++] = *fallback;
+        }
+    }
+    lookup->fallbacks_count = count;
+    struct chord_peer copy = *next;
+    ask(step, index, &copy);
+}
+
+void lookups_forget(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->config.limits.lookups_max; i++) {
+        struct lookup *lookup = lookup_at(chord, i);
+        if (lookup->purpose != LOOKUP_CLIENT && lookup->purpose != LOOKUP_BATCH) {
+            lookup->purpose = LOOKUP_FREE;
+        }
+    }
+    chord->finger_open = false;
+}
+
+/* ---- fingers ---- */
+
+void fingers_forget(struct chord *chord, uint16_t peer) {
+    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
+        if (chord->fingers[i] == peer) {
+            chord->fingers[i] = NONE;
+            chord->fingers_fresh = false;
+        }
+    }
+}
+
+static struct chord_id finger_start(struct chord *chord, unsigned finger) {
+    return id_add_power(&chord->self.id, finger, chord->parameters.m);
+}
+
+static void finger_set(struct chord *chord, unsigned finger, uint16_t peer) {
+    if (chord->fingers[finger] != peer) {
+        chord->fingers[finger] = peer;
+        chord->finger_changed = true;
+    }
+}
+
+static void sweep_end(struct chord *chord) {
+    chord->finger_next = (uint16_t)(chord->parameters.m - 1);
+    chord->fingers_fresh = !chord->finger_changed;
+    chord->finger_changed = false;
+}
+
+/* What is not known yet is looked up at once; what is may be outdated and is still of use. */
+static uint64_t fix_fingers_pause(struct chord *chord) {
+    if (chord->fingers[chord->finger_next] == NONE) {
+        return UNKNOWN_MS;
+    }
+    uint32_t period_ms = chord->config.timing.fix_fingers_period_ms;
+    return jitter(chord, chord->fingers_fresh ? period_ms : period_ms / CHANGED_PARTS);
+}
+
+/* One lookup serves every lower finger whose start the same owner covers. */
+static void finger_found(struct step *step, uint16_t finger, const struct chord_peer *owner,
+                         const struct chord_peer *before) {
+    struct chord *chord = step->chord;
+    if (finger >= chord->parameters.m) {
+        return;
+    }
+    uint16_t peer = peer_same(owner, &chord->self) ? FINGER_SELF : peer_add(chord, owner);
+    int next = finger;
+    struct chord_id start = finger_start(chord, finger);
+    do {
+        finger_set(chord, (unsigned)next, peer);
+        next--;
+        if (next >= 0) {
+            start = finger_start(chord, (unsigned)next);
+        }
+    } while (next >= 0 && id_in_half_open(&before->id, &start, &owner->id) &&
+             !id_equal(&before->id, &owner->id));
+    if (next < 0) {
+        sweep_end(chord);
+    } else {
+        chord->finger_next = (uint16_t)next;
+    }
+    chord->fix_fingers_ms = chord->now_ms + fix_fingers_pause(chord);
+}
+
+void fix_fingers_tick(struct step *step) {
+    struct chord *chord = step->chord;
+    if (!in_ring(chord) || chord->fix_fingers_ms > chord->now_ms) {
+        return;
+    }
+    chord->fix_fingers_ms =
+        chord->now_ms + jitter(chord, chord->config.timing.fix_fingers_period_ms);
+    if (chord->finger_open) {
+        return;
+    }
+    if (chord->finger_next >= chord->parameters.m) {
+        chord->finger_next = (uint16_t)(chord->parameters.m - 1);
+    }
+    const struct chord_peer *successor = successor_at(chord, 0);
+    struct chord_id start = finger_start(chord, chord->finger_next);
+    if (successor == NULL || id_in_half_open(&chord->self.id, &start, &successor->id)) {
+        uint16_t peer = successor == NULL ? FINGER_SELF : chord->successors[0];
+        for (int i = chord->finger_next; i >= 0; i--) {
+            finger_set(chord, (unsigned)i, peer);
+        }
+        sweep_end(chord);
+        chord->fix_fingers_ms = chord->now_ms + fix_fingers_pause(chord);
+        return;
+    }
+    /* The present finger knows best whether it still owns the start: one question instead of a
+     * whole lookup, where nothing has changed. */
+    uint16_t finger = chord->fingers[chord->finger_next];
+    struct chord_peer present;
+    bool ask_it = finger != NONE && finger != FINGER_SELF && healthy(chord, finger);
+    if (ask_it) {
+        present = peer_at(chord, finger)->peer;
+    }
+    chord->finger_open = true;
+    if (!lookup_start(step, LOOKUP_FINGER, &start, ask_it ? &present : NULL, chord->finger_next, 0,
+                      0, chord->now_ms + 10000)) {
+        chord->finger_open = false;
+    }
+}
