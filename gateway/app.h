@@ -12,10 +12,9 @@ struct app {
     struct settings settings;
     atomic_bool stopping;
     atomic_int slots; /* local slots now; only grows */
-    struct rpc_client *client;
     struct db *db;
     struct events *events;
-    struct chord_client *ring; /* operations on keys */
+    struct chord_client *ring; /* all that is asked of nodes */
     struct hints *hints;       /* its */
     struct ring_view *view;
     struct operations *operations;

@@ -111,13 +111,8 @@ static int app_open(struct app *app, char *error, size_t error_size) {
     app->events = events_new(app->db);
     app->operations = operations_new(app->events, app->db);
     app->view = ring_view_new(app);
-    const struct rpc_client_options client = {.key = app->settings.ring_key,
-                                              .peers_max = 2048,
-                                              .on_disconnect = ring_view_disconnected,
-                                              .context = app->view};
     if (app->events == NULL || app->operations == NULL || app->view == NULL ||
-        rpc_client_open(&app->client, &client) != 0 || !ring_watch_open(app) ||
-        !ring_view_start(app->view)) {
+        !ring_watch_open(app) || !ring_view_start(app->view)) {
         snprintf(error, error_size, "no memory to start");
         return 1;
     }
@@ -144,7 +139,6 @@ static void app_close(struct app *app) {
         chord_client_stop(app->ring);
     }
     http_server_close(app->server);
-    rpc_client_close(app->client);
     chord_client_close(app->ring);
     ring_view_free(app->view);
     operations_free(app->operations);

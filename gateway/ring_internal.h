@@ -94,7 +94,7 @@ void view_status_failed(struct ring_view *view, struct view_node *node,
                         const struct rpc_reply *reply, uint64_t now);
 void view_log_apply(struct ring_view *view, struct view_node *node, struct rpc_reply *reply);
 
-/* ring_of.c: which ring the gateway belongs to. app->client is open. */
+/* ring_of.c: which ring the gateway belongs to. app->ring is open. */
 void view_ring_restore(struct ring_view *view);
 /* False: the node that said this is in another ring. */
 bool view_ring_is_ours(struct ring_view *view, const Chord__V1__StatusResponse *status);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client.h"
 #include "db.h"
 #include "events.h"
 #include "json.h"
@@ -21,7 +22,7 @@ _Static_assert(sizeof(((struct ring_view *)NULL)->ring_id) == RPC_RING_ID_BYTES,
 static void ring_adopt(struct ring_view *view, const uint8_t ring_id[RPC_RING_ID_BYTES]) {
     view->ring_known = true;
     memcpy(view->ring_id, ring_id, sizeof(view->ring_id));
-    rpc_client_set_ring(view->app->client, ring_id);
+    client_set_ring(view->app->ring, ring_id);
 }
 
 void view_ring_restore(struct ring_view *view) {

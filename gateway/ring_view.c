@@ -114,8 +114,7 @@ static void question_answered(void *context, struct rpc_reply *reply) {
     inbox_put(question->view, answer);
 }
 
-void ring_view_disconnected(void *context, const char *address) {
-    struct ring_view *view = context;
+void ring_view_disconnected(struct ring_view *view, const char *address) {
     struct view_question *question = calloc(1, sizeof(*question));
     if (question != NULL) {
         question->answer.kind = VIEW_ANSWER_DISCONNECT;
@@ -142,9 +141,9 @@ static void node_ask(struct ring_view *view, struct view_node *node) {
     }
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
     node->asking = true;
-    rpc_client_call(view->app->client, node->address, RPC_ADMIN_STATUS, &request.base,
-                    node->lost ? VIEW_LOST_TIMEOUT_MS : VIEW_STATUS_TIMEOUT_MS, question_answered,
-                    question);
+    client_ask(view->app->ring, node->address, RPC_ADMIN_STATUS, &request.base,
+               node->lost ? VIEW_LOST_TIMEOUT_MS : VIEW_STATUS_TIMEOUT_MS, question_answered,
+               question);
 }
 
 static void node_ask_log(struct ring_view *view, struct view_node *node) {
@@ -157,8 +156,8 @@ static void node_ask_log(struct ring_view *view, struct view_node *node) {
     request.limit = 100;
     request.level = CHORD__V1__LOG_LEVEL__LOG_LEVEL_INFO;
     node->log_asking = true;
-    rpc_client_call(view->app->client, node->address, RPC_ADMIN_LOGS, &request.base,
-                    VIEW_STATUS_TIMEOUT_MS, question_answered, question);
+    client_ask(view->app->ring, node->address, RPC_ADMIN_LOGS, &request.base,
+               VIEW_STATUS_TIMEOUT_MS, question_answered, question);
 }
 
 static void answer_apply(struct ring_view *view, struct view_answer *answer, uint64_t now) {

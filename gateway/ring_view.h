@@ -56,11 +56,11 @@ struct view_parameters {
 struct ring_view;
 
 struct ring_view *ring_view_new(struct app *app); /* NULL = no memory */
-/* From now on it asks; app->client is open. false = no thread. */
+/* From now on it asks; app->ring is open. false = no thread. */
 bool ring_view_start(struct ring_view *view);
-/* For rpc_client_options.on_disconnect, with the view as its context. */
-void ring_view_disconnected(void *view, const char *address);
-/* Ends the thread. Then rpc_client_close, then ring_view_free. Both accept NULL. */
+/* A connection to that node has closed. */
+void ring_view_disconnected(struct ring_view *view, const char *address);
+/* Ends the thread. Then chord_client_close, then ring_view_free. Both accept NULL. */
 void ring_view_stop(struct ring_view *view);
 void ring_view_free(struct ring_view *view);
 

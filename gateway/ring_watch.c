@@ -42,16 +42,22 @@ static bool watch_leader(void *context, const struct ring_id *id, struct client_
     return ring_view_leader(app->view, id, leader);
 }
 
+static void watch_disconnected(void *context, const char *address) {
+    const struct app *app = context;
+    ring_view_disconnected(app->view, address);
+}
+
 bool ring_watch_open(struct app *app) {
-    const struct client_setup setup = {.rpc = app->client,
+    const struct client_setup setup = {.key = &app->settings.ring_key,
                                        .watch = {.member = watch_member,
                                                  .mistrust = watch_mistrust,
                                                  .learn = watch_learn,
                                                  .full = watch_full,
                                                  .leader = watch_leader,
+                                                 .disconnected = watch_disconnected,
                                                  .context = app},
                                        .nobody_ms = CLIENT_NOBODY_MS};
-    app->ring = client_new(&setup);
-    app->hints = app->ring == NULL ? NULL : app->ring->hints;
-    return app->ring != NULL;
+    bool open = client_new(&app->ring, &setup) == 0;
+    app->hints = open ? app->ring->hints : NULL;
+    return open;
 }

@@ -5,7 +5,7 @@
 
 #include "app.h"
 
-/* Opens app->ring over app->client. false = no memory. */
+/* Opens app->ring; app->view is there. false = no memory. */
 bool ring_watch_open(struct app *app);
 
 #endif

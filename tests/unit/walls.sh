@@ -92,5 +92,11 @@ check_room proto/clients/json proto/clients/c proto wire
 check_room "$chordctl" proto/clients/json proto/clients/c proto wire
 check_room gateway proto/clients/json proto/clients/c proto wire
 check_room tests/sim node/chord node # node: the wire mode's encode and decode
+# Whoever calls a ring from outside stands on the one client library.
+for file in gateway/*.[ch] "$chordctl"/*.[ch]; do
+    if grep -q '\<rpc_client_' "$file"; then
+        offends "$file" rpc_client_... "nodes are asked through proto/clients/c here"
+    fi
+done
 [ "$files" -gt 150 ] || offends "$root" nothing "only $files files found: is this the project's folder?"
 [ "$bad" = 0 ]

@@ -14,7 +14,7 @@
 #include "private.h"
 #include "ring_check.h"
 
-enum { LEARN_MS = 1000, PEERS_MAX = 1024 };
+enum { LEARN_MS = 1000, PEERS_MAX = 2048 };
 
 const char *chord_code_text(int code) {
     return rpc_code_text((Chord__V1__Code)code);
@@ -207,12 +207,24 @@ static void *client_thread(void *context) {
 
 /* ---- opening and closing ---- */
 
-struct chord_client *client_new(const struct client_setup *setup) {
-    struct chord_client *client = calloc(1, sizeof *client);
-    if (client == NULL) {
-        return NULL;
+/* On a thread of the RPC runtime. */
+static void on_disconnect(void *context, const char *address) {
+    const struct chord_client *client = context;
+    if (client->watch.disconnected != NULL) {
+        client->watch.disconnected(client->watch.context, address);
     }
-    client->rpc = setup->rpc;
+}
+
+int client_new(struct chord_client **out, const struct client_setup *setup) {
+    struct chord_client *client = calloc(1, sizeof *client);
+    *out = NULL;
+    if (client == NULL) {
+        return -ENOMEM;
+    }
+    const struct rpc_client_options options = {.key = *setup->key,
+                                               .peers_max = PEERS_MAX,
+                                               .on_disconnect = on_disconnect,
+                                               .context = client};
     client->watch = setup->watch;
     client->timeout_ms = setup->timeout_ms != 0 ? setup->timeout_ms : CLIENT_TIMEOUT_MS;
     client->attempt_ms = setup->attempt_ms != 0 ? setup->attempt_ms : CLIENT_ATTEMPT_MS;
@@ -223,13 +235,27 @@ struct chord_client *client_new(const struct client_setup *setup) {
     pthread_rwlock_init(&client->sending, NULL);
     clock_cond_init(&client->changed);
     client->hints = hints_new();
-    client->thread_runs =
-        client->hints != NULL && pthread_create(&client->thread, NULL, client_thread, client) == 0;
-    if (!client->thread_runs) {
-        chord_client_close(client);
-        return NULL;
+    int rc = client->hints == NULL ? -ENOMEM : rpc_client_open(&client->rpc, &options);
+    if (rc == 0) {
+        rc = -pthread_create(&client->thread, NULL, client_thread, client);
+        client->thread_runs = rc == 0;
     }
-    return client;
+    if (rc != 0) {
+        chord_client_close(client);
+        return rc;
+    }
+    *out = client;
+    return 0;
+}
+
+void client_set_ring(struct chord_client *client, const uint8_t ring_id[RPC_RING_ID_BYTES]) {
+    rpc_client_set_ring(client->rpc, ring_id);
+}
+
+void client_ask(struct chord_client *client, const char *address, enum rpc_method method,
+                const ProtobufCMessage *request, uint32_t timeout_ms, rpc_reply_fn *done,
+                void *context) {
+    rpc_client_call(client->rpc, address, method, request, timeout_ms, done, context);
 }
 
 void chord_client_stop(struct chord_client *client) {
@@ -246,9 +272,7 @@ void chord_client_close(struct chord_client *client) {
         return;
     }
     chord_client_stop(client);
-    if (client->rpc_is_ours) {
-        rpc_client_close(client->rpc);
-    }
+    rpc_client_close(client->rpc);
     pthread_mutex_lock(&client->lock);
     client->closing = true;
     pthread_cond_broadcast(&client->changed);
@@ -265,39 +289,33 @@ void chord_client_close(struct chord_client *client) {
     free(client);
 }
 
-int client_open(struct chord_client **client, const struct client_setup *setup,
-                const struct rpc_key *key, const char *members, char *error, size_t error_size) {
+int client_open(struct chord_client **client, const struct client_setup *setup, const char *members,
+                char *error, size_t error_size) {
     struct client_setup own = *setup;
-    const struct rpc_client_options options = {.key = *key, .peers_max = PEERS_MAX};
     struct seeds *seeds = seeds_new(members, setup->probe_ms, error, error_size);
     *client = NULL;
     if (seeds == NULL) {
         return -EINVAL;
     }
-    int rc = rpc_client_open(&own.rpc, &options);
-    if (rc == 0) {
-        own.watch = seeds_watch(seeds);
-        own.ring_of_first = true;
-        *client = client_new(&own);
-        rc = *client == NULL ? -ENOMEM : 0;
-    }
+    own.watch = seeds_watch(seeds);
+    own.ring_of_first = true;
+    int rc = client_new(client, &own);
     if (rc != 0) {
-        rpc_client_close(own.rpc);
         seeds_free(seeds);
         snprintf(error, error_size, "no connection can be opened: %s", strerror(-rc));
         return rc;
     }
     (*client)->seeds = seeds;
-    (*client)->rpc_is_ours = true;
     return 0;
 }
 
 int chord_client_open(struct chord_client **client, const struct chord_client_options *options,
                       char *error, size_t error_size) {
-    const struct client_setup setup = {.timeout_ms = options->timeout_ms,
+    struct rpc_key key = {.bytes_count = 0};
+    const struct client_setup setup = {.key = &key,
+                                       .timeout_ms = options->timeout_ms,
                                        .attempt_ms = options->attempt_ms,
                                        .nobody_ms = CLIENT_NOBODY_MS};
-    struct rpc_key key = {.bytes_count = 0};
     const char *path = options->ring_key_file;
     int rc = path == NULL ? 0 : rpc_key_read(&key, path);
     *client = NULL;
@@ -305,5 +323,5 @@ int chord_client_open(struct chord_client **client, const struct chord_client_op
         snprintf(error, error_size, "%s cannot be used: %s", path, private_secret_error(rc));
         return rc;
     }
-    return client_open(client, &setup, &key, options->members, error, error_size);
+    return client_open(client, &setup, options->members, error, error_size);
 }

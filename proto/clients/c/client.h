@@ -40,11 +40,12 @@ struct client_watch {
     /* Who leads the id, as far as is known. false: nobody, or not known now. NULL: nodes are asked.
      */
     bool (*leader)(void *context, const struct ring_id *id, struct client_leader *leader);
+    void (*disconnected)(void *context, const char *address); /* a connection closed; or NULL */
     void *context;
 };
 
 struct client_setup {
-    struct rpc_client *rpc; /* the caller's */
+    const struct rpc_key *key;
     struct client_watch watch;
     bool ring_of_first; /* the client belongs to the ring of the first answer */
     uint32_t timeout_ms, attempt_ms;
@@ -57,7 +58,6 @@ struct operation;
 
 struct chord_client {
     struct rpc_client *rpc;
-    bool rpc_is_ours;
     struct client_watch watch;
     struct seeds *seeds; /* the watch, where no other one is given */
     struct hints *hints;
@@ -77,9 +77,14 @@ struct chord_client {
     pthread_t thread;
 };
 
-/* Copies the setup. NULL: no memory, or no thread. The rpc client is closed by the caller, after
- * chord_client_stop and before chord_client_close. */
-struct chord_client *client_new(const struct client_setup *setup);
+/* A client with connections of its own. Copies the setup. 0, or a negative errno. */
+int client_new(struct chord_client **client, const struct client_setup *setup);
+/* The ring that its calls are meant for from now on. */
+void client_set_ring(struct chord_client *client, const uint8_t ring_id[RPC_RING_ID_BYTES]);
+/* One request to one node; `done` must only hand on (rpc.h). Not after chord_client_stop. */
+void client_ask(struct chord_client *client, const char *address, enum rpc_method method,
+                const ProtobufCMessage *request, uint32_t timeout_ms, rpc_reply_fn *done,
+                void *context);
 void client_set_m(struct chord_client *client, unsigned m);
 /* What an answer tells of the ring. */
 void client_hear(struct chord_client *client, const struct rpc_reply *reply);
@@ -139,10 +144,9 @@ struct seeds *seeds_new(const char *members, uint32_t probe_ms, char *error, siz
 void seeds_free(struct seeds *seeds);
 size_t seeds_count(struct seeds *seeds);
 struct client_watch seeds_watch(struct seeds *seeds);
-/* A client of its own connections, whose watch are these seeds; it frees them. Of the setup only
- * the times count. 0, or a negative errno with a sentence. */
-int client_open(struct chord_client **client, const struct client_setup *setup,
-                const struct rpc_key *key, const char *members, char *error, size_t error_size);
+/* As client_new, with these members as its seeds, which are its watch. A sentence in `error`. */
+int client_open(struct chord_client **client, const struct client_setup *setup, const char *members,
+                char *error, size_t error_size);
 
 /* ---- address.c ---- */
 

@@ -68,10 +68,12 @@ static struct chord_client *clients[CLIENTS_MAX];
 static size_t clients_count;
 
 void session_client_open(struct ctl *ctl, const char *nodes, const char *source) {
-    const struct client_setup setup = {
-        .timeout_ms = ctl->timeout_ms, .attempt_ms = ATTEMPT_MS, .probe_ms = PROBE_MS};
+    const struct client_setup setup = {.key = &ctl->key,
+                                       .timeout_ms = ctl->timeout_ms,
+                                       .attempt_ms = ATTEMPT_MS,
+                                       .probe_ms = PROBE_MS};
     char error[200];
-    int rc = client_open(&ctl->ring, &setup, &ctl->key, nodes, error, sizeof error);
+    int rc = client_open(&ctl->ring, &setup, nodes, error, sizeof error);
     ctl->nodes_source = source;
     if (rc != 0) {
         ctl_fail(rc == -EINVAL ? CTL_USAGE : CTL_NO_NODE, "%s: %s", source, error);
