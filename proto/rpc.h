@@ -183,6 +183,7 @@ struct rpc_client_options {
     void *context;
 };
 
+/* Starts every thread that calls will need, with the default stack of this moment. */
 int rpc_client_open(struct rpc_client **client, const struct rpc_client_options *options);
 /* The ring that calls are meant for, RPC_RING_ID_BYTES; NULL, and at first: any. It goes with each
  * call but those of methods that are anyone's. An answer from another ring is WRONG_RING. */

@@ -466,6 +466,20 @@ void rpc_client_call_wait(struct rpc_client *client, const char *address, enum r
 
 /* ---- the client ---- */
 
+/*
+ * nng starts its threads at its first use. That must not be a call: it could fall into a moment in
+ * which the process has set another default size for stacks, as the gateway does for its HTTP
+ * threads; and nng 1.5.2 crashes when one of them cannot start.
+ */
+static int nng_begin(void) {
+    nng_aio *aio;
+    if (nng_aio_alloc(&aio, NULL, NULL) != 0) {
+        return -ENOMEM;
+    }
+    nng_aio_free(aio);
+    return 0;
+}
+
 int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *options) {
     *out = NULL;
     rpc_nng_fix_init();
@@ -478,7 +492,10 @@ int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *op
     client->peers_max = options->peers_max == 0 ? RPC_PEERS_MAX_DEFAULT : options->peers_max;
     client->on_disconnect = options->on_disconnect;
     client->context = options->context;
-    int rc = rpc_mac_open(&client->mac, &options->key);
+    int rc = nng_begin();
+    if (rc == 0) {
+        rc = rpc_mac_open(&client->mac, &options->key);
+    }
     if (rc == 0 && getrandom(&client->request_prefix, sizeof client->request_prefix, 0) !=
                        sizeof client->request_prefix) {
         rc = -EIO;

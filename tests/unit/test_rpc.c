@@ -3,6 +3,7 @@
  * The RPC runtime as its users see it: calls, many at once, deadlines, lost connections, admission,
  * keys.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -328,6 +329,34 @@ static void test_sizes(void **state) {
     fixture_close(&f);
 }
 
+static size_t threads_count(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    size_t count = 0;
+    while (readdir(tasks) != NULL) {
+        count++;
+    }
+    closedir(tasks);
+    return count;
+}
+
+/* The first of all tests, as nng's threads stay. A thread that came with the first call would have
+ * the stack that somebody else may just have made the default. */
+static void test_open_starts_the_threads(void **state) {
+    (void)state;
+    size_t before = threads_count();
+    struct rpc_client_options options = {0};
+    struct fixture f = {0};
+    assert_int_equal(rpc_client_open(&f.client, &options), 0);
+    size_t opened = threads_count();
+    assert_true(opened > before);
+    snprintf(f.address, sizeof f.address, "127.0.0.1:1");
+    struct rpc_reply reply = fixture_ping(&f, 500);
+    assert_reply(&reply, CHORD__V1__CODE__CODE_UNAVAILABLE, true);
+    assert_int_equal(threads_count(), opened);
+    rpc_client_close(f.client);
+}
+
 static void test_unserved(void **state) {
     (void)state;
     struct fixture f;
@@ -432,6 +461,7 @@ static void test_peers_max(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_open_starts_the_threads),
         cmocka_unit_test(test_method_table),
         cmocka_unit_test(test_no_recursive_message),
         cmocka_unit_test(test_echo),
