@@ -198,9 +198,9 @@ static void see(struct known *known, uint64_t epoch, uint64_t counter) {
 static void learn(struct client *client, const struct host_operation *answer) {
     struct known *known = &client->known[client->key];
     see(known, answer->epoch, answer->counter);
-    if (client->call->code == CHORD_OK) {
-        see(known, client->call->response.batch.hint.epoch,
-            client->call->response.batch.hint.counter);
+    const struct chord_hint *hint = &client->call->response.batch.hint;
+    if (client->call->code == CHORD_OK && hint->address[0] != '\0') { /* else none is sent */
+        see(known, hint->epoch, hint->counter);
     }
 }
 
