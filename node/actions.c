@@ -80,7 +80,7 @@ static void send_request(struct node *node, const struct chord_action *action) {
     context->request_id = slice->request_id;
     struct request *origin = slice->request_id != 0 ? request_find(node, slice->request_id) : NULL;
     if (request->kind == CHORD_BATCH && origin != NULL) {
-        message = kv_forward(node, origin, slice, request->batch.stale, context);
+        message = kv_forward(node, origin, slice, request, context);
     } else if (request->kind == CHORD_APPLY && origin != NULL) {
         size_t count;
         struct store_row *rows = kv_rows(node, origin, slice, true, &node->scratch, &count);
@@ -115,11 +115,10 @@ static bool read_reply(struct node *node, struct item *item, struct chord_respon
             return false;
         }
         if (answered) {
-            response->batch.finished = kv_forwarded(node, context, batch);
-            wire_read_missing(batch->missing, batch->n_missing, &response->batch.missing);
-            if (!wire_read_hint(batch->hint, &response->batch.hint)) {
-                response->batch.hint.address[0] = '\0';
+            if (!wire_decode_response(CHORD_BATCH, reply->response, response, &error)) {
+                response->batch.hint.address[0] = '\0'; /* the results stand without it */
             }
+            response->batch.finished = kv_forwarded(node, context, batch);
         }
         return true;
     }

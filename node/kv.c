@@ -16,31 +16,6 @@ enum { HINTS_MAX = 64 }; /* of one answer */
 
 /* ---- in ---- */
 
-/* NULL: the operation is fine. */
-static const char *operation_error(const Chord__V1__Operation *operation) {
-    if (operation->key.len < 1 || operation->key.len > NODE_KEY_BYTES_MAX) {
-        return "a key has 1 to 1024 bytes";
-    }
-    if (operation->value.len > NODE_VALUE_BYTES_MAX) {
-        return "a value has at most 1 MiB";
-    }
-    if (operation->kind < CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET ||
-        operation->kind > CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE) {
-        return "an operation is GET, PUT or DELETE";
-    }
-    if (operation->op_id.len != 0 && operation->op_id.len != STORE_OP_ID_BYTES) {
-        return "an op_id has 16 bytes, or none";
-    }
-    if (operation->precondition != NULL && operation->precondition->version != NULL &&
-        operation->precondition->absent) {
-        return "a precondition names a version or says absent, not both";
-    }
-    if (operation->expires_at_ms > INT64_MAX) {
-        return "expires_at_ms is beyond its range";
-    }
-    return NULL;
-}
-
 /* Where the operations of a request stand. A Get has no Operation message: one is made. */
 static size_t collect(struct request *request, Chord__V1__Operation *const **operations) {
     struct request *r = request;
@@ -49,8 +24,8 @@ static size_t collect(struct request *request, Chord__V1__Operation *const **ope
     switch (r->method) {
     case RPC_KV_BATCH: {
         const Chord__V1__BatchRequest *batch = (const void *)r->message;
-        r->core.batch.no_forward = batch->no_forward;
-        r->core.batch.stale = batch->consistency == CHORD__V1__CONSISTENCY__CONSISTENCY_STALE;
+        const char *error;
+        (void)wire_decode_request(CHORD_BATCH, r->message, &r->core, &error); /* it has no bounds */
         *operations = batch->operations;
         return batch->n_operations;
     }
@@ -109,12 +84,10 @@ static bool lookup_request(struct node *node, struct request *request) {
 }
 
 /* A single operation must be of its method's kind. */
-static bool kind_fits(const struct request *request, const Chord__V1__Operation *operation) {
-    if (request->method == RPC_KV_PUT) {
-        return operation->kind == CHORD__V1__OPERATION_KIND__OPERATION_KIND_PUT;
-    }
-    return request->method != RPC_KV_DELETE ||
-           operation->kind == CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE;
+static bool kind_fits(const struct request *request, enum chord_operation_kind kind) {
+    return request->method == RPC_KV_PUT      ? kind == CHORD_PUT
+           : request->method == RPC_KV_DELETE ? kind == CHORD_DELETE
+                                              : true;
 }
 
 static int compare_hashes(const void *a, const void *b) {
@@ -169,8 +142,10 @@ bool kv_request(struct node *node, struct request *request) {
     request->messages = arena_alloc(&request->arena, sizeof *request->messages * count);
     request->operations_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
-        const char *error = operation_error(operations[i]);
-        if (error == NULL && !kind_fits(request, operations[i])) {
+        struct wire_operation operation;
+        const char *error;
+        if (wire_read_operation(operations[i], &operation, &error) &&
+            !kind_fits(request, operation.kind)) {
             error = "the operation's kind is not that of the method";
         }
         if (error != NULL) {
@@ -178,11 +153,10 @@ bool kv_request(struct node *node, struct request *request) {
             return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error);
         }
         request->messages[i] = operations[i];
-        request->operations[i].kind = (enum chord_operation_kind)operations[i]->kind;
-        hash_key(operations[i]->key.data, operations[i]->key.len, request->operations[i].hash);
-        request->operations[i].examine =
-            request->operations[i].kind != CHORD_GET &&
-            (operations[i]->precondition != NULL || operations[i]->op_id.len > 0);
+        request->operations[i].kind = operation.kind;
+        hash_key(operation.key, operation.key_bytes, request->operations[i].hash);
+        request->operations[i].examine = operation.kind != CHORD_GET &&
+                                         (operation.has_precondition || operation.write.has_op_id);
     }
     if (!examined_once(request)) {
         request->operations = NULL;
@@ -294,13 +268,10 @@ void kv_finished(struct node *node, struct request *request, const struct chord_
 /* ---- forwarding ---- */
 
 ProtobufCMessage *kv_forward(struct node *node, struct request *request,
-                             const struct chord_slice *slice, bool stale,
+                             const struct chord_slice *slice, const struct chord_request *core,
                              struct call_context *context) {
-    Chord__V1__BatchRequest *message = arena_alloc(&node->scratch, sizeof *message);
-    chord__v1__batch_request__init(message);
-    message->no_forward = true;
-    message->consistency = stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
-                                 : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
+    struct wire_context wire = {&node->scratch, node->m};
+    Chord__V1__BatchRequest *message = (void *)wire_encode_request(&wire, core, NULL, 0);
     message->operations =
         arena_alloc(&node->scratch, sizeof *message->operations * request->operations_count);
     context->indices = calloc(request->operations_count, sizeof *context->indices);
@@ -326,16 +297,6 @@ void kv_unsent(struct node *node, const struct call_context *context) {
     }
 }
 
-static struct operation_result result_in(const Chord__V1__OperationResult *message) {
-    struct operation_result result = {.code = (enum chord_code)message->code,
-                                      .existed = message->existed,
-                                      .expires_at_ms = message->expires_at_ms};
-    if (message->version != NULL) {
-        result.version = (struct row_version){message->version->epoch, message->version->counter};
-    }
-    return result;
-}
-
 uint32_t kv_forwarded(struct node *node, const struct call_context *context,
                       const Chord__V1__BatchResponse *response) {
     struct request *request = request_find(node, context->request_id);
@@ -348,14 +309,15 @@ uint32_t kv_forwarded(struct node *node, const struct call_context *context,
         uint32_t i = context->indices[k];
         struct chord_operation *operation = &request->operations[i];
         const Chord__V1__OperationResult *message = response != NULL ? response->results[k] : NULL;
-        struct operation_result result = {.code = CHORD_UNKNOWN};
+        struct wire_result result = {.value_bytes = 0};
         if (message != NULL) {
-            result = result_in(message);
+            wire_read_result(message, &result);
         }
-        if (operation_forwarded(operation, &request->states[i], message != NULL ? &result : NULL)) {
+        if (operation_forwarded(operation, &request->states[i],
+                                message != NULL ? &result.told : NULL)) {
             finished++;
-            if (message != NULL && message->value.len > 0) {
-                keep_value(request, i, message->value.data, message->value.len);
+            if (result.value_bytes > 0) {
+                keep_value(request, i, result.value, result.value_bytes);
             }
         }
     }
@@ -364,25 +326,17 @@ uint32_t kv_forwarded(struct node *node, const struct call_context *context,
 
 /* ---- out ---- */
 
-static Chord__V1__OperationResult *result_of(struct node *node, const struct request *request,
-                                             uint32_t i, enum chord_code unfinished) {
+static Chord__V1__OperationResult *result_of(struct wire_context *wire,
+                                             const struct request *request, uint32_t i,
+                                             enum chord_code unfinished) {
     const struct chord_operation *operation = &request->operations[i];
-    struct operation_result told = operation_told(operation, &request->states[i], unfinished);
-    Chord__V1__OperationResult *result = arena_alloc(&node->scratch, sizeof *result);
-    chord__v1__operation_result__init(result);
-    result->code = (Chord__V1__Code)told.code;
-    result->existed = told.existed;
-    result->expires_at_ms = told.expires_at_ms;
-    if (told.version.epoch != 0) {
-        result->version = arena_alloc(&node->scratch, sizeof *result->version);
-        chord__v1__version__init(result->version);
-        result->version->epoch = told.version.epoch;
-        result->version->counter = told.version.counter;
-    }
+    struct wire_result result = {operation_told(operation, &request->states[i], unfinished), NULL,
+                                 0};
     if (operation->finished) {
-        result->value = request->values[i];
+        result.value = request->values[i].data;
+        result.value_bytes = request->values[i].len;
     }
-    return result;
+    return wire_result(wire, &result);
 }
 
 /* Where the operations that are not led here lie: one hint for each of their ranges. */
@@ -407,8 +361,7 @@ static void add_hints(struct node *node, const struct request *request,
 static ProtobufCMessage *batch_response(struct node *node, struct request *request,
                                         const struct chord_response *response) {
     struct wire_context wire = {&node->scratch, node->m};
-    Chord__V1__BatchResponse *message = arena_alloc(&node->scratch, sizeof *message);
-    chord__v1__batch_response__init(message);
+    Chord__V1__BatchResponse *message = (void *)wire_encode_response(&wire, response, NULL, 0);
     message->n_results = request->operations_count;
     message->results =
         arena_alloc(&node->scratch, sizeof *message->results * request->operations_count);
@@ -420,45 +373,25 @@ static ProtobufCMessage *batch_response(struct node *node, struct request *reque
             request->operations[i].kind == CHORD_GET) {
             request->operations[i].finished = false;
             bytes -= request->values[i].len;
-            message->results[i] = result_of(node, request, i, CHORD_RESOURCE_EXHAUSTED);
+            message->results[i] = result_of(&wire, request, i, CHORD_RESOURCE_EXHAUSTED);
         } else {
-            message->results[i] = result_of(node, request, i, response->batch.unfinished);
+            message->results[i] = result_of(&wire, request, i, response->batch.unfinished);
         }
     }
-    message->hint = wire_hint(&wire, &response->batch.hint);
-    message->missing = wire_missing(&wire, &response->batch.missing, &message->n_missing);
     if (response->batch.unfinished == CHORD_OUT_OF_RANGE) {
         add_hints(node, request, message);
     }
-    message->hops = response->batch.hops;
-    message->stale = response->batch.stale;
     return &message->base;
 }
-
-#define SINGLE(type, init, more)                                                                   \
-    do {                                                                                           \
-        Chord__V1__##type *message = arena_alloc(&node->scratch, sizeof *message);                 \
-        chord__v1__##init##__init(message);                                                        \
-        more;                                                                                      \
-        message->result = result_of(node, request, 0, response->batch.unfinished);                 \
-        message->hint = wire_hint(&wire, &response->batch.hint);                                   \
-        message->missing = wire_missing(&wire, &response->batch.missing, &message->n_missing);     \
-        return &message->base;                                                                     \
-    } while (0)
 
 static ProtobufCMessage *make_response(struct node *node, struct request *request,
                                        const struct chord_response *response) {
     struct wire_context wire = {&node->scratch, node->m};
-    switch (request->method) {
-    case RPC_KV_GET:
-        SINGLE(GetResponse, get_response, message->stale = response->batch.stale);
-    case RPC_KV_PUT:
-        SINGLE(PutResponse, put_response, (void)0);
-    case RPC_KV_DELETE:
-        SINGLE(DeleteResponse, delete_response, (void)0);
-    default:
+    if (request->method == RPC_KV_BATCH) {
         return batch_response(node, request, response);
     }
+    return wire_encode_single(&wire, request->method, response,
+                              result_of(&wire, request, 0, response->batch.unfinished));
 }
 
 void kv_reply(struct node *node, struct request *request, const struct chord_response *response) {

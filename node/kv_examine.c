@@ -7,6 +7,7 @@
 
 #include "operations.h"
 #include "row_checksum.h"
+#include "wire.h"
 
 #include <string.h>
 
@@ -32,34 +33,17 @@ static uint64_t content_of(bool deletes, uint64_t expires_at_ms, const uint8_t *
     return deletes ? 1 : checksum_bytes(checksum_mix(expires_at_ms + 2), value, value_bytes);
 }
 
-static struct row_version version_of(const Chord__V1__Version *version) {
-    return (struct row_version){version->epoch, version->counter};
-}
-
-static struct operation_write write_of(const Chord__V1__Operation *operation,
+static struct operation_write write_of(const Chord__V1__Operation *message,
                                        const struct chord_operation *bare) {
-    struct operation_write write = {
-        .deletes = bare->kind == CHORD_DELETE,
-        .has_op_id = operation->op_id.len == STORE_OP_ID_BYTES,
-        .has_seen = operation->seen != NULL,
-        .attempt = operation->attempt,
-    };
-    const Chord__V1__Precondition *wanted = operation->precondition;
+    struct wire_operation operation;
+    const char *error;
+    (void)wire_read_operation(message, &operation, &error); /* kv_request has, too */
+    struct operation_write write = operation.write;
     memcpy(write.hash, bare->hash, CHORD_ID_BYTES);
+    write.deletes = bare->kind == CHORD_DELETE;
     if (write.has_op_id) {
-        memcpy(write.op_id, operation->op_id.data, STORE_OP_ID_BYTES);
-        write.content = content_of(write.deletes, operation->expires_at_ms, operation->value.data,
-                                   operation->value.len);
-    }
-    if (write.has_seen) {
-        write.seen = version_of(operation->seen);
-    }
-    if (wanted != NULL) {
-        write.absent = wanted->absent;
-        write.matches = wanted->version != NULL;
-        if (write.matches) {
-            write.match = version_of(wanted->version);
-        }
+        write.content = content_of(write.deletes, operation.expires_at_ms, operation.value,
+                                   operation.value_bytes);
     }
     return write;
 }

@@ -214,7 +214,7 @@ void kv_stored(struct node *node, struct request *request, const struct store_jo
                bool writes);
 void kv_finished(struct node *node, struct request *request, const struct chord_slice *slice);
 ProtobufCMessage *kv_forward(struct node *node, struct request *request,
-                             const struct chord_slice *slice, bool stale,
+                             const struct chord_slice *slice, const struct chord_request *core,
                              struct call_context *context);
 /* Merges the results; returns how many are final. response NULL: no answer. */
 void kv_unsent(struct node *node, const struct call_context *context);

@@ -9,6 +9,7 @@
 #include "chord/v1/replica.pb-c.h"
 #include "chord/v1/ring.pb-c.h"
 #include "store.h"
+#include "wire.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define AT(type, member)                                                                           \
@@ -20,6 +21,7 @@
 #define PLAIN(form_, type, member) .form = form_, .core = AT(type, member)
 #define NUMBER(type, member) PLAIN(WIRE_NUMBER, type, member)
 #define ID(type, member) PLAIN(WIRE_ID, type, member)
+#define CHOICE(type, member, no, yes) PLAIN(WIRE_CHOICE, type, member), .least = (no), .most = (yes)
 #define TEXT(type, member) PLAIN(WIRE_TEXT, type, member)
 #define FIXED(type, member) PLAIN(WIRE_FIXED, type, member)
 #define COUNTED(form_, type, member, counter) PLAIN(form_, type, member), .count = AT(type, counter)
@@ -339,6 +341,94 @@ static const struct wire_field lookup_response[] = {
     {"hops", LIST(chord_response, lookup.hops, lookup.hops_count, hop_table)},
 };
 
+/* ---- what clients ask ---- */
+
+static const struct wire_field version[] = {
+    {"epoch", NUMBER(row_version, epoch)},
+    {"counter", NUMBER(row_version, counter)},
+};
+static const struct wire_table version_table =
+    TABLE(version, version, .cleared = {0, sizeof(struct row_version)});
+
+static const struct wire_field precondition[] = {
+    {"version", PART(wire_operation, write.match, version_table),
+     SHOWN(wire_operation, write.matches)},
+    {"absent", NUMBER(wire_operation, write.absent)},
+};
+static const struct wire_table precondition_table = TABLE(precondition, precondition, ALL);
+
+static const struct wire_field operation[] = {
+    {"kind", NUMBER(wire_operation, kind), .least = CHORD_GET, .most = CHORD_DELETE,
+     .refusal = "an operation is GET, PUT or DELETE"},
+    {"key", COUNTED(WIRE_SLICE, wire_operation, key, key_bytes), .least = 1,
+     .most = STORE_KEY_BYTES_MAX, .refusal = "a key has 1 to 1024 bytes"},
+    {"value", COUNTED(WIRE_SLICE, wire_operation, value, value_bytes), .most = 1024 * 1024,
+     .refusal = "a value has at most 1 MiB"},
+    {"op_id", FIXED(wire_operation, write.op_id), SHOWN(wire_operation, write.has_op_id),
+     .flags = WIRE_MAYBE, .refusal = "an op_id has 16 bytes, or none"},
+    {"attempt", NUMBER(wire_operation, write.attempt)},
+    {"seen", PART(wire_operation, write.seen, version_table),
+     SHOWN(wire_operation, write.has_seen)},
+    {"precondition", SAME(precondition_table), SHOWN(wire_operation, has_precondition)},
+    {"expires_at_ms", NUMBER(wire_operation, expires_at_ms), .most = INT64_MAX,
+     .refusal = "expires_at_ms is beyond its range"},
+};
+const struct wire_table wire_operation_table =
+    TABLE(operation, operation, .cleared = {0, sizeof(struct wire_operation)});
+
+static const struct wire_field result[] = {
+    {"code", NUMBER(wire_result, told.code)},
+    {"version", PART(wire_result, told.version, version_table),
+     SHOWN(wire_result, told.version.epoch)},
+    {"value", COUNTED(WIRE_SLICE, wire_result, value, value_bytes)},
+    {"existed", NUMBER(wire_result, told.existed)},
+    {"expires_at_ms", NUMBER(wire_result, told.expires_at_ms)},
+};
+const struct wire_table wire_result_table = TABLE(operation_result, result, ALL);
+
+static const struct wire_field batch_request[] = {
+    {"operations", .form = WIRE_BESIDE},
+    {"no_forward", NUMBER(chord_request, batch.no_forward)},
+    {"consistency",
+     CHOICE(chord_request, batch.stale, CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE,
+            CHORD__V1__CONSISTENCY__CONSISTENCY_STALE)},
+};
+
+#define HINT                                                                                       \
+    "hint", PART(chord_response, batch.hint, wire_hint_table),                                     \
+        SHOWN(chord_response, batch.hint.address)
+#define MISSING                                                                                    \
+    "missing",                                                                                     \
+        COUNTED(WIRE_TEXTS, chord_response, batch.missing.addresses[0], batch.missing.count),      \
+        .most = CHORD_MISSING_MAX
+#define STALE "stale", NUMBER(chord_response, batch.stale)
+
+static const struct wire_field batch_response[] = {
+    {"results", .form = WIRE_BESIDE},
+    {HINT},
+    {"hops", NUMBER(chord_response, batch.hops)},
+    {STALE},
+    {MISSING},
+    {"hints", .form = WIRE_BESIDE},
+};
+
+/* The answer to a single operation. */
+static const struct wire_field get_response[] = {
+    {"result", .form = WIRE_BESIDE},
+    {HINT},
+    {MISSING},
+    {STALE},
+};
+const struct wire_table wire_get_table = TABLE(get_response, get_response, ALL);
+
+static const struct wire_field write_response[] = {
+    {"result", .form = WIRE_BESIDE},
+    {HINT},
+    {MISSING},
+};
+const struct wire_table wire_put_table = TABLE(put_response, write_response, ALL);
+const struct wire_table wire_delete_table = TABLE(delete_response, write_response, ALL);
+
 /* ---- by kind ---- */
 
 /* What an answer has beside the fields of its kind: the members that others of its arm set. */
@@ -374,7 +464,7 @@ const struct wire_message wire_messages[] = {
     MESSAGE(REPLICA, CHECK, check, rows_request, ROWS_ARM, wrong_view_response, VIEW_ARM),
     MESSAGE(REPLICA, PREPARE, prepare, prepare_request, ALL, prepare_response, DECIDE_ARM),
     MESSAGE(REPLICA, ACCEPT, accept, accept_request, ALL, accept_response, DECIDE_ARM),
-    [CHORD_BATCH] = {.method = RPC_KV_BATCH},
+    MESSAGE(KV, BATCH, batch, batch_request, ALL, batch_response, ALL),
     [CHORD_LOOKUP] = {.method = RPC_KV_LOOKUP,
                       .response = TABLE(lookup_response, lookup_response, ALL)},
 };

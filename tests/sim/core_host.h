@@ -56,6 +56,15 @@ struct host_message {
     struct chord_response *response;
 };
 
+/* A message with what belongs to it, to be changed in place. */
+struct host_cargo {
+    void *message; /* a chord_request or chord_response, whole */
+    struct core_row *rows;
+    size_t rows_count;
+    struct host_operation *operations; /* of a BATCH; of a reply the results */
+    uint32_t operations_count;
+};
+
 /* How long a message is under way, between `delay_us_min` and `delay_us_max`. */
 enum host_delay {
     HOST_DELAY_UNIFORM,
@@ -73,8 +82,8 @@ struct host_config {
     size_t page_rows;                      /* of one transfer_keys page; default 8 */
     struct chord_limits limits;            /* zero: small ones */
     struct chord_timing timing;            /* zero: the default */
-    /* What a message and its rows become on their way; NULL: they stay as they are. */
-    void (*pass)(bool reply, void *message, struct core_row *rows, size_t rows_count, unsigned m);
+    /* What a message with its rows or operations becomes on its way; NULL: it stays as it is. */
+    void (*pass)(bool reply, const struct host_cargo *cargo, unsigned m);
     bool (*on_message)(void *context, const struct host_message *message); /* false: lost */
     void (*on_step)(void *context, struct host *host, int node);           /* after each step */
     void (*on_end)(void *context, struct host *host, int node);            /* a life has ended */

@@ -135,7 +135,10 @@ static void parcel_pass(struct host *host, struct parcel *parcel, bool reply) {
         return;
     }
     parcel_whole(parcel, reply);
-    host->config.pass(reply, parcel->message, parcel->rows, parcel->rows_count, host->config.m);
+    host->config.pass(reply,
+                      &(struct host_cargo){parcel->message, parcel->rows, parcel->rows_count,
+                                           parcel->operations, parcel->operations_count},
+                      host->config.m);
     void *whole = parcel->message;
     parcel->message = copy_of(whole, reply ? response_bytes(whole) : request_bytes(whole));
     free(whole);

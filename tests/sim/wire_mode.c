@@ -76,60 +76,155 @@ static ProtobufCMessage *over_the_line(struct arena *arena, const ProtobufCMessa
     return read;
 }
 
-static void pass_request(struct wire_context *context, struct chord_request *request,
-                         struct core_row *rows, size_t count) {
-    struct chord_request in;
+/* ---- operations ---- */
+
+static Chord__V1__Operation *operation_out(struct wire_context *context,
+                                           const struct host_operation *operation) {
+    struct wire_operation *out = arena_alloc(context->arena, sizeof *out);
+    out->kind = operation->kind;
+    out->key = (const uint8_t *)operation->key;
+    out->key_bytes = strlen(operation->key);
+    out->value = (const uint8_t *)operation->value;
+    out->value_bytes = strlen(operation->value);
+    out->expires_at_ms = operation->expires_at_ms;
+    out->has_precondition = operation->if_match || operation->if_absent;
+    out->write.matches = operation->if_match;
+    out->write.absent = operation->if_absent;
+    out->write.match = (struct row_version){operation->match_epoch, operation->match_counter};
+    out->write.has_op_id = operation->op_id != 0;
+    memcpy(out->write.op_id, &operation->op_id, sizeof operation->op_id);
+    out->write.attempt = operation->attempt;
+    out->write.has_seen = operation->seen_epoch != 0;
+    out->write.seen = (struct row_version){operation->seen_epoch, operation->seen_counter};
+    return wire_operation(context, out);
+}
+
+static struct host_operation operation_in(const Chord__V1__Operation *message) {
+    struct wire_operation in;
+    const char *error;
+    CHORD_ASSERT(wire_read_operation(message, &in, &error));
+    struct host_operation operation = {
+        .kind = in.kind,
+        .if_match = in.write.matches,
+        .if_absent = in.write.absent,
+        .match_epoch = in.write.match.epoch,
+        .match_counter = in.write.match.counter,
+        .expires_at_ms = in.expires_at_ms,
+        .attempt = in.write.attempt,
+        .seen_epoch = in.write.seen.epoch,
+        .seen_counter = in.write.seen.counter,
+    };
+    memcpy(&operation.op_id, in.write.op_id, sizeof operation.op_id);
+    text_in(operation.key, in.key, in.key_bytes);
+    text_in(operation.value, in.value, in.value_bytes);
+    return operation;
+}
+
+static Chord__V1__OperationResult *result_out(struct wire_context *context,
+                                              const struct host_operation *operation) {
+    struct wire_result *out = arena_alloc(context->arena, sizeof *out);
+    out->told.code = operation->code;
+    out->told.existed = operation->existed;
+    out->told.version = (struct row_version){operation->epoch, operation->counter};
+    out->value = (const uint8_t *)operation->value;
+    out->value_bytes = operation->kind == CHORD_GET ? strlen(operation->value) : 0;
+    return wire_result(context, out);
+}
+
+static void result_in(struct host_operation *operation, const Chord__V1__OperationResult *message) {
+    struct wire_result in;
+    wire_read_result(message, &in);
+    operation->code = in.told.code;
+    operation->existed = in.told.existed;
+    operation->epoch = in.told.version.epoch;
+    operation->counter = in.told.version.counter;
+    if (operation->kind == CHORD_GET) {
+        text_in(operation->value, in.value, in.value_bytes);
+    }
+}
+
+/* ---- messages ---- */
+
+static void pass_request(struct wire_context *context, const struct host_cargo *cargo) {
+    static struct chord_request in;
+    struct chord_request *request = cargo->message;
     const char *error = NULL;
-    const struct store_row *out = rows_out(context->arena, rows, count);
-    ProtobufCMessage *read =
-        over_the_line(context->arena, wire_encode_request(context, request, out, count));
+    const struct store_row *rows = rows_out(context->arena, cargo->rows, cargo->rows_count);
+    ProtobufCMessage *message = wire_encode_request(context, request, rows, cargo->rows_count);
+    if (request->kind == CHORD_BATCH) {
+        Chord__V1__BatchRequest *batch = (void *)message;
+        batch->n_operations = cargo->operations_count;
+        batch->operations =
+            arena_alloc(context->arena, sizeof *batch->operations * (batch->n_operations + 1));
+        for (uint32_t i = 0; i < cargo->operations_count; i++) {
+            batch->operations[i] = operation_out(context, &cargo->operations[i]);
+        }
+    }
+    ProtobufCMessage *read = over_the_line(context->arena, message);
     memset(&in, 0, sizeof in);
     CHORD_ASSERT(wire_decode_request(request->kind, read, &in, &error));
     if (request->kind == CHORD_APPLY) {
         const Chord__V1__ApplyRequest *apply = (const void *)read;
-        CHORD_ASSERT(apply->n_rows == count);
-        rows_in(rows, count, apply->rows);
+        CHORD_ASSERT(apply->n_rows == cargo->rows_count);
+        rows_in(cargo->rows, cargo->rows_count, apply->rows);
+    } else if (request->kind == CHORD_BATCH) {
+        const Chord__V1__BatchRequest *batch = (const void *)read;
+        CHORD_ASSERT(batch->n_operations == cargo->operations_count);
+        for (uint32_t i = 0; i < cargo->operations_count; i++) {
+            cargo->operations[i] = operation_in(batch->operations[i]);
+        }
+    }
+    if (request->kind == CHORD_BATCH) { /* the core names itself, which no Batch can carry */
+        memcpy(&in, request, offsetof(struct chord_request, id));
     }
     *request = in;
     protobuf_c_message_free_unpacked(read, NULL);
 }
 
 /* The envelope carries the code and when to ask again. */
-static void pass_response(struct wire_context *context, struct chord_response *response,
-                          struct core_row *rows, size_t count) {
-    struct chord_response in;
+static void pass_response(struct wire_context *context, const struct host_cargo *cargo) {
+    static struct chord_response in;
+    struct chord_response *response = cargo->message;
     const char *error = NULL;
-    if (response->code != CHORD_OK) {
-        return;
+    const struct store_row *rows = rows_out(context->arena, cargo->rows, cargo->rows_count);
+    ProtobufCMessage *message = wire_encode_response(context, response, rows, cargo->rows_count);
+    if (response->kind == CHORD_BATCH) {
+        Chord__V1__BatchResponse *batch = (void *)message;
+        batch->n_results = cargo->operations_count;
+        batch->results =
+            arena_alloc(context->arena, sizeof *batch->results * (batch->n_results + 1));
+        for (uint32_t i = 0; i < cargo->operations_count; i++) {
+            batch->results[i] = result_out(context, &cargo->operations[i]);
+        }
     }
-    const struct store_row *out = rows_out(context->arena, rows, count);
-    ProtobufCMessage *read =
-        over_the_line(context->arena, wire_encode_response(context, response, out, count));
+    ProtobufCMessage *read = over_the_line(context->arena, message);
     memset(&in, 0, sizeof in);
-    in.retry_after_ms = response->retry_after_ms;
     CHORD_ASSERT(wire_decode_response(response->kind, read, &in, &error));
+    in.retry_after_ms = response->retry_after_ms;
     if (response->kind == CHORD_TRANSFER_KEYS) {
         const Chord__V1__TransferKeysResponse *page = (const void *)read;
-        CHORD_ASSERT(page->n_rows == count);
-        rows_in(rows, count, page->rows);
+        CHORD_ASSERT(page->n_rows == cargo->rows_count);
+        rows_in(cargo->rows, cargo->rows_count, page->rows);
+    } else if (response->kind == CHORD_BATCH) {
+        const Chord__V1__BatchResponse *batch = (const void *)read;
+        CHORD_ASSERT(batch->n_results == cargo->operations_count);
+        for (uint32_t i = 0; i < cargo->operations_count; i++) {
+            result_in(&cargo->operations[i], batch->results[i]);
+        }
+    } else if (response->kind == CHORD_LOOKUP) {
+        in.lookup.asked = response->lookup.asked; /* for the simulator's own counts */
     }
     *response = in;
     protobuf_c_message_free_unpacked(read, NULL);
 }
 
-void wire_mode_pass(bool reply, void *message, struct core_row *rows, size_t rows_count,
-                    unsigned m) {
+void wire_mode_pass(bool reply, const struct host_cargo *cargo, unsigned m) {
     static struct arena arena; /* kept between messages: most are small */
     struct wire_context context = {&arena, m};
-    enum chord_message_kind kind = reply ? ((const struct chord_response *)message)->kind
-                                         : ((const struct chord_request *)message)->kind;
-    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {
-        return;
-    }
-    if (reply) {
-        pass_response(&context, message, rows, rows_count);
-    } else {
-        pass_request(&context, message, rows, rows_count);
+    if (reply && ((const struct chord_response *)cargo->message)->code == CHORD_OK) {
+        pass_response(&context, cargo);
+    } else if (!reply && ((const struct chord_request *)cargo->message)->kind != CHORD_LOOKUP) {
+        pass_request(&context, cargo);
     }
     arena_reset(&arena);
 }

@@ -149,16 +149,18 @@ static uint8_t *ring_message(enum chord_message_kind kind, bool request, size_t 
 static void make(void) {
     contract(print_full, NULL);
     for (unsigned kind = CHORD_PING; kind <= KINDS; kind++) {
-        for (unsigned sample = 0; sample < 4 && has_request((enum chord_message_kind)kind);
-             sample++) {
+        for (unsigned sample = 0; sample < 4; sample++) {
+            bool request = sample % 2 == 0;
+            if (!(request ? has_request : has_response)((enum chord_message_kind)kind)) {
+                continue;
+            }
             char words[80];
             size_t count = SIZE_MAX;
             uint8_t *bytes = NULL;
             for (unsigned i = 0; i < 10000 && count > RING_BYTES_MAX; i++) {
-                bytes = ring_message((enum chord_message_kind)kind, sample % 2 == 0, &count);
+                bytes = ring_message((enum chord_message_kind)kind, request, &count);
             }
-            snprintf(words, sizeof words, "ring %u %s", kind,
-                     sample % 2 == 0 ? "request" : "response");
+            snprintf(words, sizeof words, "ring %u %s", kind, request ? "request" : "response");
             print_line(words, bytes, count);
         }
     }
@@ -338,7 +340,8 @@ static void test_every_message_of_the_ring(void **state) {
     }
     fclose(file);
     for (kind = CHORD_PING; kind <= KINDS; kind++) {
-        if (has_request((enum chord_message_kind)kind) && !(seen[kind][0] && seen[kind][1])) {
+        enum chord_message_kind each = (enum chord_message_kind)kind;
+        if ((has_request(each) && !seen[kind][1]) || (has_response(each) && !seen[kind][0])) {
             fail_msg("no golden bytes for the ring's message %u", kind);
         }
     }

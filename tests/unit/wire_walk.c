@@ -61,6 +61,13 @@ static void fill_number(const struct wire_walk *walk, const struct wire_field *r
     wire_set_number(core, row->core, value < row->least ? row->least : value);
 }
 
+static void fill_text(const struct wire_walk *walk, char *to, size_t bytes) {
+    size_t count = some_of(walk, 1, bytes - 1);
+    for (size_t i = 0; i < count; i++) {
+        to[i] = (char)('!' + roll(walk, 90));
+    }
+}
+
 static void fill_bytes(const struct wire_walk *walk, const struct wire_field *row, void *core) {
     uint8_t *to = (uint8_t *)core + row->core.at;
     size_t count = row->core.bytes;
@@ -69,13 +76,6 @@ static void fill_bytes(const struct wire_walk *walk, const struct wire_field *ro
         some_bytes(walk, hash, sizeof hash);
         struct chord_id id = id_from_hash(hash, walk->m == 0 ? CHORD_M_MAX : walk->m);
         memcpy(to, &id, sizeof id);
-        return;
-    }
-    if (row->form == WIRE_TEXT) {
-        count = some_of(walk, 1, count - 1);
-        for (size_t i = 0; i < count; i++) {
-            to[i] = (uint8_t)('!' + roll(walk, 90));
-        }
         return;
     }
     if (row->form == WIRE_SLICE) {
@@ -110,14 +110,25 @@ static void fill_field(const struct wire_walk *walk, const struct wire_field *ro
     case WIRE_NUMBER:
         fill_number(walk, row, field, core);
         break;
+    case WIRE_CHOICE:
+        wire_set_number(core, row->core, roll(walk, 2));
+        break;
+    case WIRE_TEXT:
+        fill_text(walk, (char *)to, row->core.bytes);
+        break;
     case WIRE_PART:
         fill_part(walk, row->inner, to);
         break;
     case WIRE_LIST:
+    case WIRE_TEXTS:
         count = some_of(walk, row->least, row->most);
         wire_set_number(core, row->count, count);
-        for (uint64_t i = 0; i < count; i++) {
-            fill_part(walk, row->inner, to + i * row->core.bytes);
+        for (uint64_t i = 0; i < count; i++, to += row->core.bytes) {
+            if (row->form == WIRE_LIST) {
+                fill_part(walk, row->inner, to);
+            } else {
+                fill_text(walk, (char *)to, row->core.bytes);
+            }
         }
         break;
     case WIRE_ROWS:
@@ -152,10 +163,21 @@ void wire_walk_fill(const struct wire_walk *walk, const struct wire_table *table
 
 /* ---- look ---- */
 
+/* How many of `core` a field has, one behind the other. */
+static uint64_t items_of(const struct wire_field *row, const void *core) {
+    bool many = row->form == WIRE_LIST || row->form == WIRE_TEXTS || row->form == WIRE_ROWS;
+    return many && row->count.bytes != 0 ? wire_number(core, row->count) : 1;
+}
+
+static struct wire_member item_of(const struct wire_field *row, uint64_t index) {
+    return (struct wire_member){(uint16_t)(row->core.at + index * row->core.bytes),
+                                row->core.bytes};
+}
+
 static bool bytes_differ(const struct wire_field *row, const void *a, const void *b) {
     const void *from_a = at(a, row->core), *from_b = at(b, row->core);
     size_t bytes = row->core.bytes;
-    if (row->count.bytes != 0) {
+    if (row->form == WIRE_SHORT || row->form == WIRE_SLICE) {
         bytes = wire_number(a, row->count);
         if (wire_number(b, row->count) != bytes) {
             return true;
@@ -171,80 +193,89 @@ static bool bytes_differ(const struct wire_field *row, const void *a, const void
 const char *wire_walk_differ(const struct wire_table *table, const void *a, const void *b) {
     for (unsigned i = 0; i < table->fields_count; i++) {
         const struct wire_field *row = &table->fields[i];
-        const char *inner = NULL;
         if (is_there(row, a) != is_there(row, b)) {
             return row->name;
         }
         if (!is_there(row, a) || row->form == WIRE_BESIDE) {
             continue;
         }
-        if (row->form == WIRE_PART) {
-            inner = wire_walk_differ(row->inner, at(a, row->core), at(b, row->core));
-        } else if (row->form == WIRE_ROWS || row->form == WIRE_LIST) {
-            uint64_t count = row->count.bytes != 0 ? wire_number(a, row->count) : 0;
-            if (row->count.bytes != 0 && wire_number(b, row->count) != count) {
-                return row->name;
-            }
-            for (uint64_t k = 0; row->form == WIRE_LIST && k < count && inner == NULL; k++) {
-                struct wire_member item = {(uint16_t)(row->core.at + k * row->core.bytes), 0};
-                inner = wire_walk_differ(row->inner, at(a, item), at(b, item));
-            }
-            if (row->form == WIRE_ROWS &&
-                memcmp(at(a, row->core), at(b, row->core), row->core.bytes) != 0) {
-                return row->name;
-            }
-        } else if (row->form == WIRE_NUMBER ? wire_number(a, row->core) != wire_number(b, row->core)
-                                            : bytes_differ(row, a, b)) {
+        uint64_t count = items_of(row, a);
+        if (items_of(row, b) != count) {
             return row->name;
         }
-        if (inner != NULL || ends_here(row, a)) {
-            return inner;
+        for (uint64_t k = 0; k < count && row->inner != NULL && row->form != WIRE_ROWS; k++) {
+            struct wire_member item = item_of(row, k);
+            const char *inner = wire_walk_differ(row->inner, at(a, item), at(b, item));
+            if (inner != NULL) {
+                return inner;
+            }
+        }
+        for (uint64_t k = 0; k < count && row->inner == NULL; k++) {
+            struct wire_field item = *row;
+            item.core = item_of(row, k);
+            if (bytes_differ(&item, a, b)) {
+                return row->name;
+            }
+        }
+        if (row->form == WIRE_ROWS && bytes_differ(row, a, b)) { /* the last one's hash */
+            return row->name;
+        }
+        if (ends_here(row, a)) {
+            break;
         }
     }
     return NULL;
 }
 
 static bool is_beyond(const struct wire_field *row, const void *core) {
-    uint64_t number = row->form == WIRE_NUMBER ? wire_number(core, row->core)
-                      : row->count.bytes != 0  ? wire_number(core, row->count)
-                                               : 0;
+    uint64_t number = wire_number(core, row->core);
     switch (row->form) {
     case WIRE_NUMBER:
         return number < row->least || number > wire_most(row) ||
                (row->below.bytes != 0 && number >= wire_number(core, row->below));
+    case WIRE_CHOICE:
+        return number > 1;
     case WIRE_SHORT:
-        return number > row->core.bytes;
+        return wire_number(core, row->count) > row->core.bytes;
     case WIRE_SLICE:
     case WIRE_LIST:
+    case WIRE_TEXTS:
+        number = wire_number(core, row->count);
         return number < row->least || number > wire_most(row);
-    case WIRE_TEXT:
-        return memchr(at(core, row->core), '\0', row->core.bytes) == NULL;
     default:
         return false;
     }
 }
 
+/* A text without end, a list with a hole, or what lies deeper. */
+static const char *item_beyond(const struct wire_field *row, const uint8_t *item) {
+    const struct wire_table *inner = row->inner;
+    if (row->form == WIRE_TEXT || row->form == WIRE_TEXTS) {
+        return memchr(item, '\0', row->core.bytes) == NULL ? row->name : NULL;
+    }
+    if (row->form == WIRE_LIST && inner->key.bytes != 0 && wire_number(item, inner->key) == 0) {
+        return row->name;
+    }
+    return row->form == WIRE_LIST || row->form == WIRE_PART ? wire_walk_beyond(inner, item) : NULL;
+}
+
 const char *wire_walk_beyond(const struct wire_table *table, const void *core) {
     for (unsigned i = 0; i < table->fields_count; i++) {
         const struct wire_field *row = &table->fields[i];
-        const struct wire_table *inner = row->inner;
-        const char *name = NULL;
         if (!is_there(row, core)) {
             continue;
         }
         if (is_beyond(row, core)) {
             return row->name;
         }
-        uint64_t count =
-            row->form == WIRE_LIST ? wire_number(core, row->count) : row->form == WIRE_PART;
-        for (uint64_t k = 0; k < count && name == NULL; k++) {
-            struct wire_member item = {(uint16_t)(row->core.at + k * row->core.bytes), 0};
-            bool none = row->form == WIRE_LIST && inner->key.bytes != 0 &&
-                        wire_number(at(core, item), inner->key) == 0;
-            name = none ? row->name : wire_walk_beyond(inner, at(core, item));
+        for (uint64_t k = 0; k < items_of(row, core); k++) {
+            const char *name = item_beyond(row, at(core, item_of(row, k)));
+            if (name != NULL) {
+                return name;
+            }
         }
-        if (name != NULL || ends_here(row, core)) {
-            return name;
+        if (ends_here(row, core)) {
+            break;
         }
     }
     return NULL;
