@@ -159,7 +159,7 @@ static void stream_replay(struct events *events, struct stream *stream, uint64_t
 /* What is in the database but no longer in memory (a resume after long, or after our restart). */
 static void stream_resume(struct events *events, struct stream *stream) {
     const char *last = http_header(stream->request, "Last-Event-ID");
-    unsigned long long history = 0;
+    uint64_t history = 0;
     (void)url_parameter_number(stream->request->query, "history", 0, 1000, 0, &history);
     pthread_mutex_lock(&events->lock);
     uint64_t oldest = events->oldest;

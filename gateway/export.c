@@ -2,7 +2,6 @@
 /* GET /api/v1/exports: every key and value as CSV, streamed, a page at a time in memory. */
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "chord_client.h"
 #include "csv_export.h"
@@ -17,13 +16,7 @@ static atomic_int exports_running;
 static bool page_write(struct http_request *request, struct csv_export *export,
                        const struct chord_page *page) {
     struct buf out = {0};
-    bool ok = true;
-    for (size_t i = 0; i < page->count && ok; i++) {
-        const struct chord_row *row = &page->rows[i];
-        ok = csv_export_row(export, &out, row->key, row->key_size, row->value, row->value_size,
-                            row->expires_at_ms);
-    }
-    ok = ok && http_stream_write(request, out.data, out.size);
+    bool ok = csv_export_page(export, &out, page) && http_stream_write(request, out.data, out.size);
     buf_free(&out);
     return ok;
 }

@@ -2,7 +2,6 @@
 /* Lists of keys: what one node holds, and /data. */
 #include <openssl/crypto.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client.h"
@@ -100,7 +99,7 @@ static json_t *page_json(const Chord__V1__ListKeysResponse *list, unsigned m, bo
 
 /* The query of a list: after, limit, prefix, led, values. false = answered with 400. */
 static bool query_read(struct http_request *request, struct token *token, struct buf *prefix,
-                       unsigned long long *limit) {
+                       uint64_t *limit) {
     bool malformed = false;
     (void)url_parameter(request->query, "prefix", prefix, &malformed);
     if (!malformed && token_read(request->query, token) &&
@@ -116,7 +115,7 @@ static void node_keys_run(struct app *app, struct http_request *request, const c
                           bool values) {
     struct token token = {0};
     struct buf prefix = {0};
-    unsigned long long limit = 0;
+    uint64_t limit = 0;
     Chord__V1__ListKeysRequest message = CHORD__V1__LIST_KEYS_REQUEST__INIT;
     Chord__V1__Cursor after = CHORD__V1__CURSOR__INIT;
     struct chord_answer answer;
@@ -191,7 +190,7 @@ static void data_ring(struct app *app, struct http_request *request) {
     struct token token = {0};
     struct buf prefix = {0};
     struct chord_walk *walk = NULL;
-    unsigned long long limit = 0;
+    uint64_t limit = 0;
     char error[200] = "no node of the ring answers";
     if (query_read(request, &token, &prefix, &limit)) {
         walk = chord_walk_new(app->ring, prefix.data, prefix.size, true);

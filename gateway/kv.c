@@ -4,9 +4,7 @@
  * (proto/clients/c/chord_client.h), which sends an operation again until its outcome is known.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "client.h"
 #include "conditions.h"

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The path of a lookup over the ring: GET /api/v1/lookups/{key} and the plain /lookup. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "chord_client.h"
 #include "log.h"

@@ -107,8 +107,8 @@ void node_logs(struct app *app, struct http_request *request, const struct buf *
     struct view_ref ref;
     struct chord_answer answer;
     struct rpc_reply reply;
-    unsigned long long after = 0;
-    unsigned long long limit = 0;
+    uint64_t after = 0;
+    uint64_t limit = 0;
     Chord__V1__LogsRequest message = CHORD__V1__LOGS_REQUEST__INIT;
     if (!url_parameter_number(request->query, "after", 0, UINT64_MAX, 0, &after) ||
         !url_parameter_number(request->query, "limit", 1, 1000, 100, &limit) ||

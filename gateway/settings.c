@@ -2,11 +2,11 @@
 /* Flags and environment; see settings.h. */
 #include "settings.h"
 
+#include "buf.h"
 #include "client.h"
 #include "private.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,21 +90,17 @@ static const char *raw_name(const struct raw_setting *raw) {
     return raw->from_flag ? raw->flag : raw->variable;
 }
 
-static bool number_read(const struct raw_setting *raw, long min, long max, long otherwise,
+static bool number_take(const struct raw_setting *raw, uint64_t min, uint64_t max, int otherwise,
                         int *number, char *error, size_t error_size) {
-    *number = (int)otherwise;
-    if (raw->value == NULL) {
-        return true;
-    }
-    errno = 0;
-    long value = strtol(raw->value, NULL, 10);
-    if (errno != 0 || strspn(raw->value, "0123456789") != strlen(raw->value) || value < min ||
-        value > max) {
-        snprintf(error, error_size, "%s is '%s' (%s); it must be a whole number from %ld to %ld",
-                 raw_name(raw), raw->value, raw->from_flag ? "flag" : "environment", min, max);
+    uint64_t value = 0;
+    *number = otherwise;
+    if (raw->value != NULL && !number_read(raw->value, min, max, &value)) {
+        snprintf(error, error_size, "%s is '%s' (%s); it must be a whole number from %llu to %llu",
+                 raw_name(raw), raw->value, raw->from_flag ? "flag" : "environment",
+                 (unsigned long long)min, (unsigned long long)max);
         return false;
     }
-    *number = (int)value;
+    *number = raw->value != NULL ? (int)value : otherwise;
     return true;
 }
 
@@ -226,10 +222,10 @@ int settings_read(struct settings *settings, int argc, char **argv, char *error,
     }
     bool ok = text_copy(settings->host, sizeof(settings->host) - 6, &raw[RAW_HOST], "127.0.0.1",
                         error, error_size) &&
-              number_read(&raw[RAW_PORT], 1, 65535, 3000, &settings->port, error, error_size) &&
-              number_read(&raw[RAW_RPC_PORT], 1, 65535, settings->port + 1000, &settings->rpc_port,
+              number_take(&raw[RAW_PORT], 1, 65535, 3000, &settings->port, error, error_size) &&
+              number_take(&raw[RAW_RPC_PORT], 1, 65535, settings->port + 1000, &settings->rpc_port,
                           error, error_size) &&
-              number_read(&raw[RAW_SLOTS], 0, SETTINGS_SLOTS_MAX, 0, &settings->slots, error,
+              number_take(&raw[RAW_SLOTS], 0, SETTINGS_SLOTS_MAX, 0, &settings->slots, error,
                           error_size) &&
               text_copy(settings->data, sizeof(settings->data) - 64, &raw[RAW_DATA], "data", error,
                         error_size) &&

@@ -2,8 +2,6 @@
 /* Percent-decoding, queries, Host and Origin; see url.h. */
 #include "url.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -66,25 +64,15 @@ bool url_parameter_text(const char *query, const char *name, char *out, size_t o
     return ok;
 }
 
-bool url_parameter_number(const char *query, const char *name, unsigned long long min,
-                          unsigned long long max, unsigned long long otherwise,
-                          unsigned long long *value) {
+bool url_parameter_number(const char *query, const char *name, uint64_t min, uint64_t max,
+                          uint64_t otherwise, uint64_t *value) {
     struct buf text = {0};
     bool malformed = false;
     *value = otherwise;
-    if (!url_parameter(query, name, &text, &malformed)) {
-        buf_free(&text);
-        return !malformed;
-    }
-    char *end = NULL;
-    errno = 0;
-    const char *start = (const char *)text.data;
-    unsigned long long number = strtoull(start, &end, 10);
-    bool ok = *start >= '0' && *start <= '9' && end == start + text.size && errno == 0 &&
-              number >= min && number <= max;
-    if (ok) {
-        *value = number;
-    }
+    bool given = url_parameter(query, name, &text, &malformed);
+    bool ok = given ? strlen((const char *)text.data) == text.size &&
+                          number_read((const char *)text.data, min, max, value)
+                    : !malformed;
     buf_free(&text);
     return ok;
 }

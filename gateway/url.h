@@ -19,9 +19,8 @@ bool url_parameter(const char *query, const char *name, struct buf *out, bool *m
 /* The same into a fixed buffer; false too when it does not fit. */
 bool url_parameter_text(const char *query, const char *name, char *out, size_t out_size);
 /* A whole number in [min, max]; absent = `otherwise`. False: present and wrong. */
-bool url_parameter_number(const char *query, const char *name, unsigned long long min,
-                          unsigned long long max, unsigned long long otherwise,
-                          unsigned long long *value);
+bool url_parameter_number(const char *query, const char *name, uint64_t min, uint64_t max,
+                          uint64_t otherwise, uint64_t *value);
 
 /* Whether the name in a Host header ("name", "name:port") is one of the names (no ports). */
 bool url_host_allowed(const char *host, const char *const *names, size_t names_count);

@@ -176,7 +176,7 @@ static void test_decode(void **state) {
     assert_false(url_parameter("key=%1", "key", &out, &malformed));
     assert_true(malformed);
     assert_false(url_parameter(NULL, "key", &out, NULL));
-    unsigned long long number = 0;
+    uint64_t number = 0;
     assert_true(url_parameter_number("limit=5", "limit", 1, 10, 3, &number));
     assert_int_equal(number, 5);
     assert_true(url_parameter_number("", "limit", 1, 10, 3, &number));

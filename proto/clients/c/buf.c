@@ -2,6 +2,7 @@
 /* A growing byte buffer; see buf.h. */
 #include "buf.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,4 +74,16 @@ void buf_clear(struct buf *buf) {
 void buf_free(struct buf *buf) {
     free(buf->data);
     *buf = (struct buf){0};
+}
+
+bool number_read(const char *text, uint64_t low, uint64_t high, uint64_t *value) {
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < low ||
+        number > high) {
+        return false;
+    }
+    *value = number;
+    return true;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A growing byte buffer. It knows nothing but bytes.
+ * A growing byte buffer, and a reader of numbers. It knows nothing but bytes.
  */
 #ifndef CHORD_BUF_H
 #define CHORD_BUF_H
@@ -25,5 +25,8 @@ bool buf_format(struct buf *buf, const char *format, ...) __attribute__((format(
 void buf_drop(struct buf *buf, size_t size);
 void buf_clear(struct buf *buf); /* keeps the memory */
 void buf_free(struct buf *buf);
+
+/* A text that is a whole number in [low, high], and nothing else. */
+bool number_read(const char *text, uint64_t low, uint64_t high, uint64_t *value);
 
 #endif

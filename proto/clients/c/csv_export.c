@@ -181,6 +181,16 @@ bool csv_export_row(struct csv_export *export, struct buf *out, const void *key,
            cell_text(export->form, out, value, value_size) && buf_append(out, "\r\n", 2);
 }
 
+bool csv_export_page(struct csv_export *export, struct buf *out, const struct chord_page *page) {
+    bool ok = true;
+    for (size_t i = 0; i < page->count && ok; i++) {
+        const struct chord_row *row = &page->rows[i];
+        ok = csv_export_row(export, out, row->key, row->key_size, row->value, row->value_size,
+                            row->expires_at_ms);
+    }
+    return ok;
+}
+
 bool csv_export_end(struct csv_export *export, struct buf *out) {
     char hex[CSV_DIGEST_HEX_SIZE];
     return csv_digest_text(export->digest, hex) &&

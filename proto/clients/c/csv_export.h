@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "chord_client.h"
 
 enum csv_form { CSV_PLAIN, CSV_LOSSLESS, CSV_SPREADSHEET };
 
@@ -56,6 +57,7 @@ uint64_t csv_export_rows(const struct csv_export *export);
 bool csv_export_head(struct csv_export *export, struct buf *out);
 bool csv_export_row(struct csv_export *export, struct buf *out, const void *key, size_t key_size,
                     const void *value, size_t value_size, uint64_t expires_at_ms);
+bool csv_export_page(struct csv_export *export, struct buf *out, const struct chord_page *page);
 bool csv_export_end(struct csv_export *export, struct buf *out);
 
 /* ---- what both sides agree on ---- */

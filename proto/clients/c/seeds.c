@@ -3,7 +3,6 @@
  * Whom to ask where nobody watches the ring: the members that were named, and those that answers
  * name. Who fails goes to the end of the line.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads the command line against the table of commands, and prints the help from the same table. */
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl.h"
@@ -186,18 +184,6 @@ const char *arguments_option(const struct arguments *arguments, const char *name
         }
     }
     return NULL;
-}
-
-bool number_read(const char *text, uint64_t low, uint64_t high, uint64_t *value) {
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < low ||
-        number > high) {
-        return false;
-    }
-    *value = number;
-    return true;
 }
 
 uint64_t arguments_number(const struct arguments *arguments, const char *name, uint64_t low,

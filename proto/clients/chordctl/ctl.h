@@ -95,7 +95,6 @@ const char *arguments_option(const struct arguments *arguments, const char *name
 /* An option's whole number; `otherwise` when it is not given. */
 uint64_t arguments_number(const struct arguments *arguments, const char *name, uint64_t low,
                           uint64_t high, uint64_t otherwise);
-bool number_read(const char *text, uint64_t low, uint64_t high, uint64_t *value);
 
 extern const struct command ring_command, node_command, ping_command, info_command;
 extern const struct command keys_command, logs_command;

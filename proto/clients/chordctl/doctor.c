@@ -2,7 +2,6 @@
 /* chordctl doctor: asks every member and says PASS, WARN or FAIL for each thing that can be wrong.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "checkup.h"
 #include "output.h"

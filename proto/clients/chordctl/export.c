@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,15 +47,6 @@ static void out_write(struct export *export) {
     buf_clear(&export->out);
 }
 
-static void page_write(struct export *export, const struct chord_page *page) {
-    for (size_t i = 0; i < page->count; i++) {
-        const struct chord_row *row = &page->rows[i];
-        written(export, csv_export_row(export->writer, &export->out, row->key, row->key_size,
-                                       row->value, row->value_size, row->expires_at_ms));
-    }
-    out_write(export);
-}
-
 static void export_walk(struct export *export) {
     struct chord_walk *walk = chord_walk_new(export->ctl->ring, NULL, 0, true);
     struct chord_page page = {.done = false};
@@ -70,7 +60,8 @@ static void export_walk(struct export *export) {
             snprintf(what, sizeof what, "the export of %s is not whole", export->name);
             export_fail(export, page.nobody ? CTL_NO_NODE : CTL_REFUSED, what, error);
         }
-        page_write(export, &page);
+        written(export, csv_export_page(export->writer, &export->out, &page));
+        out_write(export);
     }
     written(export, csv_export_end(export->writer, &export->out));
     out_write(export);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* chordctl keys, logs: what one node holds and what it wrote, page by page. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 

@@ -3,7 +3,6 @@
  * chordctl: the command line of a Chord ring, for people and scripts. This file: the table of
  * commands, and what happens around each.
  */
-#include <stdio.h>
 
 #include "ctl.h"
 #include "output.h"

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* chordctl leave, join, kill: what changes the ring. */
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* chordctl recover: a range goes on with the copies that are left. */
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 

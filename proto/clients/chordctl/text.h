@@ -25,7 +25,6 @@ bool id_text_is_valid(const char *text, unsigned m);
 char *text_escape(const void *data, size_t size);
 size_t text_width(const char *text); /* code points */
 
-char *base64_encode(const void *data, size_t size);        /* the caller frees */
 bool base64_decode(const char *text, struct buf *decoded); /* appends; false = no base64 */
 
 #endif
