@@ -159,6 +159,9 @@ DATA_MUTANTS = {
         "a new leader takes the newest rows of a majority before it serves",
         "leader.c", "    if (!range->settled) {\n        settle(step, range, index);\n",
         "    range->settled = true;\n    if (!range->settled) {\n        settle(step, range, index);\n"),
+    "pieces_stay": (
+        "what is left of a view that is over is remembered with its members",
+        "leader.c", " || range_remember(step, view))", ")"),
     "copies_stay": (
         "of two members with one store one stops",
         "copies.c", "        copy_refused(step, peer->address);", "        (void)step;"),

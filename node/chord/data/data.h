@@ -14,6 +14,9 @@ uint16_t range_find(struct chord *chord, const struct chord_id *id); /* newest v
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
 /* Makes `view` the truth for its ids where it is newer. True: the table changed. */
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index);
+/* `view` is newer than what we know of a part of it, and it is over: of another part we know what
+ * followed. Kept as a piece: its members are asked what followed here. True: the table changed. */
+bool range_remember(struct step *step, const struct chord_view *view);
 /* The entry of exactly this view, uncut; NONE: this store is at another one. */
 uint16_t range_exact(struct chord *chord, const struct chord_range *range, uint64_t epoch);
 /* The entry of a view of that epoch which covers the range, uncut; NONE. */

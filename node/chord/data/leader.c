@@ -88,7 +88,7 @@ void leader_learn(struct step *step, const struct chord_view *view) {
             range->epoch_floor = view->epoch;
         }
     }
-    if (!view->cut && range_install(step, view, &installed)) {
+    if (!view->cut && (range_install(step, view, &installed) || range_remember(step, view))) {
         views_save(step, STORE_VIEWS, 0);
     }
 }

@@ -276,6 +276,43 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
     return true;
 }
 
+/* The part of `range` that lies in `other`. False: it is in two pieces, or there is none. */
+static bool part_in(const struct chord_range *range, const struct chord_range *other,
+                    struct chord_range *part) {
+    struct chord_range outside[2], left[2];
+    unsigned count = subtract(range, other, outside);
+    *part = *range;
+    for (unsigned i = 0; i < count; i++) {
+        if (subtract(part, &outside[i], left) != 1) {
+            return false;
+        }
+        *part = left[0];
+    }
+    return true;
+}
+
+bool range_remember(struct step *step, const struct chord_view *view) {
+    struct chord *chord = step->chord;
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
+        struct range old = *range_at(chord, i);
+        struct chord_view piece = *view;
+        uint16_t index;
+        if (!old.used || old.gone || old.view.epoch >= view->epoch ||
+            !ranges_overlap(&old.view.range, &view->range) ||
+            !part_in(&old.view.range, &view->range, &piece.range) || !range_room(step)) {
+            continue;
+        }
+        piece.cut = true;
+        CHORD_ASSERT(cut_out(step, i, &view->range) && range_add(chord, &piece, &index));
+        range_at(chord, index)->equal_epoch = old.equal_epoch;
+        data_wake(chord);
+        trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_INFO, "over meanwhile:", &piece);
+        batches_wake(step);
+        return true;
+    }
+    return false;
+}
+
 bool views_saved(const struct chord *chord) {
     return chord->views_saving == 0 && chord->views_retry_ms == 0;
 }
