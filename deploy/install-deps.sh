@@ -15,8 +15,9 @@ BUILD="gcc libc6-dev make cmake ninja-build pkg-config protobuf-compiler protobu
 libprotobuf-c-dev libnng-dev libsqlite3-dev libssl-dev libjansson-dev libcsv-dev libcivetweb-dev
 libxxhash-dev libcmocka-dev"
 RUN="python3 python3-psutil python3-protobuf nodejs npm"
+# clang-format and clang-tidy of one version: another one formats otherwise.
 TEST="python3-pytest spin chromium iproute2 util-linux nginx haproxy curl
-ieee-data distro-info-data"
+ieee-data distro-info-data clang-format-14 clang-tidy-14"
 FUZZ="clang libclang-rt-dev"
 COVERAGE="gcovr"
 FIGURES="gnuplot-nox"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`init.py test`: builds, runs every test, counts, ends with the line `N passed, N failed`.
 
-Parts: unit (ctest: C tests under the address and undefined-behaviour sanitizers), sim (seeds of
+Parts: lint (clang-format, clang-tidy), unit (ctest: C tests under the address and
+undefined-behaviour sanitizers, those with threads under the thread sanitizer, too), sim (seeds of
 the simulator), launcher (pytest, init.py's own logic), system (pytest, real processes), model
 (Spin), web (node --test, real ring in a browser).
 Each part prints what failed and how long it took.
@@ -40,6 +41,8 @@ RING_START_TIMEOUT_S = 120
 HEAL_LIMIT_MS = "3000"
 # About half of the system tests' time; the other half runs beside it.
 SYSTEM_FIRST = {"test_chordctl", "test_data", "test_faults", "test_init", "test_rpc_client"}
+# What drives the gateway's HTTP front.
+HTTP_TESTS = ("raw_http", "http", "http_load", "events")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # A leak found at exit must fail the test whose process had it.
 SANITIZER_OPTIONS = {
@@ -93,6 +96,15 @@ def from_tap(text, ran_well):
     return count
 
 
+def from_lines(text, ran_well):
+    """Counts the lines that begin with `ok` and with `FAILED`."""
+    count = Count(len(re.findall(r"^ok ", text, re.MULTILINE)),
+                  len(re.findall(r"^FAILED ", text, re.MULTILINE)))
+    if not ran_well and not count.failed:
+        count.failed = 1
+    return count
+
+
 def command(arguments, log_name, environment=None, show=True):
     """Runs one tool, its output to a file and, if wanted, to the terminal; (ran well, output).
     A tool that takes too long is asked to end, so that it can clean up, and then ended."""
@@ -128,13 +140,13 @@ def end_late(process, log_name, how):
     getattr(process, how)()
 
 
-def run_ctest(preset):
+def run_ctest(preset, *chosen):
     folder = ROOT / "build" / preset
     junit = RESULTS / f"unit-{preset}.xml"
     junit.unlink(missing_ok=True)
     ran_well, output = command(["ctest", "--test-dir", str(folder), "-j", str(JOBS),
                                 "--output-on-failure", "--no-tests=ignore", "--output-junit",
-                                str(junit)], f"unit-{preset}.log", show=False)
+                                str(junit), *chosen], f"unit-{preset}.log", show=False)
     if not ran_well:
         print(output)
     return from_junit(junit, ran_well)
@@ -151,11 +163,23 @@ def run_pytest(paths, name, environment=None, arguments=()):
 
 
 def part_unit(full):
+    """With --full the gateway's HTTP front, too, under the thread sanitizer; else the unit tests that
+    have threads."""
     count = run_ctest("asan")
+    build.build("tsan", print, None if full else "threaded_tests")
+    count.add(run_ctest("tsan", *([] if full else ["-L", "threads"])))
     if full:
-        build.build("tsan", print)
-        count.add(run_ctest("tsan"))
+        count.add(run_pytest([ROOT / "tests" / "system" / f"test_{name}.py" for name in HTTP_TESTS],
+                             "http-tsan", {"CHORD_BUILD": str(ROOT / "build" / "tsan")}))
     return count
+
+
+def part_lint(full):
+    """Format and short list of checks (.clang-tidy); with --full clang's analyzer as well."""
+    ran_well, output = command([SYSTEM_PYTHON, str(ROOT / "tests" / "lint.py"),
+                                str(ROOT / "build" / "asan"), *(["--analyze"] if full else [])],
+                               "lint.log")
+    return from_lines(output, ran_well)
 
 
 def part_sim(full):
@@ -331,15 +355,12 @@ def part_model(full):
     folder = ROOT / "tests" / "model"
     ran_well, output = command([SYSTEM_PYTHON, str(folder / "run.py"), "--bound", "small"],
                                "model.log")
-    count = Count(len(re.findall(r"^ok ", output, re.MULTILINE)),
-                  len(re.findall(r"^FAILED ", output, re.MULTILINE)))
-    if not ran_well and not count.failed:
-        count.failed = 1
+    count = from_lines(output, ran_well)
     count.add(run_pytest([folder], "model-trace"))
     return count
 
 
-PARTS = {"unit": part_unit, "sim": part_sim, "model": part_model, "launcher": part_launcher,
+PARTS = {"lint": part_lint, "unit": part_unit, "sim": part_sim, "model": part_model, "launcher": part_launcher,
          "system": part_system, "web": part_web}
 
 

@@ -122,7 +122,7 @@ static void walk_identity(struct record_walk *walk, void *value) {
     walk_flag(walk, &identity->formed);
     walk_u8(walk, &identity->left, CHORD_LEFT_LAST);
     walk_u16(walk, &identity->known_count, CHORD_REPLICAS_MAX);
-    for (uint16_t i = 0; i < CHORD_REPLICAS_MAX; i++) {
+    for (int i = 0; i < CHORD_REPLICAS_MAX; i++) {
         struct chord_peer spare = {0}; /* beyond the count a struct may hold anything */
         struct chord_peer *peer = i < identity->known_count ? &identity->known[i] : &spare;
         bool failed = walk->failed;
@@ -148,7 +148,7 @@ static void walk_place(struct record_walk *walk, void *value) {
 static void walk_former(struct record_walk *walk, void *value) {
     struct store_former *former = value;
     walk_u16(walk, &former->count, CHORD_FORMER_MAX);
-    for (uint16_t i = 0; i < CHORD_FORMER_MAX; i++) {
+    for (int i = 0; i < CHORD_FORMER_MAX; i++) {
         struct chord_address spare = {{0}};
         struct chord_address *item = i < former->count ? &former->items[i] : &spare;
         walk_array(walk, item->text, CHORD_ADDRESS_BYTES);

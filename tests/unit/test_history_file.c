@@ -77,9 +77,8 @@ static void test_what_is_refused(void **state) {
         "op a get always unknown unsaid 1 0 10 20 1 1 0 2 1\n",
         "op a put always refused unsaid 1 0 10 20 1 1 0 2 1\n",
         "last a put always done unsaid 1 0 10 20 1 1 0 2 1\n",
-        "op aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa put "
-        "always "
-        "done unsaid 1 0 10 20 1 1 0 2 1\n",
+        ("op aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa put "
+         "always done unsaid 1 0 10 20 1 1 0 2 1\n"),
     };
     (void)state;
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {

@@ -72,7 +72,7 @@ static const char *ranges_broken(struct chord *chord, const struct counts *count
         }
         writing += range->writing;
         applying += range->learner_calls;
-        for (uint16_t k = 0; k < CHORD_REPLICAS_MAX; k++) {
+        for (int k = 0; k < CHORD_REPLICAS_MAX; k++) {
             applying += range->member_calls[k];
         }
         watching += range->watching;
