@@ -5,7 +5,7 @@
     tests/lint.py BUILD_FOLDER [--analyze]
 
 BUILD_FOLDER has compile_commands.json. --analyze adds clang's analyzer (core and unix checks), which
-takes minutes. One line, `ok ...` or `FAILED ...`, for each of the two; ends with 1 when something was
+takes more than half an hour. One line, `ok ...` or `FAILED ...`, for each of the two; ends with 1 when something was
 found.
 """
 
