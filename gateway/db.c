@@ -53,7 +53,7 @@ static int db_open_any(struct db *db) {
     int result = db_open_file(db, db->path);
     if (result == SQLITE_NOTADB || result == SQLITE_CORRUPT) {
         snprintf(aside, sizeof(aside), "%s.broken", db->path);
-        log_line("WARN", "gateway.db", "%s is damaged; kept as %s, history starts anew", db->path,
+        log_line("WARN", "gateway.db", "%s is damaged; kept as %s, a new history begins", db->path,
                  aside);
         (void)rename(db->path, aside);
         result = db_open_file(db, db->path);

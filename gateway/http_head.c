@@ -157,7 +157,7 @@ static struct http_refusal target_split(struct http_head *head, char *target) {
         return refuse(414, "the address is longer than 8 KiB");
     }
     if (strcmp(head->method, "CONNECT") == 0) {
-        return refuse(501, "CONNECT is for proxies");
+        return refuse(501, "CONNECT is for proxies, and this is not one");
     }
     if (strchr(target, '#') != NULL) {
         return refuse(400, "the address has a #, which must be written %23");
@@ -241,7 +241,7 @@ static struct http_refusal singles_check(const struct http_head *head) {
                                           "Sec-Fetch-Mode", "Content-Range"};
     for (size_t i = 0; i < sizeof(singles) / sizeof(singles[0]); i++) {
         if (http_head_field(head, singles[i], 1) != NULL) {
-            return refuse(400, "a header stands there twice that may stand there once");
+            return refuse(400, "a header that may occur once occurs twice");
         }
     }
     return fine();
@@ -298,7 +298,7 @@ static struct http_refusal encoding_read(struct http_head *head, const char *enc
         strncasecmp(encoding, "chunked", 7) != 0) {
         return refuse(501, "no Transfer-Encoding but chunked is read here");
     }
-    return refuse(400, "the only Transfer-Encoding that is read here is chunked, said once");
+    return refuse(400, "the only Transfer-Encoding that is read here is chunked, given once");
 }
 
 static struct http_refusal body_read(struct http_head *head) {

@@ -9,7 +9,7 @@ static const struct {
     int status;
     const char *text;
 } problems[] = {
-    {CHORD__V1__CODE__CODE_CANCELLED, 503, "the node gave the request up"},
+    {CHORD__V1__CODE__CODE_CANCELLED, 503, "the node cancelled the request"},
     {CHORD__V1__CODE__CODE_UNKNOWN, 503,
      "whether the change was made is not known; read the key to see"},
     {CHORD__V1__CODE__CODE_INVALID_ARGUMENT, 400, "the node does not accept the request"},

@@ -94,7 +94,7 @@ static void route_run(struct app *app, struct http_request *request, const struc
         route->handler(app, request, &argument);
     } else {
         http_problem(request, 400, "INVALID_ARGUMENT",
-                     "the path has a %%-sign that two hex digits do not follow");
+                     "the path has a %%-sign without two hex digits after it");
     }
     buf_free(&argument);
 }

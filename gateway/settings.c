@@ -67,7 +67,7 @@ static int raw_read(struct raw_setting *raw, struct settings *settings, int argc
             }
         }
         if (found == NULL) {
-            snprintf(error, error_size, "%s is no flag of chord-gateway; see --help", argv[i]);
+            snprintf(error, error_size, "chord-gateway has no flag %s; see --help", argv[i]);
             return -1;
         }
         if (argv[i][size] == '=') {

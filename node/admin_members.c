@@ -119,7 +119,8 @@ void admin_on_recover(struct node *node, struct request *request) {
     struct chord_event event = {.kind = CHORD_EVENT_RECOVER};
     struct chord_range range;
     if (!wire_read_range(recover->range, &range)) {
-        admin_refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, "which range?");
+        admin_refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
+                     "the request names no valid range");
         return;
     }
     event.recover = range.hi;
@@ -127,7 +128,7 @@ void admin_on_recover(struct node *node, struct request *request) {
     const struct chord_view *view = view_over(node, &range.hi);
     if (error == NULL && (view->epoch != recover->epoch || !id_equal(&view->range.lo, &range.lo) ||
                           !id_equal(&view->range.hi, &range.hi))) {
-        error = "this node's view of that range is another one";
+        error = "this node has another view of that range";
     }
     if (error != NULL) {
         admin_refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION, error);

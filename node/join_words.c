@@ -58,7 +58,7 @@ static void look(const char *seed) {
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
-        log_write(LOG_WARN, "join", "JOIN=%s: %s; trying on", seed,
+        log_write(LOG_WARN, "join", "JOIN=%s: %s; still trying", seed,
                   errno == EINPROGRESS ? "no answer" : strerror(errno));
     } else if (!greets(fd)) {
         log_write(

@@ -82,7 +82,7 @@ static bool waiting_text(const struct node *node, char out[NOTICE_BYTES]) {
     if (notices->known_count > 0) {
         snprintf(out, NOTICE_BYTES,
                  "%s waits for %s: members of its ring that do not answer; %u of %u are here, %u "
-                 "are enough; start them, it goes on waiting",
+                 "are enough; start them; it keeps waiting",
                  settings->listen, names, here, all, all / 2 + 1);
     } else {
         snprintf(out, NOTICE_BYTES, "%s waits for %s: none is a member of a ring yet; it goes on",

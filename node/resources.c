@@ -61,7 +61,7 @@ bool resources_suffice(char *reason, size_t reason_bytes) {
         setrlimit(RLIMIT_NOFILE, &files);
         if (files.rlim_max < FILES_MIN) {
             snprintf(reason, reason_bytes,
-                     "only %llu files may be open, %d are needed at least, one for each "
+                     "only %llu files may be open; at least %d are needed, one for each "
                      "connection; raise the limit (ulimit -n, LimitNOFILE=)",
                      (unsigned long long)files.rlim_max, FILES_MIN);
             return false;

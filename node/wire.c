@@ -28,7 +28,7 @@ bool wire_decode_request(enum chord_message_kind kind, const ProtobufCMessage *m
                          struct chord_request *request, const char **error) {
     const struct wire_table *table = &wire_messages[kind].request;
     if (table->descriptor == NULL) {
-        *error = "a lookup is no request between nodes";
+        *error = "a lookup is not a request between nodes";
         return false;
     }
     const struct wire_field *bad = wire_decode(table, message, request);

@@ -23,7 +23,7 @@ bool private_folder(const char *path, char *error, size_t error_size) {
         return false;
     }
     if (!S_ISDIR(about.st_mode)) {
-        snprintf(error, error_size, "%s is no folder; choose another", path);
+        snprintf(error, error_size, "%s is not a folder; choose another", path);
         return false;
     }
     if (about.st_uid != geteuid()) {

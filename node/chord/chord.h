@@ -115,16 +115,17 @@ struct chord_acceptor {
 struct chord_stored_view {
     struct chord_view view;
     bool learning; /* we told its leader that our rows are equal: they stay */
-    /* The last epoch whose leader made this copy equal to its own; 0: none. What it holds of
-     * earlier epochs is as that leader had settled it. */
+    /* The last epoch whose leader made this copy equal to its own; 0: none. Its rows of earlier
+     * epochs are as that leader had settled them. */
     uint64_t equal_epoch;
     struct chord_acceptor acceptor;
 };
 
 enum chord_left {
     CHORD_NOT_LEFT,
-    CHORD_HAS_LEFT,  /* on purpose; what it held was handed over */
-    CHORD_LEFT_LAST, /* the last of its ring: rows and views stayed with it, nobody serves them */
+    CHORD_HAS_LEFT,  /* it left on purpose and handed over what it held */
+    CHORD_LEFT_LAST, /* it was the last of its ring: rows and views stayed with it, no node serves
+                        them */
 };
 
 /* What a node must know of itself to come back; CHORD_STORE_IDENTITY writes it. */
@@ -143,8 +144,9 @@ struct chord_identity {
 struct chord_entrance {
     uint16_t seeds_count; /* 0: the members known from before */
     struct chord_address seeds[CHORD_SEEDS_MAX];
-    struct chord_parameters ring; /* m 0: the ring it was in; else that one, which may be another */
-    bool drop_rows;               /* going to another ring: rows that are still here may go */
+    struct chord_parameters
+        ring; /* m 0: the ring that it was in; else the ring named here, which may be another */
+    bool drop_rows; /* going to another ring: rows that are still here may go */
 };
 
 struct chord_departure {

@@ -80,8 +80,8 @@ struct chord_member {
     char address[CHORD_ADDRESS_BYTES];
 };
 
-/* Nobody decides so often: whoever names a greater epoch is not believed. Its successors fit in the
- * 63 bits that a store has. */
+/* No ring decides this often: a message with a greater epoch is not believed. The epochs that
+ * follow this one still fit in the 63 bits of a store's column. */
 #define CHORD_EPOCH_MAX ((uint64_t)1 << 62)
 
 /* The last merges that led to a view, the newest first. */
@@ -93,7 +93,7 @@ struct chord_merges {
     } items[CHORD_MERGES_MAX];
 };
 
-/* Who holds a range (the data protocol): one view per range and epoch. */
+/* The members that hold a range (the data protocol): one view per range and epoch. */
 struct chord_view {
     struct chord_range range;
     uint64_t epoch; /* 0 = no view */
@@ -107,7 +107,7 @@ struct chord_view {
     bool moved;   /* a member's address is another one than in the view before, and the range is not
                      settled since: more than a majority is needed for that (README.md, "Seats") */
     bool recovered; /* in its history a majority was given up by hand: writes may be missing */
-    bool cut;       /* a newer view has replaced a part of it: only its epoch is still a fact */
+    bool cut; /* a newer view has replaced a part of this one: only its epoch is still a fact */
     struct chord_merges merges; /* in its history: tells whether a joint decision was chosen */
     struct chord_member members[CHORD_REPLICAS_MAX];
 };
@@ -223,11 +223,13 @@ struct chord_response {
             enum chord_node_state state;
             struct chord_parameters parameters; /* m 0 = none yet */
             bool formed;
-            bool restarting; /* joining, and may make the ring again when nobody is a member */
+            bool restarting; /* it is joining, and may make the ring again when no node is a member
+                              */
         } ping;
         struct { /* FIND_SUCCESSOR, GET_PREDECESSOR, GET_SUCCESSORS */
             bool found, busy;
-            bool forming; /* in genesis: only who is in it too may believe this list */
+            bool forming; /* the sender is in genesis: only a member in genesis may believe this
+                             list */
             struct chord_peer
                 node; /* owner or next hop; or the predecessor (incarnation 0: none) */
             struct chord_peer self;

@@ -27,14 +27,14 @@ bool row_newer(struct row_version a, struct row_version b);
 bool row_replaces(struct row_version row, struct row_version stored, bool stored_bad);
 /* Whether an epoch's end drops a row: `floor` is the epoch whose view forgets older deletions. */
 bool row_forgotten(struct row_version row, bool deleted, uint64_t floor);
-/* Of a copy that is made equal to its leader's: whether a row gives way to the leader's page. Of a
- * bad row the epoch proves nothing. */
+/* While a copy is made equal to its leader's: whether one of its rows gives way to the leader's
+ * page. The epoch of a bad row proves nothing. */
 bool row_gives_way(struct row_version row, bool bad, uint64_t drop_epoch);
 
 /* The key's newest row at this node. */
 struct operation_row {
     bool found;
-    bool bad;               /* a disk has changed it: nothing of it can be believed */
+    bool bad;               /* the disk has changed the row: no field can be believed */
     bool deleted;           /* it is a tombstone */
     bool existed;           /* its writer was told: the key had a value before */
     uint64_t expires_at_ms; /* Unix time; 0: never */
@@ -77,7 +77,7 @@ struct operation_answer {
     bool held; /* it is not written, and gets the next two as its result */
     enum chord_code code;
     struct row_version version; /* epoch 0: none */
-    bool existed;               /* also when it is written: what its writer is to be told */
+    bool existed; /* valid also when the row is written: what its writer is to be told */
 };
 
 /* `next` is the version that the host writes when the answer is not held, and then it is
@@ -138,8 +138,8 @@ void operations_finish(struct chord_operation *operations, const struct operatio
 
 /* Before it is forwarded. */
 void operation_sent(const struct chord_operation *operation, struct operation_state *state);
-/* How a forwarded operation has ended: with the other node's result; NULL: no answer came, and
- * nobody knows; or it was never sent. True: it is finished by that. */
+/* How a forwarded operation ended: with the other node's result; NULL: no answer came and the
+ * outcome is not known, or the operation was never sent. True: it is finished by that. */
 bool operation_forwarded(struct chord_operation *operation, struct operation_state *state,
                          const struct operation_result *result);
 void operation_unsent(struct operation_state *state);

@@ -129,7 +129,7 @@ static enum restore_error backup_open(struct restore *restore) {
     bool alone = access(log, F_OK) != 0;
     if (!S_ISREG(file.st_mode) || length >= PATH_BYTES ||
         !immutable_name(restore->backup, name, sizeof name)) {
-        return say(restore, RESTORE_NO_BACKUP, "%s is no file", restore->backup);
+        return say(restore, RESTORE_NO_BACKUP, "%s is not a file", restore->backup);
     }
     int rc = sqlite3_open_v2(alone ? name : restore->backup, &restore->from,
                              SQLITE_OPEN_READONLY | (alone ? SQLITE_OPEN_URI : 0), NULL);

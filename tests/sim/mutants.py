@@ -58,7 +58,7 @@ MUTANTS = {
         "stabilize.c", "(response->ring.forming && !chord->serial_admission)", "false"),
     "query_survives_genesis": (
         "genesis ends for all at once: an older answer does not replace its list",
-        "genesis.c", "    query_end(chord); /* what", "    /* what"),
+        "genesis.c", "    query_end(chord); /* its", "    /* its"),
     "notify_adopts": (
         "notify only records a candidate; rectify asks the old predecessor first",
         "stabilize.c", "    if (chord->query.kind == QUERY_NONE) {\n        rectify_start(step);\n",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Client requests. Any member coordinates: it runs what it leads (execute.c), forwards the rest,
- * range after range, each forwarded once. The core keeps no operations: the host gives them again
- * with each RESUME.
+ * Client requests. Any member coordinates: it runs the operations whose range it leads (execute.c)
+ * and forwards the rest, range after range, each once. The core keeps no operations: the host
+ * gives them again with each RESUME.
  */
 #include "data.h"
 
@@ -38,8 +38,8 @@ void batch_hint(struct batch *batch, const struct chord_view *view) {
 
 /* ---- the end ---- */
 
-/* Who holds the range up: members that have not switched, as its leader knows; else members that
- * the ring does not know as living. */
+/* The members that hold the range up: at its leader, those that have not switched; elsewhere,
+ * those that the ring does not know as living. */
 static void find_missing(struct chord *chord, struct batch *batch) {
     uint16_t index = range_find(chord, &batch->stuck);
     struct range *range = index != NONE ? range_at(chord, index) : NULL;
@@ -163,7 +163,8 @@ static void retry_later(struct step *step, uint16_t index) {
     batch_wait(chord, batch, random_between(chord, delay_ms / 2, delay_ms));
 }
 
-/* Each retry begins elsewhere, so that a range without a leader holds up nobody else's keys. */
+/* Each retry begins elsewhere, so that a range without a leader does not hold up the keys of other
+ * ranges. */
 static uint32_t first_unfinished(const struct chord_operation *operations, uint32_t count,
                                  uint16_t tries) {
     uint32_t start = count > 0 ? tries * (count / 8 + 1) % count : 0;
@@ -421,7 +422,8 @@ void batches_wake(struct step *step) {
     wake(step->chord, true);
 }
 
-/* Those who wait for one of these keys get it in their turn; others may have room now. */
+/* Batches that wait for one of these keys get it in their turn; there may be room for others now.
+ * */
 void batch_release_keys(struct step *step, uint16_t index) {
     if (batch_at(step->chord, index)->keys_head != KEYS_NONE) {
         keys_release(step->chord, index);

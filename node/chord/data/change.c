@@ -25,8 +25,9 @@ void change_abort(struct step *step, uint16_t index, const char *note) {
     batches_wake(step);
 }
 
-/* Only when all copies are equal can two ranges become one: of a copy that has been made equal at
- * different times in the two it could not be said any more what counts (pull.c). */
+/* node/chord/README.md: Decision (merge). Two ranges are merged only when all their copies are
+ * equal: if a copy had been made equal at different epochs in the two, no single equal_epoch could
+ * say which rows count (pull.c). */
 static void merge_begin(struct step *step, struct range *range) {
     struct chord *chord = step->chord;
     struct range *next = plan_merge_partner(chord, range);
@@ -48,7 +49,8 @@ static void seat_remove(struct chord_view *view, uint16_t seat) {
             sizeof view->members[0] * (size_t)(view->members_count - seat));
 }
 
-/* The members of the part that changes: the leader first, then the others in their order. */
+/* node/chord/README.md: Next members. The members of the part that changes: the leader first, then
+ * the others in their order. */
 static void next_members(struct chord *chord, const struct change *change,
                          struct chord_view *view) {
     uint16_t seat = change->has_leaver ? view_member(view, change->leaver.store_id) : NONE;
@@ -61,7 +63,7 @@ static void next_members(struct chord *chord, const struct change *change,
         view->members[moved] = change->newcomer;
     } else if (change->has_newcomer) {
         if (view->members_count >= chord->parameters.replicas) {
-            /* The farthest seat, but never the next leader's. */
+            /* The newcomer takes the farthest seat, but never the next leader's. */
             uint16_t farthest = (uint16_t)(view->members_count - 1);
             seat_remove(view, view_member(view, change->leader.store_id) == farthest && farthest > 0
                                   ? (uint16_t)(farthest - 1)
@@ -77,8 +79,9 @@ static void next_members(struct chord *chord, const struct change *change,
     view->leader = 0;
 }
 
-/* A majority of the next view must hold everything already, or else an acknowledged write could
- * thin out: with three members and one behind, dropping one and then another would lose it. */
+/* node/chord/README.md: Next members. A majority of the next view must hold everything before it is
+ * proposed, or an acknowledged write could lose its copies one by one: with three members and one
+ * behind, dropping one and then another would lose it. */
 static bool held(struct chord *chord, const struct range *range, const struct change *change,
                  bool answered) {
     struct chord_view next = range->view;
@@ -173,7 +176,7 @@ static void keep_knowledge(struct chord *chord, const struct chord_view *next,
         uint16_t seat = view_seat(&old->view, &next->members[i]);
         bool learned = old->change.stage == CHANGE_DECIDE && old->change.has_newcomer &&
                        member_same(&old->change.newcomer, &next->members[i]);
-        /* An Apply in flight may still fail, and then nobody would notice. */
+        /* An Apply in flight may still fail, and the new epoch would not notice. */
         bool equal = seat != NONE && old->synced >> seat & 1 && old->member_calls[seat] == 0;
         if (learned || equal) {
             range->synced |= 1ull << i;
@@ -181,7 +184,7 @@ static void keep_knowledge(struct chord *chord, const struct chord_view *next,
     }
 }
 
-/* Everybody who was or is a member is told of the whole decision. */
+/* Tells the whole decision to every former and every present member. */
 void change_tell(struct step *step, const struct chord_view *old, const struct chord_view *views,
                  uint16_t count) {
     struct chord *chord = step->chord;
@@ -241,7 +244,7 @@ static void decide(struct step *step, uint16_t index) {
     next_members(chord, &range->change, &next);
     if (!held(chord, range, &range->change, true) ||
         (range->change.forget && !forget_possible(range))) {
-        return; /* until the last answers are there, or the change is given up */
+        return; /* waits for the last answers, until the change is given up */
     }
     next.settled = view_leads(chord, &next); /* another leader settles first */
     next.moved = false;

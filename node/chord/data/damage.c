@@ -4,10 +4,11 @@
  * row, or somebody has. A leader has its members compare their copies with its own now and then,
  * one at a time. And a store that finds a row it cannot believe says so (DAMAGED):
  *
- * - A member becomes equal to its leader again, when that says it serves: before, it may lack rows.
- * - A leader would answer from what it lacks. It stops, and leads again in a new epoch, for which
- * it settles without counting its own copy: an acknowledged write is on a majority of n, so without
- *   self n - majority + 1 others must be asked to find each.
+ * - A member becomes equal to its leader again, once the leader says that it serves: before that,
+ *   the leader may lack rows.
+ * - A leader would answer as if the bad row did not exist. So it stops, and leads again in a new
+ *   epoch, for which it settles without counting its own copy: an acknowledged write is on a
+ *   majority of n, so without self n - majority + 1 others must be asked to find each.
  *
  * Until then a bad row is never given out: the host answers DATA_LOSS, and refuses to page it.
  */
@@ -67,7 +68,7 @@ void repair_damaged(struct step *step, const struct chord_id *id) {
 void repair_pull(struct step *step, uint16_t index) {
     struct range *range = range_at(step->chord, index);
     const struct chord_view *view = &range->view;
-    uint64_t token = UINT64_MAX - range->serial; /* none of a leader's */
+    uint64_t token = UINT64_MAX - range->serial; /* a token that no leader gives out */
     if (range->damaged && action_room(step, 16) &&
         transfer_sync(step, &view->members[view->leader], &view->range, view->epoch, token, 0)) {
         range->damaged = false;

@@ -14,8 +14,9 @@ uint16_t range_find(struct chord *chord, const struct chord_id *id); /* newest v
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
 /* Makes `view` the truth for its ids where it is newer. True: the table changed. */
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index);
-/* `view` is newer than what we know of a part of it, and it is over: of another part we know what
- * followed. Kept as a piece: its members are asked what followed here. True: the table changed. */
+/* `view` is newer than what we know of one part of its range, but it is over: of another part we
+ * know the view that followed. It is kept as a piece, and its members are asked what followed it
+ * here. True: the table changed. */
 bool range_remember(struct step *step, const struct chord_view *view);
 /* The entry of exactly this view, uncut; NONE: this store is at another one. */
 uint16_t range_exact(struct chord *chord, const struct chord_range *range, uint64_t epoch);
@@ -37,11 +38,11 @@ unsigned view_majority(const struct chord_view *view);
 bool seated(const struct chord *chord, const struct chord_member *member); /* self is there */
 /* The member with that store at that address; NONE: it has no seat, or it is elsewhere. */
 uint16_t view_seat(const struct chord_view *view, const struct chord_member *member);
-/* So many stores decide also when they are not at their seats. */
+/* This many stores decide even when they are not at their seats. */
 unsigned view_move_quorum(const struct chord_view *view);
 const char *member_address(struct chord *chord, const struct chord_member *member);
 unsigned view_copies_needed(const struct chord_view *view); /* to settle it */
-/* So many have moved that those at their seats cannot go on: the seats are to follow them. */
+/* So many members have moved that the others are no majority: the seats are to follow them. */
 bool view_follows(struct chord *chord, const struct chord_view *view);
 void view_readdress(struct chord *chord, struct chord_view *view);
 void seats_ask(struct step *step, const struct chord_view *view);
@@ -49,7 +50,7 @@ void former_add(struct chord *chord, const struct chord_view *view);
 
 bool range_all_equal(const struct range *range); /* at its leader: every member's copy is */
 
-/* NULL: no room for a store operation. The caller may fill in more of it. */
+/* NULL: no room for a store operation. The caller may fill in more fields. */
 bool views_saved(const struct chord *chord); /* all of it is on disk */
 struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id);
 /* The next view when only the leader changes, to self. */
@@ -71,7 +72,7 @@ bool leader_send_decided(struct step *step, uint16_t index, uint16_t seat,
                          const struct chord_member *member, const struct chord_view *other);
 void leader_sync_reply(struct step *step, const struct call *call,
                        const struct chord_response *response);
-/* A view that somebody answered with. */
+/* Takes in a view from another member's answer. */
 void leader_learn(struct step *step, const struct chord_view *view);
 void leader_send_sync(struct step *step, uint16_t index, uint16_t member);
 uint64_t settle_own_epoch(struct chord *chord, const struct range *range);
@@ -107,7 +108,8 @@ unsigned repair_needs(struct chord *chord, const struct range *range);
 void repair_settled(struct chord *chord, const struct range *range);
 
 /* proposer.c: the proposer of a decision */
-/* The next view of `index`, or of it and `other` together. False: no room now. */
+/* Decides the next view of range `index`, or of `index` and `other` together. False: no room now.
+ * */
 bool decide_start(struct step *step, uint16_t index, uint16_t other, const struct chord_view *next);
 uint16_t decide_find(struct chord *chord, uint16_t index); /* NONE: nothing is proposed for it */
 void decide_stored(struct step *step, uint16_t index, uint32_t serial, uint64_t ballot, bool ok);
@@ -138,7 +140,7 @@ void on_prepare(struct step *step, const struct chord_request *request, uint64_t
 void on_accept(struct step *step, const struct chord_request *request, uint64_t request_id);
 void acceptor_stored(struct step *step, const struct store_op *store, bool ok);
 
-/* Everybody who was or is a member is told of the whole decision. */
+/* Tells the whole decision to every former and every present member. */
 void change_tell(struct step *step, const struct chord_view *old, const struct chord_view *views,
                  uint16_t count);
 

@@ -93,13 +93,14 @@ struct decision {
     uint64_t ballot, highest; /* ours; the highest that anybody promised */
     uint64_t agreed, calling; /* bit per member */
     uint64_t away;            /* those of them that were asked elsewhere than at their seat */
-    bool found, other_found;  /* while preparing: somebody accepted `next`; something in `other` */
+    bool found, other_found;  /* while preparing: an acceptor accepted `next`; one accepted a value
+                                 in `other` */
     uint64_t found_ballot, other_ballot;
     uint64_t found_epoch; /* `next` is a merge: of the view that is merged */
     uint16_t tries;
     uint64_t retry_ms; /* a new ballot then; 0 = none */
     uint64_t resend_ms;
-    struct chord_view wanted; /* what we propose unless somebody was before us */
+    struct chord_view wanted; /* what we propose unless a value was accepted before */
     struct chord_view next;   /* what we propose */
 };
 
@@ -117,7 +118,7 @@ struct transfer {
     enum transfer_stage stage;
     uint32_t serial;
     bool equal; /* make our rows equal; else keep the newer ones */
-    bool own;   /* nobody has asked for it (damage.c) */
+    bool own;   /* started here, not by a Sync (damage.c) */
     bool has_after, has_before;
     bool done; /* the page being written is the last */
     uint8_t failures;

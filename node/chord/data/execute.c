@@ -143,7 +143,7 @@ static void begin(struct step *step, uint16_t index, uint16_t range_index,
     struct batch *batch = batch_at(chord, index);
     struct range *range = range_at(chord, range_index);
     batch->state = BATCH_RUNNING;
-    batch->serial = serial_new(chord); /* what an earlier attempt awaits is none of this one's */
+    batch->serial = serial_new(chord); /* answers to an earlier attempt do not count for this one */
     batch->range = range_index;
     batch->range_serial = range->serial;
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
@@ -253,10 +253,10 @@ static void check_done(struct step *step, uint16_t index) {
 }
 
 /* Our disk is full, or has a bad row there, while the others may have the write: until we have it
- * too, our row is not the newest, and nobody may read it or decide by it. So its keys stay taken,
- * the client is told that the outcome is unknown, and the same versions are written again and
- * again. Meanwhile no other write is begun, and the members hear no more that this
- * node leads, so that one with room takes over. */
+ * too, our row is not the newest, and no request may read it or be decided by it. So its keys stay
+ * taken, the client is told that the outcome is unknown, and the same versions are written again
+ * and again. Meanwhile the leader begins no other write, and no longer tells the members that it
+ * leads, so that a member with room takes over. */
 static void own_write_failed(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);

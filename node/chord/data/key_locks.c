@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keys that this leader is writing: one write in flight per key. A bounded hash set whose
- * entries are also chained per batch, so that a batch's end frees them all. A key that others wait
- * for goes from hand to hand, to the batch that arrived first: so nobody who came later, and no
- * place in a table, decides who writes next.
+ * entries are also chained per batch, so that a batch's end frees them all. A released key is
+ * handed to the batch that has waited longest: neither a later arrival nor a place in a table
+ * decides which batch writes next.
  */
 #include "data.h"
 
@@ -68,7 +68,7 @@ bool keys_take(struct chord *chord, const uint8_t *hash, uint16_t batch) {
     return true;
 }
 
-/* Who waits longest for the key gets it. False: nobody does. */
+/* Hands the key to the batch that waits longest for it. False: no batch waits. */
 static bool hand_over(struct chord *chord, uint32_t at) {
     struct key_entry *entry = key_at(chord, at);
     uint16_t first = NONE;

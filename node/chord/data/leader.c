@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the leader of a view does (the data protocol): make its members switch, make their copies
- * equal before the first answer, keep them equal, take over when a leader is lost.
+ * The work of a view's leader (the data protocol): it makes its members switch, makes their copies
+ * equal before the first answer and keeps them equal, and takes over when a leader is lost.
  */
 #include "data.h"
 
@@ -19,7 +19,7 @@ static uint64_t bit(uint16_t member) {
     return 1ull << member;
 }
 
-/* Owner change: same range, same members, the next epoch, leader = self. */
+/* node/chord/README.md: Owner change. Same range, same members, the next epoch, leader = self. */
 void leader_take_over(struct step *step, uint16_t index, const char *note) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
@@ -73,8 +73,9 @@ bool leader_send_decided(struct step *step, uint16_t index, uint16_t seat,
     return true;
 }
 
-/* Somebody is at another view than we thought. An older one: it has not switched yet, Decided goes
- * out again. Of a cut one only the epoch is a fact: the next epoch of our ranges must be above. */
+/* A member is at another view than we thought. If its view is older, it has not switched yet:
+ * Decided goes out again. If its view is cut, only the epoch is a fact: the next epoch of our
+ * ranges must be greater. */
 void leader_learn(struct step *step, const struct chord_view *view) {
     struct chord *chord = step->chord;
     uint16_t installed;
@@ -173,13 +174,13 @@ void leader_sync_reply(struct step *step, const struct call *call,
     }
 }
 
-/* A damaged copy of ours is equal to nothing that we know. */
+/* node/chord/README.md: Repair. A damaged copy of ours counts as never made equal. */
 uint64_t settle_own_epoch(struct chord *chord, const struct range *range) {
     return repair_needs(chord, range) > 0 ? 0 : range->equal_epoch;
 }
 
-/* The best copy that spoke is lost before it was read: by its word rows of the others were left
- * out, so these are read again. */
+/* node/chord/README.md: Settle. The best copy was lost before it was read to its end: because of
+ * what it had told, rows of the others were left out, so the others are read again. */
 static void settle_without(struct step *step, uint16_t index, uint16_t member) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
@@ -194,7 +195,7 @@ static void settle_without(struct step *step, uint16_t index, uint16_t member) {
     }
 }
 
-/* Own pull from a member, while settling. */
+/* Our pull from a member has ended, while settling. */
 void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok) {
     struct range *range = led(step->chord, index);
     if (range == NULL) {
@@ -225,7 +226,7 @@ void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
     }
 }
 
-/* A peer has failed: what it holds as a member counts no more until it has switched again. */
+/* A peer has failed: its copies no longer count until it has switched again. */
 void leader_peer_lost(struct step *step, const char *address) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
@@ -238,10 +239,9 @@ void leader_peer_lost(struct step *step, const char *address) {
     }
 }
 
-/* First the newest rows of a majority, the best copy that spoke among them, then a majority made
- * equal to us. From the moment when the
- * first part is done nothing more is pulled: a row that came after a member had compared would be
- * read here and be on no majority. */
+/* node/chord/README.md: Settle. First we take the newest rows from a majority that includes the
+ * best copy, then we make a majority equal to us. Once the first part is done nothing more is
+ * pulled: a row that came after a member had compared would be read here and lie on no majority. */
 static void settle(struct step *step, struct range *range, uint16_t index) {
     unsigned majority = view_majority(&range->view);
     unsigned copies = view_copies_needed(&range->view);
@@ -304,7 +304,7 @@ void leader_advance(struct step *step, uint16_t index) {
         settle(step, range, index);
     }
     if (!range->settled || (!range->open && !views_saved(chord))) {
-        return; /* the second: that our copy is equal is not on disk */
+        return; /* settled, but it is not on disk yet that our copy is equal */
     }
     if (!range->open) {
         range->open = true;

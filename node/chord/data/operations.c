@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * See operations.h. A write that comes with an op_id and with the newest version that its writer
- * knew (`seen`) before its first attempt can have been executed only after that version. So where
- * no newer one is there, it never was. Where newer ones are there, the leader looks through them:
- * it remembers which write made which version over which, as long as it leads in one epoch and has
- * room. When all versions back to `seen` are among these and none is this write's, it was never
- * executed either, and others merely wrote the key in the meantime.
+ * knew (`seen`) before its first attempt can have been executed only after that version. So if the
+ * row has no newer version, the write was never executed. If it has, the leader looks through the
+ * newer ones: while it leads in one epoch, and has room, it remembers which write made which
+ * version, and over which. When it remembers all versions back to `seen` and this write made none
+ * of them, the write was not executed either: others merely wrote the key in the meantime.
  *
- * Who was told once that it cannot be known is told so for ever, whichever leader is asked: a
- * version that one leader does not remember is of an epoch that no later one counts.
+ * A writer that was told once that the outcome cannot be known is told so by every later leader: a
+ * version that one leader does not remember is of an epoch that no later leader counts.
  */
 #include "operations.h"
 
@@ -121,8 +121,8 @@ struct operation_answer operation_examine(const struct operation_write *write,
         if (past == EXECUTED) {
             return repeated(write, found->content, found->version, found->existed);
         }
-        /* A condition that was refused once may hold again: a late copy of it must find that there
-         * are newer versions, whoever made them. */
+        /* A condition that was refused once may hold again: a late copy of the write must find
+         * newer versions, no matter which write made them. */
         if (conditional && row_newer(newest, write->seen)) {
             past = CANNOT_TELL;
         }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the next view of a range is to be: which part goes to the ring's owner, who is to hold it,
- * who may go. It decides nothing (change.c carries it out).
+ * Plans the next view of a range (node/chord/README.md: Next members): the part that goes to the
+ * ring's owner, the members that hold it, the member that may go. It decides nothing (change.c
+ * carries the plan out).
  */
 #include "data.h"
 
@@ -32,7 +33,8 @@ struct range *plan_merge_partner(struct chord *chord, struct range *range) {
     return NULL;
 }
 
-/* Who should hold a range of ours: self and the first successors that are not leaving. */
+/* The members that should hold a range of ours: self and the first successors that are not
+ * leaving. */
 static uint16_t desired_members(struct chord *chord, struct chord_member desired[]) {
     uint16_t count = 0;
     if (chord->state == CHORD_STATE_MEMBER) {
@@ -56,7 +58,7 @@ static bool listed(const struct chord_member *members, uint16_t count, const uin
     return false;
 }
 
-/* No member, or not at its seat any more. */
+/* The store is no member, or is no longer at its seat (node/chord/README.md: Seats). */
 static bool missing(struct chord *chord, const struct chord_view *view,
                     const struct chord_member *one) {
     uint16_t seat = view_member(view, one->store_id);
@@ -65,7 +67,7 @@ static bool missing(struct chord *chord, const struct chord_view *view,
             address_same(member_address(chord, &view->members[seat]), one->address));
 }
 
-/* The first desired one that is no member. */
+/* The first desired member that the view lacks. */
 static bool missing_member(struct chord *chord, const struct chord_view *view,
                            const struct chord_member *desired, uint16_t count,
                            struct chord_member *found) {
@@ -78,7 +80,8 @@ static bool missing_member(struct chord *chord, const struct chord_view *view,
     return false;
 }
 
-/* A seat to free: of the dead first, then of those who leave, then any not desired. */
+/* A seat to free: a dead member's first, then a leaver's, then that of any member that is not
+ * desired. */
 static bool extra_member(struct chord *chord, struct range *range,
                          const struct chord_member *desired, uint16_t count,
                          struct chord_member *extra) {
@@ -113,7 +116,7 @@ static bool dead_member(struct chord *chord, struct range *range,
     return false;
 }
 
-/* (lo, cut] to the predecessor, which owns it on the ring. */
+/* Gives (lo, cut] to the predecessor, which owns it on the ring. */
 static bool plan_give(struct chord *chord, struct range *range, struct change *change) {
     const struct chord_peer *predecessor = predecessor_get(chord);
     const struct chord_range *interval = &range->view.range;
@@ -133,12 +136,12 @@ static bool plan_give(struct chord *chord, struct range *range, struct change *c
     uint16_t seat = view_seat(&range->view, &change->leader);
     change->has_newcomer = missing(chord, &range->view, &change->leader);
     change->newcomer = change->leader;
-    /* Else it catches up first. */
+    /* A member that lacks rows catches up before it leads. */
     return change->has_newcomer || (seat != NONE && range->synced & 1ull << seat);
 }
 
-/* Self leaves: the successor leads, and where there is one a further successor takes the seat. The
- * seats of the dead go first: the view that stays must have a living majority. */
+/* Self leaves: the successor leads, and a further successor, if there is one, takes the seat. Dead
+ * members' seats go first: the view that remains must have a living majority. */
 static bool plan_hand_over(struct chord *chord, struct range *range, struct change *change) {
     struct chord_member desired[CHORD_REPLICAS_MAX];
     uint16_t count = desired_members(chord, desired);
@@ -173,7 +176,7 @@ static bool plan_members(struct chord *chord, struct range *range, struct change
     bool full = range->view.members_count >= chord->parameters.replicas;
     bool leaves = extra && peer_leaving(chord, change->leaver.store_id, 0);
     for (uint16_t i = 0; i < range->view.members_count && extra && !leaves; i++) {
-        /* A dead seat goes without replacement only to let somebody leave. */
+        /* A dead seat goes without replacement only to let another member leave. */
         leaves = peer_leaving(chord, range->view.members[i].store_id, 0);
     }
     change->cut = range->view.range.hi;
@@ -183,15 +186,15 @@ static bool plan_members(struct chord *chord, struct range *range, struct change
     return change->has_newcomer || change->has_leaver;
 }
 
-/* A new epoch with everything as it is. */
+/* A new epoch with the same range and members. */
 static void plan_same(struct chord *chord, const struct range *range, struct change *change) {
     memset(change, 0, sizeof *change);
     change->cut = range->view.range.hi;
     member_of_peer(&chord->self, &change->leader);
 }
 
-/* A learner that did not become a member may drop its rows then, and a member that remembers a
- * later epoch takes part again. */
+/* node/chord/README.md: A promise. After the new epoch a learner that did not become a member may
+ * drop its rows, and a member that remembers a later epoch takes part again. */
 static bool plan_renew(struct chord *chord, struct range *range, struct change *change) {
     plan_same(chord, range, change);
     return range->taught || range->view.moved || range->epoch_floor > range->view.epoch;

@@ -117,7 +117,8 @@ static void save_own(struct step *step, uint16_t index) {
     store->ballot = decision->ballot;
 }
 
-/* Another ballot, after a while: more with each try, so that one of several gets through. */
+/* Tries another ballot after a while, which grows with each try, so that one of several proposers
+ * gets through. */
 static void back_off(struct step *step, struct decision *decision) {
     struct chord *chord = step->chord;
     decision->tries =
@@ -130,7 +131,7 @@ static void back_off(struct step *step, struct decision *decision) {
 static void new_round(struct chord *chord, struct decision *decision, enum decision_stage stage) {
     struct range *range = range_at(chord, decision->range);
     decision->stage = stage;
-    decision->serial = serial_new(chord); /* answers to the round before are nobody's */
+    decision->serial = serial_new(chord); /* answers to the round before are ignored */
     uint16_t self = view_member(&range->view, chord->self.store_id);
     decision->agreed = decision->calling = 0;
     decision->away = seated(chord, &range->view.members[self]) ? 0 : 1ull << self;
@@ -139,6 +140,7 @@ static void new_round(struct chord *chord, struct decision *decision, enum decis
     due(chord, decision->resend_ms);
 }
 
+/* Paxos made simple, phase 2a: our own acceptor accepts first, then the others are asked. */
 static void begin_accept(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
@@ -152,6 +154,8 @@ static void begin_accept(struct step *step, uint16_t index) {
     save_own(step, index);
 }
 
+/* Paxos made simple, phase 1a: a ballot above all that we have heard of, which our own acceptor
+ * promises, on disk, before Prepare leaves. */
 static void begin_prepare(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
@@ -178,6 +182,7 @@ static void end(struct decision *decision) {
     memset(decision, 0, sizeof *decision);
 }
 
+/* Paxos made simple, phase 2a: of the accepted values, the one with the highest ballot. */
 static void found(struct decision *decision, const struct chord_response *response) {
     if (response->decide.has_accepted &&
         (!decision->found || response->decide.accepted_ballot > decision->found_ballot)) {
@@ -193,7 +198,7 @@ static void found(struct decision *decision, const struct chord_response *respon
     }
 }
 
-/* A merge was accepted by somebody, and only this range was asked about: ask about both. */
+/* An acceptor accepted a merge, and we asked about this range alone: ask about both. */
 static void join_other(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
@@ -201,7 +206,7 @@ static void join_other(struct step *step, uint16_t index) {
     struct chord_range rest = decision_other(&range->view, &decision->next);
     uint16_t other = range_exact(chord, &rest, decision->found_epoch);
     if (other == NONE) {
-        /* Who knows of it will say so; it is neither known to be chosen nor to be lost. */
+        /* We do not know whether the merge was chosen or lost; a member that does will tell us. */
         trace_view(step, CHORD_WORD_DECIDE, CHORD_LEVEL_WARN, "a merge is open; waits to learn",
                    &range->view);
         back_off(step, decision);
@@ -212,7 +217,8 @@ static void join_other(struct step *step, uint16_t index) {
     begin_prepare(step, index);
 }
 
-/* A majority has promised: what may be proposed? */
+/* Paxos made simple, phase 2a: a majority has promised, so the value accepted at the highest
+ * ballot is proposed, or our own when none was accepted. */
 static void prepared(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
@@ -225,19 +231,21 @@ static void prepared(struct step *step, uint16_t index) {
             decision->found = merge = false;
         }
     }
+    /* A merge is accepted in both instances or in neither: it cannot be proposed in one alone. */
     if (merge && other == NULL) {
         join_other(step, index);
         return;
     }
     if (merge && decision->other_found && decision->other_ballot > decision->found_ballot) {
-        decision->found = false; /* something else was proposed there since: it was not chosen */
+        decision->found = false; /* another value was accepted there at a higher ballot: the merge
+                                    was not chosen */
     }
     merge = decision->found && merge;
     if (!decision->found) {
         decision->next = decision->wanted;
         merge = decision_joint(&range->view, &decision->next);
         if (merge && (other == NULL || decision->other_found)) {
-            /* The other range goes its own way: this one goes on alone. */
+            /* The other range has its own decision: this one goes on alone. */
             view_owner_change(chord, range, &decision->wanted);
             decision->next = decision->wanted;
             merge = false;
@@ -250,7 +258,7 @@ static void prepared(struct step *step, uint16_t index) {
     if (decision_valid(&range->view, other != NULL ? &other->view : NULL, &decision->next)) {
         begin_accept(step, index);
     } else {
-        back_off(step, decision); /* somebody says it accepted what nobody can decide */
+        back_off(step, decision); /* an acceptor reports a value that cannot be decided */
     }
 }
 
@@ -266,8 +274,9 @@ static void majority_reached(struct step *step, uint16_t index) {
     change_decided(step, chosen.range, chosen.other, &chosen.next);
 }
 
-/* Our own acceptor is always one of them: its promise is what keeps the ballot ours. A majority of
- * the seats decides, or so many stores that not all which two decisions share can be copies. */
+/* Our own acceptor always counts: its promise keeps the ballot ours. A majority of the seats
+ * decides, or enough stores that two decisions share at least one that is not copied
+ * (node/chord/README.md: Seats). */
 static bool majority(struct chord *chord, const struct decision *decision) {
     struct range *range = range_at(chord, decision->range);
     uint64_t self = 1ull << view_member(&range->view, chord->self.store_id);
@@ -321,6 +330,7 @@ void decide_reply(struct step *step, const struct call *call,
         leader_learn(step, &response->decide.view);
         return;
     }
+    /* Paxos made simple, section 2.2: a proposer that hears of a higher ballot abandons its own. */
     if (response->decide.refused) {
         if (response->decide.promised > decision->highest &&
             response->decide.promised <= CHORD_BALLOT_MAX) {
@@ -362,6 +372,8 @@ bool decide_start(struct step *step, uint16_t index, uint16_t other,
     decision->other = other;
     decision->other_serial = second != NULL ? second->serial : 0;
     decision->wanted = decision->next = *next;
+    /* node/chord/README.md: Decision. Ballot 0 needs no phase 1: only the leader uses it, and only
+     * once. */
     bool first = view_leads(chord, &range->view) && range->lived && !range->closed &&
                  (second == NULL || !second->closed);
     if (!first) {
@@ -396,7 +408,7 @@ void decisions_tick(struct step *step) {
             continue;
         }
         if (decision->other != NONE && partner(chord, decision) == NULL) {
-            /* The other range has a newer view: with ours, or the merge is lost. */
+            /* The other range has a newer view: it is the merge with ours, or the merge is lost. */
             alone(decision);
             decision->retry_ms = chord->now_ms;
         }

@@ -42,8 +42,8 @@ static void answer(struct step *step, struct transfer *transfer, enum chord_code
     transfer->request_id = 0;
 }
 
-/* Our copy is equal to the leader's: remembered, and only then said. True: it is on disk and the
- * leader waits to hear it. */
+/* Our copy is equal to the leader's: we write that down first and tell it afterwards. True: it is
+ * on disk and the leader waits for the answer. */
 static bool equal_now(struct step *step, const struct transfer *transfer) {
     struct chord *chord = step->chord;
     uint16_t index = range_at_epoch(chord, &transfer->range, transfer->epoch);
@@ -69,7 +69,7 @@ static void finish(struct step *step, uint16_t index, bool ok) {
         bool told = ok && equal_now(step, transfer);
         answer(step, transfer, ok ? CHORD_OK : CHORD_UNAVAILABLE, told);
         if (ok && !told && !transfer->own) {
-            transfer->stage = TRANSFER_DONE; /* until it is asked for again */
+            transfer->stage = TRANSFER_DONE; /* until the leader asks again */
             transfer->retry_ms = step->chord->now_ms + DONE_MS;
             transfers_due(step->chord, transfer->retry_ms);
         }
@@ -105,14 +105,16 @@ static void pull(struct step *step, uint16_t index) {
     memcpy(request->rows.after, transfer->after, CHORD_ID_BYTES);
 }
 
-/* The leader whose pull this is; NULL: no leader's, or its view is over. */
+/* The range whose leader pulls here to settle; NULL: this pull is not for settling, or the view is
+ * over. */
 static struct range *settling(struct chord *chord, const struct transfer *transfer) {
     struct range *range = range_at(chord, transfer->subject);
     return transfer->token == 0 && range->used && range->serial == transfer->subject_serial ? range
                                                                                             : NULL;
 }
 
-/* Which of our rows go before a page, and which of the page are not taken. */
+/* node/chord/README.md: Settle, Equal. Up to which epoch our own rows are dropped before a page,
+ * and rows of the page are skipped. */
 static void choose(struct chord *chord, const struct transfer *transfer, uint64_t *drop_epoch,
                    uint64_t *skip_epoch) {
     const struct range *range = settling(chord, transfer);
@@ -130,7 +132,8 @@ static void choose(struct chord *chord, const struct transfer *transfer, uint64_
     }
 }
 
-/* From the first word of a better copy on, pages of others are read by it. */
+/* node/chord/README.md: Settle. Once a better copy has told its equal_epoch, the pages of the
+ * others are read by that epoch. */
 static void source_learn(struct chord *chord, struct transfer *transfer, uint64_t equal_epoch) {
     struct range *range = settling(chord, transfer);
     transfer->source_epoch = equal_epoch;
@@ -192,7 +195,8 @@ static void part_begin(struct transfer *transfer, const struct chord_id *lo,
     transfer->stage = TRANSFER_DIGEST;
 }
 
-/* What differs is narrowed down, unless one of the two has nothing there or little is to move. */
+/* node/chord/README.md: Equal. A part that differs is halved, unless one of the two copies has no
+ * rows there or both have few. */
 static bool part_halve(struct chord *chord, struct transfer *transfer, uint64_t rows_own) {
     uint64_t theirs = transfer->digest_rows;
     struct chord_id lo = transfer->part.lo;
@@ -205,7 +209,7 @@ static bool part_halve(struct chord *chord, struct transfer *transfer, uint64_t 
     return true;
 }
 
-/* The part is done. False: it was the last. */
+/* Moves on to the next part, twice as long behind an equal one. False: this was the last. */
 static bool part_next(struct chord *chord, struct transfer *transfer, bool was_equal) {
     unsigned m = chord->parameters.m;
     struct chord_id lo = transfer->part.hi, hi = lo;
@@ -262,7 +266,7 @@ bool transfer_sync(struct step *step, const struct chord_member *source,
         }
         answer(step, old, CHORD_OK, false);
         if (old->token != token) {
-            old->stage = TRANSFER_FREE; /* what it has found is too old */
+            old->stage = TRANSFER_FREE; /* what it has found so far is too old */
             continue;
         }
         old->request_id = request_id;

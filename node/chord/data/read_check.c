@@ -64,7 +64,7 @@ void confirm_reply(struct step *step, const struct call *call,
     struct range *range = range_at(chord, index);
     range->check.calling &= ~(1ull << call->member);
     if (response == NULL) {
-        return; /* asked again as long as somebody waits */
+        return; /* it is asked again as long as a read waits */
     }
     if (response->view.has_view) {
         leader_learn(step, &response->view.view);
@@ -80,7 +80,7 @@ void confirm_reply(struct step *step, const struct call *call,
     }
 }
 
-/* Somebody still waits for the range's round. */
+/* A read still waits for the range's round. */
 void confirm_again(struct step *step, uint16_t index) {
     struct range *range = range_at(step->chord, index);
     if (range->check.open && range->check.resend_ms <= step->chord->now_ms) {

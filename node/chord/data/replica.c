@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What every store answers about ranges, and how one that does not lead watches the one that does.
+ * What every store answers about ranges, and how a member that does not lead watches its leader.
  */
 #include "data.h"
 
@@ -76,7 +76,8 @@ void on_apply(struct step *step, const struct chord_request *request, uint64_t r
     }
 }
 
-/* Are we still at that view? Answered from memory: who has gone on does not go back. */
+/* node/chord/README.md: Read. Answers whether we are still at that view, from memory: a store that
+ * has switched to a later view never goes back. */
 void on_check(struct step *step, const struct chord_request *request, uint64_t request_id) {
     const struct chord_range *range = &request->rows.range;
     struct chord_response response = {.kind = CHORD_CHECK};
@@ -89,9 +90,9 @@ void on_check(struct step *step, const struct chord_request *request, uint64_t r
     }
 }
 
-/* A learner learns the view too. What it then tells the leader of its rows is a promise: whoever
- * proposes may make it a member next, also much later, so it drops no row before it knows what
- * followed that view. */
+/* node/chord/README.md: A promise. A learner installs the view too. When it then tells the leader
+ * that its rows are equal, that is a promise: any proposer may make it a member next, even much
+ * later, so it drops no row before it knows the view that followed. */
 static bool learn_view(struct step *step, const struct chord_view *view) {
     struct chord *chord = step->chord;
     uint16_t index = range_exact(chord, &view->range, view->epoch);
@@ -122,7 +123,7 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
     member_of_peer(&request->sender, &source);
     bool leaving = chord->state == CHORD_STATE_LEAVING;
     if (request->sync.learner && (leaving || chord->state == CHORD_STATE_LEFT)) {
-        if (leaving) { /* that leader did not know; else it would ask again */
+        if (leaving) { /* that leader did not know of our leaving, and would ask again */
             leave_tell(step, source.address, false);
         }
         reply_code(step, request_id, CHORD_SYNC, CHORD_FAILED_PRECONDITION, 0);
@@ -182,7 +183,7 @@ static bool concerns(struct chord *chord, const struct chord_view *view) {
     return false;
 }
 
-/* Answered when the switch is on disk; a member that is at another view says so. */
+/* Answers when the switch is on disk; a member that is at another view answers with that view. */
 void on_decided(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     bool changed = false;
@@ -261,8 +262,8 @@ void replica_leader_lost(struct step *step, const char *address) {
     }
 }
 
-/* The ring's owner takes over at once; the other members, in their order, only if it does not.
- * Time decides when, never whether it is safe. */
+/* node/chord/README.md: Owner change. The ring's owner takes over at once; the other members, in
+ * their order, only if it does not. Time decides when, never whether it is safe. */
 static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) {
     if (range->leader_lost_ms == 0 || chord->state == CHORD_STATE_LEFT) {
         return false;
@@ -271,7 +272,7 @@ static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) 
         return true; /* restarted */
     }
     if (!seated(chord, &range->view.members[seat]) && !view_follows(chord, &range->view)) {
-        return false; /* the others decide, and give us our seat here */
+        return false; /* the others decide, and their next view gives us a seat here */
     }
     if (chord->state == CHORD_STATE_MEMBER && owns(chord, &range->view.range.hi)) {
         return true;
@@ -279,7 +280,7 @@ static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) 
     return chord->now_ms >= range->leader_lost_ms + PATIENCE_MS + PATIENCE_SEAT_MS * (uint64_t)seat;
 }
 
-/* Asks the leader for its view; when it is silent, in turn the other members. */
+/* Asks the leader for its view; while the leader is silent, a random member. */
 void replica_watch(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
@@ -291,10 +292,10 @@ void replica_watch(struct step *step, uint16_t index) {
     uint16_t known = peer_find_address(chord, view->members[view->leader].address);
     if (known != NONE && memcmp(peer_at(chord, known)->peer.store_id,
                                 view->members[view->leader].store_id, CHORD_STORE_ID_BYTES) != 0) {
-        leader_lost(step, index); /* its disk is another one */
+        leader_lost(step, index); /* another store is at its address */
     }
     if (seat == view->leader) {
-        leader_lost(step, index); /* that was in another life */
+        leader_lost(step, index); /* we led it before our restart */
         range->strikes = STRIKES_MAX;
     }
     if (seat != NONE && !view->cut && takes_over(chord, range, seat)) {
@@ -311,7 +312,7 @@ void replica_watch(struct step *step, uint16_t index) {
     }
     bool away = seat != NONE && !seated(chord, &view->members[seat]);
     if (away && random_next(chord) % 2 == 0) {
-        target = seat; /* whoever answers there has our store id: we are a copy */
+        target = seat; /* a process that answers there has our store id: we are a copy */
     }
     struct chord_request *request;
     const struct chord_member *member = &view->members[target];
@@ -326,7 +327,8 @@ void replica_watch(struct step *step, uint16_t index) {
     range->watching = true;
 }
 
-/* A view of which this store is no member is confirmed: the rows are safe elsewhere. */
+/* Drops the rows of a range: its leader confirmed a view without this store, so they are safe
+ * elsewhere. */
 static void retire(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct chord_action *action;
@@ -360,7 +362,8 @@ void replica_watch_reply(struct step *step, const struct call *call,
         const struct chord_peer *predecessor = predecessor_get(chord);
         if (predecessor != NULL && member != NONE &&
             address_same(range->view.members[member].address, predecessor->address)) {
-            check_predecessor_now(step); /* it may still talk and hear nothing */
+            check_predecessor_now(
+                step); /* the predecessor may be able to send but not to receive */
         }
         if (range->strikes >= STRIKES_MAX) {
             leader_lost(step, index);
@@ -387,7 +390,8 @@ void replica_watch_reply(struct step *step, const struct call *call,
         repair_pull(step, index);
     }
     if (!same && !range->view.cut) {
-        /* The decision has not reached its leader: whoever knows it passes it on. */
+        /* The decision has not reached the leader that it names: a member that knows it passes it
+         * on. */
         leader_send_decided(step, index, NONE, &range->view.members[range->view.leader], NULL);
     } else if (view_member(&range->view, chord->self.store_id) == NONE &&
                response->view.confirmed) {

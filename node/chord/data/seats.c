@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Seats: a member of a view is a store at an address. A disk may be copied, and then two processes
- * have one store id and the same promises. Only the one at the seat's address leads, acknowledges,
- * checks, or votes as one of a majority. Others with that store id vote only in a decision in which
- * so many stores take part that it shares two with each majority: one that is not copied at least
+ * have one store id and the same promises. Only the process at the seat's address leads,
+ * acknowledges, checks, or votes as one of a majority. Others with that store id vote only in a
+ * decision of enough stores to share two with each majority, so at least one that is not copied
  * (tests/model/views_seats.pml). That is how the seats of a host follow it to another address.
  */
 #include "data.h"
@@ -37,7 +37,8 @@ bool view_follows(struct chord *chord, const struct chord_view *view) {
     return taken < view_copies_needed(view);
 }
 
-/* The peer that we know at a member's seat; NONE: another store is there, or nobody we know. */
+/* The peer that we know at a member's seat; NONE: another store is there, or no peer that we know.
+ * */
 static uint16_t peer_at_seat(struct chord *chord, const struct chord_member *member) {
     uint16_t at = peer_find_address(chord, member->address);
     return at != NONE && memcmp(peer_at(chord, at)->peer.store_id, member->store_id,
@@ -72,8 +73,8 @@ const char *member_address(struct chord *chord, const struct chord_member *membe
     return elsewhere != NULL ? elsewhere->address : member->address;
 }
 
-/* A member is known at its seat and elsewhere too: who is at the seat is asked, and given up at
- * once when it is silent. */
+/* A member is known at its seat and elsewhere too: the process at the seat is asked, and given up
+ * at once when it is silent. */
 void seats_ask(struct step *step, const struct chord_view *view) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < view->members_count; i++) {

@@ -2,9 +2,10 @@
 /*
  * Forgetting deletions. A tombstone is needed as long as a copy may turn up that still has the
  * value. When all members of a view (not only a majority) have everything on disk, and no write is
- * on its way, none can: the next view, decided by its leader, says so (its floor is its epoch), and
- * whoever switches to it drops the tombstones of earlier epochs in the same commit. Whoever missed
- * that view holds tombstones that nobody needs, never a value that they hide.
+ * on its way, no such copy can turn up: the leader then decides a next view that says so (its
+ * floor is its epoch), and each store that switches to it drops the tombstones of earlier epochs
+ * in the same commit. A store that missed that view holds tombstones that are no longer needed,
+ * never a value that they hide.
  *
  * What is lost is the memory that a retried write of an earlier epoch was overwritten. So the floor
  * stays in every view that follows, and an absent row counts as deleted at (floor, 0): an old retry

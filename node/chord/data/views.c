@@ -3,7 +3,7 @@
  * The table of views: for each key id the newest view that this store knows. Views never overlap
  * here; a newer one cuts what it covers out of the older ones. Even when a store has nothing to do
  * with a range any more it remembers the last epoch, so that a late copy of an older decision is
- * refused: forgetting it once let such a copy open a second leader. A range is named by its
+ * refused: when stores forgot it, such a copy once made a second leader. A range is named by its
  * interval, so no id of its own is needed: along the history of any key id epochs only rise.
  */
 #include "data.h"
@@ -171,7 +171,7 @@ void range_remove(struct step *step, uint16_t index) {
 }
 
 /* The pieces of an older view that a newer one leaves over keep the old epoch, as a memory: what
- * follows that view is decided, so nobody leads a piece or votes about it. */
+ * follows that view is decided, so no store leads a piece or votes about it. */
 static bool cut_out(struct step *step, uint16_t index, const struct chord_range *covered) {
     struct chord *chord = step->chord;
     struct chord_range pieces[2];

@@ -168,9 +168,9 @@ static bool batch_live(struct chord *chord, const struct call *call) {
     return live_batch(chord, call->subject, call->serial);
 }
 
-/* Whose outcome a call's is. `live` NULL: always; `done` NULL: nobody waits for it. To `done` a
- * NULL response means none, or one that says nothing; a verdict on the peer has been carried out
- * before. */
+/* The file to which the outcome of each kind of call belongs. `live` NULL: the call is always
+ * live; `done` NULL: no code waits for the outcome. A NULL response given to `done` means that
+ * none came, or one that says nothing; a verdict on the peer was carried out before. */
 static const struct {
     bool (*live)(struct chord *chord, const struct call *call);
     void (*done)(struct step *step, const struct call *call, const struct chord_response *response);

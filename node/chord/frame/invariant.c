@@ -2,8 +2,9 @@
 /*
  * The local invariant: what is true of one member's state after every step, whatever the others
  * said. The rules of the ring are Zave's (2017, section 4), as far as one node can see them; the
- * others say that every index leads to something in use, and that whatever waits is waited for.
- * It reads all of the state and changes none of it. What only holds between nodes is not here.
+ * other rules say that every index names an entry in use, and that each entry that waits has a
+ * call or a timer that ends its wait. It reads all of the state and changes none of it. What only
+ * holds between nodes is not here.
  *
  * Deliberately no rule: that a member has a successor (all of its list may have died, and the way
  * back takes a while), that fingers are right (they are hints), that the predecessor precedes

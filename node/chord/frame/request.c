@@ -29,8 +29,8 @@ static bool other_life(const struct chord *chord, const struct chord_request *re
                            request->target_incarnation != chord->self.incarnation);
 }
 
-/* Of another name of this host (its former address may be one) we are told that nobody is there:
- * whoever we asked for, it is not this process. */
+/* A request for another name of this host (perhaps its former address) is answered as if no node
+ * were there: the process that the asker meant is not this one. */
 static bool own_request(const struct chord *chord, const struct chord_request *request) {
     return request->has_sender && address_same(request->sender.address, chord->self.address) &&
            memcmp(request->sender.store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0;
@@ -66,12 +66,14 @@ static void on_get_list(struct step *step, const struct chord_request *request,
     reply_send(step, request_id, &response);
 }
 
-/* A word from a peer is proof that this life of it is alive and every earlier one is over. */
+/* A message from a peer proves that this incarnation of the peer is alive and that every earlier
+ * one is over. */
 static void sender_heard(struct step *step, const struct chord_peer *sender) {
     struct chord *chord = step->chord;
     uint16_t index = peer_find_address(chord, sender->address);
     if (is_copy(chord, sender)) {
-        graveyard_add(chord, sender); /* who goes on is found out when it is asked (copies.c) */
+        graveyard_add(chord,
+                      sender); /* asking the other one tells which of the two goes on (copies.c) */
     }
     if (index == NONE) {
         return;

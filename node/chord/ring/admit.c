@@ -6,7 +6,7 @@
 #include "ring.h"
 
 enum {
-    DIALLED_MS = 5000, /* so long an answer from the joiner's address counts */
+    DIALLED_MS = 5000, /* how long an answer from the joiner's address counts */
     DIAL_WAIT_MS = 10,
     WAIT_MS = 50,
 };
@@ -103,7 +103,7 @@ static bool dial(struct step *step, uint16_t index, uint16_t which, const struct
     return true;
 }
 
-/* Whoever we know with the joiner's store, one after the other. */
+/* The known peers with the joiner's store id, one after the other. */
 static bool dial_original(struct step *step, uint16_t index) {
     struct admitted *entry = admitted_at(step->chord, index);
     entry->original_open = original_of(step->chord, &entry->peer, &entry->original);
@@ -137,9 +137,9 @@ static bool loopback(const char *address) {
            memcmp(address, "[::1]:", 6) == 0;
 }
 
-/* A joiner is asked at the address that it gives, and whoever we know with its store: members that
- * cannot be reached would be given up again and again, and of two with one store one is a copy.
- * CHORD_JOIN_NONE: nothing is in the way. */
+/* We ask the joiner at the address that it gives, and every peer that we know with its store id: a
+ * member that cannot be reached would be given up again and again, and of two with one store id
+ * one is a copy. CHORD_JOIN_NONE: nothing is in the way. */
 static enum chord_join_result obstacle(struct step *step, const struct chord_peer *joiner,
                                        struct chord_peer *original) {
     struct chord *chord = step->chord;
@@ -183,8 +183,8 @@ static enum chord_join_result place(struct chord *chord, const struct chord_peer
     if (id_taken(chord, joiner)) {
         return CHORD_JOIN_ID_IN_USE;
     }
-    /* One that leaves is a member until it has left: what it waits for may be this very joiner,
-     * which leads a range where the leaver holds a copy. */
+    /* A leaving node is a member until it has left: it may be waiting for this very joiner, which
+     * leads a range where the leaver holds a copy. */
     if (!in_ring(chord)) {
         return CHORD_JOIN_NOT_SUCCESSOR;
     }
@@ -197,8 +197,8 @@ static enum chord_join_result place(struct chord *chord, const struct chord_peer
     return CHORD_JOIN_NONE;
 }
 
-/* Only who has its place here is asked at its address: there is room for few questions, and of many
- * that start at once most come to the wrong one. */
+/* Only a joiner whose place is here is asked at its address: there is room for few questions, and
+ * when many joiners start at once, most come to the wrong member. */
 static void admit(struct step *step, const struct chord_peer *joiner,
                   struct chord_response *response) {
     struct chord *chord = step->chord;

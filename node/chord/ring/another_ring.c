@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From one ring to another: two rings that were built apart become one when the members of the one
- * leave it and join the other, one after the other. Their epochs know nothing of each other, so
- * rows of two rings are never compared: a node takes none along. It hands over what it holds and
- * then forgets its former ring in one commit. Only the last member can hand over to nobody: it
- * leaves with its rows, serves them no more, and somebody copies them as a client (chordctl merge)
- * before it goes.
+ * leave it and join the other, one after the other. The epochs of the two rings are not related,
+ * so their rows are never compared: a node takes none along. It hands over what it holds and then
+ * forgets its former ring in one commit. Only the last member has no other to hand over to: it
+ * leaves with its rows, no longer serves them, and a client copies them (chordctl merge) before it
+ * goes.
  */
 #include "data/for_ring.h"
 #include "ring.h"

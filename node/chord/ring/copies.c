@@ -2,10 +2,11 @@
 /*
  * Two members of the ring with one store. A copy of a disk is refused when it joins, but its
  * original may have been silent just then, or both may have come at the same time at different
- * places. Data is safe all the same (seats.c), yet a range may want the one where the other has its
- * seat, and would wait for ever. So whoever knows of another one asks it, and of two that live one
- * stops: the one that started last, as far as incarnations tell, or that with the greater address.
- * Both decide by the same two facts, so they do not stop for each other.
+ * places. Data is safe all the same (seats.c), yet a range may want one of them as a member while
+ * the other has the seat, and would wait for ever. So a member that hears of another with its
+ * store asks it, and when both live one stops: the one that started last, as far as incarnations
+ * tell, or else the one with the greater address. Both decide by the same two facts, so they do
+ * not stop for each other.
  */
 #include "join.h"
 

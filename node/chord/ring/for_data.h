@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the ring lets the data know: who is there, who owns what, and a few things it does for it.
+ * What the ring offers the data: which members there are, who owns which ids, and a few services.
  * The files of the data know no more of the ring than this.
  */
 #ifndef CHORD_RING_FOR_DATA_H

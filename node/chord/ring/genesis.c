@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Genesis: the corrected protocol begins with an ideal ring of N+1 members (Zave 2017, section
- * 4.4), so until there are that many one authority admits joiners one at a time and hands the full
- * ordered list to all. The same brings a ring back after all of it was stopped.
+ * 4.4), so until the ring has that many members one authority admits joiners one at a time and
+ * hands the full ordered list to all. The same procedure brings a ring back after all its members
+ * were stopped.
  */
 #include "data/for_ring.h"
 #include "ring.h"
@@ -23,7 +24,7 @@ void genesis_create(struct step *step, bool fresh) {
     } else {
         trace_peer(step, CHORD_WORD_RECREATE, CHORD_LEVEL_INFO,
                    "no member is left running; making the ring again", &chord->self);
-        /* Should somebody else do the same, the two rings must find each other. */
+        /* If another node does the same, the two rings must find each other. */
         for (uint16_t i = 0; i < chord->known_count; i++) {
             graveyard_add(chord, known_at(chord, i));
         }
@@ -79,7 +80,7 @@ static void adopt(struct step *step, const struct chord_peer_list *members) {
     if (members->count == 1) {
         return;
     }
-    query_end(chord); /* what its answer would say is older than this list */
+    query_end(chord); /* its answer would be older than this list */
     rest.count = 0;
     for (uint16_t i = 2; i < members->count; i++) {
         rest.items[rest.count++] = members->items[(self + i) % members->count];
@@ -107,8 +108,8 @@ static void finish(struct step *step, const struct chord_peer_list *members, boo
 }
 
 /* A round that was cut in two leaves some members in genesis who have not got its last list, and
- * each half lacks somebody of the other, so that nobody sees N+1 members. Whose successor has left
- * genesis for so long has missed that list for good. */
+ * each half lacks a member of the other, so that no member sees N+1 of them. A member whose
+ * successor left genesis this long ago has missed that list for good. */
 void genesis_is_over(struct chord *chord, bool for_successor) {
     bool missed = chord->serial_admission && !chord->genesis.running && for_successor;
     chord->formed_answers = missed ? (uint8_t)(chord->formed_answers + 1) : 0;
@@ -179,8 +180,8 @@ enum chord_join_result genesis_admit(struct step *step, const struct chord_peer 
     return CHORD_JOIN_WAIT;
 }
 
-/* The joiner is a member before anybody else hears of it: asked earlier it would have to say that
- * it is none, and be given up. */
+/* The joiner becomes a member before any other node hears of it: if it were asked earlier, it
+ * would have to say that it is no member, and would be given up. */
 static void tell_others(struct step *step) {
     struct genesis *genesis = &step->chord->genesis;
     for (uint16_t i = 0; i < genesis->count; i++) {
@@ -190,8 +191,8 @@ static void tell_others(struct step *step) {
     }
 }
 
-/* The round ends without `lost`. The joiner, once it has its list, is in: the next round tells
- * those who have not heard; before that nobody else knows of it. */
+/* The round ends without `lost`. A joiner that has its list is a member: the next round tells the
+ * members that have not heard. One without its list is known to no other member. */
 static void round_end(struct step *step, const struct chord_peer *lost) {
     struct chord *chord = step->chord;
     struct genesis *genesis = &chord->genesis;

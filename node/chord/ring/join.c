@@ -8,7 +8,7 @@
 #include "join.h"
 
 enum {
-    WAIT_MS_MAX = 5000, /* longer than that nobody can make a joiner wait */
+    WAIT_MS_MAX = 5000, /* the longest that an answer can make a joiner wait */
     UNREACHABLE_MAX = 3,
 };
 
@@ -27,7 +27,7 @@ struct chord_action *join_refuse(struct step *step, const char *reason) {
     return action;
 }
 
-/* The first start of this process: who we were, and whom to ask. */
+/* The first start of this process: which member we were, and which nodes to ask. */
 static void load(struct step *step) {
     struct chord *chord = step->chord;
     const struct chord_event *event = step->event;
@@ -113,9 +113,10 @@ void join_start(struct step *step) {
     }
 }
 
-/* A member that finds another one with its id in the ring was admitted there twice: it comes again
- * as a new member with the next salt. What it holds is not touched, only views decide. The other
- * one may do the same at the same time, so each asks its former neighbours too. */
+/* When a member finds another one with its id in the ring, that id was admitted twice: the member
+ * joins again as a new member with the next salt. Its rows are not touched: only views decide
+ * about them. The other member may do the same at the same time, so each asks its former
+ * neighbours too. */
 void join_again(struct step *step, const struct chord_peer *via) {
     struct chord *chord = step->chord;
     memset(&chord->join, 0, sizeof chord->join);
@@ -270,7 +271,7 @@ void join_done(struct step *step, const char *note) {
     identity_save(step, CHORD_STORE_IDENTITY);
 }
 
-/* Who was a member goes on asking: what is in the way may go. */
+/* A node that was a member goes on asking: the obstacle may go away. */
 static void unreachable(struct step *step) {
     struct join *join = &step->chord->join;
     join->unreachable =

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Leaving: hand every range over first, then be out of the ring. The leaver says so to those who
- * lead what it holds; it has left when no view names it and all its rows are confirmed elsewhere.
+ * Leaving: hand every range over first, then be out of the ring. The leaver tells the leaders of
+ * the ranges that it holds; it has left when no view names it and all its rows are confirmed
+ * elsewhere.
  */
 #include "data/for_ring.h"
 #include "ring.h"

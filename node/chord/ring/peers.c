@@ -199,7 +199,8 @@ void peer_failed(struct step *step, const struct chord_peer *peer, const char *n
     peer_over(step, peer, CHORD_WORD_FAILURE, CHORD_LEVEL_WARN, note);
 }
 
-/* Nor is it a member known from before: nobody waits for it when the ring is started again. */
+/* It is also no longer a member known from before: no node waits for it when the ring is started
+ * again. */
 void peer_left(struct step *step, const struct chord_peer *peer) {
     struct chord *chord = step->chord;
     uint16_t kept = 0;

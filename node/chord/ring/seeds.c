@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whom a joiner asks for the ring: the members that it knows from before, those of its views, the
- * seeds that it was given; and what it does when none of them is a member (the restart of a whole
- * ring).
+ * The nodes that a joiner asks for the ring: the members that it knows from before, those of its
+ * views, the seeds that it was given; and what it does when none of these is a member (the restart
+ * of a whole ring).
  */
 #include "data/for_ring.h"
 #include "join.h"
 
 enum {
     ROUNDS_BEFORE_RECREATE = 2,
-    SILENCE_MS = 3000,   /* so long a silent member that was known is waited for */
-    PATIENCE_MS = 20000, /* so long one with a lower id that answers, but does not act */
+    SILENCE_MS = 3000,   /* how long a known member that is silent is waited for */
+    PATIENCE_MS = 20000, /* the same for a node with a lower id that answers but does not act */
     SEEDS_AT_ONCE = 8,
 };
 
@@ -52,8 +52,8 @@ static bool parameters_valid(const struct chord_parameters *parameters) {
            parameters->replicas <= parameters->n + 1;
 }
 
-/* Nobody is a member: once a majority of the members known last answers, the lowest id makes the
- * ring again. Data is safe meanwhile, only views decide. */
+/* No node is a member: once a majority of the members known last answers, the one with the lowest
+ * id makes the ring again. Data is safe meanwhile, only views decide. */
 static void round_end(struct step *step) {
     struct chord *chord = step->chord;
     struct join *join = &chord->join;
@@ -102,7 +102,8 @@ static void known_answers(struct chord *chord, const struct chord_peer *peer, ui
     }
 }
 
-/* Who comes back asks several at a time: many may be gone, and each of these costs a timeout. */
+/* A returning member asks several nodes at a time: many may be gone, and each of these costs a
+ * timeout. */
 void seeds_ask(struct step *step) {
     struct chord *chord = step->chord;
     struct join *join = &chord->join;
@@ -131,7 +132,7 @@ void seeds_one_done(struct step *step, uint16_t seed) {
     seeds_ask(step);
 }
 
-/* One of those asked is a member: the answers of the others are nobody's. */
+/* One of the nodes asked is a member: the answers of the others are ignored. */
 static void seeds_all_done(struct chord *chord) {
     chord->join.asking = 0;
     chord->join.serial = serial_new(chord);

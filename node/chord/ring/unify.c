@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * False suspicion happens, and so do two rings of the same members. Three things bring them
+ * Members are suspected falsely, and one ring may fall into two. Three mechanisms bring the parts
  * together again (after Shafaat, Ghodsi, Haridi: ring unification, 2009; the self-check is the
  * strong stabilization of Liben-Nowell, Balakrishnan, Karger, PODC 2002):
- *  - removed peers stay in a graveyard and are pinged slowly, and so is who was found in a ring
- *    that misses us;
- *  - now and then a node looks its own id up through another member: whoever is found there instead
- *    of it belongs to a ring that misses it;
- *  - a node that takes a new first successor tells it of the former one, which may belong between
- *    that one and its successor. So two rings close like a zip, each step asked for as ever.
+ * - removed peers stay in a graveyard and are pinged slowly, and so are peers found in a ring that
+ *   misses us;
+ * - now and then a node looks its own id up through another member: a node found there instead
+ *   belongs to a ring that misses it;
+ * - a node that takes a new first successor tells it of the former one, which may belong between
+ *   that one and its successor. So two rings close like a zip, and each step is checked by asking,
+ *   as always.
  */
 #include "ring.h"
 
