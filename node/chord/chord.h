@@ -124,8 +124,7 @@ struct chord_stored_view {
 enum chord_left {
     CHORD_NOT_LEFT,
     CHORD_HAS_LEFT,  /* it left on purpose and handed over what it held */
-    CHORD_LEFT_LAST, /* it was the last of its ring: rows and views stayed with it, no node serves
-                        them */
+    CHORD_LEFT_LAST, /* it was the last of its ring: it kept rows and views, none is served */
 };
 
 /* What a node must know of itself to come back; CHORD_STORE_IDENTITY writes it. */
@@ -144,9 +143,8 @@ struct chord_identity {
 struct chord_entrance {
     uint16_t seeds_count; /* 0: the members known from before */
     struct chord_address seeds[CHORD_SEEDS_MAX];
-    struct chord_parameters
-        ring; /* m 0: the ring that it was in; else the ring named here, which may be another */
-    bool drop_rows; /* going to another ring: rows that are still here may go */
+    struct chord_parameters ring; /* m 0: its former ring; else this one, maybe another */
+    bool drop_rows;               /* going to another ring: rows that are still here may go */
 };
 
 struct chord_departure {

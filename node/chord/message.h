@@ -223,13 +223,11 @@ struct chord_response {
             enum chord_node_state state;
             struct chord_parameters parameters; /* m 0 = none yet */
             bool formed;
-            bool restarting; /* it is joining, and may make the ring again when no node is a member
-                              */
+            bool restarting; /* it joins, and may make the ring again if no node is a member */
         } ping;
         struct { /* FIND_SUCCESSOR, GET_PREDECESSOR, GET_SUCCESSORS */
             bool found, busy;
-            bool forming; /* the sender is in genesis: only a member in genesis may believe this
-                             list */
+            bool forming; /* in genesis: only a member in genesis may believe this list */
             struct chord_peer
                 node; /* owner or next hop; or the predecessor (incarnation 0: none) */
             struct chord_peer self;

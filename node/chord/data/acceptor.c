@@ -197,8 +197,7 @@ void acceptor_tell(struct chord *chord, struct range *range, struct range *other
 
 /* ---- requests ---- */
 
-/* The proposer is not at its seat, and a living process is: no proposer takes a seat from it.
- */
+/* The proposer is not at its seat, and a living process is: no proposer takes a seat from it. */
 static bool seat_contested(struct chord *chord, const struct chord_request *request,
                            const struct chord_view *view) {
     struct chord_member proposer;

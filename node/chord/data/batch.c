@@ -422,8 +422,7 @@ void batches_wake(struct step *step) {
     wake(step->chord, true);
 }
 
-/* Batches that wait for one of these keys get it in their turn; there may be room for others now.
- * */
+/* Batches that wait for one of these keys get it in turn; there may be room for others now. */
 void batch_release_keys(struct step *step, uint16_t index) {
     if (batch_at(step->chord, index)->keys_head != KEYS_NONE) {
         keys_release(step->chord, index);

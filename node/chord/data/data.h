@@ -108,8 +108,7 @@ unsigned repair_needs(struct chord *chord, const struct range *range);
 void repair_settled(struct chord *chord, const struct range *range);
 
 /* proposer.c: the proposer of a decision */
-/* Decides the next view of range `index`, or of `index` and `other` together. False: no room now.
- * */
+/* Decides the next view of `index`, or of `index` and `other` together. False: no room now. */
 bool decide_start(struct step *step, uint16_t index, uint16_t other, const struct chord_view *next);
 uint16_t decide_find(struct chord *chord, uint16_t index); /* NONE: nothing is proposed for it */
 void decide_stored(struct step *step, uint16_t index, uint32_t serial, uint64_t ballot, bool ok);

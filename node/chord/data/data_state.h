@@ -93,8 +93,7 @@ struct decision {
     uint64_t ballot, highest; /* ours; the highest that anybody promised */
     uint64_t agreed, calling; /* bit per member */
     uint64_t away;            /* those of them that were asked elsewhere than at their seat */
-    bool found, other_found;  /* while preparing: an acceptor accepted `next`; one accepted a value
-                                 in `other` */
+    bool found, other_found;  /* while preparing: `next` was accepted; a value in `other` too */
     uint64_t found_ballot, other_ballot;
     uint64_t found_epoch; /* `next` is a merge: of the view that is merged */
     uint16_t tries;

@@ -237,8 +237,7 @@ static void prepared(struct step *step, uint16_t index) {
         return;
     }
     if (merge && decision->other_found && decision->other_ballot > decision->found_ballot) {
-        decision->found = false; /* another value was accepted there at a higher ballot: the merge
-                                    was not chosen */
+        decision->found = false; /* a higher ballot accepted there: the merge was not chosen */
     }
     merge = decision->found && merge;
     if (!decision->found) {

@@ -362,8 +362,7 @@ void replica_watch_reply(struct step *step, const struct call *call,
         const struct chord_peer *predecessor = predecessor_get(chord);
         if (predecessor != NULL && member != NONE &&
             address_same(range->view.members[member].address, predecessor->address)) {
-            check_predecessor_now(
-                step); /* the predecessor may be able to send but not to receive */
+            check_predecessor_now(step); /* it may be able to send, but not to receive */
         }
         if (range->strikes >= STRIKES_MAX) {
             leader_lost(step, index);
@@ -390,8 +389,7 @@ void replica_watch_reply(struct step *step, const struct call *call,
         repair_pull(step, index);
     }
     if (!same && !range->view.cut) {
-        /* The decision has not reached the leader that it names: a member that knows it passes it
-         * on. */
+        /* The decision has not reached the leader that it names: pass it on. */
         leader_send_decided(step, index, NONE, &range->view.members[range->view.leader], NULL);
     } else if (view_member(&range->view, chord->self.store_id) == NONE &&
                response->view.confirmed) {

@@ -37,8 +37,7 @@ bool view_follows(struct chord *chord, const struct chord_view *view) {
     return taken < view_copies_needed(view);
 }
 
-/* The peer that we know at a member's seat; NONE: another store is there, or no peer that we know.
- * */
+/* The peer that we know at a member's seat; NONE: another store is there, or no known peer. */
 static uint16_t peer_at_seat(struct chord *chord, const struct chord_member *member) {
     uint16_t at = peer_find_address(chord, member->address);
     return at != NONE && memcmp(peer_at(chord, at)->peer.store_id, member->store_id,

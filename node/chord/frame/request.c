@@ -72,8 +72,7 @@ static void sender_heard(struct step *step, const struct chord_peer *sender) {
     struct chord *chord = step->chord;
     uint16_t index = peer_find_address(chord, sender->address);
     if (is_copy(chord, sender)) {
-        graveyard_add(chord,
-                      sender); /* asking the other one tells which of the two goes on (copies.c) */
+        graveyard_add(chord, sender); /* asking it tells which of the two goes on (copies.c) */
     }
     if (index == NONE) {
         return;
