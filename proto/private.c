@@ -34,10 +34,11 @@ bool private_folder(const char *path, char *error, size_t error_size) {
         return false;
     }
     if ((about.st_mode & OTHERS) != 0) {
-        snprintf(error, error_size,
-                 "the folder %s is open to other users (mode %03o), who could "
-                 "read every row: chmod -R go= %s",
-                 path, (unsigned)about.st_mode & 0777u, path);
+        snprintf(
+            error, error_size,
+            "the folder %s is open to other users (mode %03o), who could "
+            "read every row: choose another, or, if only Chord's data is in it, chmod -R go= %s",
+            path, (unsigned)about.st_mode & 0777u, path);
         return false;
     }
     if (access(path, W_OK | X_OK) != 0) {

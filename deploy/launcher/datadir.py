@@ -94,7 +94,8 @@ def prepare(settings):
                       "start as that user, or choose another folder", EXIT_BAD_SETTING)
     if about.st_mode & 0o077:
         raise Refused(f"{named} is open to other users (mode {about.st_mode & 0o777:03o}), who "
-                      f"could read every row: chmod -R go= {path}", EXIT_BAD_SETTING)
+                      f"could read every row: choose another, or, if only Chord's data is in it, "
+                      f"chmod -R go= {path}", EXIT_BAD_SETTING)
     try:
         with tempfile.TemporaryFile(dir=path):
             pass
