@@ -376,6 +376,11 @@ static uint16_t batch_new(struct chord *chord) {
     return NONE;
 }
 
+bool batch_live(struct chord *chord, uint16_t subject, uint32_t serial) {
+    return batch_at(chord, subject)->state != BATCH_FREE &&
+           batch_at(chord, subject)->serial == serial;
+}
+
 bool batch_resume(struct step *step, uint64_t request_id) {
     uint16_t index = batch_find(step->chord, request_id);
     if (index != NONE) {

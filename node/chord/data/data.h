@@ -25,6 +25,10 @@ uint16_t range_at_epoch(struct chord *chord, const struct chord_range *range, ui
 /* The newest view over a part of the range; NONE. */
 uint16_t range_newest(struct chord *chord, const struct chord_range *range);
 bool range_room(struct step *step); /* for a decision's views */
+/* The entry that an answer was asked for is still there. */
+bool range_live(struct chord *chord, uint16_t index, uint32_t serial);
+bool transfer_live(struct chord *chord, uint16_t index, uint32_t serial);
+bool batch_live(struct chord *chord, uint16_t index, uint32_t serial);
 void range_remove(struct step *step, uint16_t index);
 bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);

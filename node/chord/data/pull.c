@@ -238,6 +238,11 @@ static void part_end(struct step *step, uint16_t index, bool was_equal) {
     }
 }
 
+bool transfer_live(struct chord *chord, uint16_t subject, uint32_t serial) {
+    return transfer_at(chord, subject)->stage != TRANSFER_FREE &&
+           transfer_at(chord, subject)->serial == serial;
+}
+
 bool transfer_settle(struct step *step, uint16_t subject, uint16_t member) {
     struct range *range = range_at(step->chord, subject);
     uint16_t index;

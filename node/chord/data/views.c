@@ -159,6 +159,10 @@ bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *ind
     return false;
 }
 
+bool range_live(struct chord *chord, uint16_t subject, uint32_t serial) {
+    return range_at(chord, subject)->used && range_at(chord, subject)->serial == serial;
+}
+
 void range_remove(struct step *step, uint16_t index) {
     struct range *range = range_at(step->chord, index);
     uint32_t serial = range->serial;

@@ -109,20 +109,6 @@ static bool call_take(struct step *step, uint64_t call_id, struct call *taken) {
     return true;
 }
 
-static bool live_range(struct chord *chord, uint16_t subject, uint32_t serial) {
-    return range_at(chord, subject)->used && range_at(chord, subject)->serial == serial;
-}
-
-static bool live_transfer(struct chord *chord, uint16_t subject, uint32_t serial) {
-    return transfer_at(chord, subject)->stage != TRANSFER_FREE &&
-           transfer_at(chord, subject)->serial == serial;
-}
-
-static bool live_batch(struct chord *chord, uint16_t subject, uint32_t serial) {
-    return batch_at(chord, subject)->state != BATCH_FREE &&
-           batch_at(chord, subject)->serial == serial;
-}
-
 /* ---- whether what a call was about is still there ---- */
 
 static bool join_live(struct chord *chord, const struct call *call) {
@@ -146,8 +132,8 @@ static bool dial_live(struct chord *chord, const struct call *call) {
     return admitted_at(chord, call->subject)->serial == call->serial;
 }
 
-static bool range_live(struct chord *chord, const struct call *call) {
-    return live_range(chord, call->subject, call->serial);
+static bool of_range_live(struct chord *chord, const struct call *call) {
+    return range_live(chord, call->subject, call->serial);
 }
 
 static bool check_live(struct chord *chord, const struct call *call) {
@@ -160,12 +146,12 @@ static bool decision_live(struct chord *chord, const struct call *call) {
            decision_at(chord, call->subject)->serial == call->serial;
 }
 
-static bool transfer_live(struct chord *chord, const struct call *call) {
-    return live_transfer(chord, call->subject, call->serial);
+static bool of_transfer_live(struct chord *chord, const struct call *call) {
+    return transfer_live(chord, call->subject, call->serial);
 }
 
-static bool batch_live(struct chord *chord, const struct call *call) {
-    return live_batch(chord, call->subject, call->serial);
+static bool of_batch_live(struct chord *chord, const struct call *call) {
+    return batch_live(chord, call->subject, call->serial);
 }
 
 /* The file to which the outcome of each kind of call belongs. `live` NULL: the call is always
@@ -182,16 +168,16 @@ static const struct {
     [CALL_CHECK_PREDECESSOR] = {NULL, check_predecessor_reply},
     [CALL_DIAL] = {dial_live, dial_reply},
     [CALL_GRAVEYARD] = {NULL, graveyard_reply},
-    [CALL_WATCH] = {range_live, replica_watch_reply},
-    [CALL_DECIDED] = {range_live, leader_decided_reply},
+    [CALL_WATCH] = {of_range_live, replica_watch_reply},
+    [CALL_DECIDED] = {of_range_live, leader_decided_reply},
     [CALL_PREPARE] = {decision_live, decide_reply},
     [CALL_ACCEPT] = {decision_live, decide_reply},
     [CALL_CHECK] = {check_live, confirm_reply},
-    [CALL_SYNC] = {range_live, leader_sync_reply},
-    [CALL_DIGEST] = {transfer_live, transfer_reply},
-    [CALL_TRANSFER] = {transfer_live, transfer_reply},
+    [CALL_SYNC] = {of_range_live, leader_sync_reply},
+    [CALL_DIGEST] = {of_transfer_live, transfer_reply},
+    [CALL_TRANSFER] = {of_transfer_live, transfer_reply},
     [CALL_APPLY] = {NULL, execute_applied}, /* also when its batch is over */
-    [CALL_FORWARD] = {batch_live, batch_forward_reply},
+    [CALL_FORWARD] = {of_batch_live, batch_forward_reply},
 };
 
 static bool call_live(struct chord *chord, const struct call *call) {
@@ -288,7 +274,7 @@ uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_p
 
 static void reply_stored(struct step *step, const struct store_op *store) {
     bool ok = step->event->stored.ok;
-    bool live = store->subject != NONE && live_range(step->chord, store->subject, store->serial);
+    bool live = store->subject != NONE && range_live(step->chord, store->subject, store->serial);
     uint64_t equal_epoch = live ? range_at(step->chord, store->subject)->equal_epoch : 0;
     struct chord_response response;
     memset(&response, 0, sizeof response);
@@ -345,18 +331,18 @@ void stores_done(struct step *step) {
     case STORE_BATCH_READ:
     case STORE_BATCH_EXAMINE:
     case STORE_BATCH_WRITE:
-        if (live_batch(chord, store.subject, store.serial)) {
+        if (batch_live(chord, store.subject, store.serial)) {
             execute_stored(step, store.subject, store.purpose, step->event->stored.ok);
         }
         break;
     case STORE_DIGEST_OWN:
     case STORE_PULLED:
-        if (live_transfer(chord, store.subject, store.serial)) {
+        if (transfer_live(chord, store.subject, store.serial)) {
             transfer_stored(step, store.subject);
         }
         break;
     case STORE_TOMBSTONES:
-        if (live_range(chord, store.subject, store.serial)) {
+        if (range_live(chord, store.subject, store.serial)) {
             forget_counted(step, store.subject, step->event->stored.ok);
         }
         break;

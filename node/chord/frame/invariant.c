@@ -47,19 +47,6 @@ static bool call_indices_good(const struct chord *chord, const struct call *call
     }
 }
 
-static bool range_live(struct chord *chord, uint16_t index, uint32_t serial) {
-    return range_at(chord, index)->used && range_at(chord, index)->serial == serial;
-}
-
-static bool transfer_live(struct chord *chord, uint16_t index, uint32_t serial) {
-    return transfer_at(chord, index)->stage != TRANSFER_FREE &&
-           transfer_at(chord, index)->serial == serial;
-}
-
-static bool batch_live(struct chord *chord, uint16_t index, uint32_t serial) {
-    return batch_at(chord, index)->state != BATCH_FREE && batch_at(chord, index)->serial == serial;
-}
-
 static void call_count(struct chord *chord, const struct call *call, struct counts *counts) {
     switch (call->purpose) {
     case CALL_JOIN:
