@@ -21,6 +21,11 @@ struct check *check_new(struct checkup *checkup, const char *name, const char *p
     return check;
 }
 
+struct check *check_of_members(struct checkup *checkup, const char *name, const char *passed) {
+    return check_new(checkup, name,
+                     checkup->members_count > 0 ? passed : "skipped: nobody is a member");
+}
+
 void check_find(struct check *check, enum checkup_level level, const char *advice,
                 const char *format, ...) {
     if (level < check->level || level == CHECKUP_PASS) {
@@ -66,8 +71,8 @@ static void check_nodes(struct checkup *checkup) {
 }
 
 static void check_parameters(struct checkup *checkup) {
-    struct check *check = check_new(checkup, "parameters",
-                                    "ring id, M, N, REPLICAS and version are the same everywhere");
+    struct check *check = check_of_members(
+        checkup, "parameters", "ring id, M, N, REPLICAS and version are the same everywhere");
     for (size_t i = 1; i < checkup->members_count; i++) {
         const struct ring_node *first = checkup->members[0], *node = checkup->members[i];
         const Chord__V1__RingParameters *a = first->status->parameters;
@@ -91,8 +96,8 @@ static void check_parameters(struct checkup *checkup) {
 /* ---- the ring ---- */
 
 static void check_lists(struct checkup *checkup) {
-    struct check *check =
-        check_new(checkup, "lists", "every predecessor and successor list is what it should be");
+    struct check *check = check_of_members(
+        checkup, "lists", "every predecessor and successor list is what it should be");
     if (checkup->verdict.lists[0] != '\0') {
         check_find(check, CHECKUP_WARN, "stabilize mends this within seconds; look again", "%s",
                    checkup->verdict.lists);
@@ -100,8 +105,8 @@ static void check_lists(struct checkup *checkup) {
 }
 
 static void check_invariant(struct checkup *checkup) {
-    struct check *check =
-        check_new(checkup, "invariant", "the local invariant of Chord holds at every member");
+    struct check *check = check_of_members(checkup, "invariant",
+                                           "the local invariant of Chord holds at every member");
     for (size_t i = 0; i < checkup->members_count; i++) {
         const struct ring_node *node = checkup->members[i];
         if (node->status->invariant[0] != '\0') {
@@ -119,16 +124,16 @@ static void check_principals(struct checkup *checkup) {
     unsigned survives = survival->failures;
     snprintf(text, sizeof text, "%zu members, at least N+1 = %u; the ring survives %u failure%s",
              count, n + 1, survives, survives == 1 ? "" : "s");
-    struct check *check = check_new(checkup, "members", text);
-    if (count < n + 1u) {
+    struct check *check = check_of_members(checkup, "members", text);
+    if (count > 0 && count < n + 1u) {
         check_find(check, CHECKUP_WARN, "start more nodes",
                    "%zu members are fewer than N+1 = %u, for which the ring is proven", count,
                    n + 1);
-    } else if (survives == 0) {
+    } else if (count > 0 && survives == 0) {
         check_find(check, CHECKUP_WARN, "wait until copies are complete, or start more nodes",
                    "the ring survives no further failure just now");
     }
-    check = check_new(checkup, "majorities", "every range has a majority of its members");
+    check = check_of_members(checkup, "majorities", "every range has a majority of its members");
     if (survival->lost_count > 0) { /* also as those say that wait for the ring */
         char lost[380];
         survival_text(survival, lost, sizeof lost);
@@ -139,7 +144,8 @@ static void check_principals(struct checkup *checkup) {
 /* ---- disks and clocks ---- */
 
 static void check_rows(struct checkup *checkup) {
-    struct check *check = check_new(checkup, "rows", "no row with a wrong checksum is known");
+    struct check *check =
+        check_of_members(checkup, "rows", "no row with a wrong checksum is known");
     for (size_t i = 0; i < checkup->members_count; i++) {
         const struct ring_node *node = checkup->members[i];
         if (node->status->bad_rows > 0) {
@@ -156,7 +162,7 @@ static void check_rows(struct checkup *checkup) {
 
 static void check_disk(struct checkup *checkup) {
     struct check *check =
-        check_new(checkup, "disk", "every node writes, has room, and syncs each commit");
+        check_of_members(checkup, "disk", "every node writes, has room, and syncs each commit");
     for (size_t i = 0; i < checkup->members_count; i++) {
         const struct ring_node *node = checkup->members[i];
         const Chord__V1__StatusResponse *status = node->status;

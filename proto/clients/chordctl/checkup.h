@@ -37,6 +37,8 @@ const char *checkup_level_text(enum checkup_level level);
 
 /* A new check, at PASS with the reason `passed`. */
 struct check *check_new(struct checkup *checkup, const char *name, const char *passed);
+/* The same of what only members tell: without any it claims nothing. */
+struct check *check_of_members(struct checkup *checkup, const char *name, const char *passed);
 void check_find(struct check *check, enum checkup_level level, const char *advice,
                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Who leads what, what its members say of it, copies, owners, marks. */

@@ -96,11 +96,11 @@ static void check_overlap(struct check *check, const struct led *led, const stru
 static void check_leaders(struct checkup *checkup, const struct ranges *ranges) {
     const struct survival *survival = &checkup->verdict.survival;
     struct check *check =
-        check_new(checkup, "leaders", "every key has exactly one leader, and it serves");
-    if (ranges->count == 0 && checkup->members_count > 0) {
+        check_of_members(checkup, "leaders", "every key has exactly one leader, and it serves");
+    if (ranges->count == 0) {
         check_find(check, CHECKUP_FAIL, "start the nodes that are missing",
                    "nobody leads any range");
-    } else if (checkup->members_count > 0 && !survival->all_led) {
+    } else if (!survival->all_led) {
         const Chord__V1__Range gap = {.lo = survival->gap_lo, .hi = survival->gap_hi};
         check_find(check, CHECKUP_FAIL,
                    "start the nodes that are missing; if their disks are lost for good: "
@@ -122,7 +122,7 @@ static void check_leaders(struct checkup *checkup, const struct ranges *ranges) 
 
 static void check_owners(struct checkup *checkup, const struct ranges *ranges) {
     struct check *check =
-        check_new(checkup, "owners", "each range is led by its owner on the ring");
+        check_of_members(checkup, "owners", "each range is led by its owner on the ring");
     for (size_t i = 0; i < ranges->count && checkup->members_count > 0; i++) {
         const struct led *led = &ranges->items[i];
         const struct ring_node *owner = checkup->members[0]; /* also of what lies beyond the last */
@@ -186,8 +186,8 @@ static void check_member(struct check *check, const struct led *led, const struc
 }
 
 static void check_views(struct checkup *checkup, const struct ranges *ranges) {
-    struct check *check =
-        check_new(checkup, "views", "all members of each range that answer have the same view");
+    struct check *check = check_of_members(
+        checkup, "views", "all members of each range that answer have the same view");
     for (size_t i = 0; i < ranges->count; i++) {
         const Chord__V1__View *view = view_of(&ranges->items[i]);
         for (size_t k = 0; k < view->n_members; k++) {
@@ -205,7 +205,7 @@ static void check_copies(struct checkup *checkup, const struct ranges *ranges) {
     char passed[120];
     unsigned wanted = checkup->verdict.copies_wanted;
     snprintf(passed, sizeof passed, "every range has %u of %u complete copies", wanted, wanted);
-    struct check *check = check_new(checkup, "copies", passed);
+    struct check *check = check_of_members(checkup, "copies", passed);
     for (size_t i = 0; i < ranges->count; i++) {
         const struct led *led = &ranges->items[i];
         const Chord__V1__View *view = view_of(led);
@@ -226,7 +226,7 @@ static void check_copies(struct checkup *checkup, const struct ranges *ranges) {
 
 static void check_recovered(struct checkup *checkup, const struct ranges *ranges) {
     struct check *check =
-        check_new(checkup, "recovered", "no range has ever gone on without a majority");
+        check_of_members(checkup, "recovered", "no range has ever gone on without a majority");
     for (size_t i = 0; i < ranges->count; i++) {
         const Chord__V1__View *view = view_of(&ranges->items[i]);
         if (view->recovered) {
