@@ -120,7 +120,7 @@ static int app_open(struct app *app, char *error, size_t error_size) {
         .port = app->settings.port,
         .slots = app->settings.slots,
         .api_token = app->settings.api_token[0] == '\0' ? NULL : app->settings.api_token,
-        .token_for_reads = !settings_host_is_loopback(app->settings.host),
+        .token_for_reads = !rpc_host_is_loopback(app->settings.host),
         .traits = routes_traits,
         .handler = routes_handle,
         .context = app,

@@ -6,8 +6,6 @@
 #include "client.h"
 #include "private.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,12 +174,6 @@ static bool key_read(struct settings *settings, const struct raw_setting *raw, c
                  private_secret_error(result));
     }
     return result == 0;
-}
-
-bool settings_host_is_loopback(const char *host) {
-    struct in_addr address;
-    return strcmp(host, "localhost") == 0 ||
-           (inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
 }
 
 static bool ports_fit(const struct settings *settings, char *error, size_t error_size) {

@@ -37,7 +37,5 @@ struct settings {
 
 /* 0; 1 = help or version was printed; -1 = `error` says what is wrong. */
 int settings_read(struct settings *settings, int argc, char **argv, char *error, size_t error_size);
-/* Whether only this machine can reach the address. */
-bool settings_host_is_loopback(const char *host);
 
 #endif

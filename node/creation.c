@@ -4,7 +4,6 @@
 
 #include "node.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,10 +13,8 @@ enum { LISTEN_MS = 7000 };
 /* Who is there is on the same machine then: its nodes' folders tell (init.py looks at them). */
 static bool is_loopback(const char *listen) {
     char host[CHORD_ADDRESS_BYTES];
-    struct in_addr number;
     snprintf(host, sizeof host, "%.*s", (int)strcspn(listen, ":"), listen);
-    return strcmp(host, "localhost") == 0 ||
-           (inet_pton(AF_INET, host, &number) == 1 && ntohl(number.s_addr) >> 24 == 127);
+    return rpc_host_is_loopback(host);
 }
 
 void creation_heard(struct node *node, const struct chord_request *request) {

@@ -93,6 +93,8 @@ void rpc_utf8_repair(char *text);
 /* Whether all texts in the message are UTF-8. */
 bool rpc_texts_are_valid(const ProtobufCMessage *message);
 
+/* Only this machine reaches it: a number of 127.0.0.0/8, or localhost. */
+bool rpc_host_is_loopback(const char *host);
 /* Only this machine or the own Tailscale network reaches it, so it may go without secrets. */
 bool rpc_host_is_private(const char *host);
 

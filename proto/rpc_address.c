@@ -7,15 +7,15 @@
 
 #include "rpc.h"
 
+bool rpc_host_is_loopback(const char *host) {
+    struct in_addr address;
+    return strcmp(host, "localhost") == 0 ||
+           (inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
+}
+
 /* Loopback and Tailscale's 100.64.0.0/10. */
 bool rpc_host_is_private(const char *host) {
     struct in_addr address;
-    if (strcmp(host, "localhost") == 0) {
-        return true;
-    }
-    if (inet_pton(AF_INET, host, &address) != 1) {
-        return false;
-    }
-    uint32_t bits = ntohl(address.s_addr);
-    return bits >> 24 == 127 || bits >> 22 == (100u << 2 | 1u);
+    return rpc_host_is_loopback(host) || (inet_pton(AF_INET, host, &address) == 1 &&
+                                          ntohl(address.s_addr) >> 22 == (100u << 2 | 1u));
 }

@@ -116,9 +116,10 @@ static void test_a_ring_on_loopback_takes_loopback_only(void **state) {
     static const struct {
         const char *address;
         bool loopback;
-    } joiners[] = {{"host:9", false},     {"12.7.0.1:9", false}, {"10.0.0.1:9", false},
-                   {"127.0.0.1:9", true}, {"localhost:9", true}, {"localhost.example:9", false},
-                   {"[::1]:9", true},     {"[::12]:9", false}};
+    } joiners[] = {{"host:9", false},     {"12.7.0.1:9", false},  {"10.0.0.1:9", false},
+                   {"127.0.0.1:9", true}, {"localhost:9", true},  {"localhost.example:9", false},
+                   {"[::1]:9", true},     {"[::12]:9", false},    {"127.example.org:9", false},
+                   {"127.9:9", true},     {"127.0.0.1x:9", false}};
     (void)state;
     FOR_SEEDS {
         unheard = HOST_NOBODY;

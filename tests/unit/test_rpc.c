@@ -192,6 +192,29 @@ static void test_bad_address(void **state) {
     fixture_close(&f);
 }
 
+static void test_who_reaches_an_address(void **state) {
+    static const struct {
+        const char *host;
+        bool loopback, private;
+    } hosts[] = {{"127.0.0.1", true, true},
+                 {"127.255.0.9", true, true},
+                 {"localhost", true, true},
+                 {"100.64.0.1", false, true},
+                 {"100.128.0.1", false, false},
+                 {"12.7.0.1", false, false},
+                 {"127.example.org", false, false},
+                 {"127.0.0.1.example.org", false, false},
+                 {"100.64.example.org", false, false},
+                 {"localhost.example", false, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        if (rpc_host_is_loopback(hosts[i].host) != hosts[i].loopback ||
+            rpc_host_is_private(hosts[i].host) != hosts[i].private) {
+            fail_msg("%s", hosts[i].host);
+        }
+    }
+}
+
 static void test_address_in_use(void **state) {
     (void)state;
     struct fixture f;
@@ -469,6 +492,7 @@ int main(void) {
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_bad_address),
+        cmocka_unit_test(test_who_reaches_an_address),
         cmocka_unit_test(test_address_in_use),
         cmocka_unit_test(test_server_death),
         cmocka_unit_test(test_server_death_during_transfers),

@@ -132,9 +132,14 @@ void dial_reply(struct step *step, const struct call *call, const struct chord_r
     }
 }
 
+/* A host of digits and dots alone is a number; 127.example.org is a name, of anything. */
 static bool loopback(const char *address) {
-    return memcmp(address, "127.", 4) == 0 || memcmp(address, "localhost:", 10) == 0 ||
-           memcmp(address, "[::1]:", 6) == 0;
+    size_t digits = 0;
+    while (address[digits] == '.' || (address[digits] >= '0' && address[digits] <= '9')) {
+        digits++;
+    }
+    return (memcmp(address, "127.", 4) == 0 && address[digits] == ':') ||
+           memcmp(address, "localhost:", 10) == 0 || memcmp(address, "[::1]:", 6) == 0;
 }
 
 /* We ask the joiner at the address that it gives, and every peer that we know with its store id: a
