@@ -209,7 +209,7 @@ DATA_MUTANTS = {
         "        return;\n    }\n", ""),
     "unseated_leads": (
         "a seat is a store at an address: a copy elsewhere does not lead",
-        "seats.c", " == 0 &&\n           address_same(member->address, chord->self.address);", " == 0;"),
+        "seats.c", " &&\n           address_same(member->address, chord->self.address);", ";"),
     "unseated_counts": (
         "a vote from elsewhere than the seat does not count towards a majority",
         "proposer.c", "bits_count(decision->agreed & ~decision->away)", "bits_count(decision->agreed)"),

@@ -206,11 +206,9 @@ static bool seat_contested(struct chord *chord, const struct chord_request *requ
     if (seat == NONE || view_seat(view, &proposer) != NONE) {
         return false;
     }
-    uint16_t peer = peer_find_address(chord, view->members[seat].address);
+    uint16_t peer = peer_at_seat(chord, &view->members[seat]);
     return peer != NONE && peer_at(chord, peer)->strikes == 0 &&
-           !peer_at(chord, peer)->disconnected &&
-           memcmp(peer_at(chord, peer)->peer.store_id, proposer.store_id, CHORD_STORE_ID_BYTES) ==
-               0;
+           !peer_at(chord, peer)->disconnected;
 }
 
 /* The instance's view is a decision: a member that has not heard of it learns it here. */

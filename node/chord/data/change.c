@@ -175,7 +175,7 @@ static void keep_knowledge(struct chord *chord, const struct chord_view *next,
     for (uint16_t i = 0; i < next->members_count; i++) {
         uint16_t seat = view_seat(&old->view, &next->members[i]);
         bool learned = old->change.stage == CHANGE_DECIDE && old->change.has_newcomer &&
-                       member_same(&old->change.newcomer, &next->members[i]);
+                       store_same(old->change.newcomer.store_id, next->members[i].store_id);
         /* An Apply in flight may still fail, and the new epoch would not notice. */
         bool equal = seat != NONE && old->synced >> seat & 1 && old->member_calls[seat] == 0;
         if (learned || equal) {

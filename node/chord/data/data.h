@@ -42,6 +42,8 @@ unsigned view_majority(const struct chord_view *view);
 bool seated(const struct chord *chord, const struct chord_member *member); /* self is there */
 /* The member with that store at that address; NONE: it has no seat, or it is elsewhere. */
 uint16_t view_seat(const struct chord_view *view, const struct chord_member *member);
+/* The peer that we know at a member's seat; NONE: another store is there, or no known peer. */
+uint16_t peer_at_seat(struct chord *chord, const struct chord_member *member);
 /* This many stores decide even when they are not at their seats. */
 unsigned view_move_quorum(const struct chord_view *view);
 const char *member_address(struct chord *chord, const struct chord_member *member);
@@ -60,7 +62,6 @@ struct store_op *views_save(struct step *step, enum store_purpose purpose, uint6
 /* The next view when only the leader changes, to self. */
 void view_owner_change(struct chord *chord, const struct range *range, struct chord_view *next);
 uint64_t view_next_epoch(const struct range *range);
-bool member_same(const struct chord_member *a, const struct chord_member *b);
 void member_of_peer(const struct chord_peer *peer, struct chord_member *member);
 
 /* leader.c: what a view's leader does */

@@ -51,7 +51,7 @@ static uint16_t desired_members(struct chord *chord, struct chord_member desired
 
 static bool listed(const struct chord_member *members, uint16_t count, const uint8_t *store_id) {
     for (uint16_t i = 0; i < count; i++) {
-        if (memcmp(members[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
+        if (store_same(members[i].store_id, store_id)) {
             return true;
         }
     }
@@ -88,7 +88,7 @@ static bool extra_member(struct chord *chord, struct range *range,
     int best = -1;
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         const struct chord_member *member = &range->view.members[i];
-        bool self = memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0;
+        bool self = store_same(member->store_id, chord->self.store_id);
         if (self || listed(desired, count, member->store_id)) {
             continue;
         }
@@ -108,7 +108,7 @@ static bool dead_member(struct chord *chord, struct range *range,
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         const struct chord_member *member = &range->view.members[i];
         if (!(range->switched & 1ull << i) && !listed(desired, count, member->store_id) &&
-            memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) != 0) {
+            !store_same(member->store_id, chord->self.store_id)) {
             *dead = *member;
             return true;
         }

@@ -266,7 +266,8 @@ bool transfer_sync(struct step *step, const struct chord_member *source,
     for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
         struct transfer *old = transfer_at(chord, i);
         if (old->stage == TRANSFER_FREE || old->token == 0 || old->epoch != epoch ||
-            !ranges_overlap(&old->range, range) || !member_same(&old->source, source)) {
+            !ranges_overlap(&old->range, range) ||
+            !store_same(old->source.store_id, source->store_id)) {
             continue;
         }
         answer(step, old, CHORD_OK, false);

@@ -17,9 +17,7 @@ static struct chord_view survivors(struct chord *chord, const struct chord_view 
     for (uint16_t i = 0; i < old->members_count; i++) {
         struct chord_member member = old->members[i];
         memcpy(member.address, member_address(chord, &member), CHORD_ADDRESS_BYTES);
-        uint16_t known = peer_find_address(chord, member.address);
-        if (known != NONE && memcmp(peer_at(chord, known)->peer.store_id, old->members[i].store_id,
-                                    CHORD_STORE_ID_BYTES) == 0) {
+        if (peer_at_seat(chord, &member) != NONE) {
             next.members[next.members_count++] = member;
         }
     }

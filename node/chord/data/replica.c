@@ -114,8 +114,7 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
     const struct chord_range *range = &request->sync.range;
     if (!request->has_sender || request->sync.token == 0 || !view_valid(chord, view) || view->cut ||
         !range_valid(chord, range) || !range_covers(&view->range, range) ||
-        memcmp(view->members[view->leader].store_id, request->sender.store_id,
-               CHORD_STORE_ID_BYTES) != 0) {
+        !store_same(view->members[view->leader].store_id, request->sender.store_id)) {
         reply_code(step, request_id, CHORD_SYNC, CHORD_INVALID_ARGUMENT, 0);
         return;
     }
@@ -290,8 +289,8 @@ void replica_watch(struct step *step, uint16_t index) {
     }
     uint16_t seat = view_member(view, chord->self.store_id);
     uint16_t known = peer_find_address(chord, view->members[view->leader].address);
-    if (known != NONE && memcmp(peer_at(chord, known)->peer.store_id,
-                                view->members[view->leader].store_id, CHORD_STORE_ID_BYTES) != 0) {
+    if (known != NONE &&
+        !store_same(peer_at(chord, known)->peer.store_id, view->members[view->leader].store_id)) {
         leader_lost(step, index); /* another store is at its address */
     }
     if (seat == view->leader) {

@@ -11,7 +11,7 @@
 enum { SEAT_PERIOD_MS = 1000 };
 
 bool seated(const struct chord *chord, const struct chord_member *member) {
-    return memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 &&
+    return store_same(member->store_id, chord->self.store_id) &&
            address_same(member->address, chord->self.address);
 }
 
@@ -37,11 +37,9 @@ bool view_follows(struct chord *chord, const struct chord_view *view) {
     return taken < view_copies_needed(view);
 }
 
-/* The peer that we know at a member's seat; NONE: another store is there, or no known peer. */
-static uint16_t peer_at_seat(struct chord *chord, const struct chord_member *member) {
+uint16_t peer_at_seat(struct chord *chord, const struct chord_member *member) {
     uint16_t at = peer_find_address(chord, member->address);
-    return at != NONE && memcmp(peer_at(chord, at)->peer.store_id, member->store_id,
-                                CHORD_STORE_ID_BYTES) == 0
+    return at != NONE && store_same(peer_at(chord, at)->peer.store_id, member->store_id)
                ? at
                : (uint16_t)NONE;
 }
@@ -53,7 +51,7 @@ static const struct chord_peer *peer_elsewhere(struct chord *chord,
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
         const struct chord_peer *peer = &peer_at(chord, i)->peer;
         if (peer->incarnation != 0 && (best == NULL || peer->incarnation > best->incarnation) &&
-            memcmp(peer->store_id, member->store_id, CHORD_STORE_ID_BYTES) == 0 &&
+            store_same(peer->store_id, member->store_id) &&
             !address_same(peer->address, member->address)) {
             best = peer;
         }
@@ -64,7 +62,7 @@ static const struct chord_peer *peer_elsewhere(struct chord *chord,
 /* Where a member's store runs, as far as we know: at its seat, unless only another place is known.
  */
 const char *member_address(struct chord *chord, const struct chord_member *member) {
-    if (memcmp(member->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
+    if (store_same(member->store_id, chord->self.store_id)) {
         return chord->self.address;
     }
     const struct chord_peer *elsewhere =

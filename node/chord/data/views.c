@@ -15,13 +15,9 @@ void member_of_peer(const struct chord_peer *peer, struct chord_member *member) 
     memcpy(member->address, peer->address, CHORD_ADDRESS_BYTES);
 }
 
-bool member_same(const struct chord_member *a, const struct chord_member *b) {
-    return memcmp(a->store_id, b->store_id, CHORD_STORE_ID_BYTES) == 0;
-}
-
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id) {
     for (uint16_t i = 0; i < view->members_count; i++) {
-        if (memcmp(view->members[i].store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
+        if (store_same(view->members[i].store_id, store_id)) {
             return i;
         }
     }

@@ -23,8 +23,8 @@ static void reply_gone(struct step *step, uint64_t request_id, enum chord_messag
 /* The request is for another life of this node, or for another disk at its address. */
 static bool other_life(const struct chord *chord, const struct chord_request *request) {
     static const uint8_t any[CHORD_STORE_ID_BYTES];
-    bool other_store = memcmp(request->target_store_id, any, sizeof any) != 0 &&
-                       memcmp(request->target_store_id, chord->self.store_id, sizeof any) != 0;
+    bool other_store = !store_same(request->target_store_id, any) &&
+                       !store_same(request->target_store_id, chord->self.store_id);
     return other_store || (request->target_incarnation != 0 &&
                            request->target_incarnation != chord->self.incarnation);
 }
@@ -33,7 +33,7 @@ static bool other_life(const struct chord *chord, const struct chord_request *re
  * were there: the process that the asker meant is not this one. */
 static bool own_request(const struct chord *chord, const struct chord_request *request) {
     return request->has_sender && address_same(request->sender.address, chord->self.address) &&
-           memcmp(request->sender.store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0;
+           store_same(request->sender.store_id, chord->self.store_id);
 }
 
 static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
@@ -78,7 +78,7 @@ static void sender_heard(struct step *step, const struct chord_peer *sender) {
         return;
     }
     struct chord_peer known = peer_at(chord, index)->peer;
-    bool same_store = memcmp(known.store_id, sender->store_id, CHORD_STORE_ID_BYTES) == 0;
+    bool same_store = store_same(known.store_id, sender->store_id);
     if (same_store && known.incarnation == sender->incarnation) {
         peer_heard(chord, index, 0);
     } else if (!same_store || known.incarnation < sender->incarnation) {

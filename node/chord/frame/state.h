@@ -168,6 +168,11 @@ TABLE(store_at, struct store_op, stores_at, uint16_t)
 TABLE(lookup_at, struct lookup, lookups_at, uint16_t)
 TABLE(path_at, struct path, paths_at, uint16_t)
 
+/* The same disk, or a copy of it. */
+static inline bool store_same(const uint8_t *a, const uint8_t *b) {
+    return memcmp(a, b, CHORD_STORE_ID_BYTES) == 0;
+}
+
 /* One that leaves is a member until it has left. */
 static inline bool in_ring(const struct chord *chord) {
     return chord->state == CHORD_STATE_MEMBER || chord->state == CHORD_STATE_LEAVING;

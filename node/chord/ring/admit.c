@@ -11,10 +11,6 @@ enum {
     WAIT_MS = 50,
 };
 
-static bool store_same(const struct chord_peer *a, const struct chord_peer *b) {
-    return memcmp(a->store_id, b->store_id, CHORD_STORE_ID_BYTES) == 0;
-}
-
 static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
     if (id_equal(&joiner->id, &chord->self.id)) {
         return true;
@@ -22,7 +18,8 @@ static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
         const struct chord_peer *peer = &peer_at(chord, i)->peer;
         if (peer->incarnation != 0 && id_equal(&peer->id, &joiner->id) &&
-            !address_same(peer->address, joiner->address) && !store_same(peer, joiner)) {
+            !address_same(peer->address, joiner->address) &&
+            !store_same(peer->store_id, joiner->store_id)) {
             return true;
         }
     }
@@ -82,7 +79,7 @@ static bool original_of(struct chord *chord, const struct chord_peer *joiner,
                         struct chord_peer *original) {
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {
         const struct chord_peer *peer = &peer_at(chord, i)->peer;
-        if (peer->incarnation != 0 && store_same(peer, joiner) &&
+        if (peer->incarnation != 0 && store_same(peer->store_id, joiner->store_id) &&
             !address_same(peer->address, joiner->address)) {
             *original = *peer;
             return true;
@@ -113,7 +110,7 @@ static bool dial_original(struct step *step, uint16_t index) {
 void dial_reply(struct step *step, const struct call *call, const struct chord_response *response) {
     uint16_t index = call->subject, which = call->member;
     struct admitted *entry = admitted_at(step->chord, index);
-    bool there = response != NULL && store_same(&response->ping.self, &entry->peer);
+    bool there = response != NULL && store_same(response->ping.self.store_id, entry->peer.store_id);
     if (which == 0) {
         entry->answered = there;
         entry->silent = !there;
@@ -249,7 +246,7 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
     response.join.formed = chord->formed;
     struct chord_peer authority;
     memset(&authority, 0, sizeof authority);
-    if (store_same(&request->sender, &chord->self)) {
+    if (store_same(request->sender.store_id, chord->self.store_id)) {
         response.join.result = CHORD_JOIN_COPY;
         response.join.authority = chord->self;
     } else if (!chord->serial_admission) {

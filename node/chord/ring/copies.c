@@ -11,7 +11,7 @@
 #include "join.h"
 
 bool is_copy(const struct chord *chord, const struct chord_peer *peer) {
-    return memcmp(peer->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0 &&
+    return store_same(peer->store_id, chord->self.store_id) &&
            !address_same(peer->address, chord->self.address);
 }
 
@@ -31,18 +31,11 @@ void copy_refused(struct step *step, const char *address) {
     memcpy(action->refused.address, address, CHORD_ADDRESS_BYTES);
 }
 
-static bool address_greater(const char *a, const char *b) {
-    unsigned i = 0;
-    while (a[i] == b[i] && a[i] != '\0' && i + 1 < CHORD_ADDRESS_BYTES) {
-        i++;
-    }
-    return (uint8_t)a[i] > (uint8_t)b[i];
-}
-
 void copy_met(struct step *step, const struct chord_peer *peer) {
     const struct chord_peer *self = &step->chord->self;
-    if (self->incarnation != peer->incarnation ? self->incarnation > peer->incarnation
-                                               : address_greater(self->address, peer->address)) {
+    if (self->incarnation != peer->incarnation
+            ? self->incarnation > peer->incarnation
+            : address_compare(self->address, peer->address) > 0) {
         copy_refused(step, peer->address);
     } /* Else it has heard of us just now. */
 }

@@ -217,7 +217,7 @@ void join_looked_up(struct step *step, bool found, const struct chord_peer *owne
     if (chord->join.stage != JOIN_LOOKUP) {
         return;
     }
-    bool ours = found && memcmp(owner->store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0;
+    bool ours = found && store_same(owner->store_id, chord->self.store_id);
     if (!found || (ours && address_same(owner->address, chord->self.address))) {
         /* Our former life is still in a list: the lookup has told its holder that it is over. */
         join_later(chord, JOIN_PING, JOIN_RETRY_MS);

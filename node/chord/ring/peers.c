@@ -6,18 +6,21 @@
 #include "data/for_ring.h"
 #include "ring.h"
 
-bool address_same(const char *a, const char *b) {
+int address_compare(const char *a, const char *b) {
     unsigned i = 0;
     while (a[i] == b[i] && a[i] != '\0' && i + 1 < CHORD_ADDRESS_BYTES) {
         i++;
     }
-    return a[i] == b[i];
+    return (uint8_t)a[i] - (uint8_t)b[i];
+}
+
+bool address_same(const char *a, const char *b) {
+    return address_compare(a, b) == 0;
 }
 
 bool peer_same(const struct chord_peer *a, const struct chord_peer *b) {
     return a->incarnation == b->incarnation && id_equal(&a->id, &b->id) &&
-           memcmp(a->store_id, b->store_id, CHORD_STORE_ID_BYTES) == 0 &&
-           address_same(a->address, b->address);
+           store_same(a->store_id, b->store_id) && address_same(a->address, b->address);
 }
 
 bool peer_valid(const struct chord *chord, const struct chord_peer *peer) {
@@ -233,7 +236,7 @@ bool peer_leaving(const struct chord *constant, const uint8_t *store_id, uint64_
     for (uint16_t i = 0; i < leaving_max(&chord->config.limits); i++) {
         const struct leaving *leaving = leaving_at(chord, i);
         if (leaving->until_ms > chord->now_ms && incarnation <= leaving->incarnation &&
-            memcmp(leaving->store_id, store_id, CHORD_STORE_ID_BYTES) == 0) {
+            store_same(leaving->store_id, store_id)) {
             return true;
         }
     }
@@ -246,7 +249,7 @@ void peer_set_leaving(struct chord *chord, const struct chord_peer *peer) {
     struct leaving *slot = NULL;
     for (uint16_t i = 0; i < count; i++) {
         struct leaving *leaving = leaving_at(chord, i);
-        if (memcmp(leaving->store_id, peer->store_id, CHORD_STORE_ID_BYTES) == 0) {
+        if (store_same(leaving->store_id, peer->store_id)) {
             slot = leaving;
             break;
         }

@@ -8,6 +8,7 @@
 #include "for_data.h"
 
 /* peers.c */
+int address_compare(const char *a, const char *b);                      /* as strcmp */
 bool peer_same(const struct chord_peer *a, const struct chord_peer *b); /* the same life */
 uint16_t peer_find(struct chord *chord, const struct chord_peer *peer); /* NONE = unknown */
 uint16_t peer_add(struct chord *chord, const struct chord_peer *peer);  /* NONE = no room */

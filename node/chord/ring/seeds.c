@@ -82,7 +82,7 @@ static void round_end(struct step *step) {
  */
 void join_heard(struct chord *chord, const struct chord_peer *sender) {
     for (uint16_t i = 0; i < chord->known_count && chord->state == CHORD_STATE_JOINING; i++) {
-        if (memcmp(known_at(chord, i)->store_id, sender->store_id, CHORD_STORE_ID_BYTES) == 0) {
+        if (store_same(known_at(chord, i)->store_id, sender->store_id)) {
             seeds_add(chord, sender->address);
         }
     }
@@ -94,8 +94,8 @@ static void known_answers(struct chord *chord, const struct chord_peer *peer, ui
     static const uint8_t any[CHORD_STORE_ID_BYTES];
     for (uint16_t i = 0; i < chord->known_count; i++) {
         struct chord_peer *known = known_at(chord, i);
-        bool named = memcmp(known->store_id, any, sizeof any) != 0;
-        if (named ? memcmp(known->store_id, peer->store_id, sizeof any) == 0
+        bool named = !store_same(known->store_id, any);
+        if (named ? store_same(known->store_id, peer->store_id)
                   : address_same(known->address, asked)) {
             chord->join.known_answered |= 1ull << i;
         }
@@ -142,7 +142,7 @@ void seeds_reply(struct step *step, uint16_t seed, const struct chord_response *
     struct chord *chord = step->chord;
     const struct chord_parameters *parameters = &response->ping.parameters;
     bool ours = chord->parameters.m == 0 || parameters_same(parameters, &chord->parameters);
-    if (memcmp(response->ping.self.store_id, chord->self.store_id, CHORD_STORE_ID_BYTES) == 0) {
+    if (store_same(response->ping.self.store_id, chord->self.store_id)) {
         if (address_same(response->ping.self.address, chord->self.address)) {
             seeds_one_done(step, seed); /* by another name of ours */
         } else {
