@@ -391,7 +391,8 @@ static bool connection_must_go(const struct rpc_connection *c, uint64_t now) {
         return true;
     }
     uint64_t idle_ms_max = c->spoke ? RPC_IDLE_MS_MAX : RPC_SILENT_MS_MAX;
-    return c->calls == NULL && c->out == NULL && now - c->heard_ms > idle_ms_max;
+    /* Added, not subtracted: whoever was heard after `now` is not idle. */
+    return c->calls == NULL && c->out == NULL && now > c->heard_ms + idle_ms_max;
 }
 
 void rpc_connection_sweep(struct rpc_connection *connection, uint64_t now) {

@@ -82,8 +82,8 @@ static void accept_event(void *context) {
 
 static void sweep_event(void *context) {
     struct rpc_server *server = context;
-    uint64_t now_ms = rpc_now_us() / 1000;
     pthread_mutex_lock(&server->lock);
+    uint64_t now_ms = rpc_now_us() / 1000; /* not from before a wait for the lock */
     if (!server->closing) {
         for (struct rpc_connection *c = server->connections, *next; c != NULL; c = next) {
             next = c->next;

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "rpc_fixture.h"
-#include "rpc_internal.h"
+#include "rpc_server.h"
 
 enum {
     PINGS = 24000,
@@ -68,7 +68,10 @@ static void assert_served_at_once(const struct fixture *f) {
     uint64_t slowest_us = 0;
     for (int i = 0; i < 20; i++) {
         struct rpc_reply reply = fixture_ping(f, 5000);
-        assert_int_equal(reply.code, CHORD__V1__CODE__CODE_OK);
+        if (reply.code != CHORD__V1__CODE__CODE_OK) {
+            fail_msg("ping %d after %llu us: %s: %s", i, (unsigned long long)reply.microseconds,
+                     rpc_code_text(reply.code), reply.message);
+        }
         slowest_us = reply.microseconds > slowest_us ? reply.microseconds : slowest_us;
         rpc_reply_free(&reply);
     }
@@ -268,6 +271,33 @@ static void test_idle_connections(void **state) {
     fixture_close(&f);
 }
 
+/*
+ * A flood keeps the lock busy: the sweep waits for it, and meanwhile somebody is heard. Who was
+ * heard after the sweep looked at its clock must not be taken for idle. It was, and the connections
+ * of honest callers closed.
+ */
+static void test_heard_after_the_sweep_looked(void **state) {
+    (void)state;
+    struct fixture f;
+    uint8_t ping[FRAME_BYTES_MAX], answer[FRAME_BYTES_MAX];
+    uint32_t sp_id;
+    fixture_open(&f, 10, NULL);
+    int fd = raw_connect(f.port);
+    raw_handshake(fd);
+    for (int round = 0; round < 2; round++) { /* one that never asked; one that did */
+        pthread_mutex_lock(&f.server->lock);
+        struct rpc_connection *connection = f.server->connections;
+        assert_true(connection != NULL && connection->spoke == (round > 0));
+        rpc_connection_sweep(connection, connection->heard_ms - 1);
+        assert_false(connection->closed);
+        pthread_mutex_unlock(&f.server->lock);
+        raw_send(fd, ping, frame_pack(ping, RPC_RING_PING, NULL, 0));
+        raw_receive_message(fd, &sp_id, answer, sizeof answer);
+    }
+    close(fd);
+    fixture_close(&f);
+}
+
 /* ---- who has no key ---- */
 
 static void test_wrong_macs_end_a_connection(void **state) {
@@ -296,6 +326,7 @@ int main(void) {
         cmocka_unit_test(test_large_answers_never_read),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_idle_connections),
+        cmocka_unit_test(test_heard_after_the_sweep_looked),
         cmocka_unit_test(test_wrong_macs_end_a_connection),
     };
     return cmocka_run_group_tests_name("rpc_flood", tests, NULL, NULL);
