@@ -188,13 +188,10 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
 
 /* One step back; ends the process. */
 static void downgrade(const struct settings *settings, const char *text) {
-    char reason[4096 + 300], wanted[20];
-    snprintf(wanted, sizeof wanted, "%d", STORE_SCHEMA_PREVIOUS);
-    if (strcmp(text, wanted) != 0) {
-        bad("--downgrade-schema", text, "flag", wanted);
-    }
-    enum store_error error =
-        store_downgrade(settings->data, STORE_SCHEMA_PREVIOUS, reason, sizeof reason);
+    char reason[4096 + 300];
+    int schema =
+        (int)number("--downgrade-schema", text, STORE_SCHEMA_PREVIOUS, STORE_SCHEMA_VERSION - 1);
+    enum store_error error = store_downgrade(settings->data, schema, reason, sizeof reason);
     fprintf(error == STORE_OK ? stdout : stderr, "chord-node: %s\n", reason);
     exit(error == STORE_OK ? (int)NODE_EXIT_OK : (int)node_exit_of_store(error));
 }

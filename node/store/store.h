@@ -16,8 +16,8 @@ enum {
     STORE_PAGE_ROWS_MAX = 16384,
     STORE_KEY_BYTES_MAX = 1024,
     STORE_OP_ID_BYTES = 16,
-    STORE_SCHEMA_VERSION = 7,  /* FORMAT.md */
-    STORE_SCHEMA_PREVIOUS = 6, /* what a step back writes */
+    STORE_SCHEMA_VERSION = 8,  /* FORMAT.md */
+    STORE_SCHEMA_PREVIOUS = 6, /* of the last release: a step back writes it, or one between */
     STORE_SCRUB_ROWS = 1000,   /* of one SCRUB, and at most */
     STORE_SCRUB_BYTES = 1024 * 1024,
 };
@@ -135,8 +135,8 @@ enum store_error store_open(struct store **store, const struct store_options *op
                             uint8_t store_id[CHORD_STORE_ID_BYTES], struct chord_identity *identity,
                             struct chord_stored_view **views, size_t *views_count, char *reason,
                             size_t reason_bytes);
-/* Of a stopped node: its database gets the schema of the version before, STORE_SCHEMA_PREVIOUS, in
- * one transaction, with all that it has promised and stored. `reason` gets a sentence in any case.
+/* Of a stopped node: its database gets an earlier schema, down to STORE_SCHEMA_PREVIOUS, in one
+ * transaction, with all that it has promised and stored. `reason` gets a sentence in any case.
  */
 enum store_error store_downgrade(const char *directory, int schema, char *reason,
                                  size_t reason_bytes);

@@ -65,7 +65,9 @@ static int connect_file(struct database *database, int *schema, struct store_fou
     if (rc == SQLITE_OK) {
         rc = schema_check(database->db, schema, found);
     }
+    /* A row that is replaced takes its large value with it, as one that is deleted does. */
     snprintf(pragmas, sizeof pragmas,
+             "PRAGMA recursive_triggers=ON;"
              "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
              "PRAGMA cache_size=-%d;",
              CACHE_KIB);
@@ -93,8 +95,8 @@ static int upgrade(struct database *database, int schema, struct store_found *fo
         database->copy_kept = false;
         if (rc != STORE_UNKNOWN_FORM) {
             snprintf(found->text, sizeof found->text,
-                     "it has schema %d still; its upgrade to %d needs about twice its size of free "
-                     "disk",
+                     "it has schema %d still; its upgrade to %d needs up to three times its size "
+                     "of free disk",
                      schema, STORE_SCHEMA_VERSION);
         }
     }

@@ -7,6 +7,7 @@
 
 #include "operations.h"
 #include "row_checksum.h"
+#include "store_schema.h"
 
 #include <string.h>
 
@@ -40,9 +41,13 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
     }
     if (rc == SQLITE_OK) {
         rc = prepare(db,
-                     "INSERT OR REPLACE INTO rows (" ROW_COLUMNS ")"
-                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                     "INSERT OR REPLACE INTO rows (hash, key, epoch, counter, kind, op_id,"
+                     " expires_at, checksum, value, existed, value_id)"
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                      &tables->put);
+    }
+    if (rc == SQLITE_OK) {
+        rc = prepare(db, "INSERT INTO large_values (value) VALUES (?1)", &tables->put_value);
     }
     if (rc == SQLITE_OK) {
         rc = prepare(db,
@@ -60,8 +65,9 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
     }
     if (rc == SQLITE_OK) {
         rc = prepare(db,
-                     "SELECT hash, length(key) + length(value) FROM rows WHERE kind = 1"
-                     " AND hash > ?1 AND hash <= ?2 AND " OLDER_OR_BAD,
+                     "SELECT hash, length(key) + " ROW_VALUE(
+                         "length(value)") " FROM rows WHERE kind = 1"
+                                          " AND hash > ?1 AND hash <= ?2 AND " OLDER_OR_BAD,
                      &tables->scan);
     }
     if (rc == SQLITE_OK) {
@@ -82,6 +88,7 @@ int tables_open(struct store_tables *tables, sqlite3 *db) {
 void tables_close(struct store_tables *tables) {
     sqlite3_finalize(tables->get);
     sqlite3_finalize(tables->put);
+    sqlite3_finalize(tables->put_value);
     sqlite3_finalize(tables->page);
     sqlite3_finalize(tables->digest);
     sqlite3_finalize(tables->drop);
@@ -167,6 +174,19 @@ void row_read_columns(sqlite3_stmt *statement, struct store_row *row, struct are
     }
 }
 
+/* The value in the row, or beside it. What it replaces goes by a trigger (store_schema.c). */
+static int bind_value(struct store_tables *tables, const struct store_row *row) {
+    if (row->key_bytes + row->value_bytes <= STORE_INLINE_BYTES_MAX) {
+        bind_blob(tables->put, 9, row->value, row->value_bytes);
+        return SQLITE_OK;
+    }
+    bind_blob(tables->put_value, 1, row->value, row->value_bytes);
+    int rc = finish(tables->put_value, sqlite3_step(tables->put_value));
+    bind_blob(tables->put, 9, NULL, 0);
+    sqlite3_bind_int64(tables->put, 11, sqlite3_last_insert_rowid(tables->db));
+    return rc;
+}
+
 /* A bad row gives way to its own version or a newer one. Before an older one it stays, and the
  * write has failed: what it claims to be may be true, and nobody counts a copy that is not there.
  */
@@ -198,9 +218,9 @@ static int write_row(struct store_tables *tables, struct store_row *row) {
     bind_blob(tables->put, 6, row->op_id, row->op_id_bytes);
     sqlite3_bind_int64(tables->put, 7, (int64_t)row->expires_at_ms);
     sqlite3_bind_int64(tables->put, 8, row_sum(row));
-    bind_blob(tables->put, 9, row->value, row->value_bytes);
     sqlite3_bind_int(tables->put, 10, row->existed);
-    rc = finish(tables->put, sqlite3_step(tables->put));
+    rc = bind_value(tables, row);
+    rc = finish(tables->put, rc == SQLITE_OK ? sqlite3_step(tables->put) : rc);
     if (rc == SQLITE_OK) {
         bool value = row->kind == STORE_VALUE;
         int64_t bytes = value ? (int64_t)(row->key_bytes + row->value_bytes) : 0;

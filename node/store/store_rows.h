@@ -15,13 +15,17 @@ struct store_tables {
     sqlite3 *db;
     unsigned m;
     unsigned wrong_found; /* rows of this epoch or later that a delete took for being bad */
-    sqlite3_stmt *get, *put, *page, *digest, *drop, *scan, *tombstones, *forget;
+    sqlite3_stmt *get, *put, *put_value, *page, *digest, *drop, *scan, *tombstones, *forget;
     atomic_int_least64_t keys[STORE_BUCKETS];
     atomic_int_least64_t bytes[STORE_BUCKETS];
 };
 
+#define ROW_VALUE(value)                                                                           \
+    "iif(value_id IS NULL, " value ", (SELECT " value " FROM large_values WHERE id = value_id))"
 /* What every statement gives that reads whole rows. */
-#define ROW_COLUMNS "hash, key, epoch, counter, kind, op_id, expires_at, checksum, value, existed"
+#define ROW_COLUMNS                                                                                \
+    "hash, key, epoch, counter, kind, op_id, expires_at, checksum, " ROW_VALUE("value") ", "       \
+                                                                                        "existed"
 
 /* store_scrub.c. Of a statement that gives ROW_COLUMNS: how far the row is from its checksum; 0: it
  * is good. Also as an SQL function of that name and those arguments. */

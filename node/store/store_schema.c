@@ -90,7 +90,7 @@ static int rows_change(sqlite3 *db, bool down) {
 }
 
 /* Files of schema 1 may lack the index. */
-static int rows_create(sqlite3 *db) {
+static int rows_create_7(sqlite3 *db) {
     return sqlite3_exec(
         db,
         "CREATE TABLE IF NOT EXISTS rows ("
@@ -102,30 +102,78 @@ static int rows_create(sqlite3 *db) {
         NULL, NULL, NULL);
 }
 
+/* ---- large values: in the rows' tree before schema 8, in a table of their own since ---- */
+
+static int run(sqlite3 *db, const char *sql) {
+    return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+static int large_values_add(sqlite3 *db) {
+    char move[500];
+    int rc =
+        run(db, "ALTER TABLE rows ADD COLUMN value_id INTEGER;"
+                "CREATE TABLE large_values (id INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;"
+                "CREATE TRIGGER large_value_goes AFTER DELETE ON rows"
+                " WHEN old.value_id IS NOT NULL BEGIN"
+                " DELETE FROM large_values WHERE id = old.value_id; END;");
+    snprintf(move, sizeof move,
+             "CREATE TEMP TABLE large AS"
+             " SELECT hash, key FROM rows WHERE length(key) + length(value) > %d;"
+             "INSERT INTO large_values (id, value)"
+             " SELECT large.rowid, value FROM large JOIN rows USING (hash, key);"
+             "UPDATE rows SET value_id = large.rowid, value = x'' FROM large"
+             " WHERE rows.hash = large.hash AND rows.key = large.key;"
+             "DROP TABLE large;",
+             STORE_INLINE_BYTES_MAX);
+    return rc == SQLITE_OK ? run(db, move) : rc;
+}
+
+/* A value that a disk has lost is an empty one, and its row as bad as before. */
+static int large_values_remove(sqlite3 *db) {
+    return run(db, "UPDATE rows SET value = coalesce("
+                   "(SELECT value FROM large_values WHERE id = value_id), x'')"
+                   " WHERE value_id IS NOT NULL;"
+                   "DROP TRIGGER large_value_goes;"
+                   "DROP TABLE large_values;"
+                   "ALTER TABLE rows DROP COLUMN value_id;");
+}
+
 /* ---- from one schema to another ---- */
 
 static int create(sqlite3 *db) {
-    int rc = sqlite3_exec(db, "DROP TABLE IF EXISTS meta", NULL, NULL, NULL);
+    int rc = run(db, "DROP TABLE IF EXISTS meta");
     rc = rc == SQLITE_OK ? state_create(db) : rc;
-    return rc == SQLITE_OK ? rows_create(db) : rc;
+    rc = rc == SQLITE_OK ? rows_create_7(db) : rc;
+    return rc == SQLITE_OK ? large_values_add(db) : rc;
 }
 
-static int upgrade(sqlite3 *db, int from, struct store_state *state, struct store_found *found) {
+static int upgrade_to_7(sqlite3 *db, int from, struct store_state *state,
+                        struct store_found *found) {
     int rc = schema_6_raise(db, from);
     rc = rc == SQLITE_OK ? schema_6_read(db, state, found) : rc;
     rc = rc == SQLITE_OK ? schema_6_drop(db) : rc;
     rc = rc == SQLITE_OK ? state_create(db) : rc;
     rc = rc == SQLITE_OK ? state_write(db, state) : rc;
-    rc = rc == SQLITE_OK ? rows_create(db) : rc;
+    rc = rc == SQLITE_OK ? rows_create_7(db) : rc;
     return rc == SQLITE_OK ? rows_change(db, false) : rc;
 }
 
-static int downgrade(sqlite3 *db, struct store_state *state, struct store_found *found) {
+static int downgrade_from_7(sqlite3 *db, struct store_state *state, struct store_found *found) {
     int rc = state_read(db, state, found);
     rc = rc == SQLITE_OK ? state_drop(db) : rc;
     rc = rc == SQLITE_OK ? schema_6_create(db) : rc;
     rc = rc == SQLITE_OK ? schema_6_write(db, state) : rc;
     return rc == SQLITE_OK ? rows_change(db, true) : rc;
+}
+
+static int upgrade(sqlite3 *db, int from, struct store_state *state, struct store_found *found) {
+    int rc = from < 7 ? upgrade_to_7(db, from, state, found) : SQLITE_OK;
+    return rc == SQLITE_OK ? large_values_add(db) : rc;
+}
+
+static int downgrade(sqlite3 *db, int to, struct store_state *state, struct store_found *found) {
+    int rc = large_values_remove(db);
+    return rc == SQLITE_OK && to < 7 ? downgrade_from_7(db, state, found) : rc;
 }
 
 int schema_change(sqlite3 *db, int from, int to, struct store_found *found) {
@@ -135,15 +183,15 @@ int schema_change(sqlite3 *db, int from, int to, struct store_found *found) {
         return SQLITE_OK;
     }
     snprintf(end, sizeof end, "PRAGMA user_version=%d; COMMIT", to);
-    int rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    int rc = run(db, "BEGIN IMMEDIATE");
     if (rc == SQLITE_OK) {
         rc = from == 0   ? create(db)
-             : to < from ? downgrade(db, &state, found)
+             : to < from ? downgrade(db, to, &state, found)
                          : upgrade(db, from, &state, found);
     }
-    rc = rc == SQLITE_OK ? sqlite3_exec(db, end, NULL, NULL, NULL) : rc;
+    rc = rc == SQLITE_OK ? run(db, end) : rc;
     if (rc != SQLITE_OK && !sqlite3_get_autocommit(db)) {
-        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+        run(db, "ROLLBACK");
     }
     free(state.views);
     return rc;

@@ -140,12 +140,12 @@ def test_rolling_upgrade_and_one_step_back(new_ring, before):
     say("up")
     for slot in database:  # and back
         ring.stop(slot)
-        assert schema_of(database[slot]) == 7
+        assert schema_of(database[slot]) == 8
         if slot == 2:  # without the step: it ends, and nothing has happened
             ring.supervisor.programs.node = before
             ring.start_node(slot)
             assert ring.supervisor.nodes[slot].process.wait(30) == NODE_EXIT_DATA
-            assert schema_of(database[slot]) == 7
+            assert schema_of(database[slot]) == 8
         subprocess.run([now, "--data", database[slot].parent, "--downgrade-schema", "6"],
                        check=True)
         assert schema_of(database[slot]) == 6

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sqlite3.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,6 +97,29 @@ void fixture_reopen(struct fixture *fixture) {
     if (fixture_open(fixture) != STORE_OK) {
         fail_msg("%s", fixture->reason);
     }
+}
+
+int64_t fixture_sql(const struct fixture *fixture, const char *sql, int wanted) {
+    char path[200];
+    sqlite3 *db;
+    int64_t value = 0;
+    snprintf(path, sizeof path, "%s/chord.db", fixture->directory);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    int rc = SQLITE_OK;
+    while (rc == SQLITE_OK && *sql != '\0') {
+        sqlite3_stmt *statement = NULL;
+        rc = sqlite3_prepare_v2(db, sql, -1, &statement, &sql);
+        while (statement != NULL && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+            value = sqlite3_column_int64(statement, 0);
+        }
+        sqlite3_finalize(statement);
+        rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
+    }
+    if (rc != wanted) {
+        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+    }
+    sqlite3_close(db);
+    return value;
 }
 
 void fixture_run(struct fixture *fixture, struct store_job *job) {

@@ -32,6 +32,9 @@ void fixture_free(struct fixture *fixture);
 enum store_error fixture_open(struct fixture *fixture);
 void fixture_close(struct fixture *fixture);
 void fixture_reopen(struct fixture *fixture); /* must succeed */
+/* Statements on the file of a closed store, which must end as `wanted` (SQLITE_OK, ...); returns
+ * the last first number that they gave, or 0. */
+int64_t fixture_sql(const struct fixture *fixture, const char *sql, int wanted);
 /* Submits and waits; the job is the caller's again. */
 void fixture_run(struct fixture *fixture, struct store_job *job);
 void fixture_wait(struct fixture *fixture, unsigned done_count);

@@ -33,16 +33,12 @@ static int tear_down(void **state) {
 
 /* Changes one row of the closed file as a disk would: past the checksum. */
 static void spoil(uint64_t key, const char *assignment) {
-    char path[200], sql[300];
-    sqlite3 *db;
+    char sql[300];
     fixture_close(&fixture);
-    snprintf(path, sizeof path, "%s/chord.db", fixture.directory);
-    snprintf(sql, sizeof sql, "UPDATE rows SET %s WHERE CAST(key AS TEXT) = 'key %012llu'",
+    snprintf(sql, sizeof sql,
+             "UPDATE rows SET %s WHERE CAST(key AS TEXT) = 'key %012llu'; SELECT changes()",
              assignment, (unsigned long long)key);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_changes(db), 1);
-    sqlite3_close(db);
+    assert_int_equal(fixture_sql(&fixture, sql, SQLITE_OK), 1);
     assert_int_equal(fixture_open(&fixture), STORE_OK);
 }
 

@@ -40,30 +40,6 @@ static bool exists(const char *name) {
     return access(path, F_OK) == 0;
 }
 
-/* A statement on the closed file; returns the first number that it gives, or 0. */
-static int64_t on_file(const char *sql, int wanted) {
-    char path[200];
-    sqlite3 *db;
-    int64_t value = 0;
-    snprintf(path, sizeof path, "%s/chord.db", fixture.directory);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    int rc = SQLITE_OK;
-    while (rc == SQLITE_OK && *sql != '\0') {
-        sqlite3_stmt *statement = NULL;
-        rc = sqlite3_prepare_v2(db, sql, -1, &statement, &sql);
-        while (statement != NULL && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-            value = sqlite3_column_int64(statement, 0);
-        }
-        sqlite3_finalize(statement);
-        rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
-    }
-    if (rc != wanted) {
-        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
-    }
-    sqlite3_close(db);
-    return value;
-}
-
 static void use_it(void) {
     assert_true(write_keys(&fixture, 1000, 10, 9, 1, 30));
     fixture_reopen(&fixture);
@@ -111,45 +87,63 @@ static void test_the_copy_goes_when_the_store_serves(void **state) {
 }
 
 /* Back to the bytes of before, but for where the file was last. */
-static void test_one_step_back(void **state) {
-    char reason[300];
-    (void)state;
-    golden_copy(&fixture, 6);
+static void step_back(int schema, const char *const same[], unsigned count) {
+    char reason[300], said[20];
+    golden_copy(&fixture, schema);
+    fixture.moved = true;
     fixture_reopen(&fixture);
     fixture_close(&fixture);
-    assert_int_equal(store_downgrade(fixture.directory, 6, reason, sizeof reason), STORE_OK);
-    assert_non_null(strstr(reason, "schema 6"));
-    assert_int_equal(golden_schema(&fixture, "chord.db"), 6);
+    snprintf(said, sizeof said, "schema %d", schema);
+    assert_int_equal(store_downgrade(fixture.directory, schema, reason, sizeof reason), STORE_OK);
+    assert_non_null(strstr(reason, said));
+    assert_int_equal(golden_schema(&fixture, "chord.db"), schema);
     assert_false(exists(kept));
-    static const char *const same[] = {
-        "(SELECT * FROM %s.meta WHERE name IN ('store_id', 'identity'))",
-        "(SELECT * FROM %s.views)",
-        "(SELECT * FROM %s.accepted)",
-        "(SELECT * FROM %s.rows)",
-        "(SELECT name, length(value) FROM %s.meta)",
-        "(SELECT type, name, tbl_name, replace(sql, 'IF NOT EXISTS ', '') FROM %s.sqlite_schema)",
-    };
-    for (unsigned i = 0; i < sizeof same / sizeof same[0]; i++) {
+    for (unsigned i = 0; i < count; i++) {
         char ours[200], golden[200], sql[2000];
         snprintf(ours, sizeof ours, same[i], "main");
         snprintf(golden, sizeof golden, same[i], "golden");
         snprintf(sql, sizeof sql,
-                 "ATTACH '" GOLDEN_FOLDER "/schema-6.db' AS golden;"
+                 "ATTACH '" GOLDEN_FOLDER "/schema-%d.db' AS golden;"
                  "SELECT (SELECT count(*) FROM (SELECT * FROM %s EXCEPT SELECT * FROM %s))"
                  " + (SELECT count(*) FROM (SELECT * FROM %s EXCEPT SELECT * FROM %s))"
                  " + 1000 * (SELECT count(*) = 0 FROM %s)",
-                 ours, golden, golden, ours, ours);
-        assert_int_equal(on_file(sql, SQLITE_OK), 0);
+                 schema, ours, golden, golden, ours, ours);
+        assert_int_equal(fixture_sql(&fixture, sql, SQLITE_OK), 0);
     }
-    assert_int_equal(store_downgrade(fixture.directory, 6, reason, sizeof reason), STORE_OK);
+    assert_int_equal(store_downgrade(fixture.directory, schema, reason, sizeof reason), STORE_OK);
     fixture.moved = false; /* it is the same file in the same place */
     fixture_reopen(&fixture);
     golden_check(&fixture);
     use_it();
     fixture_close(&fixture);
-    assert_int_equal(store_downgrade(fixture.directory, 6, reason, sizeof reason), STORE_OK);
+    assert_int_equal(store_downgrade(fixture.directory, schema, reason, sizeof reason), STORE_OK);
     fixture_reopen(&fixture);
     assert_true(has_key(&fixture, 1005, 9, 1));
+    fixture_close(&fixture);
+}
+
+static void test_one_step_back(void **state) {
+    static const char rows[] = "(SELECT * FROM %s.rows)";
+    static const char forms[] =
+        "(SELECT type, name, tbl_name, replace(sql, 'IF NOT EXISTS ', '') FROM %s.sqlite_schema)";
+    static const char *const same_6[] = {
+        "(SELECT * FROM %s.meta WHERE name IN ('store_id', 'identity'))",
+        "(SELECT * FROM %s.views)",
+        "(SELECT * FROM %s.accepted)",
+        "(SELECT name, length(value) FROM %s.meta)",
+        rows,
+        forms,
+    };
+    static const char *const same_7[] = {
+        "(SELECT * FROM %s.records WHERE kind IN (1, 2))",
+        "(SELECT * FROM %s.views)",
+        "(SELECT kind FROM %s.records)",
+        rows,
+        forms,
+    };
+    (void)state;
+    step_back(6, same_6, sizeof same_6 / sizeof same_6[0]);
+    step_back(7, same_7, sizeof same_7 / sizeof same_7[0]);
 }
 
 static void test_a_step_back_is_refused(void **state) {
@@ -158,12 +152,12 @@ static void test_a_step_back_is_refused(void **state) {
     assert_int_equal(store_downgrade(fixture.directory, 6, reason, sizeof reason), STORE_UNUSABLE);
     assert_false(exists("chord.db"));
     golden_copy(&fixture, 6);
-    on_file("PRAGMA user_version=5", SQLITE_OK);
+    fixture_sql(&fixture, "PRAGMA user_version=5", SQLITE_OK);
     assert_int_equal(store_downgrade(fixture.directory, 6, reason, sizeof reason), STORE_UNUSABLE);
-    on_file("PRAGMA user_version=99", SQLITE_OK);
+    fixture_sql(&fixture, "PRAGMA user_version=99", SQLITE_OK);
     assert_int_equal(store_downgrade(fixture.directory, 6, reason, sizeof reason),
                      STORE_UNKNOWN_SCHEMA);
-    on_file("PRAGMA user_version=6", SQLITE_OK);
+    fixture_sql(&fixture, "PRAGMA user_version=6", SQLITE_OK);
     fixture_reopen(&fixture);
     assert_int_equal(store_downgrade(fixture.directory, 6, reason, sizeof reason), STORE_LOCKED);
 }
@@ -172,8 +166,10 @@ static void test_a_step_back_is_refused(void **state) {
 static void test_a_program_of_schema_6_ends_at_once(void **state) {
     (void)state;
     golden_copy(&fixture, STORE_SCHEMA_VERSION);
-    on_file("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
-            SQLITE_ERROR);
+    fixture_sql(
+        &fixture,
+        "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
+        SQLITE_ERROR);
     fixture_reopen(&fixture);
     golden_check(&fixture);
 }
@@ -182,11 +178,13 @@ static void test_a_program_of_schema_6_ends_at_once(void **state) {
 static void test_schema_4(void **state) {
     (void)state;
     golden_copy(&fixture, 6);
-    on_file("DELETE FROM rows WHERE existed <> 0;"
-            "ALTER TABLE rows DROP COLUMN existed;"
-            "ALTER TABLE views DROP COLUMN moved;"
-            "ALTER TABLE accepted DROP COLUMN moved; DROP INDEX tombstones; PRAGMA user_version=4",
-            SQLITE_OK);
+    fixture_sql(
+        &fixture,
+        "DELETE FROM rows WHERE existed <> 0;"
+        "ALTER TABLE rows DROP COLUMN existed;"
+        "ALTER TABLE views DROP COLUMN moved;"
+        "ALTER TABLE accepted DROP COLUMN moved; DROP INDEX tombstones; PRAGMA user_version=4",
+        SQLITE_OK);
     fixture_reopen(&fixture);
     assert_true(has_key(&fixture, 1, 6, 101)); /* its checksum was its own, without the column */
     assert_int_equal(fixture.views_count, 3);
