@@ -27,7 +27,8 @@ export function title_follows_ring(name) {
   });
 }
 
-/** @param {{ring_word?: boolean}} props  with ring_word the badge says that it is the ring's, not a node's */
+/** What the ring still bears is in the reason already, but while it heals: then the reason is what is mended.
+ * @param {{ring_word?: boolean}} props  with ring_word the badge says that it is the ring's, not a node's */
 export function StatusBar({ ring_word = false }) {
   const { state, reason } = verdict.value;
   const { word, sign } = ring_state(state);
@@ -39,7 +40,7 @@ export function StatusBar({ ring_word = false }) {
       <span class="status-reason" title=${reason} data-testid="ring-reason">${reason}</span>
     </p>
     <p class="status-side">
-      ${view && !stale.value && html`<span data-testid="survives">survives <b>${view.survives_failures ?? "–"}</b> more ${view.survives_failures === 1 ? "failure" : "failures"}</span>`}
+      ${state === "healing" && !stale.value && html`<span data-testid="survives">survives <b>${view.survives_failures ?? "–"}</b> more ${view.survives_failures === 1 ? "failure" : "failures"}</span>`}
       <span class=${`link link-${link.value}`} data-testid="link" data-link=${link.value}><span aria-hidden="true">${link_sign}</span> ${link_word}</span>
     </p>
     ${view?.warning && !stale.value && html`<p class="status-warning" data-testid="ring-warning">⚠ ${view.warning}</p>`}

@@ -213,7 +213,8 @@ class TableReporter(PlainReporter):
         used, total = picture["memory_used_bytes"], picture["memory_total_bytes"]
         ring = wrapped(f"Ring {picture['ring_state']}  {picture['ring_reason']}", width)
         ring[0] = self.coloured(ring[0], picture["ring_state"])
-        survives = picture["survives_failures"]
+        # The reason says it already, but while the ring heals: then it is what is mended.
+        survives = picture["survives_failures"] if picture["ring_state"] == "healing" else None
         facts = [f"{picture['active']} active nodes, {picture['members_elsewhere']} of them elsewhere",
                  f"{number(picture['keys'])} keys"]
         facts += [f"survives {survives} more failure{'' if survives == 1 else 's'}"] \

@@ -292,6 +292,17 @@ def test_nothing_is_cut_off(monkeypatch, width, height, what):
         assert "PSS" in text and "uptime" in text
 
 
+@pytest.mark.parametrize("state, reason", [
+    ("healthy", "5 members, every list is right; survives 1 failure"),
+    ("healing", "the predecessor of node 2a should be 17"),
+    ("degraded", "survives 0; 90 % of the keys have lost their majority"),
+])
+def test_what_the_ring_survives_is_said_once(state, reason):
+    shown = report.TableReporter().head(
+        {**picture(), "ring_state": state, "ring_reason": reason, "survives_failures": 1}, 200)
+    assert " ".join(shown).count("survives") == 1
+
+
 class Stream:
     encoding = "ascii"
 

@@ -87,6 +87,9 @@ async function all_values_are_there() {
   }
 }
 
+/** How often the head says what the ring survives. */
+const survival_said = async (shown) => (await shown.locator(".status-bar").innerText()).split("survives").length - 1;
+
 const wait_active = (count) => page.waitForFunction(
   (wanted) => document.querySelector('[data-testid="active-nodes"]')?.textContent === String(wanted), count);
 
@@ -100,6 +103,7 @@ test("the page shows every node of the ring, live", async () => {
     await by(page, `ring-node-${node.address}`).waitFor();
   }
   await wait_data(page, "ring-state", "state", "healthy");
+  assert.equal(await survival_said(page), 1);
   assert.equal(await by(page, "active-nodes").textContent(), String(members_of(first).length));
   assert.match(await page.title(), /healthy/);
   await page.evaluate(() => { window.not_reloaded = true; });
@@ -381,15 +385,20 @@ test("ranges that have lost their majority are painted dead, and their keys coun
   const sentence = "survives 0; 38 % of the keys have lost their majority; start 127.0.0.1:4002 or 127.0.0.1:4005";
   const lost = [{ lo: "00000000", hi: "40000000", keys: 30, members: 3, alive: 1 }, { lo: "c0000000", hi: "d0000000", keys: 8, members: 3, alive: 1 }];
   await other.route("**/api/v1/events*", (route) => route.fulfill({ status: 503, body: "{}" }));
-  await other.route("**/api/v1/ring", (route) => route.fulfill({ json: { ...mock.ring.snapshot(), m: 32, state: "degraded",
-    state_reason: sentence, survives_failures: 0, keys: 100, keys_lost: 38, lost, members: 1, cpu: { percent: 12.5, cores: 2 } } }));
+  let answer = { ...mock.ring.snapshot(), m: 32, state: "degraded", state_reason: sentence, survives_failures: 0, keys: 100,
+    keys_lost: 38, lost, members: 1, cpu: { percent: 12.5, cores: 2 } };
+  await other.route("**/api/v1/ring", (route) => route.fulfill({ json: answer }));
   await shown.goto(base);
   await wait_data(shown, "ring-state", "state", "degraded");
   assert.equal(await by(shown, "ring-reason").textContent(), sentence);
+  assert.equal(await survival_said(shown), 1);
   assert.equal(await by(shown, "ring-lost").count(), 2);
   assert.equal(await by(shown, "keys-total").textContent(), "100");
   assert.match(await by(shown, "keys-lost").textContent(), /38 of them cannot be read now/);
   assert.match(await shown.locator(".tiles").textContent(), /machine: 12\.5 % of 2 cores/);
+  answer = { ...answer, state: "healing", state_reason: "the predecessor of node 2a should be 17" };
+  await wait_data(shown, "ring-state", "state", "healing");
+  assert.equal(await survival_said(shown), 1);
   assert.deepEqual(found, []);
   await other.close();
 });

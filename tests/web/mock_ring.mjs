@@ -206,7 +206,7 @@ export class MockRing extends EventEmitter {
     return {
       ring_id: "c0ffee", m: this.m, n: this.n, replicas: this.replicas, formed: true,
       state: healing ? "healing" : "healthy",
-      state_reason: healing ? "a successor list still names a node that is down" : "every pointer is right and every range has its copies",
+      state_reason: healing ? "a successor list still names a node that is down" : `every range has its copies; survives ${this.survives()} failures`,
       survives_failures: this.survives(), warning: this.warning(), sequence: this.sequence, keys: this.values.size,
       memory: { total_bytes: 16 * 2 ** 30, available_bytes: 9.3 * 2 ** 30 },
       nodes: this.list.map((node) => this.brief(node)).sort((a, b) => (BigInt("0x" + a.id) < BigInt("0x" + b.id) ? -1 : 1)),
