@@ -367,15 +367,6 @@ static uint16_t batch_find(struct chord *chord, uint64_t request_id) {
     return NONE;
 }
 
-static uint16_t batch_new(struct chord *chord) {
-    for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
-        if (batch_at(chord, i)->state == BATCH_FREE) {
-            return i;
-        }
-    }
-    return NONE;
-}
-
 bool batch_live(struct chord *chord, uint16_t subject, uint32_t serial) {
     return batch_at(chord, subject)->state != BATCH_FREE &&
            batch_at(chord, subject)->serial == serial;
@@ -393,7 +384,7 @@ bool batch_resume(struct step *step, uint64_t request_id) {
 void on_batch(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     const struct chord_event *event = step->event;
-    uint16_t index = batch_new(chord);
+    uint16_t index = batch_free(chord);
     if (index == NONE) {
         reply_code(step, request_id, CHORD_BATCH, CHORD_RESOURCE_EXHAUSTED, RETRY_MS);
         return;

@@ -194,4 +194,9 @@ TABLE(key_at, struct key_entry, keys_at, uint32_t)
 TABLE(bucket_at, uint32_t, buckets_at, uint32_t)
 TABLE(damage_at, struct damage, damages_at, uint16_t)
 
+FREE_SLOT(range_free, range_at, used, views_max)
+FREE_SLOT(transfer_free, transfer_at, stage, transfers_max)
+FREE_SLOT(decision_free, decision_at, stage, decisions_max)
+FREE_SLOT(batch_free, batch_at, state, batches_max)
+
 #endif

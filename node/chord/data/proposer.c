@@ -354,12 +354,8 @@ void decide_reply(struct step *step, const struct call *call,
 bool decide_start(struct step *step, uint16_t index, uint16_t other,
                   const struct chord_view *next) {
     struct chord *chord = step->chord;
-    uint16_t slot = 0;
-    while (slot < chord->config.limits.decisions_max &&
-           decision_at(chord, slot)->stage != DECISION_FREE) {
-        slot++;
-    }
-    if (slot == chord->config.limits.decisions_max || !action_room(step, 48)) {
+    uint16_t slot = decision_free(chord);
+    if (slot == NONE || !action_room(step, 48)) {
         return false;
     }
     struct decision *decision = decision_at(chord, slot);

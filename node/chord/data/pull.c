@@ -167,12 +167,8 @@ static struct transfer *transfer_new(struct step *step, const struct chord_membe
                                      const struct chord_range *range, uint64_t epoch,
                                      uint16_t *slot) {
     struct chord *chord = step->chord;
-    uint16_t index = 0;
-    while (index < chord->config.limits.transfers_max &&
-           transfer_at(chord, index)->stage != TRANSFER_FREE) {
-        index++;
-    }
-    if (index == chord->config.limits.transfers_max || !action_room(step, 8)) {
+    uint16_t index = transfer_free(chord);
+    if (index == NONE || !action_room(step, 8)) {
         return NULL;
     }
     struct transfer *transfer = transfer_at(chord, index);

@@ -138,21 +138,21 @@ uint16_t range_newest(struct chord *chord, const struct chord_range *range) {
 }
 
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index) {
-    for (uint16_t i = 0; i < chord->config.limits.views_max; i++) {
-        struct range *range = range_at(chord, i);
-        if (!range->used) {
-            memset(range, 0, sizeof *range);
-            range->used = true;
-            range->serial = serial_new(chord);
-            range->view = *view;
-            range->settled = view->settled;
-            range->lived = true;
-            *index = i;
-            chord->ranges_end = i >= chord->ranges_end ? (uint16_t)(i + 1) : chord->ranges_end;
-            return true;
-        }
+    *index = range_free(chord);
+    if (*index == NONE) {
+        return false;
     }
-    return false;
+    struct range *range = range_at(chord, *index);
+    memset(range, 0, sizeof *range);
+    range->used = true;
+    range->serial = serial_new(chord);
+    range->view = *view;
+    range->settled = view->settled;
+    range->lived = true;
+    if (*index >= chord->ranges_end) {
+        chord->ranges_end = (uint16_t)(*index + 1);
+    }
+    return true;
 }
 
 bool range_live(struct chord *chord, uint16_t subject, uint32_t serial) {

@@ -17,21 +17,12 @@ static uint16_t id_slot(uint64_t id, uint16_t slots) {
 
 /* ---- calls ---- */
 
-static uint16_t call_free_slot(struct chord *chord) {
-    for (uint16_t i = 0; i < chord->config.limits.calls_max; i++) {
-        if (call_at(chord, i)->purpose == CALL_FREE) {
-            return i;
-        }
-    }
-    return NONE;
-}
-
 /* Fills the header and leaves the rest of *request to the caller. NONE: no call or action free. */
 uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subject, uint32_t serial,
                     uint16_t member, const char *address, uint32_t timeout_ms,
                     struct chord_request **request) {
     struct chord *chord = step->chord;
-    uint16_t slot = call_free_slot(chord);
+    uint16_t slot = call_free(chord);
     if (slot == NONE || !action_room(step, 8)) {
         return NONE;
     }
@@ -249,12 +240,7 @@ uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_p
                      uint16_t subject, uint32_t serial, uint64_t request_id,
                      struct chord_action **action) {
     struct chord *chord = step->chord;
-    uint16_t slot = NONE;
-    for (uint16_t i = 0; i < chord->config.limits.calls_max && slot == NONE; i++) {
-        if (store_at(chord, i)->purpose == STORE_FREE) {
-            slot = i;
-        }
-    }
+    uint16_t slot = store_free(chord);
     if (slot == NONE || !action_room(step, 4)) {
         return 0;
     }

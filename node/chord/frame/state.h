@@ -168,6 +168,21 @@ TABLE(store_at, struct store_op, stores_at, uint16_t)
 TABLE(lookup_at, struct lookup, lookups_at, uint16_t)
 TABLE(path_at, struct path, paths_at, uint16_t)
 
+/* The first free slot of a table: `in_use` is 0 in a free entry. NONE: the table is full. */
+#define FREE_SLOT(name, table, in_use, limit)                                                      \
+    static inline uint16_t name(struct chord *chord) {                                             \
+        for (uint16_t i = 0; i < chord->config.limits.limit; i++) {                                \
+            if (!table(chord, i)->in_use) {                                                        \
+                return i;                                                                          \
+            }                                                                                      \
+        }                                                                                          \
+        return NONE;                                                                               \
+    }
+FREE_SLOT(call_free, call_at, purpose, calls_max)
+FREE_SLOT(store_free, store_at, purpose, calls_max)
+FREE_SLOT(lookup_free, lookup_at, purpose, lookups_max)
+FREE_SLOT(path_free, path_at, used, paths_max)
+
 /* The same disk, or a copy of it. */
 static inline bool store_same(const uint8_t *a, const uint8_t *b) {
     return memcmp(a, b, CHORD_STORE_ID_BYTES) == 0;

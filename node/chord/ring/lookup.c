@@ -239,12 +239,8 @@ bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct c
                   const struct chord_peer *via, uint16_t subject, uint32_t subject_serial,
                   uint64_t request_id, uint64_t deadline_ms) {
     struct chord *chord = step->chord;
-    uint16_t index = 0;
-    while (index < chord->config.limits.lookups_max &&
-           lookup_at(chord, index)->purpose != LOOKUP_FREE) {
-        index++;
-    }
-    if (index == chord->config.limits.lookups_max || !action_room(step, 8)) {
+    uint16_t index = lookup_free(chord);
+    if (index == NONE || !action_room(step, 8)) {
         return false;
     }
     struct lookup *lookup = lookup_at(chord, index);
@@ -256,16 +252,10 @@ bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct c
     lookup->request_id = request_id;
     lookup->deadline_ms = deadline_ms;
     lookup->target = *target;
-    lookup->path = NONE;
-    for (uint16_t i = 0; purpose == LOOKUP_CLIENT && i < chord->config.limits.paths_max; i++) {
-        if (!path_at(chord, i)->used) {
-            path_at(chord, i)->used = true;
-            path_at(chord, i)->count = 0;
-            lookup->path = i;
-            break;
-        }
-    }
-    if (purpose == LOOKUP_CLIENT) {
+    lookup->path = purpose == LOOKUP_CLIENT ? path_free(chord) : (uint16_t)NONE;
+    if (lookup->path != NONE) {
+        path_at(chord, lookup->path)->used = true;
+        path_at(chord, lookup->path)->count = 0;
         path_add(chord, lookup, &chord->self, 0);
     }
     if (purpose == LOOKUP_FINGER && via == NULL) {
