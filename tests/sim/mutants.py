@@ -195,7 +195,7 @@ DATA_MUTANTS = {
         "           bits_count(range->switched & range->synced) >= view_majority(&range->view);"),
     "no_floor": (
         "where deletions were forgotten, an absent row counts as deleted then",
-        "execute.c", "    action->store.floor = range_at(step->chord, batch->range)->view.floor;\n", ""),
+        "execute.c", "    action->store.floor = range_at(step->chord, batch->range.slot)->view.floor;\n", ""),
     "equal_keeps_old_rows": (
         "a copy that is made equal loses the rows of earlier epochs that its leader has not",
         "pull.c", "*drop_epoch = transfer->equal ? transfer->epoch : 0;", "*drop_epoch = 0;"),

@@ -151,11 +151,11 @@ SPOIL(finger_beyond) {
 }
 SPOIL(call_beyond) {
     call_at(chord, 0)->purpose = CALL_LOOKUP;
-    call_at(chord, 0)->subject = 99;
+    call_at(chord, 0)->subject.slot = 99;
 }
 SPOIL(store_beyond) {
     store_at(chord, 0)->purpose = STORE_PULLED;
-    store_at(chord, 0)->subject = 99;
+    store_at(chord, 0)->subject.slot = 99;
 }
 SPOIL(lookup_beyond) {
     lookup_at(chord, 0)->purpose = LOOKUP_UNIFY;
@@ -165,7 +165,7 @@ SPOIL(lookup_beyond) {
 SPOIL(lookup_of_no_batch) {
     lookup_at(chord, 0)->purpose = LOOKUP_BATCH;
     lookup_at(chord, 0)->path = NONE;
-    lookup_at(chord, 0)->subject = 99;
+    lookup_at(chord, 0)->subject.slot = 99;
 }
 SPOIL(lookup_with_foreign_path) {
     lookup_at(chord, 0)->purpose = LOOKUP_CLIENT;
@@ -244,7 +244,7 @@ static struct batch *batch_put(struct chord *chord, enum batch_state state) {
     return batch;
 }
 SPOIL(batch_beyond) {
-    batch_put(chord, BATCH_RUNNING)->range = 99;
+    batch_put(chord, BATCH_RUNNING)->range.slot = 99;
 }
 SPOIL(idle_keys) {
     batch_put(chord, BATCH_WAITING)->keys_head = 0;
@@ -265,7 +265,7 @@ SPOIL(lost_keys) {
 SPOIL(lost_write) {
     struct batch *batch = batch_put(chord, BATCH_RUNNING);
     batch->writing = true;
-    batch->range_serial = 1;
+    batch->range.serial = 1;
 }
 SPOIL(lost_saving) {
     chord->views_saving = 1;
@@ -302,11 +302,11 @@ SPOIL(lost_apply) {
 }
 SPOIL(decision_beyond) {
     decision_at(chord, 1)->stage = DECISION_PREPARE;
-    decision_at(chord, 1)->range = 99;
+    decision_at(chord, 1)->range.slot = 99;
 }
 SPOIL(forgotten_decision) {
     decision_at(chord, 1)->stage = DECISION_ACCEPT;
-    decision_at(chord, 1)->other = NONE;
+    decision_at(chord, 1)->other = NO_REF;
     decision_at(chord, 1)->resend_ms = 2000;
 }
 SPOIL(changed_by_another) {
@@ -329,7 +329,7 @@ SPOIL(forgotten_transfer) {
 }
 SPOIL(transfer_beyond) {
     transfer_at(chord, 0)->stage = TRANSFER_PULL;
-    transfer_at(chord, 0)->subject = 99;
+    transfer_at(chord, 0)->subject.slot = 99;
 }
 
 static const struct {

@@ -281,10 +281,8 @@ static void answer(struct step *step, const struct chord_request *request, uint6
         return;
     }
     store->ballot = request->decide.ballot;
-    store->subject = index;
-    store->serial = range->serial;
-    store->other = second_index;
-    store->other_serial = joint ? second->serial : 0;
+    store->subject = range_ref(chord, index);
+    store->other = joint ? range_ref(chord, second_index) : NO_REF;
 }
 
 /* A later message may have moved the acceptor on meanwhile: then this one gets a plain no. */
@@ -292,10 +290,8 @@ void acceptor_stored(struct step *step, const struct store_op *store, bool ok) {
     struct chord *chord = step->chord;
     bool prepare = store->purpose == STORE_VIEWS_PREPARE;
     enum chord_message_kind kind = prepare ? CHORD_PREPARE : CHORD_ACCEPT;
-    struct range *range = range_at(chord, store->subject);
-    struct range *other = store->other != NONE ? range_at(chord, store->other) : NULL;
-    bool live = range->used && range->serial == store->serial &&
-                (other == NULL || (other->used && other->serial == store->other_serial));
+    struct range *range = range_of(chord, store->subject), *other = range_of(chord, store->other);
+    bool live = range != NULL && (store->other.slot == NONE || other != NULL);
     if (!ok || !live) {
         reply_code(step, store->request_id, kind, ok ? CHORD_ABORTED : CHORD_INTERNAL, 0);
         return;

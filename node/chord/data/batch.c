@@ -20,11 +20,6 @@ void batch_wait(struct chord *chord, struct batch *batch, uint64_t delay_ms) {
     batch_due(chord, batch->retry_ms);
 }
 
-struct range *batch_range(struct chord *chord, struct batch *batch) {
-    struct range *range = range_at(chord, batch->range);
-    return range->used && range->serial == batch->range_serial ? range : NULL;
-}
-
 static void view_hint(const struct chord_view *view, struct chord_hint *hint) {
     hint->range = view->range;
     hint->epoch = view->epoch;
@@ -85,7 +80,7 @@ static void reply(struct step *step, struct batch *batch, enum chord_code unfini
 void batch_end(struct step *step, uint16_t index, enum chord_code unfinished) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
-    struct range *range = batch->state == BATCH_RUNNING ? batch_range(chord, batch) : NULL;
+    struct range *range = batch->state == BATCH_RUNNING ? range_of(chord, batch->range) : NULL;
     if (batch->writing && range != NULL) {
         CHORD_ASSERT(range->writing > 0);
         range->writing--;
@@ -113,7 +108,7 @@ static void forward(struct step *step, uint16_t index, const char *address,
     }
     uint16_t slot = NONE;
     if (!address_same(address, chord->self.address)) {
-        slot = call_start(step, CALL_FORWARD, index, batch->serial, NONE, address,
+        slot = call_start(step, CALL_FORWARD, batch_ref(chord, index), NONE, address,
                           left_ms > MARGIN_MS ? (uint32_t)(left_ms - MARGIN_MS) : 1, &request);
     }
     batch->hint.address[0] = '\0';
@@ -279,7 +274,7 @@ static void batch_move(struct step *step, uint16_t index, const struct chord_ope
         batch_end(step, index, CHORD_UNAVAILABLE);
     } else {
         batch->state = BATCH_LOOKING;
-        if (!lookup_start(step, LOOKUP_BATCH, &id, NULL, index, batch->serial, 0,
+        if (!lookup_start(step, LOOKUP_BATCH, &id, NULL, batch_ref(chord, index), 0,
                           batch->deadline_ms)) {
             retry_later(step, index);
         }
@@ -329,7 +324,7 @@ static void forward_unanswered(struct step *step, uint16_t index) {
 /* The host has finished what the reply finished; give it the rest. */
 void batch_forward_reply(struct step *step, const struct call *call,
                          const struct chord_response *response) {
-    uint16_t index = call->subject;
+    uint16_t index = call->subject.slot;
     if (response == NULL) {
         forward_unanswered(step, index);
         return;
@@ -365,11 +360,6 @@ static uint16_t batch_find(struct chord *chord, uint64_t request_id) {
         }
     }
     return NONE;
-}
-
-bool batch_live(struct chord *chord, uint16_t subject, uint32_t serial) {
-    return batch_at(chord, subject)->state != BATCH_FREE &&
-           batch_at(chord, subject)->serial == serial;
 }
 
 bool batch_resume(struct step *step, uint64_t request_id) {
@@ -463,16 +453,16 @@ void batches_tick(struct step *step) {
             action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
         }
         if (batch->state == BATCH_RUNNING && batch_sent(batch) &&
-            batch->resend_ms <= chord->now_ms && batch_range(chord, batch) != NULL) {
-            execute_send(step, i, batch_range(chord, batch));
+            batch->resend_ms <= chord->now_ms && range_of(chord, batch->range) != NULL) {
+            execute_send(step, i, range_of(chord, batch->range));
         }
         if (batch->state == BATCH_RUNNING && batch->store_retry_ms != 0 &&
-            batch->store_retry_ms <= chord->now_ms && batch_range(chord, batch) != NULL) {
+            batch->store_retry_ms <= chord->now_ms && range_of(chord, batch->range) != NULL) {
             execute_store_again(step, i);
         }
-        struct range *range = batch->state == BATCH_RUNNING ? batch_range(chord, batch) : NULL;
+        struct range *range = batch->state == BATCH_RUNNING ? range_of(chord, batch->range) : NULL;
         if (range != NULL && batch->confirm != 0) {
-            confirm_again(step, batch->range);
+            confirm_again(step, batch->range.slot);
             batch_due(chord, range->check.resend_ms);
         }
         if (batch->state == BATCH_FREE) {

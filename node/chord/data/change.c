@@ -100,13 +100,13 @@ void change_learn(struct step *step, uint16_t index) {
     struct range *range = range_at(chord, index);
     struct chord_request *request;
     uint16_t slot =
-        call_member(step, CALL_SYNC, index, range->serial, NONE, &range->change.newcomer,
+        call_member(step, CALL_SYNC, range_ref(chord, index), NONE, &range->change.newcomer,
                     chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
         change_abort(step, index, "no room for another call");
         return;
     }
-    call_at(chord, slot)->range_serial = (uint32_t)range->change.token;
+    call_at(chord, slot)->token = (uint32_t)range->change.token;
     request->kind = CHORD_SYNC;
     request->sync.view = range->view;
     request->sync.range = (struct chord_range){range->view.range.lo, range->change.cut};

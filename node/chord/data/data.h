@@ -25,10 +25,6 @@ uint16_t range_at_epoch(struct chord *chord, const struct chord_range *range, ui
 /* The newest view over a part of the range; NONE. */
 uint16_t range_newest(struct chord *chord, const struct chord_range *range);
 bool range_room(struct step *step); /* for a decision's views */
-/* The entry that an answer was asked for is still there. */
-bool range_live(struct chord *chord, uint16_t index, uint32_t serial);
-bool transfer_live(struct chord *chord, uint16_t index, uint32_t serial);
-bool batch_live(struct chord *chord, uint16_t index, uint32_t serial);
 void range_remove(struct step *step, uint16_t index);
 bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);
@@ -116,7 +112,7 @@ void repair_settled(struct chord *chord, const struct range *range);
 /* Decides the next view of `index`, or of `index` and `other` together. False: no room now. */
 bool decide_start(struct step *step, uint16_t index, uint16_t other, const struct chord_view *next);
 uint16_t decide_find(struct chord *chord, uint16_t index); /* NONE: nothing is proposed for it */
-void decide_stored(struct step *step, uint16_t index, uint32_t serial, uint64_t ballot, bool ok);
+void decide_stored(struct step *step, const struct store_op *store, bool ok);
 void decide_reply(struct step *step, const struct call *call,
                   const struct chord_response *response);
 void decisions_tick(struct step *step);
@@ -198,7 +194,6 @@ void batch_end(struct step *step, uint16_t index, enum chord_code unfinished);
 /* The client is told so; the batch goes on until its outcome is decided here. */
 void batch_unknown(struct step *step, uint16_t index);
 void batch_hint(struct batch *batch, const struct chord_view *view);
-struct range *batch_range(struct chord *chord, struct batch *batch); /* NULL: its view is over */
 
 /* execute.c: at the leader */
 void execute_run(struct step *step, uint16_t index, uint16_t range_index,
@@ -212,7 +207,7 @@ void execute_applied(struct step *step, const struct call *call,
                      const struct chord_response *response);
 /* A round of Check has ended well. True: some reads wait for the next. */
 bool execute_confirmed(struct step *step, uint16_t range);
-void execute_range_gone(struct step *step, uint16_t range, uint32_t serial);
+void execute_range_gone(struct step *step, struct ref range);
 
 /* read_check.c: reads are current */
 uint64_t confirm_read(struct step *step, uint16_t index);

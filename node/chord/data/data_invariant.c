@@ -98,7 +98,7 @@ static const char *transfers_broken(struct chord *chord, const struct counts *co
         if (transfer->retry_ms != 0 && chord->transfers_ms > transfer->retry_ms) {
             return "a transfer is to be tried again, but no tick will come";
         }
-        if (transfer->request_id == 0 && transfer->subject >= chord->config.limits.views_max) {
+        if (transfer->request_id == 0 && transfer->subject.slot >= chord->config.limits.views_max) {
             return "a transfer is for a range outside the table";
         }
     }
@@ -111,8 +111,9 @@ static const char *decisions_broken(struct chord *chord) {
         if (decision->stage == DECISION_FREE) {
             continue;
         }
-        if (decision->range >= chord->config.limits.views_max ||
-            (decision->other != NONE && decision->other >= chord->config.limits.views_max)) {
+        if (decision->range.slot >= chord->config.limits.views_max ||
+            (decision->other.slot != NONE &&
+             decision->other.slot >= chord->config.limits.views_max)) {
             return "a decision is about a range outside the table";
         }
         uint64_t due_ms = decision->retry_ms != 0 ? decision->retry_ms : decision->resend_ms;
@@ -131,7 +132,7 @@ static const char *batches_broken(struct chord *chord, struct counts *counts) {
             continue;
         }
         bool running = batch->state == BATCH_RUNNING;
-        if (running && batch->range >= limits->views_max) {
+        if (running && batch->range.slot >= limits->views_max) {
             return "a batch runs in a range outside the table";
         }
         bool handed = batch->state == BATCH_WAITING || batch->state == BATCH_RESUMED;
@@ -148,7 +149,7 @@ static const char *batches_broken(struct chord *chord, struct counts *counts) {
             return "a batch is due, but no tick will come";
         }
         counts->batches_with_keys += batch->keys_head != KEYS_NONE;
-        counts->writing_batches += running && batch->writing && batch_range(chord, batch) != NULL;
+        counts->writing_batches += running && batch->writing && range_live(chord, batch->range);
         counts->looking_batches += batch->state == BATCH_LOOKING;
         counts->forwarded_batches += batch->state == BATCH_FORWARDED;
     }

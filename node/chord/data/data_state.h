@@ -88,8 +88,7 @@ enum decision_stage { DECISION_FREE, DECISION_PREPARE, DECISION_ACCEPT };
 struct decision {
     enum decision_stage stage;
     uint32_t serial;
-    uint16_t range, other; /* other: a merge, else NONE */
-    uint32_t range_serial, other_serial;
+    struct ref range, other;  /* other: a merge, else nothing */
     uint64_t ballot, highest; /* ours; the highest that anybody promised */
     uint64_t agreed, calling; /* bit per member */
     uint64_t away;            /* those of them that were asked elsewhere than at their seat */
@@ -126,9 +125,8 @@ struct transfer {
     uint64_t epoch;
     uint64_t token;      /* Sync's; 0 = settling, for `subject` */
     uint64_t request_id; /* Sync to answer; 0 = none */
-    uint16_t subject;
+    struct ref subject;
     uint16_t member;
-    uint32_t subject_serial;
     uint64_t rows;
     uint64_t retry_ms;
     uint64_t digest_rows;
@@ -156,8 +154,7 @@ struct batch {
     uint64_t retry_ms;
     bool no_forward, stale, replied, reading, examining, writing, stored, nothing;
     uint16_t tries, hops;
-    uint16_t range; /* slot */
-    uint32_t range_serial;
+    struct ref range;
     struct chord_slice slice;
     uint64_t confirm; /* the round of Check that its reads wait for; 0 = none */
     uint64_t acked;   /* bit per member of the view */
@@ -198,5 +195,15 @@ FREE_SLOT(range_free, range_at, used, views_max)
 FREE_SLOT(transfer_free, transfer_at, stage, transfers_max)
 FREE_SLOT(decision_free, decision_at, stage, decisions_max)
 FREE_SLOT(batch_free, batch_at, state, batches_max)
+
+REFERENCE(range, range_at, used)
+REFERENCE(transfer, transfer_at, stage)
+REFERENCE(decision, decision_at, stage)
+REFERENCE(batch, batch_at, state)
+
+/* NULL: it is gone. */
+static inline struct range *range_of(struct chord *chord, struct ref ref) {
+    return range_live(chord, ref) ? range_at(chord, ref.slot) : NULL;
+}
 
 #endif

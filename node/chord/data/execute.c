@@ -13,18 +13,17 @@ static void send_apply(struct step *step, uint16_t index, uint16_t seat,
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     struct chord_request *request;
-    uint16_t slot = call_member(step, CALL_APPLY, index, batch->serial, seat, member,
+    uint16_t slot = call_member(step, CALL_APPLY, batch_ref(chord, index), seat, member,
                                 chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
         if (seat == NONE) {
-            change_abort(step, batch->range, "no room for another call");
+            change_abort(step, batch->range.slot, "no room for another call");
         } else {
-            leader_member_down(step, batch->range, seat);
+            leader_member_down(step, batch->range.slot, seat);
         }
         return;
     }
     call_at(chord, slot)->range = batch->range;
-    call_at(chord, slot)->range_serial = batch->range_serial;
     request->kind = CHORD_APPLY;
     request->rows.range = batch->slice.range;
     request->rows.epoch = batch->slice.epoch;
@@ -32,9 +31,9 @@ static void send_apply(struct step *step, uint16_t index, uint16_t seat,
     step->actions->items[step->actions->count - 1].send_request.slice = batch->slice;
     if (seat != NONE) {
         batch->sent |= 1ull << seat;
-        range_at(chord, batch->range)->member_calls[seat]++;
+        range_at(chord, batch->range.slot)->member_calls[seat]++;
     } else {
-        range_at(chord, batch->range)->learner_calls++;
+        range_at(chord, batch->range.slot)->learner_calls++;
     }
 }
 
@@ -84,11 +83,12 @@ static bool store_slice(struct step *step, uint16_t index, enum chord_store_kind
                         enum store_purpose purpose) {
     struct batch *batch = batch_at(step->chord, index);
     struct chord_action *action;
-    if (store_start(step, kind, purpose, index, batch->serial, batch->request_id, &action) == 0) {
+    if (store_start(step, kind, purpose, batch_ref(step->chord, index), batch->request_id,
+                    &action) == 0) {
         return false;
     }
     action->store.slice = batch->slice;
-    action->store.floor = range_at(step->chord, batch->range)->view.floor;
+    action->store.floor = range_at(step->chord, batch->range.slot)->view.floor;
     return true;
 }
 
@@ -113,7 +113,7 @@ static bool keys_room(const struct chord *chord, const struct slice_counts *coun
 /* The writes go to our own store, to every member, and to a learner. */
 static bool send_writes(struct step *step, uint16_t index) {
     struct batch *batch = batch_at(step->chord, index);
-    struct range *range = batch_range(step->chord, batch);
+    struct range *range = range_of(step->chord, batch->range);
     if (!store_slice(step, index, CHORD_STORE_WRITE_OPERATIONS, STORE_BATCH_WRITE)) {
         return false;
     }
@@ -127,7 +127,7 @@ static bool send_writes(struct step *step, uint16_t index) {
 /* What was begun is begun again later: no Apply has been sent. */
 static void put_back(struct step *step, uint16_t index) {
     struct batch *batch = batch_at(step->chord, index);
-    struct range *range = batch_range(step->chord, batch);
+    struct range *range = range_of(step->chord, batch->range);
     if (batch->writing && range != NULL) {
         range->writing--;
     }
@@ -144,8 +144,7 @@ static void begin(struct step *step, uint16_t index, uint16_t range_index,
     struct range *range = range_at(chord, range_index);
     batch->state = BATCH_RUNNING;
     batch->serial = serial_new(chord); /* answers to an earlier attempt do not count for this one */
-    batch->range = range_index;
-    batch->range_serial = range->serial;
+    batch->range = range_ref(chord, range_index);
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch,
                                         range->counter + 1};
     batch->acked = batch->sent = 0;
@@ -209,7 +208,7 @@ void execute_run(struct step *step, uint16_t index, uint16_t range_index,
 static void slice_done(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
-    struct range *range = batch_range(chord, batch);
+    struct range *range = range_of(chord, batch->range);
     if (batch->writing && range != NULL) {
         CHORD_ASSERT(range->writing > 0);
         range->writing--;
@@ -241,7 +240,7 @@ static void slice_done(struct step *step, uint16_t index) {
 static void check_done(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
-    struct range *range = batch_range(chord, batch);
+    struct range *range = range_of(chord, batch->range);
     if (batch->state != BATCH_RUNNING || batch->reading || batch->examining ||
         batch->confirm != 0 || range == NULL) {
         return;
@@ -262,7 +261,7 @@ static void own_write_failed(struct step *step, uint16_t index) {
     struct batch *batch = batch_at(chord, index);
     batch->store_retry_ms = chord->now_ms + STORE_RETRY_MS;
     chord->writes_from_ms = chord->now_ms + 2 * STORE_RETRY_MS;
-    range_at(chord, batch->range)->resigned = true;
+    range_at(chord, batch->range.slot)->resigned = true;
     if (!batch->replied) {
         batch_unknown(step, index);
     }
@@ -281,7 +280,7 @@ void execute_store_again(struct step *step, uint16_t index) {
 void execute_stored(struct step *step, uint16_t index, enum store_purpose purpose, bool ok) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
-    struct range *range = batch_range(chord, batch);
+    struct range *range = range_of(chord, batch->range);
     if (batch->state != BATCH_RUNNING || range == NULL) {
         return;
     }
@@ -313,8 +312,8 @@ void execute_stored(struct step *step, uint16_t index, enum store_purpose purpos
 void execute_applied(struct step *step, const struct call *call,
                      const struct chord_response *response) {
     struct chord *chord = step->chord;
-    struct range *range = range_at(chord, call->range);
-    if (!range->used || range->serial != call->range_serial) {
+    struct range *range = range_of(chord, call->range);
+    if (range == NULL) {
         return;
     }
     bool refused = response != NULL && response->view.has_view;
@@ -323,14 +322,14 @@ void execute_applied(struct step *step, const struct call *call,
         range->learner_calls--;
         chord->ranges_ms = chord->now_ms;
         if (response == NULL || refused) {
-            change_abort(step, call->range, "the newcomer missed a write");
+            change_abort(step, call->range.slot, "the newcomer missed a write");
         }
     } else {
         CHORD_ASSERT(range->member_calls[call->member] > 0);
         range->member_calls[call->member]--;
     }
     if (refused && call->member != NONE) {
-        leader_member_down(step, call->range, call->member);
+        leader_member_down(step, call->range.slot, call->member);
     }
     if (refused) {
         leader_learn(step, &response->view.view);
@@ -339,17 +338,17 @@ void execute_applied(struct step *step, const struct call *call,
         return;
     }
     if (response == NULL) {
-        leader_member_down(step, call->range, call->member);
+        leader_member_down(step, call->range.slot, call->member);
     }
-    struct batch *batch = batch_at(chord, call->subject);
-    if (batch->state != BATCH_RUNNING || batch->serial != call->serial ||
-        batch->range_serial != call->range_serial) {
+    struct batch *batch = batch_at(chord, call->subject.slot);
+    if (!batch_live(chord, call->subject) || batch->state != BATCH_RUNNING ||
+        !ref_same(batch->range, call->range)) {
         return;
     }
     batch->sent &= ~(1ull << call->member);
     if (response != NULL) {
         batch->acked |= 1ull << call->member;
-        check_done(step, call->subject);
+        check_done(step, call->subject.slot);
     }
 }
 
@@ -360,8 +359,8 @@ bool execute_confirmed(struct step *step, uint16_t index) {
     bool others = false;
     for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
         struct batch *batch = batch_at(chord, i);
-        if (batch->state != BATCH_RUNNING || batch->range != index || batch->confirm == 0 ||
-            batch->range_serial != range->serial) {
+        if (batch->state != BATCH_RUNNING || batch->confirm == 0 ||
+            !ref_same(batch->range, range_ref(chord, index))) {
             continue;
         }
         if (batch->confirm > done || !action_room(step, 16)) {
@@ -376,12 +375,11 @@ bool execute_confirmed(struct step *step, uint16_t index) {
 
 /* The epoch is over for these: reads run again elsewhere, writes are unknown. Those end with the
  * next tick, which has room for as many answers as there are. */
-void execute_range_gone(struct step *step, uint16_t range, uint32_t serial) {
+void execute_range_gone(struct step *step, struct ref range) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < chord->config.limits.batches_max; i++) {
         struct batch *batch = batch_at(chord, i);
-        if (batch->state != BATCH_RUNNING || batch->range != range ||
-            batch->range_serial != serial) {
+        if (batch->state != BATCH_RUNNING || !ref_same(batch->range, range)) {
             continue;
         }
         if (batch_sent(batch) || batch->replied) {
@@ -400,8 +398,7 @@ void execute_stale(struct step *step, uint16_t index, uint16_t range_index) {
     struct range *range = range_at(chord, range_index);
     batch->state = BATCH_RUNNING;
     batch->serial = serial_new(chord);
-    batch->range = range_index;
-    batch->range_serial = range->serial;
+    batch->range = range_ref(chord, range_index);
     batch->writing = false;
     batch->confirm = 0;
     batch->slice = (struct chord_slice){batch->request_id, range->view.range, range->view.epoch, 0};

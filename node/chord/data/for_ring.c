@@ -40,12 +40,11 @@ void data_disconnected(struct chord *chord, const char *address) {
     }
 }
 
-void data_looked_up(struct step *step, uint16_t batch, uint32_t serial,
-                    const struct chord_peer *owner, const struct chord_peer *before,
-                    uint16_t hops) {
-    const struct batch *asked = batch_at(step->chord, batch);
-    if (asked->state == BATCH_LOOKING && asked->serial == serial) {
-        batch_looked_up(step, batch, owner, before, hops);
+void data_looked_up(struct step *step, struct ref batch, const struct chord_peer *owner,
+                    const struct chord_peer *before, uint16_t hops) {
+    if (batch_live(step->chord, batch) &&
+        batch_at(step->chord, batch.slot)->state == BATCH_LOOKING) {
+        batch_looked_up(step, batch.slot, owner, before, hops);
     }
 }
 

@@ -15,8 +15,8 @@ void data_wake(struct chord *chord); /* the ring has changed: who owns what, and
 void data_peer_lost(struct step *step, const char *address);
 void data_disconnected(struct chord *chord, const char *address); /* maybe lost */
 /* The lookup for a client's request has come to an end. */
-void data_looked_up(struct step *step, uint16_t batch, uint32_t serial,
-                    const struct chord_peer *owner, const struct chord_peer *before, uint16_t hops);
+void data_looked_up(struct step *step, struct ref batch, const struct chord_peer *owner,
+                    const struct chord_peer *before, uint16_t hops);
 void data_close(struct step *step);      /* the last member leaves: it serves no more */
 void data_lead_again(struct step *step); /* it comes back: all that it led before it stopped */
 void data_forget(struct step *step);     /* on the way to another ring */

@@ -60,7 +60,7 @@ bool leader_send_decided(struct step *step, uint16_t index, uint16_t seat,
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     struct chord_request *request;
-    if (call_member(step, CALL_DECIDED, index, range->serial, seat, member,
+    if (call_member(step, CALL_DECIDED, range_ref(chord, index), seat, member,
                     chord->config.timing.silence_ms_max, &request) == NONE) {
         return false;
     }
@@ -96,7 +96,7 @@ void leader_learn(struct step *step, const struct chord_view *view) {
 
 void leader_decided_reply(struct step *step, const struct call *call,
                           const struct chord_response *response) {
-    uint16_t index = call->subject, member = call->member;
+    uint16_t index = call->subject.slot, member = call->member;
     struct chord *chord = step->chord;
     struct range *range = led(chord, index);
     if (range == NULL || member == NONE) {
@@ -124,12 +124,12 @@ void leader_send_sync(struct step *step, uint16_t index, uint16_t member) {
         range->sync_tokens[member] = serial_new(chord);
     }
     uint16_t slot =
-        call_member(step, CALL_SYNC, index, range->serial, member, &range->view.members[member],
+        call_member(step, CALL_SYNC, range_ref(chord, index), member, &range->view.members[member],
                     chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
         return;
     }
-    call_at(chord, slot)->range_serial = range->sync_tokens[member];
+    call_at(chord, slot)->token = range->sync_tokens[member];
     range->calling |= bit(member);
     request->kind = CHORD_SYNC;
     request->sync.view = range->view;
@@ -141,7 +141,7 @@ void leader_send_sync(struct step *step, uint16_t index, uint16_t member) {
 void leader_sync_reply(struct step *step, const struct call *call,
                        const struct chord_response *response) {
     struct chord *chord = step->chord;
-    uint16_t index = call->subject, member = call->member;
+    uint16_t index = call->subject.slot, member = call->member;
     struct range *range = led(chord, index);
     if (range == NULL) {
         return;
@@ -149,7 +149,7 @@ void leader_sync_reply(struct step *step, const struct call *call,
     bool refused = response != NULL && response->view.has_view;
     bool done = response != NULL && !refused && response->view.confirmed;
     if (member == NONE) {
-        if (range->change.token == call->range_serial) {
+        if (range->change.token == call->token) {
             if (response != NULL && !refused && !done) {
                 change_learn(step, index);
             } else {
@@ -161,7 +161,7 @@ void leader_sync_reply(struct step *step, const struct call *call,
         if (response == NULL || refused) {
             range->retry_ms = chord->now_ms + RETRY_MS;
             range->sync_tokens[member] = 0;
-        } else if (done && range->sync_tokens[member] == call->range_serial) {
+        } else if (done && range->sync_tokens[member] == call->token) {
             range->synced |= bit(member);
         }
         if (refused) {

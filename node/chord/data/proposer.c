@@ -23,22 +23,12 @@ enum {
 };
 _Static_assert((int)SEATS >= (int)CHORD_REPLICAS_MAX, "a seat fits a ballot");
 
-static struct range *live(struct chord *chord, uint16_t index, uint32_t serial) {
-    struct range *range = index != NONE ? range_at(chord, index) : NULL;
-    return range != NULL && range->used && range->serial == serial ? range : NULL;
-}
-
-static struct range *partner(struct chord *chord, struct decision *decision) {
-    return live(chord, decision->other, decision->other_serial);
-}
-
 uint16_t decide_find(struct chord *chord, uint16_t index) {
+    struct ref range = range_ref(chord, index);
     for (uint16_t i = 0; i < chord->config.limits.decisions_max; i++) {
         struct decision *decision = decision_at(chord, i);
-        uint32_t serial = range_at(chord, index)->serial;
         if (decision->stage != DECISION_FREE &&
-            ((decision->range == index && decision->range_serial == serial) ||
-             (decision->other == index && decision->other_serial == serial))) {
+            (ref_same(decision->range, range) || ref_same(decision->other, range))) {
             return i;
         }
     }
@@ -51,23 +41,18 @@ static void due(struct chord *chord, uint64_t when_ms) {
     }
 }
 
-static void alone(struct decision *decision) {
-    decision->other = NONE;
-    decision->other_serial = 0;
-}
-
 /* ---- messages ---- */
 
 static void send(struct step *step, uint16_t index, uint16_t seat) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
-    struct range *range = range_at(chord, decision->range);
-    struct range *other = partner(chord, decision);
+    struct range *range = range_at(chord, decision->range.slot);
+    struct range *other = range_of(chord, decision->other);
     bool prepare = decision->stage == DECISION_PREPARE;
     struct chord_request *request;
     struct chord_member member = range->view.members[seat];
     memcpy(member.address, member_address(chord, &member), CHORD_ADDRESS_BYTES);
-    if (call_member(step, prepare ? CALL_PREPARE : CALL_ACCEPT, index, decision->serial, seat,
+    if (call_member(step, prepare ? CALL_PREPARE : CALL_ACCEPT, decision_ref(chord, index), seat,
                     &member, chord->config.timing.silence_ms_max, &request) == NONE) {
         return;
     }
@@ -90,7 +75,7 @@ static void send(struct step *step, uint16_t index, uint16_t seat) {
 static void send_all(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
-    struct range *range = range_at(chord, decision->range);
+    struct range *range = range_at(chord, decision->range.slot);
     uint16_t self = view_member(&range->view, chord->self.store_id);
     bool ready = decision->stage == DECISION_ACCEPT || decision->agreed & 1ull << self;
     for (uint16_t i = 0; i < range->view.members_count && ready; i++) {
@@ -112,8 +97,7 @@ static void save_own(struct step *step, uint16_t index) {
         due(step->chord, decision->retry_ms);
         return;
     }
-    store->subject = index;
-    store->serial = decision->serial;
+    store->subject = decision_ref(step->chord, index);
     store->ballot = decision->ballot;
 }
 
@@ -129,7 +113,7 @@ static void back_off(struct step *step, struct decision *decision) {
 }
 
 static void new_round(struct chord *chord, struct decision *decision, enum decision_stage stage) {
-    struct range *range = range_at(chord, decision->range);
+    struct range *range = range_at(chord, decision->range.slot);
     decision->stage = stage;
     decision->serial = serial_new(chord); /* answers to the round before are ignored */
     uint16_t self = view_member(&range->view, chord->self.store_id);
@@ -144,9 +128,10 @@ static void new_round(struct chord *chord, struct decision *decision, enum decis
 static void begin_accept(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
-    struct range *range = range_at(chord, decision->range);
+    struct range *range = range_at(chord, decision->range.slot);
     new_round(chord, decision, DECISION_ACCEPT);
-    if (!acceptor_accept(range, partner(chord, decision), decision->ballot, &decision->next)) {
+    if (!acceptor_accept(range, range_of(chord, decision->other), decision->ballot,
+                         &decision->next)) {
         back_off(step, decision);
         return;
     }
@@ -159,8 +144,8 @@ static void begin_accept(struct step *step, uint16_t index) {
 static void begin_prepare(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
-    struct range *range = range_at(chord, decision->range);
-    struct range *other = partner(chord, decision);
+    struct range *range = range_at(chord, decision->range.slot);
+    struct range *other = range_of(chord, decision->other);
     uint64_t highest = decision->highest;
     highest = range->acceptor.promised > highest ? range->acceptor.promised : highest;
     if (other != NULL && other->acceptor.promised > highest) {
@@ -202,7 +187,7 @@ static void found(struct decision *decision, const struct chord_response *respon
 static void join_other(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
-    struct range *range = range_at(chord, decision->range);
+    struct range *range = range_at(chord, decision->range.slot);
     struct chord_range rest = decision_other(&range->view, &decision->next);
     uint16_t other = range_exact(chord, &rest, decision->found_epoch);
     if (other == NONE) {
@@ -212,8 +197,7 @@ static void join_other(struct step *step, uint16_t index) {
         back_off(step, decision);
         return;
     }
-    decision->other = other;
-    decision->other_serial = range_at(chord, other)->serial;
+    decision->other = range_ref(chord, other);
     begin_prepare(step, index);
 }
 
@@ -222,8 +206,8 @@ static void join_other(struct step *step, uint16_t index) {
 static void prepared(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
-    struct range *range = range_at(chord, decision->range);
-    struct range *other = partner(chord, decision);
+    struct range *range = range_at(chord, decision->range.slot);
+    struct range *other = range_of(chord, decision->other);
     bool merge = decision->found && decision_joint(&range->view, &decision->next);
     if (merge) {
         struct chord_range rest = decision_other(&range->view, &decision->next);
@@ -251,7 +235,7 @@ static void prepared(struct step *step, uint16_t index) {
         }
     }
     if (!merge) {
-        alone(decision);
+        decision->other = NO_REF;
         other = NULL;
     }
     if (decision_valid(&range->view, other != NULL ? &other->view : NULL, &decision->next)) {
@@ -270,14 +254,14 @@ static void majority_reached(struct step *step, uint16_t index) {
     }
     struct decision chosen = *decision;
     end(decision);
-    change_decided(step, chosen.range, chosen.other, &chosen.next);
+    change_decided(step, chosen.range.slot, chosen.other.slot, &chosen.next);
 }
 
 /* Our own acceptor always counts: its promise keeps the ballot ours. A majority of the seats
  * decides, or enough stores that two decisions share at least one that is not copied
  * (node/chord/README.md: Seats). */
 static bool majority(struct chord *chord, const struct decision *decision) {
-    struct range *range = range_at(chord, decision->range);
+    struct range *range = range_at(chord, decision->range.slot);
     uint64_t self = 1ull << view_member(&range->view, chord->self.store_id);
     return (decision->agreed & self) &&
            (bits_count(decision->agreed & ~decision->away) >= view_majority(&range->view) ||
@@ -293,14 +277,15 @@ static void agree(struct step *step, uint16_t index, uint16_t seat) {
 }
 
 /* Our own acceptor is on disk. */
-void decide_stored(struct step *step, uint16_t index, uint32_t serial, uint64_t ballot, bool ok) {
+void decide_stored(struct step *step, const struct store_op *store, bool ok) {
     struct chord *chord = step->chord;
+    uint16_t index = store->subject.slot;
     struct decision *decision = decision_at(chord, index);
-    struct range *range = live(chord, decision->range, decision->range_serial);
-    if (decision->stage == DECISION_FREE || decision->serial != serial || range == NULL) {
+    struct range *range = range_of(chord, decision->range);
+    if (!decision_live(chord, store->subject) || range == NULL) {
         return;
     }
-    if (!ok || range->acceptor.promised != ballot) {
+    if (!ok || range->acceptor.promised != store->ballot) {
         back_off(step, decision);
         return;
     }
@@ -309,7 +294,7 @@ void decide_stored(struct step *step, uint16_t index, uint32_t serial, uint64_t 
     if (decision->stage == DECISION_PREPARE) {
         struct chord_response own;
         memset(&own, 0, sizeof own);
-        acceptor_tell(chord, range, partner(chord, decision), &own);
+        acceptor_tell(chord, range, range_of(chord, decision->other), &own);
         found(decision, &own);
         send_all(step, index);
     }
@@ -319,8 +304,8 @@ void decide_stored(struct step *step, uint16_t index, uint32_t serial, uint64_t 
 void decide_reply(struct step *step, const struct call *call,
                   const struct chord_response *response) {
     struct chord *chord = step->chord;
-    struct decision *decision = decision_at(chord, call->subject);
-    struct range *range = live(chord, decision->range, decision->range_serial);
+    struct decision *decision = decision_at(chord, call->subject.slot);
+    struct range *range = range_of(chord, decision->range);
     decision->calling &= ~(1ull << call->member);
     if (range == NULL || response == NULL) {
         return; /* asked again with the next resend */
@@ -346,7 +331,7 @@ void decide_reply(struct step *step, const struct call *call,
     if (decision->stage == DECISION_PREPARE) {
         found(decision, response);
     }
-    agree(step, call->subject, call->member);
+    agree(step, call->subject.slot, call->member);
 }
 
 /* ---- begin, time ---- */
@@ -362,10 +347,8 @@ bool decide_start(struct step *step, uint16_t index, uint16_t other,
     struct range *range = range_at(chord, index);
     struct range *second = other != NONE ? range_at(chord, other) : NULL;
     end(decision);
-    decision->range = index;
-    decision->range_serial = range->serial;
-    decision->other = other;
-    decision->other_serial = second != NULL ? second->serial : 0;
+    decision->range = range_ref(chord, index);
+    decision->other = second != NULL ? range_ref(chord, other) : NO_REF;
     decision->wanted = decision->next = *next;
     /* node/chord/README.md: Decision. Ballot 0 needs no phase 1: only the leader uses it, and only
      * once. */
@@ -398,13 +381,13 @@ void decisions_tick(struct step *step) {
             due(chord, chord->now_ms);
             return;
         }
-        if (live(chord, decision->range, decision->range_serial) == NULL) {
+        if (range_of(chord, decision->range) == NULL) {
             end(decision); /* decided */
             continue;
         }
-        if (decision->other != NONE && partner(chord, decision) == NULL) {
+        if (decision->other.slot != NONE && range_of(chord, decision->other) == NULL) {
             /* The other range has a newer view: it is the merge with ours, or the merge is lost. */
-            alone(decision);
+            decision->other = NO_REF;
             decision->retry_ms = chord->now_ms;
         }
         if (decision->retry_ms != 0 && decision->retry_ms <= chord->now_ms) {

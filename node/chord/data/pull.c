@@ -73,9 +73,8 @@ static void finish(struct step *step, uint16_t index, bool ok) {
             transfer->retry_ms = step->chord->now_ms + DONE_MS;
             transfers_due(step->chord, transfer->retry_ms);
         }
-    } else if (range_at(step->chord, transfer->subject)->used &&
-               range_at(step->chord, transfer->subject)->serial == transfer->subject_serial) {
-        leader_pulled(step, transfer->subject, transfer->member, ok);
+    } else if (range_live(step->chord, transfer->subject)) {
+        leader_pulled(step, transfer->subject.slot, transfer->member, ok);
     }
 }
 
@@ -90,7 +89,7 @@ static void pull(struct step *step, uint16_t index) {
     struct chord_request *request;
     bool digest = transfer->stage == TRANSFER_DIGEST;
     uint16_t slot =
-        call_member(step, digest ? CALL_DIGEST : CALL_TRANSFER, index, transfer->serial, NONE,
+        call_member(step, digest ? CALL_DIGEST : CALL_TRANSFER, transfer_ref(chord, index), NONE,
                     &transfer->source, chord->config.timing.data_timeout_ms, &request);
     if (slot == NONE) {
         pull_later(chord, transfer);
@@ -108,9 +107,7 @@ static void pull(struct step *step, uint16_t index) {
 /* The range whose leader pulls here to settle; NULL: this pull is not for settling, or the view is
  * over. */
 static struct range *settling(struct chord *chord, const struct transfer *transfer) {
-    struct range *range = range_at(chord, transfer->subject);
-    return transfer->token == 0 && range->used && range->serial == transfer->subject_serial ? range
-                                                                                            : NULL;
+    return transfer->token == 0 ? range_of(chord, transfer->subject) : NULL;
 }
 
 /* node/chord/README.md: Settle, Equal. Up to which epoch our own rows are dropped before a page,
@@ -150,7 +147,7 @@ static void store(struct step *step, uint16_t index, enum chord_store_kind kind,
                   enum store_purpose purpose, uint64_t call_id) {
     struct transfer *transfer = transfer_at(step->chord, index);
     struct chord_action *action;
-    if (store_start(step, kind, purpose, index, transfer->serial, call_id, &action) == 0) {
+    if (store_start(step, kind, purpose, transfer_ref(step->chord, index), call_id, &action) == 0) {
         finish(step, index, false);
         return;
     }
@@ -234,11 +231,6 @@ static void part_end(struct step *step, uint16_t index, bool was_equal) {
     }
 }
 
-bool transfer_live(struct chord *chord, uint16_t subject, uint32_t serial) {
-    return transfer_at(chord, subject)->stage != TRANSFER_FREE &&
-           transfer_at(chord, subject)->serial == serial;
-}
-
 bool transfer_settle(struct step *step, uint16_t subject, uint16_t member) {
     struct range *range = range_at(step->chord, subject);
     uint16_t index;
@@ -247,8 +239,7 @@ bool transfer_settle(struct step *step, uint16_t subject, uint16_t member) {
     if (transfer == NULL) {
         return false;
     }
-    transfer->subject = subject;
-    transfer->subject_serial = range->serial;
+    transfer->subject = range_ref(step->chord, subject);
     transfer->member = member;
     pull(step, index);
     return true;
@@ -303,7 +294,7 @@ static void unanswered(struct step *step, uint16_t index) {
 
 void transfer_reply(struct step *step, const struct call *call,
                     const struct chord_response *response) {
-    uint16_t index = call->subject;
+    uint16_t index = call->subject.slot;
     if (response == NULL) {
         unanswered(step, index);
         return;
@@ -365,8 +356,7 @@ uint64_t transfers_stop(struct chord *chord, uint16_t subject) {
     for (uint16_t i = 0; i < chord->config.limits.transfers_max; i++) {
         struct transfer *transfer = transfer_at(chord, i);
         if (transfer->stage != TRANSFER_FREE && transfer->token == 0 &&
-            transfer->subject == subject &&
-            transfer->subject_serial == range_at(chord, subject)->serial) {
+            ref_same(transfer->subject, range_ref(chord, subject))) {
             transfer->stage = TRANSFER_FREE; /* a page that is being stored is stored before others
                                                 compare */
             members |= 1ull << transfer->member;

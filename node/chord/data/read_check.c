@@ -15,8 +15,9 @@ static void send_all(struct step *step, uint16_t index) {
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         struct chord_request *request;
         if ((range->check.agreed | range->check.calling) >> i & 1 ||
-            call_member(step, CALL_CHECK, index, range->check.serial, i, &range->view.members[i],
-                        chord->config.timing.silence_ms_max, &request) == NONE) {
+            call_member(step, CALL_CHECK, (struct ref){index, range->check.serial}, i,
+                        &range->view.members[i], chord->config.timing.silence_ms_max,
+                        &request) == NONE) {
             continue;
         }
         range->check.calling |= 1ull << i;
@@ -60,7 +61,7 @@ uint64_t confirm_read(struct step *step, uint16_t index) {
 void confirm_reply(struct step *step, const struct call *call,
                    const struct chord_response *response) {
     struct chord *chord = step->chord;
-    uint16_t index = call->subject;
+    uint16_t index = call->subject.slot;
     struct range *range = range_at(chord, index);
     range->check.calling &= ~(1ull << call->member);
     if (response == NULL) {
@@ -72,9 +73,8 @@ void confirm_reply(struct step *step, const struct call *call,
     }
     range->check.agreed |= 1ull << call->member;
     if (round_done(step, index)) {
-        uint32_t serial = range->serial;
-        if (execute_confirmed(step, index) && range->used && range->serial == serial &&
-            !range->check.open) {
+        struct ref same = range_ref(chord, index);
+        if (execute_confirmed(step, index) && range_live(chord, same) && !range->check.open) {
             begin(step, index);
         }
     }

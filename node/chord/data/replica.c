@@ -70,7 +70,7 @@ void on_apply(struct step *step, const struct chord_request *request, uint64_t r
                                        : range_exact(chord, range, request->rows.epoch) != NONE;
     if (!taken) {
         reply_wrong_view(step, request_id, CHORD_APPLY, range);
-    } else if (store_start(step, CHORD_STORE_WRITE_ROWS, STORE_APPLY, NONE, 0, request_id,
+    } else if (store_start(step, CHORD_STORE_WRITE_ROWS, STORE_APPLY, NO_REF, request_id,
                            &action) == 0) {
         reply_code(step, request_id, CHORD_APPLY, CHORD_RESOURCE_EXHAUSTED, 20);
     }
@@ -153,8 +153,8 @@ static void read_range(struct step *step, const struct chord_request *request, u
     } else if (index == NONE || view_member(&range_at(step->chord, index)->view,
                                             step->chord->self.store_id) == NONE) {
         reply_code(step, request_id, request->kind, CHORD_ABORTED, RETRY_MS);
-    } else if (store_start(step, kind, purpose, index, range_at(step->chord, index)->serial,
-                           request_id, &action) == 0) {
+    } else if (store_start(step, kind, purpose, range_ref(step->chord, index), request_id,
+                           &action) == 0) {
         reply_code(step, request_id, request->kind, CHORD_RESOURCE_EXHAUSTED, 20);
     } else {
         action->store.slice.range = request->rows.range;
@@ -316,7 +316,7 @@ void replica_watch(struct step *step, uint16_t index) {
     struct chord_request *request;
     const struct chord_member *member = &view->members[target];
     if ((target == seat && !away) ||
-        call_member(step, CALL_WATCH, index, range->serial, target, member,
+        call_member(step, CALL_WATCH, range_ref(chord, index), target, member,
                     peer_timeout_ms(chord, peer_find_address(chord, member->address)),
                     &request) == NONE) {
         return;
@@ -333,7 +333,7 @@ static void retire(struct step *step, uint16_t index) {
     struct chord_action *action;
     struct chord_view view = range_at(chord, index)->view;
     if (range_at(chord, index)->learning || view.cut ||
-        store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NONE, 0, 0, &action) == 0) {
+        store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NO_REF, 0, &action) == 0) {
         return;
     }
     action->store.slice.range = view.range;
@@ -344,7 +344,7 @@ static void retire(struct step *step, uint16_t index) {
 
 void replica_watch_reply(struct step *step, const struct call *call,
                          const struct chord_response *response) {
-    uint16_t index = call->subject, member = call->member;
+    uint16_t index = call->subject.slot, member = call->member;
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     range->watching = false;

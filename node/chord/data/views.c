@@ -155,19 +155,13 @@ bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *ind
     return true;
 }
 
-bool range_live(struct chord *chord, uint16_t subject, uint32_t serial) {
-    return range_at(chord, subject)->used && range_at(chord, subject)->serial == serial;
-}
-
 void range_remove(struct step *step, uint16_t index) {
-    struct range *range = range_at(step->chord, index);
-    uint32_t serial = range->serial;
-    range->used = false;
-    while (step->chord->ranges_end > 0 &&
-           !range_at(step->chord, (uint16_t)(step->chord->ranges_end - 1))->used) {
-        step->chord->ranges_end--;
+    struct chord *chord = step->chord;
+    range_at(chord, index)->used = false;
+    while (chord->ranges_end > 0 && !range_at(chord, (uint16_t)(chord->ranges_end - 1))->used) {
+        chord->ranges_end--;
     }
-    execute_range_gone(step, index, serial);
+    execute_range_gone(step, range_ref(chord, index));
 }
 
 /* The pieces of an older view that a newer one leaves over keep the old epoch, as a memory: what
@@ -320,7 +314,7 @@ bool views_saved(const struct chord *chord) {
 struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id) {
     struct chord *chord = step->chord;
     struct chord_action *action;
-    uint64_t id = store_start(step, CHORD_STORE_VIEWS, purpose, NONE, 0, request_id, &action);
+    uint64_t id = store_start(step, CHORD_STORE_VIEWS, purpose, NO_REF, request_id, &action);
     if (id == 0) {
         chord->views_retry_ms = chord->now_ms; /* what is not saved now is saved with the next */
         return NULL;

@@ -18,7 +18,7 @@ static uint16_t id_slot(uint64_t id, uint16_t slots) {
 /* ---- calls ---- */
 
 /* Fills the header and leaves the rest of *request to the caller. NONE: no call or action free. */
-uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subject, uint32_t serial,
+uint16_t call_start(struct step *step, enum call_purpose purpose, struct ref subject,
                     uint16_t member, const char *address, uint32_t timeout_ms,
                     struct chord_request **request) {
     struct chord *chord = step->chord;
@@ -30,7 +30,6 @@ uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subje
     call->purpose = purpose;
     call->generation++;
     call->subject = subject;
-    call->serial = serial;
     call->member = member;
     call->peer = NONE;
     struct chord_action *action = action_add(step, CHORD_ACTION_SEND_REQUEST);
@@ -64,7 +63,7 @@ uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct ch
     uint16_t index = peer_find(chord, peer);
     uint32_t timeout_ms = peer_timeout_ms(chord, index);
     request = request != NULL ? request : &ignored;
-    uint16_t slot = call_start(step, purpose, NONE, 0, NONE, peer->address, timeout_ms, request);
+    uint16_t slot = call_start(step, purpose, NO_REF, NONE, peer->address, timeout_ms, request);
     if (slot != NONE) {
         (*request)->kind = kind;
         call_target(*request, peer);
@@ -74,11 +73,10 @@ uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct ch
     return slot;
 }
 
-uint16_t call_member(struct step *step, enum call_purpose purpose, uint16_t subject,
-                     uint32_t serial, uint16_t seat, const struct chord_member *member,
-                     uint32_t timeout_ms, struct chord_request **request) {
-    uint16_t slot =
-        call_start(step, purpose, subject, serial, seat, member->address, timeout_ms, request);
+uint16_t call_member(struct step *step, enum call_purpose purpose, struct ref subject,
+                     uint16_t seat, const struct chord_member *member, uint32_t timeout_ms,
+                     struct chord_request **request) {
+    uint16_t slot = call_start(step, purpose, subject, seat, member->address, timeout_ms, request);
     if (slot != NONE) {
         memcpy((*request)->target_store_id, member->store_id, CHORD_STORE_ID_BYTES);
     }
@@ -102,54 +100,32 @@ static bool call_take(struct step *step, uint64_t call_id, struct call *taken) {
 
 /* ---- whether what a call was about is still there ---- */
 
-static bool join_live(struct chord *chord, const struct call *call) {
-    return chord->join.open && chord->join.serial == call->serial;
+static bool join_live(struct chord *chord, struct ref subject) {
+    return chord->join.open && chord->join.serial == subject.serial;
 }
 
-static bool query_live(struct chord *chord, const struct call *call) {
-    return chord->query.waiting && chord->query.serial == call->serial;
+static bool query_live(struct chord *chord, struct ref subject) {
+    return chord->query.waiting && chord->query.serial == subject.serial;
 }
 
-static bool genesis_live(struct chord *chord, const struct call *call) {
-    return chord->genesis.running && chord->genesis.serial == call->serial;
+static bool genesis_live(struct chord *chord, struct ref subject) {
+    return chord->genesis.running && chord->genesis.serial == subject.serial;
 }
 
-static bool lookup_live(struct chord *chord, const struct call *call) {
-    return lookup_at(chord, call->subject)->purpose != LOOKUP_FREE &&
-           lookup_at(chord, call->subject)->serial == call->serial;
+static bool dial_live(struct chord *chord, struct ref subject) {
+    return admitted_at(chord, subject.slot)->serial == subject.serial;
 }
 
-static bool dial_live(struct chord *chord, const struct call *call) {
-    return admitted_at(chord, call->subject)->serial == call->serial;
-}
-
-static bool of_range_live(struct chord *chord, const struct call *call) {
-    return range_live(chord, call->subject, call->serial);
-}
-
-static bool check_live(struct chord *chord, const struct call *call) {
-    return range_at(chord, call->subject)->used && range_at(chord, call->subject)->check.open &&
-           range_at(chord, call->subject)->check.serial == call->serial;
-}
-
-static bool decision_live(struct chord *chord, const struct call *call) {
-    return decision_at(chord, call->subject)->stage != DECISION_FREE &&
-           decision_at(chord, call->subject)->serial == call->serial;
-}
-
-static bool of_transfer_live(struct chord *chord, const struct call *call) {
-    return transfer_live(chord, call->subject, call->serial);
-}
-
-static bool of_batch_live(struct chord *chord, const struct call *call) {
-    return batch_live(chord, call->subject, call->serial);
+static bool check_live(struct chord *chord, struct ref subject) {
+    const struct range *range = range_at(chord, subject.slot);
+    return range->used && range->check.open && range->check.serial == subject.serial;
 }
 
 /* The file to which the outcome of each kind of call belongs. `live` NULL: the call is always
  * live; `done` NULL: no code waits for the outcome. A NULL response given to `done` means that
  * none came, or one that says nothing; a verdict on the peer was carried out before. */
 static const struct {
-    bool (*live)(struct chord *chord, const struct call *call);
+    bool (*live)(struct chord *chord, struct ref subject);
     void (*done)(struct step *step, const struct call *call, const struct chord_response *response);
 } outcomes[] = {
     [CALL_JOIN] = {join_live, join_reply},
@@ -159,20 +135,21 @@ static const struct {
     [CALL_CHECK_PREDECESSOR] = {NULL, check_predecessor_reply},
     [CALL_DIAL] = {dial_live, dial_reply},
     [CALL_GRAVEYARD] = {NULL, graveyard_reply},
-    [CALL_WATCH] = {of_range_live, replica_watch_reply},
-    [CALL_DECIDED] = {of_range_live, leader_decided_reply},
+    [CALL_WATCH] = {range_live, replica_watch_reply},
+    [CALL_DECIDED] = {range_live, leader_decided_reply},
     [CALL_PREPARE] = {decision_live, decide_reply},
     [CALL_ACCEPT] = {decision_live, decide_reply},
     [CALL_CHECK] = {check_live, confirm_reply},
-    [CALL_SYNC] = {of_range_live, leader_sync_reply},
-    [CALL_DIGEST] = {of_transfer_live, transfer_reply},
-    [CALL_TRANSFER] = {of_transfer_live, transfer_reply},
+    [CALL_SYNC] = {range_live, leader_sync_reply},
+    [CALL_DIGEST] = {transfer_live, transfer_reply},
+    [CALL_TRANSFER] = {transfer_live, transfer_reply},
     [CALL_APPLY] = {NULL, execute_applied}, /* also when its batch is over */
-    [CALL_FORWARD] = {of_batch_live, batch_forward_reply},
+    [CALL_FORWARD] = {batch_live, batch_forward_reply},
 };
 
 static bool call_live(struct chord *chord, const struct call *call) {
-    return outcomes[call->purpose].live == NULL || outcomes[call->purpose].live(chord, call);
+    return outcomes[call->purpose].live == NULL ||
+           outcomes[call->purpose].live(chord, call->subject);
 }
 
 static void call_done(struct step *step, const struct call *call,
@@ -237,8 +214,7 @@ uint16_t store_slot(uint64_t id) {
 
 /* 0: no slot or action free. */
 uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
-                     uint16_t subject, uint32_t serial, uint64_t request_id,
-                     struct chord_action **action) {
+                     struct ref subject, uint64_t request_id, struct chord_action **action) {
     struct chord *chord = step->chord;
     uint16_t slot = store_free(chord);
     if (slot == NONE || !action_room(step, 4)) {
@@ -248,7 +224,6 @@ uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_p
     store->purpose = purpose;
     store->generation++;
     store->subject = subject;
-    store->serial = serial;
     store->request_id = request_id;
     *action = action_add(step, CHORD_ACTION_STORE);
     (*action)->store.store_op = id_make(store->generation, slot);
@@ -260,8 +235,8 @@ uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_p
 
 static void reply_stored(struct step *step, const struct store_op *store) {
     bool ok = step->event->stored.ok;
-    bool live = store->subject != NONE && range_live(step->chord, store->subject, store->serial);
-    uint64_t equal_epoch = live ? range_at(step->chord, store->subject)->equal_epoch : 0;
+    const struct range *range = range_of(step->chord, store->subject);
+    uint64_t equal_epoch = range != NULL ? range->equal_epoch : 0;
     struct chord_response response;
     memset(&response, 0, sizeof response);
     response.code = ok ? CHORD_OK : CHORD_INTERNAL;
@@ -278,14 +253,14 @@ static void reply_stored(struct step *step, const struct store_op *store) {
         response.transfer.done = step->event->stored.done;
         memcpy(response.transfer.last, step->event->stored.last, CHORD_ID_BYTES);
         response.transfer.equal_epoch = equal_epoch;
-        response.code = live ? response.code : CHORD_ABORTED;
+        response.code = range != NULL ? response.code : CHORD_ABORTED;
         break;
     default:
         response.kind = CHORD_DIGEST;
         response.digest.rows = step->event->stored.rows;
         memcpy(response.digest.digest, step->event->stored.digest, CHORD_DIGEST_BYTES);
         response.digest.equal_epoch = equal_epoch;
-        response.code = live ? response.code : CHORD_ABORTED;
+        response.code = range != NULL ? response.code : CHORD_ABORTED;
         break;
     }
     reply_send(step, store->request_id, &response);
@@ -312,24 +287,24 @@ void stores_done(struct step *step) {
         break;
     case STORE_VIEWS_OWN:
         leader_views_saved(step, step->event->stored.ok);
-        decide_stored(step, store.subject, store.serial, store.ballot, step->event->stored.ok);
+        decide_stored(step, &store, step->event->stored.ok);
         break;
     case STORE_BATCH_READ:
     case STORE_BATCH_EXAMINE:
     case STORE_BATCH_WRITE:
-        if (batch_live(chord, store.subject, store.serial)) {
-            execute_stored(step, store.subject, store.purpose, step->event->stored.ok);
+        if (batch_live(chord, store.subject)) {
+            execute_stored(step, store.subject.slot, store.purpose, step->event->stored.ok);
         }
         break;
     case STORE_DIGEST_OWN:
     case STORE_PULLED:
-        if (transfer_live(chord, store.subject, store.serial)) {
-            transfer_stored(step, store.subject);
+        if (transfer_live(chord, store.subject)) {
+            transfer_stored(step, store.subject.slot);
         }
         break;
     case STORE_TOMBSTONES:
-        if (range_live(chord, store.subject, store.serial)) {
-            forget_counted(step, store.subject, step->event->stored.ok);
+        if (range_live(chord, store.subject)) {
+            forget_counted(step, store.subject.slot, step->event->stored.ok);
         }
         break;
     case STORE_RETIRED:

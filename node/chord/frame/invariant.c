@@ -22,26 +22,26 @@ static bool call_indices_good(const struct chord *chord, const struct call *call
     }
     switch (call->purpose) {
     case CALL_GENESIS:
-        return call->subject < CHORD_REPLICAS_MAX;
+        return call->subject.slot < CHORD_REPLICAS_MAX;
     case CALL_LOOKUP:
-        return call->subject < limits->lookups_max;
+        return call->subject.slot < limits->lookups_max;
     case CALL_GRAVEYARD:
-        return call->subject < graves_max(&chord->config.limits);
+        return call->subject.slot < graves_max(&chord->config.limits);
     case CALL_WATCH:
     case CALL_DECIDED:
     case CALL_SYNC:
     case CALL_CHECK:
-        return call->subject < limits->views_max;
+        return call->subject.slot < limits->views_max;
     case CALL_PREPARE:
     case CALL_ACCEPT:
-        return call->subject < limits->decisions_max;
+        return call->subject.slot < limits->decisions_max;
     case CALL_DIGEST:
     case CALL_TRANSFER:
-        return call->subject < limits->transfers_max;
+        return call->subject.slot < limits->transfers_max;
     case CALL_APPLY:
-        return call->subject < limits->batches_max && call->range < limits->views_max;
+        return call->subject.slot < limits->batches_max && call->range.slot < limits->views_max;
     case CALL_FORWARD:
-        return call->subject < limits->batches_max;
+        return call->subject.slot < limits->batches_max;
     default:
         return call->purpose <= CALL_FORWARD;
     }
@@ -50,30 +50,29 @@ static bool call_indices_good(const struct chord *chord, const struct call *call
 static void call_count(struct chord *chord, const struct call *call, struct counts *counts) {
     switch (call->purpose) {
     case CALL_JOIN:
-        counts->join_calls += call->serial == chord->join.serial;
+        counts->join_calls += call->subject.serial == chord->join.serial;
         break;
     case CALL_QUERY:
-        counts->query_calls += call->serial == chord->query.serial;
+        counts->query_calls += call->subject.serial == chord->query.serial;
         break;
     case CALL_LOOKUP:
-        counts->lookup_calls += lookup_at(chord, call->subject)->purpose != LOOKUP_FREE &&
-                                lookup_at(chord, call->subject)->serial == call->serial;
+        counts->lookup_calls += lookup_live(chord, call->subject);
         break;
     case CALL_CHECK_PREDECESSOR:
         counts->predecessor_calls++;
         break;
     case CALL_WATCH:
-        counts->watch_calls += range_live(chord, call->subject, call->serial);
+        counts->watch_calls += range_live(chord, call->subject);
         break;
     case CALL_DIGEST:
     case CALL_TRANSFER:
-        counts->transfer_waits += transfer_live(chord, call->subject, call->serial);
+        counts->transfer_waits += transfer_live(chord, call->subject);
         break;
     case CALL_APPLY:
-        counts->apply_calls += range_live(chord, call->range, call->range_serial);
+        counts->apply_calls += range_live(chord, call->range);
         break;
     case CALL_FORWARD:
-        counts->forward_calls += batch_live(chord, call->subject, call->serial);
+        counts->forward_calls += batch_live(chord, call->subject);
         break;
     default:
         break;
@@ -107,7 +106,7 @@ static const char *stores_broken(struct chord *chord, struct counts *counts) {
         case STORE_VIEWS_ACCEPT:
         case STORE_VIEWS_OWN:
             counts->views_stores++;
-            if (store->subject >=
+            if (store->subject.slot >=
                 (store->purpose == STORE_VIEWS_OWN ? limits->decisions_max : limits->views_max)) {
                 return "a store operation is about something outside its table";
             }
@@ -115,21 +114,21 @@ static const char *stores_broken(struct chord *chord, struct counts *counts) {
         case STORE_BATCH_READ:
         case STORE_BATCH_EXAMINE:
         case STORE_BATCH_WRITE:
-            if (store->subject >= limits->batches_max) {
+            if (store->subject.slot >= limits->batches_max) {
                 return "a store operation is about something outside its table";
             }
             break;
         case STORE_TOMBSTONES:
-            if (store->subject >= limits->views_max) {
+            if (store->subject.slot >= limits->views_max) {
                 return "a store operation is about something outside its table";
             }
             break;
         case STORE_DIGEST_OWN:
         case STORE_PULLED:
-            if (store->subject >= limits->transfers_max) {
+            if (store->subject.slot >= limits->transfers_max) {
                 return "a store operation is about something outside its table";
             }
-            counts->transfer_waits += transfer_live(chord, store->subject, store->serial);
+            counts->transfer_waits += transfer_live(chord, store->subject);
             break;
         default:
             break;
@@ -153,11 +152,11 @@ static const char *lookups_broken(struct chord *chord, struct counts *counts) {
             return "a lookup is beyond its limits";
         }
         if (lookup->purpose == LOOKUP_BATCH) {
-            if (lookup->subject >= limits->batches_max) {
+            if (lookup->subject.slot >= limits->batches_max) {
                 return "a lookup is for a batch outside the table";
             }
-            counts->batch_lookups += batch_live(chord, lookup->subject, lookup->subject_serial) &&
-                                     batch_at(chord, lookup->subject)->state == BATCH_LOOKING;
+            counts->batch_lookups += batch_live(chord, lookup->subject) &&
+                                     batch_at(chord, lookup->subject.slot)->state == BATCH_LOOKING;
         }
         if (lookup->path != NONE) {
             counts->lookup_paths++;

@@ -205,7 +205,7 @@ void request_arrived(struct step *step) {
     case CHORD_LOOKUP:
         if (!in_ring(chord)) {
             reply_code(step, request_id, CHORD_LOOKUP, CHORD_UNAVAILABLE, GONE_RETRY_MS);
-        } else if (!lookup_start(step, LOOKUP_CLIENT, &request->id, NULL, NONE, 0, request_id,
+        } else if (!lookup_start(step, LOOKUP_CLIENT, &request->id, NULL, NO_REF, request_id,
                                  chord->now_ms + step->event->request.timeout_ms)) {
             reply_code(step, request_id, CHORD_LOOKUP, CHORD_RESOURCE_EXHAUSTED, 50);
         }

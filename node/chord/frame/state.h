@@ -4,8 +4,7 @@
  * store operations.
  *
  * Everything lies in one block: struct chord, then its tables at fixed offsets. A table entry is
- * named by its index; things that outlive a step (calls, store operations) also carry the entry's
- * serial, so that an answer for a former entry is ignored.
+ * named by its index within a step, and by a struct ref beyond it.
  */
 #ifndef CHORD_STATE_H
 #define CHORD_STATE_H
@@ -16,6 +15,7 @@
 #include <string.h>
 
 enum { NONE = 0xffff }; /* no index */
+#define NO_REF ((struct ref){.slot = NONE})
 
 /* ---- calls and store operations ---- */
 
@@ -24,7 +24,7 @@ enum call_purpose {
     CALL_JOIN,  /* the open step of a join */
     CALL_QUERY, /* the one maintenance query */
     CALL_NOTIFY,
-    CALL_GENESIS, /* subject: index in genesis.members */
+    CALL_GENESIS, /* subject: index in genesis.members, serial of the round */
     CALL_LEAVE,
     CALL_UNIFY,
     CALL_LOOKUP, /* subject: lookup */
@@ -47,13 +47,12 @@ enum call_purpose {
 struct call {
     enum call_purpose purpose;
     uint32_t generation;
-    uint32_t serial; /* of the subject */
-    uint16_t subject;
+    struct ref subject;
     uint16_t member;
-    uint16_t range;        /* APPLY: whose leader sent it; outlives the batch */
-    uint32_t range_serial; /* APPLY; SYNC of a learner: its change's */
-    uint16_t peer;         /* whose health the outcome tells, or NONE */
-    uint64_t incarnation;  /* of that peer: its slot may have been given to another */
+    struct ref range;     /* APPLY: whose leader sent it; outlives the batch */
+    uint32_t token;       /* SYNC: its token */
+    uint16_t peer;        /* whose health the outcome tells, or NONE */
+    uint64_t incarnation; /* of that peer: its slot may have been given to another */
 };
 
 enum store_purpose {
@@ -78,12 +77,10 @@ enum store_purpose {
 struct store_op {
     enum store_purpose purpose;
     uint32_t generation;
-    uint32_t serial;
-    uint16_t subject;
+    struct ref subject;
     uint64_t request_id;
-    uint64_t ballot; /* PREPARE, ACCEPT, OWN */
-    uint16_t other;  /* of these: a merge, the second range; else NONE */
-    uint32_t other_serial;
+    uint64_t ballot;  /* PREPARE, ACCEPT, OWN */
+    struct ref other; /* of these: a merge, the second range; else nothing */
 };
 
 /* ---- the block ---- */
@@ -183,6 +180,21 @@ FREE_SLOT(store_free, store_at, purpose, calls_max)
 FREE_SLOT(lookup_free, lookup_at, purpose, lookups_max)
 FREE_SLOT(path_free, path_at, used, paths_max)
 
+static inline bool ref_same(struct ref a, struct ref b) {
+    return a.slot == b.slot && a.serial == b.serial;
+}
+
+/* How an entry is named, and whether what is named so is still there. */
+#define REFERENCE(name, table, in_use)                                                             \
+    static inline struct ref name##_ref(struct chord *chord, uint16_t slot) {                      \
+        return (struct ref){slot, table(chord, slot)->serial};                                     \
+    }                                                                                              \
+    static inline bool name##_live(struct chord *chord, struct ref ref) {                          \
+        return ref.slot != NONE && table(chord, ref.slot)->in_use &&                               \
+               table(chord, ref.slot)->serial == ref.serial;                                       \
+    }
+REFERENCE(lookup, lookup_at, purpose)
+
 /* The same disk, or a copy of it. */
 static inline bool store_same(const uint8_t *a, const uint8_t *b) {
     return memcmp(a, b, CHORD_STORE_ID_BYTES) == 0;
@@ -228,13 +240,13 @@ void trace_view(struct step *step, enum chord_word word, enum chord_level level,
                 const struct chord_view *view);
 
 /* calls.c */
-uint16_t call_start(struct step *step, enum call_purpose purpose, uint16_t subject, uint32_t serial,
+uint16_t call_start(struct step *step, enum call_purpose purpose, struct ref subject,
                     uint16_t member, const char *address, uint32_t timeout_ms,
                     struct chord_request **request);
 /* To the store of a member and to no other disk at its address. */
-uint16_t call_member(struct step *step, enum call_purpose purpose, uint16_t subject,
-                     uint32_t serial, uint16_t seat, const struct chord_member *member,
-                     uint32_t timeout_ms, struct chord_request **request);
+uint16_t call_member(struct step *step, enum call_purpose purpose, struct ref subject,
+                     uint16_t seat, const struct chord_member *member, uint32_t timeout_ms,
+                     struct chord_request **request);
 void call_target(struct chord_request *request, const struct chord_peer *peer);
 uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct chord_peer *peer,
                    enum chord_message_kind kind, struct chord_request **request);
@@ -242,8 +254,7 @@ void calls_reply(struct step *step);
 void calls_failure(struct step *step);
 uint16_t store_slot(uint64_t id); /* of an operation just started */
 uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
-                     uint16_t subject, uint32_t serial, uint64_t request_id,
-                     struct chord_action **action);
+                     struct ref subject, uint64_t request_id, struct chord_action **action);
 void stores_done(struct step *step);
 void reply_send(struct step *step, uint64_t request_id, const struct chord_response *response);
 void reply_code(struct step *step, uint64_t request_id, enum chord_message_kind kind,

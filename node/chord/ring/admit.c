@@ -91,8 +91,8 @@ static bool original_of(struct chord *chord, const struct chord_peer *joiner,
 static bool dial(struct step *step, uint16_t index, uint16_t which, const struct chord_peer *peer) {
     struct chord *chord = step->chord;
     struct chord_request *request;
-    if (call_start(step, CALL_DIAL, index, admitted_at(chord, index)->serial, which, peer->address,
-                   chord->config.timing.silence_ms_max, &request) == NONE) {
+    if (call_start(step, CALL_DIAL, (struct ref){index, admitted_at(chord, index)->serial}, which,
+                   peer->address, chord->config.timing.silence_ms_max, &request) == NONE) {
         return false;
     }
     request->kind = CHORD_PING;
@@ -108,7 +108,7 @@ static bool dial_original(struct step *step, uint16_t index) {
 }
 
 void dial_reply(struct step *step, const struct call *call, const struct chord_response *response) {
-    uint16_t index = call->subject, which = call->member;
+    uint16_t index = call->subject.slot, which = call->member;
     struct admitted *entry = admitted_at(step->chord, index);
     bool there = response != NULL && store_same(response->ping.self.store_id, entry->peer.store_id);
     if (which == 0) {

@@ -24,8 +24,8 @@ bool owns(struct chord *chord, const struct chord_id *id); /* in (predecessor, s
 
 /* The owner of `target`, for a client or one of its requests; `via` NULL: by our own fingers. */
 bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct chord_id *target,
-                  const struct chord_peer *via, uint16_t subject, uint32_t subject_serial,
-                  uint64_t request_id, uint64_t deadline_ms);
+                  const struct chord_peer *via, struct ref subject, uint64_t request_id,
+                  uint64_t deadline_ms);
 void check_predecessor_now(struct step *step);
 /* Out of the ring: our store runs, or ran last, at that address, and this is a copy. */
 void copy_refused(struct step *step, const char *address);

@@ -128,7 +128,7 @@ static bool send_list(struct step *step, uint16_t member) {
     struct chord *chord = step->chord;
     struct genesis *genesis = &chord->genesis;
     struct chord_request *request;
-    uint16_t slot = call_start(step, CALL_GENESIS, member, genesis->serial, NONE,
+    uint16_t slot = call_start(step, CALL_GENESIS, (struct ref){member, genesis->serial}, NONE,
                                genesis_member_at(chord, member)->address,
                                chord->config.timing.silence_ms_max, &request);
     if (slot == NONE) {
@@ -224,7 +224,7 @@ static void unanswered(struct step *step, uint16_t member) {
 
 void genesis_reply(struct step *step, const struct call *call,
                    const struct chord_response *response) {
-    uint16_t member = call->subject;
+    uint16_t member = call->subject.slot;
     if (response == NULL) {
         unanswered(step, member);
         return;

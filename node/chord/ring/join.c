@@ -153,7 +153,7 @@ uint16_t join_ask(struct step *step, const struct chord_peer *peer, enum chord_m
     struct chord *chord = step->chord;
     struct chord_request *request;
     uint32_t timeout_ms = chord->config.timing.silence_ms_max;
-    uint16_t slot = call_start(step, CALL_JOIN, NONE, 0, NONE, peer->address, timeout_ms, &request);
+    uint16_t slot = call_start(step, CALL_JOIN, NO_REF, NONE, peer->address, timeout_ms, &request);
     chord->join.open = slot != NONE;
     if (slot == NONE) {
         join_later(chord, chord->join.stage, JOIN_RETRY_MS);
@@ -162,7 +162,7 @@ uint16_t join_ask(struct step *step, const struct chord_peer *peer, enum chord_m
     request->kind = kind;
     call_target(request, peer);
     chord->join.serial = serial_new(chord);
-    call_at(chord, slot)->serial = chord->join.serial;
+    call_at(chord, slot)->subject.serial = chord->join.serial;
     return slot;
 }
 
@@ -170,7 +170,7 @@ void join_look_up(struct step *step) {
     struct chord *chord = step->chord;
     chord->join.stage = JOIN_LOOKUP;
     chord->join.open = true;
-    if (!lookup_start(step, LOOKUP_JOIN, &chord->self.id, &chord->join.via, NONE, 0, 0,
+    if (!lookup_start(step, LOOKUP_JOIN, &chord->self.id, &chord->join.via, NO_REF, 0,
                       chord->now_ms + 10000)) {
         join_later(chord, JOIN_PING, JOIN_RETRY_MS);
     }
@@ -344,7 +344,7 @@ static void unanswered(struct step *step, uint16_t seed) {
 }
 
 void join_reply(struct step *step, const struct call *call, const struct chord_response *response) {
-    uint16_t seed = call->subject;
+    uint16_t seed = call->subject.slot;
     if (response == NULL) {
         unanswered(step, seed);
         return;

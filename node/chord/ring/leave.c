@@ -13,7 +13,7 @@ void leave_tell(struct step *step, const char *address, bool left) {
     struct chord *chord = step->chord;
     struct chord_request *request;
     if (address_same(address, chord->self.address) ||
-        call_start(step, CALL_LEAVE, NONE, 0, NONE, address, chord->config.timing.silence_ms_max,
+        call_start(step, CALL_LEAVE, NO_REF, NONE, address, chord->config.timing.silence_ms_max,
                    &request) == NONE) {
         return;
     }

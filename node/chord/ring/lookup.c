@@ -145,7 +145,7 @@ static void finish(struct step *step, uint16_t index, const struct chord_respons
     case LOOKUP_FINGER:
         chord->finger_open = false;
         if (owner != NULL) {
-            finger_found(step, lookup.subject, owner, before);
+            finger_found(step, lookup.subject.slot, owner, before);
         }
         break;
     case LOOKUP_JOIN:
@@ -156,7 +156,7 @@ static void finish(struct step *step, uint16_t index, const struct chord_respons
         reply_lookup(step, &lookup, owner);
         break;
     case LOOKUP_BATCH:
-        data_looked_up(step, lookup.subject, lookup.subject_serial, owner, before, lookup.hops);
+        data_looked_up(step, lookup.subject, owner, before, lookup.hops);
         break;
     default:
         if (owner != NULL) {
@@ -181,8 +181,7 @@ static void ask(struct step *step, uint16_t index, const struct chord_peer *peer
         finish(step, index, NULL);
         return;
     }
-    call_at(chord, slot)->subject = index;
-    call_at(chord, slot)->serial = lookup->serial;
+    call_at(chord, slot)->subject = lookup_ref(chord, index);
     request->id = lookup->target;
     lookup->asked = *peer;
     lookup->hops++;
@@ -236,8 +235,8 @@ static void begin_near(struct step *step, uint16_t index) {
 
 /* via NULL: from self. False: no room; nothing was started. May finish within the call. */
 bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct chord_id *target,
-                  const struct chord_peer *via, uint16_t subject, uint32_t subject_serial,
-                  uint64_t request_id, uint64_t deadline_ms) {
+                  const struct chord_peer *via, struct ref subject, uint64_t request_id,
+                  uint64_t deadline_ms) {
     struct chord *chord = step->chord;
     uint16_t index = lookup_free(chord);
     if (index == NONE || !action_room(step, 8)) {
@@ -248,7 +247,6 @@ bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct c
     lookup->purpose = purpose;
     lookup->serial = serial_new(chord);
     lookup->subject = subject;
-    lookup->subject_serial = subject_serial;
     lookup->request_id = request_id;
     lookup->deadline_ms = deadline_ms;
     lookup->target = *target;
@@ -285,7 +283,7 @@ static void unanswered(struct step *step, uint16_t index) {
 
 void lookup_reply(struct step *step, const struct call *call,
                   const struct chord_response *response) {
-    uint16_t index = call->subject;
+    uint16_t index = call->subject.slot;
     if (response == NULL) {
         unanswered(step, index);
         return;
@@ -432,8 +430,8 @@ void fix_fingers_tick(struct step *step) {
         present = peer_at(chord, finger)->peer;
     }
     chord->finger_open = true;
-    if (!lookup_start(step, LOOKUP_FINGER, &start, ask_it ? &present : NULL, chord->finger_next, 0,
-                      0, chord->now_ms + 10000)) {
+    if (!lookup_start(step, LOOKUP_FINGER, &start, ask_it ? &present : NULL,
+                      (struct ref){.slot = chord->finger_next}, 0, chord->now_ms + 10000)) {
         chord->finger_open = false;
     }
 }

@@ -21,6 +21,13 @@ enum {
     WALK_M_MAX = 16,
 };
 
+/* Names what a slot of a table holds now. Whatever outlives a step (calls, store operations,
+ * lookups) names its subject so, and an answer for what the slot held before is ignored. */
+struct ref {
+    uint16_t slot; /* NONE: nothing is named */
+    uint32_t serial;
+};
+
 /* ---- peers ---- */
 
 struct peer_entry {
@@ -113,8 +120,7 @@ enum lookup_purpose {
 struct lookup {
     enum lookup_purpose purpose;
     uint32_t serial;
-    uint16_t subject; /* FINGER: index; BATCH: batch */
-    uint32_t subject_serial;
+    struct ref subject; /* FINGER: its index; BATCH: the batch */
     uint16_t hops;
     uint16_t restarts;
     uint16_t path; /* slot in paths, or NONE */

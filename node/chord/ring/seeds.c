@@ -111,7 +111,7 @@ void seeds_ask(struct step *step) {
     join->serial = join->asking == 0 ? serial_new(chord) : join->serial;
     while (join->seed < join->seeds_count && bits_count(join->asking) < window) {
         struct chord_request *request;
-        if (call_start(step, CALL_JOIN, join->seed, join->serial, NONE,
+        if (call_start(step, CALL_JOIN, (struct ref){join->seed, join->serial}, NONE,
                        seed_at(chord, join->seed)->text, chord->config.timing.silence_ms_max,
                        &request) == NONE) {
             break;

@@ -28,7 +28,7 @@ static void query_send(struct step *step) {
     query->waiting = slot != NONE;
     if (slot != NONE) {
         query->serial = serial_new(chord);
-        call_at(chord, slot)->serial = query->serial;
+        call_at(chord, slot)->subject.serial = query->serial;
     } else {
         query->kind = QUERY_NONE;
     }

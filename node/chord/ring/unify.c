@@ -41,7 +41,7 @@ static void ping_removed(struct step *step) {
             call_peer(step, CALL_GRAVEYARD, &grave_at(chord, i)->peer, CHORD_PING, &request);
         if (slot != NONE) {
             request->target_incarnation = 0; /* any life of it may be in another ring */
-            call_at(chord, slot)->subject = i;
+            call_at(chord, slot)->subject.slot = i;
             grave_at(chord, i)->open = true;
         }
     }
@@ -51,7 +51,7 @@ static void ping_removed(struct step *step) {
 static void look_self_up(struct step *step, const struct chord_peer *peer) {
     struct chord *chord = step->chord;
     struct chord_peer via = *peer;
-    lookup_start(step, LOOKUP_UNIFY, &chord->self.id, &via, NONE, 0, 0, chord->now_ms + 10000);
+    lookup_start(step, LOOKUP_UNIFY, &chord->self.id, &via, NO_REF, 0, chord->now_ms + 10000);
 }
 
 static const struct chord_peer *random_peer(struct chord *chord) {
@@ -82,7 +82,7 @@ void graveyard_tick(struct step *step) {
 void graveyard_reply(struct step *step, const struct call *call,
                      const struct chord_response *response) {
     struct chord *chord = step->chord;
-    uint16_t index = call->subject;
+    uint16_t index = call->subject.slot;
     if (response == NULL) { /* `gone` or silence: asked again later */
         grave_at(chord, index)->open = false;
         return;
