@@ -157,8 +157,8 @@ DATA_MUTANTS = {
         "    } else if (false) {"),
     "unsettled": (
         "a new leader takes the newest rows of a majority before it serves",
-        "leader.c", "    if (!range->settled) {\n        settle(step, range, index);\n",
-        "    range->settled = true;\n    if (!range->settled) {\n        settle(step, range, index);\n"),
+        "leader.c", "    if (!range->settled) {\n        settle_advance(step, index);\n",
+        "    range->settled = true;\n    if (!range->settled) {\n        settle_advance(step, index);\n"),
     "pieces_stay": (
         "what is left of a view that is over is remembered with its members",
         "leader.c", " || range_remember(step, view))", ")"),
@@ -219,7 +219,7 @@ DATA_MUTANTS = {
         "    return view_majority(view);"),
     "better_copy_unread": (
         "a leader goes by the word of a better copy only once it has read that copy",
-        "leader.c", "        best && bits_count(range->merged) >= copies",
+        "settle.c", "        best && bits_count(range->merged) >= copies",
         "        (best || !best) && bits_count(range->merged) >= copies"),
     "forgotten_not_equal": (
         "when deletions are forgotten all copies are equal: an old one does not bring them back",

@@ -33,6 +33,9 @@ bool view_valid(const struct chord *chord, const struct chord_view *view);    /*
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
 unsigned view_majority(const struct chord_view *view);
+/* The range that this node leads: the view names it, and it switched to that view in this life, for
+ * its counter was in memory. NULL: it does not. */
+struct range *range_led(struct chord *chord, uint16_t index);
 
 /* seats.c: a member is a store at an address */
 bool seated(const struct chord *chord, const struct chord_member *member); /* self is there */
@@ -76,8 +79,14 @@ void leader_sync_reply(struct step *step, const struct call *call,
 /* Takes in a view from another member's answer. */
 void leader_learn(struct step *step, const struct chord_view *view);
 void leader_send_sync(struct step *step, uint16_t index, uint16_t member);
+
+/* settle.c: before a leader serves */
+void settle_advance(struct step *step, uint16_t index);
 uint64_t settle_own_epoch(struct chord *chord, const struct range *range);
-void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
+/* A member's copy was made equal at that epoch. */
+void settle_heard(struct range *range, uint16_t member, uint64_t equal_epoch);
+void settle_pulled(struct step *step, uint16_t index, uint16_t member, bool ok);
+void settle_lost(struct step *step, uint16_t index, uint16_t member); /* it is no copy any more */
 
 /* plan.c: what the next view is to be */
 /* False: it stays as it is. */

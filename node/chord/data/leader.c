@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The work of a view's leader (the data protocol): it makes its members switch, makes their copies
- * equal before the first answer and keeps them equal, and takes over when a leader is lost.
+ * The work of a view's leader (the data protocol): it makes its members switch, keeps their copies
+ * equal once it is settled (settle.c), and takes over when a leader is lost.
  */
 #include "data.h"
 
 enum { RETRY_MS = 400 };
-
-/* A leader leads only a view to which it switched in this life: its counter was in memory. */
-static struct range *led(struct chord *chord, uint16_t index) {
-    struct range *range = range_at(chord, index);
-    return range->used && range->lived && !range->view.cut && view_leads(chord, &range->view)
-               ? range
-               : NULL;
-}
-
-static uint64_t bit(uint16_t member) {
-    return 1ull << member;
-}
 
 /* node/chord/README.md: Owner change. Same range, same members, the next epoch, leader = self. */
 void leader_take_over(struct step *step, uint16_t index, const char *note) {
@@ -42,7 +30,7 @@ void leader_views_saved(struct step *step, bool ok) {
         chord->views_retry_ms = chord->now_ms + RETRY_MS;
     }
     for (uint16_t i = 0; i < chord->ranges_end && views_saved(chord); i++) {
-        struct range *range = led(chord, i);
+        struct range *range = range_led(chord, i);
         if (range != NULL) {
             uint16_t self = view_member(&range->view, chord->self.store_id);
             range->switched |= bit(self);
@@ -83,7 +71,7 @@ void leader_learn(struct step *step, const struct chord_view *view) {
         return;
     }
     for (uint16_t i = 0; i < chord->ranges_end && view->cut; i++) {
-        struct range *range = led(chord, i);
+        struct range *range = range_led(chord, i);
         if (range != NULL && ranges_overlap(&range->view.range, &view->range) &&
             view->epoch > range->epoch_floor) {
             range->epoch_floor = view->epoch;
@@ -98,7 +86,7 @@ void leader_decided_reply(struct step *step, const struct call *call,
                           const struct chord_response *response) {
     uint16_t index = call->subject.slot, member = call->member;
     struct chord *chord = step->chord;
-    struct range *range = led(chord, index);
+    struct range *range = range_led(chord, index);
     if (range == NULL || member == NONE) {
         return;
     }
@@ -142,7 +130,7 @@ void leader_sync_reply(struct step *step, const struct call *call,
                        const struct chord_response *response) {
     struct chord *chord = step->chord;
     uint16_t index = call->subject.slot, member = call->member;
-    struct range *range = led(chord, index);
+    struct range *range = range_led(chord, index);
     if (range == NULL) {
         return;
     }
@@ -174,46 +162,9 @@ void leader_sync_reply(struct step *step, const struct call *call,
     }
 }
 
-/* node/chord/README.md: Repair. A damaged copy of ours counts as never made equal. */
-uint64_t settle_own_epoch(struct chord *chord, const struct range *range) {
-    return repair_needs(chord, range) > 0 ? 0 : range->equal_epoch;
-}
-
-/* node/chord/README.md: Settle. The best copy was lost before it was read to its end: because of
- * what it had told, rows of the others were left out, so the others are read again. */
-static void settle_without(struct step *step, uint16_t index, uint16_t member) {
-    struct chord *chord = step->chord;
-    struct range *range = range_at(chord, index);
-    if (range->settled || (range->merged & bit(member)) || !(range->settle_best & bit(member))) {
-        return;
-    }
-    range->settle_best &= ~bit(member);
-    if (range->settle_best == 0 && range->settle_epoch > settle_own_epoch(chord, range)) {
-        range->calling &= ~transfers_stop(chord, index);
-        range->merged &= bit(view_member(&range->view, chord->self.store_id));
-        range->settle_epoch = 0;
-    }
-}
-
-/* Our pull from a member has ended, while settling. */
-void leader_pulled(struct step *step, uint16_t index, uint16_t member, bool ok) {
-    struct range *range = led(step->chord, index);
-    if (range == NULL) {
-        return;
-    }
-    range->calling &= ~bit(member);
-    if (ok) {
-        range->merged |= bit(member);
-    } else {
-        range->retry_ms = step->chord->now_ms + RETRY_MS;
-        settle_without(step, index, member);
-    }
-    step->chord->ranges_ms = step->chord->now_ms;
-}
-
 /* A member missed a write: it must switch and be made equal again before it counts as a copy. */
 void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
-    struct range *range = led(step->chord, index);
+    struct range *range = range_led(step->chord, index);
     if (range != NULL && member < range->view.members_count) {
         if (range->synced & bit(member)) {
             trace_view(step, CHORD_WORD_SYNC, CHORD_LEVEL_WARN, "a copy fell behind", &range->view);
@@ -222,7 +173,7 @@ void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
         range->synced &= ~bit(member);
         range->sync_tokens[member] = 0;
         range->retry_ms = step->chord->now_ms + RETRY_MS;
-        settle_without(step, index, member);
+        settle_lost(step, index, member);
     }
 }
 
@@ -230,50 +181,12 @@ void leader_member_down(struct step *step, uint16_t index, uint16_t member) {
 void leader_peer_lost(struct step *step, const char *address) {
     struct chord *chord = step->chord;
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        struct range *range = led(chord, i);
+        struct range *range = range_led(chord, i);
         for (uint16_t k = 0; range != NULL && k < range->view.members_count; k++) {
             if (address_same(range->view.members[k].address, address)) {
                 leader_member_down(step, i, k);
             }
         }
-    }
-}
-
-/* node/chord/README.md: Settle. First we take the newest rows from a majority that includes the
- * best copy, then we make a majority equal to us. Once the first part is done nothing more is
- * pulled: a row that came after a member had compared would be read here and lie on no majority. */
-static void settle(struct step *step, struct range *range, uint16_t index) {
-    unsigned majority = view_majority(&range->view);
-    unsigned copies = view_copies_needed(&range->view);
-    unsigned others = repair_needs(step->chord, range);
-    uint64_t self = bit(view_member(&range->view, step->chord->self.store_id));
-    bool best = range->settle_epoch <= settle_own_epoch(step->chord, range) ||
-                (range->merged & range->settle_best) != 0;
-    bool merged =
-        best && bits_count(range->merged) >= copies && bits_count(range->merged & ~self) >= others;
-    if (merged) {
-        range->calling &= ~transfers_stop(step->chord, index);
-    }
-    for (uint16_t i = 0; i < range->view.members_count; i++) {
-        uint64_t me = bit(i);
-        if (!(range->switched & me) || (range->calling & me)) {
-            continue;
-        }
-        if (merged) {
-            if (!(range->synced & me)) {
-                leader_send_sync(step, index, i);
-            }
-        } else if (!(range->merged & me) && transfer_settle(step, index, i)) {
-            range->calling |= me;
-        }
-    }
-    if (merged && bits_count(range->synced & range->switched) >= majority) {
-        range->settled = true;
-        range->equal_epoch = range->view.epoch;
-        views_save(step, STORE_VIEWS, 0);
-        repair_settled(step->chord, range);
-        trace_view(step, CHORD_WORD_SETTLE, CHORD_LEVEL_INFO, "a majority of copies is equal",
-                   &range->view);
     }
 }
 
@@ -301,7 +214,7 @@ void leader_advance(struct step *step, uint16_t index) {
         return;
     }
     if (!range->settled) {
-        settle(step, range, index);
+        settle_advance(step, index);
     }
     if (!range->settled || (!range->open && !views_saved(chord))) {
         return; /* settled, but it is not on disk yet that our copy is equal */
@@ -349,7 +262,7 @@ void ranges_tick(struct step *step) {
         if (chord->ranges_ms == 0) {
             chord->ranges_ms = chord->now_ms + jitter(chord, chord->config.timing.range_period_ms);
         }
-        if (view_leads(chord, &range->view) && range->lived && !range->view.cut) {
+        if (range_led(chord, i) != NULL) {
             leader_advance(step, i);
         } else {
             replica_watch(step, i);

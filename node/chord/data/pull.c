@@ -74,7 +74,7 @@ static void finish(struct step *step, uint16_t index, bool ok) {
             transfers_due(step->chord, transfer->retry_ms);
         }
     } else if (range_live(step->chord, transfer->subject)) {
-        leader_pulled(step, transfer->subject.slot, transfer->member, ok);
+        settle_pulled(step, transfer->subject.slot, transfer->member, ok);
     }
 }
 
@@ -129,17 +129,11 @@ static void choose(struct chord *chord, const struct transfer *transfer, uint64_
     }
 }
 
-/* node/chord/README.md: Settle. Once a better copy has told its equal_epoch, the pages of the
- * others are read by that epoch. */
 static void source_learn(struct chord *chord, struct transfer *transfer, uint64_t equal_epoch) {
     struct range *range = settling(chord, transfer);
     transfer->source_epoch = equal_epoch;
-    if (range != NULL && equal_epoch > range->settle_epoch) {
-        range->settle_epoch = equal_epoch;
-        range->settle_best = 0;
-    }
-    if (range != NULL && equal_epoch == range->settle_epoch) {
-        range->settle_best |= 1ull << transfer->member;
+    if (range != NULL) {
+        settle_heard(range, transfer->member, equal_epoch);
     }
 }
 

@@ -28,6 +28,13 @@ bool view_leads(const struct chord *chord, const struct chord_view *view) {
     return seated(chord, &view->members[view->leader]);
 }
 
+struct range *range_led(struct chord *chord, uint16_t index) {
+    struct range *range = range_at(chord, index);
+    return range->used && range->lived && !range->view.cut && view_leads(chord, &range->view)
+               ? range
+               : NULL;
+}
+
 uint64_t view_next_epoch(const struct range *range) {
     return (range->view.epoch > range->epoch_floor ? range->view.epoch : range->epoch_floor) + 1;
 }
