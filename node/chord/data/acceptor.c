@@ -207,8 +207,7 @@ static bool seat_contested(struct chord *chord, const struct chord_request *requ
         return false;
     }
     uint16_t peer = peer_at_seat(chord, &view->members[seat]);
-    return peer != NONE && peer_at(chord, peer)->strikes == 0 &&
-           !peer_at(chord, peer)->disconnected;
+    return peer != NONE && peer_healthy(chord, peer);
 }
 
 /* The instance's view is a decision: a member that has not heard of it learns it here. */

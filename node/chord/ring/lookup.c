@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Iterative find_successor, closest_preceding_node and the finger table (Stoica et al. 2001,
- * sections 4.3 and 4.4; section 5.2 for fix_fingers). Fingers are hints: any may be wrong or dead,
- * the successor list is the fallback, and every lookup has a hop limit.
+ * Iterative find_successor and closest_preceding_node (Stoica et al. 2001, sections 4.3 and 4.4).
+ * Fingers are hints: any may be wrong or dead, the successor list is the fallback, and every lookup
+ * has a hop limit.
  */
 #include "data/for_ring.h"
 #include "ring.h"
 
-enum {
-    RESTARTS_MAX = 3,
-    UNKNOWN_MS = 25,   /* until the next finger, when that is not known */
-    CHANGED_PARTS = 4, /* of the period, while sweeps still find changes */
-};
+enum { RESTARTS_MAX = 3 };
 
 /* ---- the local step ---- */
-
-static bool healthy(struct chord *chord, uint16_t index) {
-    return peer_at(chord, index)->strikes == 0 && !peer_at(chord, index)->disconnected;
-}
 
 /* Inserts a peer of (self, target) into the list of the best ones, nearest to target first. */
 static void better(struct chord *chord, const struct chord_id *target, uint16_t index,
@@ -33,7 +25,7 @@ static void better(struct chord *chord, const struct chord_id *target, uint16_t 
         }
     }
     while (at > 0 && (id_in_open(&peer_at(chord, best[at - 1])->peer.id, id, target) ||
-                      (!healthy(chord, best[at - 1]) && healthy(chord, index)))) {
+                      (!peer_healthy(chord, best[at - 1]) && peer_healthy(chord, index)))) {
         at--;
     }
     if (at > FALLBACKS_MAX) {
@@ -110,9 +102,6 @@ void on_find_successor(struct step *step, const struct chord_request *request,
 }
 
 /* ---- lookups ---- */
-
-static void finger_found(struct step *step, uint16_t finger, const struct chord_peer *owner,
-                         const struct chord_peer *before);
 
 static void reply_lookup(struct step *step, struct lookup *lookup, const struct chord_peer *owner) {
     struct chord *chord = step->chord;
@@ -332,106 +321,4 @@ void lookups_forget(struct chord *chord) {
         }
     }
     chord->finger_open = false;
-}
-
-/* ---- fingers ---- */
-
-void fingers_forget(struct chord *chord, uint16_t peer) {
-    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
-        if (chord->fingers[i] == peer) {
-            chord->fingers[i] = NONE;
-            chord->fingers_fresh = false;
-        }
-    }
-}
-
-static struct chord_id finger_start(struct chord *chord, unsigned finger) {
-    return id_add_power(&chord->self.id, finger, chord->parameters.m);
-}
-
-static void finger_set(struct chord *chord, unsigned finger, uint16_t peer) {
-    if (chord->fingers[finger] != peer) {
-        chord->fingers[finger] = peer;
-        chord->finger_changed = true;
-    }
-}
-
-static void sweep_end(struct chord *chord) {
-    chord->finger_next = (uint16_t)(chord->parameters.m - 1);
-    chord->fingers_fresh = !chord->finger_changed;
-    chord->finger_changed = false;
-}
-
-/* What is not known yet is looked up at once; what is may be outdated and is still of use. */
-static uint64_t fix_fingers_pause(struct chord *chord) {
-    if (chord->fingers[chord->finger_next] == NONE) {
-        return UNKNOWN_MS;
-    }
-    uint32_t period_ms = chord->config.timing.fix_fingers_period_ms;
-    return jitter(chord, chord->fingers_fresh ? period_ms : period_ms / CHANGED_PARTS);
-}
-
-/* One lookup serves every lower finger whose start the same owner covers. */
-static void finger_found(struct step *step, uint16_t finger, const struct chord_peer *owner,
-                         const struct chord_peer *before) {
-    struct chord *chord = step->chord;
-    if (finger >= chord->parameters.m) {
-        return;
-    }
-    uint16_t peer = peer_same(owner, &chord->self) ? FINGER_SELF : peer_add(chord, owner);
-    int next = finger;
-    struct chord_id start = finger_start(chord, finger);
-    do {
-        finger_set(chord, (unsigned)next, peer);
-        next--;
-        if (next >= 0) {
-            start = finger_start(chord, (unsigned)next);
-        }
-    } while (next >= 0 && id_in_half_open(&before->id, &start, &owner->id) &&
-             !id_equal(&before->id, &owner->id));
-    if (next < 0) {
-        sweep_end(chord);
-    } else {
-        chord->finger_next = (uint16_t)next;
-    }
-    chord->fix_fingers_ms = chord->now_ms + fix_fingers_pause(chord);
-}
-
-void fix_fingers_tick(struct step *step) {
-    struct chord *chord = step->chord;
-    if (!in_ring(chord) || chord->fix_fingers_ms > chord->now_ms) {
-        return;
-    }
-    chord->fix_fingers_ms =
-        chord->now_ms + jitter(chord, chord->config.timing.fix_fingers_period_ms);
-    if (chord->finger_open) {
-        return;
-    }
-    if (chord->finger_next >= chord->parameters.m) {
-        chord->finger_next = (uint16_t)(chord->parameters.m - 1);
-    }
-    const struct chord_peer *successor = successor_at(chord, 0);
-    struct chord_id start = finger_start(chord, chord->finger_next);
-    if (successor == NULL || id_in_half_open(&chord->self.id, &start, &successor->id)) {
-        uint16_t peer = successor == NULL ? FINGER_SELF : chord->successors[0];
-        for (int i = chord->finger_next; i >= 0; i--) {
-            finger_set(chord, (unsigned)i, peer);
-        }
-        sweep_end(chord);
-        chord->fix_fingers_ms = chord->now_ms + fix_fingers_pause(chord);
-        return;
-    }
-    /* The present finger knows best whether it still owns the start: one question instead of a
-     * whole lookup, where nothing has changed. */
-    uint16_t finger = chord->fingers[chord->finger_next];
-    struct chord_peer present;
-    bool ask_it = finger != NONE && finger != FINGER_SELF && healthy(chord, finger);
-    if (ask_it) {
-        present = peer_at(chord, finger)->peer;
-    }
-    chord->finger_open = true;
-    if (!lookup_start(step, LOOKUP_FINGER, &start, ask_it ? &present : NULL,
-                      (struct ref){.slot = chord->finger_next}, 0, chord->now_ms + 10000)) {
-        chord->finger_open = false;
-    }
 }

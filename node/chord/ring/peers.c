@@ -146,6 +146,10 @@ uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
     return timeout_ms > timing->silence_ms_max ? timing->silence_ms_max : timeout_ms;
 }
 
+bool peer_healthy(struct chord *chord, uint16_t index) {
+    return peer_at(chord, index)->strikes == 0 && !peer_at(chord, index)->disconnected;
+}
+
 bool peer_silent(struct chord *chord, uint16_t index) {
     struct peer_entry *entry = peer_at(chord, index);
     if (entry->strikes < STRIKES_MAX) {

@@ -73,8 +73,13 @@ void on_notify(struct step *step, const struct chord_peer *sender);
 void lookup_reply(struct step *step, const struct call *call,
                   const struct chord_response *response);
 void on_find_successor(struct step *step, const struct chord_request *request, uint64_t request_id);
-void fix_fingers_tick(struct step *step);
 void lookups_forget(struct chord *chord); /* those of this node's own; nobody awaits an answer */
+
+/* fingers.c */
+void fix_fingers_tick(struct step *step);
+/* `owner` owns the finger's start, and `before` is the member before it. */
+void finger_found(struct step *step, uint16_t finger, const struct chord_peer *owner,
+                  const struct chord_peer *before);
 void fingers_forget(struct chord *chord, uint16_t peer);
 
 /* unify.c */
