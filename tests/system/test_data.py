@@ -2,6 +2,8 @@
 """The data's promises with real processes: what went in comes out, byte for byte, through every
 node, whatever was stopped, killed or left."""
 
+import time
+
 import pytest
 from kv import read_all
 from readers import Readers
@@ -128,3 +130,25 @@ def test_a_closed_loop_of_readers_sees_nothing_wrong_on_kill(new_ring, tmp_path)
         ring.wait_healthy(5)
     assert readers.counts["right"] > 0
     assert (readers.counts["missing"], readers.counts["wrong"]) == (0, 0), readers.examples
+
+
+def test_an_import_beside_large_values(new_ring, tmp_path):
+    """With large values in the rows' own tree, each write near them copied them: 4 to 30 s."""
+    ring = new_ring(build=RELEASE_BUILD, M=6)
+    ring.start(5)
+    ring.wait_healthy(5)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("key,value\n" + "".join(f"row {i},value {i}\n" for i in range(20_000)))
+
+    def seconds_of_import():
+        start = time.monotonic()
+        operation = ring.import_csv(rows)
+        assert operation["state"] == "done", operation
+        return time.monotonic() - start
+
+    alone = min(seconds_of_import() for _ in range(3))
+    for i in range(16):
+        assert ring.put(f"large {i}", bytes([i]) * (1 << 20)) == 201
+    beside = min(seconds_of_import() for _ in range(3))
+    print(f"20,000 rows: {alone:.2f} s alone, {beside:.2f} s beside 16 values of 1 MiB")
+    assert beside < 3 * alone + 0.5
