@@ -3,6 +3,7 @@
 #include "http.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -161,22 +162,30 @@ static int on_log(const struct mg_connection *mg, const char *message) {
     return 1; /* what single clients do wrong is not worth lines */
 }
 
-/* civetweb sets no stack size, so the default decides, 8 MiB mostly. */
-static struct mg_context *start_with_small_stacks(const struct mg_callbacks *callbacks,
-                                                  struct http_engine *engine,
-                                                  const char *const *options) {
-    pthread_attr_t before;
-    pthread_attr_t small;
-    pthread_attr_init(&small);
-    (void)pthread_getattr_default_np(&before);
-    (void)pthread_attr_setstacksize(&small, HTTP_THREAD_STACK_BYTES);
-    (void)pthread_setattr_default_np(&small);
+/*
+ * The stacks of civetweb's threads. The distributions build it for 100 KiB, and no option of
+ * mg_start changes that. Handlers need more: jansson takes 180 KiB for an array that nests 2,048
+ * deep, before it refuses more. So, as in http_wire.c, this definition comes before the C
+ * library's. Only the thread that starts an engine gets another size from it, and only as long as
+ * it does so.
+ */
+static _Thread_local bool starts_engine;
+
+int pthread_attr_setstacksize(pthread_attr_t *attributes, size_t bytes) {
+    int (*real)(pthread_attr_t *, size_t);
+    /* ISO C has no conversion from void * to a function pointer; POSIX promises that it works. */
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_attr_setstacksize");
+    bool small = starts_engine && bytes < HTTP_THREAD_STACK_BYTES;
+    return real(attributes, small ? HTTP_THREAD_STACK_BYTES : bytes);
+}
+
+static struct mg_context *civetweb_start(const struct mg_callbacks *callbacks,
+                                         struct http_engine *engine, const char *const *options) {
+    starts_engine = true;
     http_wire_starting(engine->server);
     struct mg_context *context = mg_start(callbacks, engine, (const char **)(uintptr_t)options);
     http_wire_starting(NULL);
-    (void)pthread_setattr_default_np(&before);
-    pthread_attr_destroy(&before);
-    pthread_attr_destroy(&small);
+    starts_engine = false;
     return context;
 }
 
@@ -210,7 +219,7 @@ static int engine_start(struct http_server *server, const char *ports, size_t th
     }
     struct http_engine *engine = &server->engines[server->engines_count];
     *engine = (struct http_engine){.server = server, .threads = threads, .reserve = reserve};
-    engine->context = start_with_small_stacks(&callbacks, engine, options);
+    engine->context = civetweb_start(&callbacks, engine, options);
     server->engines_count += engine->context != NULL;
     return engine->context == NULL ? -EADDRINUSE : 0;
 }

@@ -467,9 +467,8 @@ void rpc_client_call_wait(struct rpc_client *client, const char *address, enum r
 /* ---- the client ---- */
 
 /*
- * nng starts its threads at its first use. That must not be a call: it could fall into a moment in
- * which the process has set another default size for stacks, as the gateway does for its HTTP
- * threads; and nng 1.5.2 crashes when one of them cannot start.
+ * nng starts its threads at its first use. That must not be a call, which may come when threads or
+ * memory are short already: nng 1.5.2 crashes when one of them cannot start.
  */
 static int nng_begin(void) {
     nng_aio *aio;

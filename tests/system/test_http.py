@@ -277,6 +277,15 @@ def test_lookup(gateway):
     gateway.request("DELETE", "/api/v1/kv/look%20up")
 
 
+@pytest.mark.parametrize("opening", [b"[", b'{"key":'])
+def test_deep_json(gateway, opening):
+    """Each level takes some of the thread's stack: a thousand of them ended the gateway."""
+    kill = f"/api/v1/nodes/{quote(gateway.address(), safe='')}/kill"
+    for levels in (1000, 2047, 2049, 8000):
+        assert gateway.request("POST", "/lookup", opening * levels).status == 400
+        assert gateway.request("POST", kill, (opening * levels)[:4096]).status == 400
+
+
 # Nodes
 
 def test_nodes(gateway):
