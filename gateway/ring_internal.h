@@ -80,7 +80,7 @@ struct ring_view {
 };
 
 struct view_node *view_node_find(struct ring_view *view, const char *address);
-struct view_node *view_node_add(struct ring_view *view, const char *address);
+struct view_node *view_node_add(struct ring_view *view, const char *address, uint64_t now);
 int view_slot(const struct ring_view *view, const char *address);
 bool view_node_alive(const struct view_node *node);
 

@@ -63,7 +63,7 @@ static void state_set(struct ring_view *view, struct view_node *node, enum view_
 
 static void peer_learn(struct ring_view *view, const Chord__V1__Peer *peer, uint64_t now) {
     if (peer != NULL && peer->address != NULL && peer->address[0] != '\0') {
-        struct view_node *node = view_node_add(view, peer->address);
+        struct view_node *node = view_node_add(view, peer->address, now);
         if (node != NULL) {
             node->referred_ms = now;
         }
@@ -75,7 +75,7 @@ static void members_learn(struct ring_view *view, const Chord__V1__RangeStatus *
                           uint64_t now) {
     for (size_t i = 0; range->view != NULL && i < range->view->n_members; i++) {
         const char *address = range->view->members[i]->address;
-        struct view_node *node = address == NULL ? NULL : view_node_add(view, address);
+        struct view_node *node = address == NULL ? NULL : view_node_add(view, address, now);
         if (node != NULL) {
             node->referred_ms = now;
         }

@@ -37,7 +37,7 @@ struct view_node *view_node_find(struct ring_view *view, const char *address) {
     return found ? view->nodes[index] : NULL;
 }
 
-struct view_node *view_node_add(struct ring_view *view, const char *address) {
+struct view_node *view_node_add(struct ring_view *view, const char *address, uint64_t now) {
     struct view_node *node = view_node_find(view, address);
     if (node != NULL || !address_is_valid(address) || view->nodes_count >= VIEW_NODES_MAX) {
         return node;
@@ -49,9 +49,9 @@ struct view_node *view_node_add(struct ring_view *view, const char *address) {
     size_t index = node_index(view, address);
     snprintf(node->address, sizeof(node->address), "%s", address);
     node->state = VIEW_DOWN;
-    node->learned_ms = clock_now_ms();
-    node->referred_ms = node->learned_ms;
-    node->since_ms = node->learned_ms;
+    node->learned_ms = now;
+    node->referred_ms = now;
+    node->since_ms = now;
     memmove(&view->nodes[index + 1], &view->nodes[index],
             (view->nodes_count - index) * sizeof(view->nodes[0]));
     view->nodes[index] = node;
@@ -260,12 +260,12 @@ static void ring_follow(struct ring_view *view) {
     }
 }
 
-static void slots_learn(struct ring_view *view) {
+static void slots_learn(struct ring_view *view, uint64_t now) {
     const struct settings *settings = &view->app->settings;
     for (int slot = 1; slot <= atomic_load(&view->app->slots); slot++) {
         char address[SETTINGS_ADDRESS_SIZE];
         snprintf(address, sizeof(address), "%.50s:%d", settings->host, settings->rpc_port + slot);
-        (void)view_node_add(view, address);
+        (void)view_node_add(view, address, now);
     }
 }
 
@@ -293,7 +293,7 @@ static void *view_thread(void *context) {
     pthread_mutex_lock(&view->lock);
     while (!view->stopping) {
         uint64_t now = clock_now_ms();
-        slots_learn(view);
+        slots_learn(view, now);
         inbox_take(view, now);
         ring_follow(view);
         nodes_ask(view, now);
@@ -312,7 +312,7 @@ static void *view_thread(void *context) {
 
 static void member_restore(void *context, const char *address, const char *id) {
     struct ring_view *view = context;
-    struct view_node *node = view_node_add(view, address);
+    struct view_node *node = view_node_add(view, address, view->started_ms);
     if (node != NULL && strlen(id) < sizeof(node->id)) {
         snprintf(node->id, sizeof(node->id), "%s", id);
         node->heard = true;
@@ -331,9 +331,9 @@ struct ring_view *ring_view_new(struct app *app) {
     pthread_mutex_init(&view->lock, NULL);
     pthread_mutex_init(&view->inbox_lock, NULL);
     clock_cond_init(&view->wake);
-    slots_learn(view);
+    slots_learn(view, view->started_ms);
     for (size_t i = 0; i < app->settings.join_count; i++) {
-        (void)view_node_add(view, app->settings.join[i]);
+        (void)view_node_add(view, app->settings.join[i], view->started_ms);
     }
     db_members_read(app->db, member_restore, view);
     return view;
@@ -381,9 +381,10 @@ void ring_view_free(struct ring_view *view) {
 
 void ring_view_learn(struct ring_view *view, const char *address) {
     pthread_mutex_lock(&view->lock);
-    struct view_node *node = view_node_add(view, address);
+    uint64_t now = clock_now_ms();
+    struct view_node *node = view_node_add(view, address, now);
     if (node != NULL) {
-        node->referred_ms = clock_now_ms();
+        node->referred_ms = now;
     }
     pthread_mutex_unlock(&view->lock);
 }
