@@ -221,18 +221,15 @@ static void learn(struct step *step, const struct chord_view *view) {
 
 static void reply(struct step *step, uint64_t request_id, enum chord_message_kind kind,
                   struct range *range, struct range *other, bool agreed) {
-    struct chord_response response;
-    memset(&response, 0, sizeof response);
-    response.kind = kind;
-    response.decide.refused = !agreed;
-    response.decide.promised = range->acceptor.promised;
+    struct chord_response *response = reply_add(step, request_id, kind);
+    response->decide.refused = !agreed;
+    response->decide.promised = range->acceptor.promised;
     if (other != NULL && other->acceptor.promised > range->acceptor.promised) {
-        response.decide.promised = other->acceptor.promised;
+        response->decide.promised = other->acceptor.promised;
     }
     if (agreed && kind == CHORD_PREPARE) {
-        acceptor_tell(step->chord, range, other, &response);
+        acceptor_tell(step->chord, range, other, response);
     }
-    reply_send(step, request_id, &response);
 }
 
 static void answer(struct step *step, const struct chord_request *request, uint64_t request_id) {

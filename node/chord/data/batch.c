@@ -59,19 +59,16 @@ static void find_missing(struct chord *chord, struct batch *batch) {
 }
 
 static void reply(struct step *step, struct batch *batch, enum chord_code unfinished, bool hold) {
-    struct chord_response response;
-    memset(&response, 0, sizeof response);
-    response.kind = CHORD_BATCH;
-    response.batch.hint = batch->hint;
-    response.batch.hops = batch->hops;
-    response.batch.stale = batch->stale;
-    response.batch.unfinished = unfinished;
+    struct chord_response *response = reply_add(step, batch->request_id, CHORD_BATCH);
+    response->batch.hint = batch->hint;
+    response->batch.hops = batch->hops;
+    response->batch.stale = batch->stale;
+    response->batch.unfinished = unfinished;
     if (unfinished == CHORD_UNAVAILABLE) {
         find_missing(step->chord, batch);
-        response.batch.missing = batch->missing;
+        response->batch.missing = batch->missing;
+        response->retry_after_ms = RETRY_MS_MAX;
     }
-    response.retry_after_ms = unfinished == CHORD_UNAVAILABLE ? RETRY_MS_MAX : 0;
-    reply_send(step, batch->request_id, &response);
     step->actions->items[step->actions->count - 1].send_reply.hold = hold;
     batch->replied = true;
 }

@@ -9,7 +9,7 @@
  * a copy's equal_epoch it goes by the copy with the greatest equal_epoch: a write that had reached
  * only another copy was passed over when that epoch was settled, and others may have been built on
  * that since. So an epoch counts before a version, as in Paxos a ballot before a value. What is
- * left out of the others' pages by the word of a better copy must come from that copy (leader.c).
+ * left out of the others' pages by the word of a better copy must come from that copy (settle.c).
  *
  * A learner, or a member that fell behind, becomes equal to the leader: rows of earlier epochs that
  * the leader does not have go, so that a returning disk revives nothing; rows of this epoch come by
@@ -33,12 +33,9 @@ static void answer(struct step *step, struct transfer *transfer, enum chord_code
     if (transfer->request_id == 0) {
         return;
     }
-    struct chord_response response;
-    memset(&response, 0, sizeof response);
-    response.kind = CHORD_SYNC;
-    response.code = code;
-    response.view.confirmed = done;
-    reply_send(step, transfer->request_id, &response);
+    struct chord_response *response = reply_add(step, transfer->request_id, CHORD_SYNC);
+    response->code = code;
+    response->view.confirmed = done;
     transfer->request_id = 0;
 }
 

@@ -36,21 +36,18 @@ bool view_valid(const struct chord *chord, const struct chord_view *view) {
 void reply_wrong_view(struct step *step, uint64_t request_id, enum chord_message_kind kind,
                       const struct chord_range *range) {
     struct chord *chord = step->chord;
-    struct chord_response response;
     uint16_t index = range_newest(chord, range);
-    memset(&response, 0, sizeof response);
-    response.kind = kind;
+    struct chord_response *response = reply_add(step, request_id, kind);
     if (index == NONE) {
-        response.code = CHORD_ABORTED;
-        response.retry_after_ms = RETRY_MS;
+        response->code = CHORD_ABORTED;
+        response->retry_after_ms = RETRY_MS;
     } else if (kind == CHORD_PREPARE || kind == CHORD_ACCEPT) {
-        response.decide.has_view = true;
-        response.decide.view = range_at(chord, index)->view;
+        response->decide.has_view = true;
+        response->decide.view = range_at(chord, index)->view;
     } else {
-        response.view.has_view = true;
-        response.view.view = range_at(chord, index)->view;
+        response->view.has_view = true;
+        response->view.view = range_at(chord, index)->view;
     }
-    reply_send(step, request_id, &response);
 }
 
 static bool newer_known(struct chord *chord, const struct chord_range *range, uint64_t epoch) {
@@ -80,13 +77,12 @@ void on_apply(struct step *step, const struct chord_request *request, uint64_t r
  * has switched to a later view never goes back. */
 void on_check(struct step *step, const struct chord_request *request, uint64_t request_id) {
     const struct chord_range *range = &request->rows.range;
-    struct chord_response response = {.kind = CHORD_CHECK};
     if (!range_valid(step->chord, range)) {
         reply_code(step, request_id, CHORD_CHECK, CHORD_INVALID_ARGUMENT, 0);
     } else if (range_exact(step->chord, range, request->rows.epoch) == NONE) {
         reply_wrong_view(step, request_id, CHORD_CHECK, range);
     } else {
-        reply_send(step, request_id, &response);
+        reply_add(step, request_id, CHORD_CHECK);
     }
 }
 
@@ -222,22 +218,19 @@ void on_decided(struct step *step, const struct chord_request *request, uint64_t
 
 void on_get_view(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
-    struct chord_response response;
-    memset(&response, 0, sizeof response);
-    response.kind = CHORD_GET_VIEW;
     uint16_t index =
         id_valid(&request->id, chord->parameters.m) ? range_find(chord, &request->id) : NONE;
     if (index != NONE && range_at(chord, index)->resigned) {
         reply_code(step, request_id, CHORD_GET_VIEW, CHORD_UNAVAILABLE, RETRY_MS);
         return;
     }
+    struct chord_response *response = reply_add(step, request_id, CHORD_GET_VIEW);
     if (index != NONE) {
         struct range *range = range_at(chord, index);
-        response.view.has_view = true;
-        response.view.view = range->view;
-        response.view.confirmed = view_leads(chord, &range->view) && range->open;
+        response->view.has_view = true;
+        response->view.view = range->view;
+        response->view.confirmed = view_leads(chord, &range->view) && range->open;
     }
-    reply_send(step, request_id, &response);
 }
 
 /* ---- watching the leader ---- */

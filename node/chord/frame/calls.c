@@ -237,33 +237,30 @@ static void reply_stored(struct step *step, const struct store_op *store) {
     bool ok = step->event->stored.ok;
     const struct range *range = range_of(step->chord, store->subject);
     uint64_t equal_epoch = range != NULL ? range->equal_epoch : 0;
-    struct chord_response response;
-    memset(&response, 0, sizeof response);
-    response.code = ok ? CHORD_OK : CHORD_INTERNAL;
+    struct chord_response *response = reply_add(step, store->request_id, CHORD_APPLY);
+    response->code = ok ? CHORD_OK : CHORD_INTERNAL;
     switch (store->purpose) {
     case STORE_VIEWS_DECIDED:
-        response.kind = CHORD_DECIDED;
+        response->kind = CHORD_DECIDED;
         break;
     case STORE_APPLY:
-        response.kind = CHORD_APPLY;
         break;
     case STORE_RANGE_READ:
-        response.kind = CHORD_TRANSFER_KEYS;
-        response.transfer.rows = step->event->stored.rows;
-        response.transfer.done = step->event->stored.done;
-        memcpy(response.transfer.last, step->event->stored.last, CHORD_ID_BYTES);
-        response.transfer.equal_epoch = equal_epoch;
-        response.code = range != NULL ? response.code : CHORD_ABORTED;
+        response->kind = CHORD_TRANSFER_KEYS;
+        response->transfer.rows = step->event->stored.rows;
+        response->transfer.done = step->event->stored.done;
+        memcpy(response->transfer.last, step->event->stored.last, CHORD_ID_BYTES);
+        response->transfer.equal_epoch = equal_epoch;
+        response->code = range != NULL ? response->code : CHORD_ABORTED;
         break;
     default:
-        response.kind = CHORD_DIGEST;
-        response.digest.rows = step->event->stored.rows;
-        memcpy(response.digest.digest, step->event->stored.digest, CHORD_DIGEST_BYTES);
-        response.digest.equal_epoch = equal_epoch;
-        response.code = range != NULL ? response.code : CHORD_ABORTED;
+        response->kind = CHORD_DIGEST;
+        response->digest.rows = step->event->stored.rows;
+        memcpy(response->digest.digest, step->event->stored.digest, CHORD_DIGEST_BYTES);
+        response->digest.equal_epoch = equal_epoch;
+        response->code = range != NULL ? response->code : CHORD_ABORTED;
         break;
     }
-    reply_send(step, store->request_id, &response);
 }
 
 void stores_done(struct step *step) {
@@ -321,19 +318,18 @@ void stores_done(struct step *step) {
 
 /* ---- replies ---- */
 
-void reply_send(struct step *step, uint64_t request_id, const struct chord_response *response) {
+struct chord_response *reply_add(struct step *step, uint64_t request_id,
+                                 enum chord_message_kind kind) {
     struct chord_action *action = action_add(step, CHORD_ACTION_SEND_REPLY);
+    memset(&action->send_reply, 0, sizeof action->send_reply);
     action->send_reply.request_id = request_id;
-    action->send_reply.hold = false;
-    action->send_reply.response = *response;
+    action->send_reply.response.kind = kind;
+    return &action->send_reply.response;
 }
 
 void reply_code(struct step *step, uint64_t request_id, enum chord_message_kind kind,
                 enum chord_code code, uint32_t retry_after_ms) {
-    struct chord_response response;
-    memset(&response, 0, sizeof response);
-    response.kind = kind;
-    response.code = code;
-    response.retry_after_ms = retry_after_ms;
-    reply_send(step, request_id, &response);
+    struct chord_response *response = reply_add(step, request_id, kind);
+    response->code = code;
+    response->retry_after_ms = retry_after_ms;
 }

@@ -13,11 +13,7 @@ static void reply_gone(struct step *step, uint64_t request_id, enum chord_messag
         reply_code(step, request_id, kind, CHORD_UNAVAILABLE, GONE_RETRY_MS);
         return;
     }
-    struct chord_response response;
-    memset(&response, 0, sizeof response); /* of no arm: it says nothing else */
-    response.kind = kind;
-    response.gone = true;
-    reply_send(step, request_id, &response);
+    reply_add(step, request_id, kind)->gone = true;
 }
 
 /* The request is for another life of this node, or for another disk at its address. */
@@ -38,32 +34,30 @@ static bool own_request(const struct chord *chord, const struct chord_request *r
 
 static void on_ping(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
-    struct chord_response response = {.kind = CHORD_PING};
-    response.gone =
+    struct chord_response *response = reply_add(step, request_id, CHORD_PING);
+    response->gone =
         request->target_incarnation != 0 && (other_life(chord, request) || !in_ring(chord));
-    response.ping.self = chord->self;
-    response.ping.state = chord->state;
-    response.ping.parameters = chord->parameters;
-    response.ping.formed = chord->formed;
-    response.ping.restarting = chord->join.stage != JOIN_IDLE && chord->join.restarting;
-    reply_send(step, request_id, &response);
+    response->ping.self = chord->self;
+    response->ping.state = chord->state;
+    response->ping.parameters = chord->parameters;
+    response->ping.formed = chord->formed;
+    response->ping.restarting = chord->join.stage != JOIN_IDLE && chord->join.restarting;
 }
 
 static void on_get_list(struct step *step, const struct chord_request *request,
                         uint64_t request_id) {
     struct chord *chord = step->chord;
-    struct chord_response response = {.kind = request->kind};
+    struct chord_response *response = reply_add(step, request_id, request->kind);
+    const struct chord_peer *predecessor = predecessor_get(chord);
     if (chord->query.waiting) {
-        response.ring.busy = true;
-    } else {
-        const struct chord_peer *predecessor = predecessor_get(chord);
-        response.ring.forming = chord->serial_admission;
-        if (request->kind == CHORD_GET_PREDECESSOR && predecessor != NULL) {
-            response.ring.node = *predecessor;
-        }
-        successors_list(chord, &response.ring.successors);
+        response->ring.busy = true;
+        return;
     }
-    reply_send(step, request_id, &response);
+    response->ring.forming = chord->serial_admission;
+    if (request->kind == CHORD_GET_PREDECESSOR && predecessor != NULL) {
+        response->ring.node = *predecessor;
+    }
+    successors_list(chord, &response->ring.successors);
 }
 
 /* A message from a peer proves that this incarnation of the peer is alive and that every earlier
@@ -103,7 +97,6 @@ static void ring_request(struct step *step, const struct chord_request *request,
         reply_gone(step, request_id, request->kind);
         return;
     }
-    struct chord_response response = {.kind = request->kind};
     switch (request->kind) {
     case CHORD_FIND_SUCCESSOR:
         on_find_successor(step, request, request_id);
@@ -114,14 +107,14 @@ static void ring_request(struct step *step, const struct chord_request *request,
         break;
     case CHORD_NOTIFY:
         on_notify(step, &request->sender);
-        reply_send(step, request_id, &response);
+        reply_add(step, request_id, CHORD_NOTIFY);
         break;
     case CHORD_JOIN:
         on_join(step, request, request_id);
         break;
     case CHORD_MERGE:
         on_merge(step, &request->peer);
-        reply_send(step, request_id, &response);
+        reply_add(step, request_id, CHORD_MERGE);
         break;
     case CHORD_LEAVE:
         on_leave(step, request, request_id);

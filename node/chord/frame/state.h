@@ -256,7 +256,9 @@ uint16_t store_slot(uint64_t id); /* of an operation just started */
 uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
                      struct ref subject, uint64_t request_id, struct chord_action **action);
 void stores_done(struct step *step);
-void reply_send(struct step *step, uint64_t request_id, const struct chord_response *response);
+/* Answers; the caller fills in the rest, which is all 0, before anything else is asked for. */
+struct chord_response *reply_add(struct step *step, uint64_t request_id,
+                                 enum chord_message_kind kind);
 void reply_code(struct step *step, uint64_t request_id, enum chord_message_kind kind,
                 enum chord_code code, uint32_t retry_after_ms);
 

@@ -257,5 +257,5 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
         response.join.result = CHORD_JOIN_REDIRECT;
         response.join.authority = authority;
     }
-    reply_send(step, request_id, &response);
+    *reply_add(step, request_id, CHORD_JOIN) = response;
 }

@@ -266,12 +266,10 @@ static bool list_valid(struct chord *chord, const struct chord_peer_list *member
 
 void on_genesis(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
-    struct chord_response response = {.kind = CHORD_GENESIS};
     bool joining = chord->state == CHORD_STATE_JOINING;
     bool member = chord->state == CHORD_STATE_MEMBER && chord->serial_admission;
     if (!(joining || member) || !list_valid(chord, &request->genesis.members)) {
-        response.gone = true;
-        reply_send(step, request_id, &response);
+        reply_add(step, request_id, CHORD_GENESIS)->gone = true;
         return;
     }
     memcpy(chord->creator, request->sender.address, CHORD_ADDRESS_BYTES);
@@ -284,5 +282,5 @@ void on_genesis(struct step *step, const struct chord_request *request, uint64_t
     if (joining) {
         join_done(step, "joined");
     }
-    reply_send(step, request_id, &response);
+    reply_add(step, request_id, CHORD_GENESIS);
 }

@@ -103,12 +103,11 @@ void leave_tick(struct step *step) {
 
 void on_leave(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
-    struct chord_response response = {.kind = CHORD_LEAVE};
     if (request->left) {
         peer_left(step, &request->sender);
     } else {
         peer_set_leaving(chord, &request->sender);
         data_wake(chord);
     }
-    reply_send(step, request_id, &response);
+    reply_add(step, request_id, CHORD_LEAVE);
 }

@@ -60,7 +60,6 @@ static uint16_t closest_preceding(struct chord *chord, const struct chord_id *ta
 static void find_local(struct chord *chord, const struct chord_id *target,
                        struct chord_response *response) {
     const struct chord_peer *successor = successor_at(chord, 0);
-    response->kind = CHORD_FIND_SUCCESSOR;
     response->ring.self = chord->self;
     response->ring.successors.count = 0;
     if (owns(chord, target)) {
@@ -95,32 +94,26 @@ void on_find_successor(struct step *step, const struct chord_request *request,
         reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
         return;
     }
-    struct chord_response response;
-    memset(&response, 0, offsetof(struct chord_response, ring.successors.items));
-    find_local(chord, &request->id, &response);
-    reply_send(step, request_id, &response);
+    find_local(chord, &request->id, reply_add(step, request_id, CHORD_FIND_SUCCESSOR));
 }
 
 /* ---- lookups ---- */
 
 static void reply_lookup(struct step *step, struct lookup *lookup, const struct chord_peer *owner) {
     struct chord *chord = step->chord;
-    struct chord_response response;
-    memset(&response, 0, sizeof response);
-    response.kind = CHORD_LOOKUP;
+    struct chord_response *response = reply_add(step, lookup->request_id, CHORD_LOOKUP);
     if (owner == NULL) {
-        response.code = CHORD_UNAVAILABLE;
-        response.retry_after_ms = 200;
+        response->code = CHORD_UNAVAILABLE;
+        response->retry_after_ms = 200;
     } else {
-        response.lookup.owner = *owner;
-        response.lookup.asked = lookup->hops;
+        response->lookup.owner = *owner;
+        response->lookup.asked = lookup->hops;
         if (lookup->path != NONE) {
             struct path *path = path_at(chord, lookup->path);
-            response.lookup.hops_count = path->count;
-            memcpy(response.lookup.hops, path->hops, sizeof path->hops);
+            response->lookup.hops_count = path->count;
+            memcpy(response->lookup.hops, path->hops, sizeof path->hops);
         }
     }
-    reply_send(step, lookup->request_id, &response);
 }
 
 /* owner NULL: not found. */
