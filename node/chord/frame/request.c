@@ -80,47 +80,54 @@ static void sender_heard(struct step *step, const struct chord_peer *sender) {
     }
 }
 
-static void ring_request(struct step *step, const struct chord_request *request,
-                         uint64_t request_id) {
+static void on_lookup(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
-    bool sender_needed = request->kind == CHORD_NOTIFY || request->kind == CHORD_JOIN ||
-                         request->kind == CHORD_LEAVE || request->kind == CHORD_GENESIS;
-    if (sender_needed && !(request->has_sender && peer_valid(chord, &request->sender))) {
-        reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
-        return;
-    }
-    if (request->kind == CHORD_GENESIS) {
-        on_genesis(step, request, request_id);
-        return;
-    }
+    uint64_t deadline_ms = chord->now_ms + step->event->request.timeout_ms;
     if (!in_ring(chord)) {
-        reply_gone(step, request_id, request->kind);
-        return;
+        reply_code(step, request_id, CHORD_LOOKUP, CHORD_UNAVAILABLE, GONE_RETRY_MS);
+    } else if (!lookup_start(step, LOOKUP_CLIENT, &request->id, NULL, NO_REF, request_id,
+                             deadline_ms)) {
+        reply_code(step, request_id, CHORD_LOOKUP, CHORD_RESOURCE_EXHAUSTED, 50);
     }
-    switch (request->kind) {
-    case CHORD_FIND_SUCCESSOR:
-        on_find_successor(step, request, request_id);
-        break;
-    case CHORD_GET_PREDECESSOR:
-    case CHORD_GET_SUCCESSORS:
-        on_get_list(step, request, request_id);
-        break;
-    case CHORD_NOTIFY:
-        on_notify(step, &request->sender);
-        reply_add(step, request_id, CHORD_NOTIFY);
-        break;
-    case CHORD_JOIN:
-        on_join(step, request, request_id);
-        break;
-    case CHORD_MERGE:
-        on_merge(step, &request->peer);
-        reply_add(step, request_id, CHORD_MERGE);
-        break;
-    case CHORD_LEAVE:
-        on_leave(step, request, request_id);
-        break;
-    default:
-        CHORD_ASSERT(false);
+}
+
+/* Who answers what. */
+static const struct {
+    void (*on)(struct step *step, const struct chord_request *request, uint64_t request_id);
+    bool sender; /* it must name its sender */
+    bool member; /* only a member answers it */
+} answers[] = {
+    [CHORD_FIND_SUCCESSOR] = {on_find_successor, .member = true},
+    [CHORD_GET_PREDECESSOR] = {on_get_list, .member = true},
+    [CHORD_GET_SUCCESSORS] = {on_get_list, .member = true},
+    [CHORD_NOTIFY] = {on_notify, .sender = true, .member = true},
+    [CHORD_JOIN] = {on_join, .sender = true, .member = true},
+    [CHORD_GENESIS] = {on_genesis, .sender = true},
+    [CHORD_LEAVE] = {on_leave, .sender = true, .member = true},
+    [CHORD_MERGE] = {on_merge, .member = true},
+    [CHORD_LOOKUP] = {on_lookup},
+    [CHORD_APPLY] = {on_apply},
+    [CHORD_CHECK] = {on_check},
+    [CHORD_SYNC] = {on_sync},
+    [CHORD_DIGEST] = {on_digest},
+    [CHORD_PREPARE] = {on_prepare},
+    [CHORD_ACCEPT] = {on_accept},
+    [CHORD_DECIDED] = {on_decided},
+    [CHORD_GET_VIEW] = {on_get_view},
+    [CHORD_TRANSFER_KEYS] = {on_transfer_keys},
+    [CHORD_BATCH] = {on_batch},
+};
+
+static void answer(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    enum chord_message_kind kind = request->kind;
+    bool named = request->has_sender && peer_valid(step->chord, &request->sender);
+    CHORD_ASSERT(kind < sizeof answers / sizeof answers[0] && answers[kind].on != NULL);
+    if (answers[kind].sender && !named) {
+        reply_code(step, request_id, kind, CHORD_INVALID_ARGUMENT, 0);
+    } else if (answers[kind].member && !in_ring(step->chord)) {
+        reply_gone(step, request_id, kind);
+    } else {
+        answers[kind].on(step, request, request_id);
     }
 }
 
@@ -164,47 +171,5 @@ void request_arrived(struct step *step) {
         reply_code(step, request_id, request->kind, CHORD_UNAVAILABLE, 0); /* routes only */
         return;
     }
-    switch (request->kind) {
-    case CHORD_APPLY:
-        on_apply(step, request, request_id);
-        break;
-    case CHORD_CHECK:
-        on_check(step, request, request_id);
-        break;
-    case CHORD_SYNC:
-        on_sync(step, request, request_id);
-        break;
-    case CHORD_DIGEST:
-        on_digest(step, request, request_id);
-        break;
-    case CHORD_PREPARE:
-        on_prepare(step, request, request_id);
-        break;
-    case CHORD_ACCEPT:
-        on_accept(step, request, request_id);
-        break;
-    case CHORD_DECIDED:
-        on_decided(step, request, request_id);
-        break;
-    case CHORD_GET_VIEW:
-        on_get_view(step, request, request_id);
-        break;
-    case CHORD_TRANSFER_KEYS:
-        on_transfer_keys(step, request, request_id);
-        break;
-    case CHORD_BATCH:
-        on_batch(step, request, request_id);
-        break;
-    case CHORD_LOOKUP:
-        if (!in_ring(chord)) {
-            reply_code(step, request_id, CHORD_LOOKUP, CHORD_UNAVAILABLE, GONE_RETRY_MS);
-        } else if (!lookup_start(step, LOOKUP_CLIENT, &request->id, NULL, NO_REF, request_id,
-                                 chord->now_ms + step->event->request.timeout_ms)) {
-            reply_code(step, request_id, CHORD_LOOKUP, CHORD_RESOURCE_EXHAUSTED, 50);
-        }
-        break;
-    default:
-        ring_request(step, request, request_id);
-        break;
-    }
+    answer(step, request, request_id);
 }

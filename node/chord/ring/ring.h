@@ -67,7 +67,7 @@ void query_candidate(struct step *step, const struct chord_peer *peer);
 void check_predecessor_reply(struct step *step, const struct call *call,
                              const struct chord_response *response);
 void check_predecessor_tick(struct step *step);
-void on_notify(struct step *step, const struct chord_peer *sender);
+void on_notify(struct step *step, const struct chord_request *request, uint64_t request_id);
 
 /* lookup.c */
 void lookup_reply(struct step *step, const struct call *call,
@@ -83,7 +83,7 @@ void finger_found(struct step *step, uint16_t finger, const struct chord_peer *o
 void fingers_forget(struct chord *chord, uint16_t peer);
 
 /* unify.c */
-void on_merge(struct step *step, const struct chord_peer *peer);
+void on_merge(struct step *step, const struct chord_request *request, uint64_t request_id);
 void unify_tell(struct step *step, const struct chord_peer *target, const struct chord_peer *peer);
 /* Our own id was looked up through another member. */
 void unify_looked_up(struct step *step, const struct chord_peer *owner,

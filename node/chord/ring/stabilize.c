@@ -226,7 +226,7 @@ void query_reply(struct step *step, const struct call *call,
 }
 
 /* Notify only records a candidate; rectify decides (Zave: the old predecessor is asked first). */
-void on_notify(struct step *step, const struct chord_peer *sender) {
+static void notified(struct step *step, const struct chord_peer *sender) {
     struct chord *chord = step->chord;
     const struct chord_peer *predecessor = predecessor_get(chord);
     if (id_equal(&sender->id, &chord->self.id) ||
@@ -243,6 +243,11 @@ void on_notify(struct step *step, const struct chord_peer *sender) {
     if (chord->successors_count == 0) {
         stabilize_soon(chord);
     }
+}
+
+void on_notify(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    notified(step, &request->sender);
+    reply_add(step, request_id, CHORD_NOTIFY);
 }
 
 void check_predecessor_now(struct step *step) {

@@ -143,7 +143,7 @@ void unify_looked_up(struct step *step, const struct chord_peer *owner,
 
 /* A member we may not know. If it belongs next to us, ask it; else tell the one it belongs next to,
  * which a local look at the ring names: the walk ends there. */
-void on_merge(struct step *step, const struct chord_peer *peer) {
+static void told_of(struct step *step, const struct chord_peer *peer) {
     struct chord *chord = step->chord;
     const struct chord_peer *successor = successor_at(chord, 0);
     if (!peer_valid(chord, peer) || id_equal(&peer->id, &chord->self.id)) {
@@ -177,4 +177,9 @@ void on_merge(struct step *step, const struct chord_peer *peer) {
     if (nearest != NULL) {
         unify_tell(step, nearest, peer);
     }
+}
+
+void on_merge(struct step *step, const struct chord_request *request, uint64_t request_id) {
+    told_of(step, &request->peer);
+    reply_add(step, request_id, CHORD_MERGE);
 }
