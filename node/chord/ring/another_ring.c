@@ -80,16 +80,13 @@ const char *chord_join_obstacle(const struct chord *constant,
 static void forget_ring(struct step *step) {
     struct chord *chord = step->chord;
     data_forget(step);
-    neighbours_clear(chord);
+    ring_clear(chord);
     lookups_forget(chord);
     memset(peer_at(chord, 0), 0, sizeof(struct peer_entry) * chord->config.limits.peers_max);
     memset(tag_at(chord, 0), 0, sizeof(uint32_t) * chord->config.limits.peers_max);
     const struct chord_limits *limits = &chord->config.limits;
-    graveyard_clear(chord);
     memset(admitted_at(chord, 0), 0, sizeof(struct admitted) * admitted_max(limits));
     memset(leaving_at(chord, 0), 0, sizeof(struct leaving) * leaving_max(limits));
-    chord->genesis.running = false;
-    chord->serial_admission = false;
     chord->formed = false;
     chord->left_last = false;
 }
@@ -120,10 +117,7 @@ void last_leave(struct step *step) {
     data_close(step);
     chord->left_last = true;
     chord->state = CHORD_STATE_LEFT;
-    neighbours_clear(chord);
-    chord->serial_admission = false;
-    chord->genesis.running = false;
-    graveyard_clear(chord);
+    ring_clear(chord);
     trace_peer(step, CHORD_WORD_LEFT, CHORD_LEVEL_INFO,
                "left as the last member; its rows stay here", &chord->self);
     identity_save(step, CHORD_STORE_IDENTITY);

@@ -14,8 +14,6 @@ void genesis_create(struct step *step, bool fresh) {
     struct chord *chord = step->chord;
     chord->serial_admission = true;
     memcpy(chord->creator, chord->self.address, CHORD_ADDRESS_BYTES);
-    chord->successors_count = 0;
-    chord->predecessor = NONE;
     if (fresh && chord->config.limits.views_max > 0) {
         data_begin(step);
     }
@@ -273,11 +271,7 @@ void on_genesis(struct step *step, const struct chord_request *request, uint64_t
         return;
     }
     memcpy(chord->creator, request->sender.address, CHORD_ADDRESS_BYTES);
-    if (joining) {
-        chord->serial_admission = true;
-        chord->successors_count = 0;
-        chord->predecessor = NONE;
-    }
+    chord->serial_admission = true;
     finish(step, &request->genesis.members, request->genesis.formed);
     if (joining) {
         join_done(step, "joined");

@@ -56,10 +56,7 @@ void join_begin(struct step *step, const struct chord_address *seeds, uint16_t c
     memset(join, 0, sizeof *join);
     join->returning = known;
     seeds_add_former(chord);
-    for (uint16_t i = 0; known && i < chord->known_count; i++) {
-        seeds_add(chord, known_at(chord, i)->address);
-    }
-    data_members(chord, seeds_add); /* they were near us on the ring */
+    seeds_add_known(chord);
     for (uint16_t i = 0; i < count && i < CHORD_SEEDS_MAX; i++) {
         seeds_add(chord, seeds[i].text);
     }
@@ -124,10 +121,7 @@ void join_again(struct step *step, const struct chord_peer *via) {
     for (uint16_t i = 0; i < chord->successors_count; i++) {
         seeds_add(chord, successor_at(chord, i)->address);
     }
-    for (uint16_t i = 0; i < chord->known_count; i++) {
-        seeds_add(chord, known_at(chord, i)->address);
-    }
-    data_members(chord, seeds_add); /* they were near us on the ring */
+    seeds_add_known(chord);
     trace_peer(step, CHORD_WORD_JOIN, CHORD_LEVEL_WARN,
                "another member has the same id; joining anew", via);
     chord->self.incarnation++;
@@ -211,9 +205,8 @@ static void ask_before(struct step *step) {
 }
 
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
-                    const struct chord_peer *before, const struct chord_peer_list *successors) {
+                    const struct chord_peer *before) {
     struct chord *chord = step->chord;
-    (void)successors;
     if (chord->join.stage != JOIN_LOOKUP) {
         return;
     }
@@ -290,8 +283,6 @@ static void on_ask_reply(struct step *step, const struct chord_response *respons
     case CHORD_JOIN_ADMITTED:
         chord->formed = chord->formed || response->join.formed;
         chord->serial_admission = false;
-        chord->predecessor = NONE;
-        chord->successors_count = 0;
         successors_adopt(step, &chord->join.successor, &response->join.successors);
         if (chord->successors_count == 0) {
             join_later(chord, JOIN_PING, JOIN_RETRY_MS);
@@ -349,7 +340,7 @@ void join_reply(struct step *step, const struct call *call, const struct chord_r
         unanswered(step, seed);
         return;
     }
-    step->chord->join.open = false; /* while seeds are asked ask_seeds opens it again */
+    step->chord->join.open = false; /* seeds_ask opens it again while any is asked */
     switch (step->chord->join.stage) {
     case JOIN_PING:
         seeds_reply(step, seed, response);

@@ -25,6 +25,7 @@ struct chord_action *join_refuse(struct step *step, const char *reason);
 /* seeds.c */
 void seeds_add(struct chord *chord, const char *address);
 void seeds_add_former(struct chord *chord);
+void seeds_add_known(struct chord *chord);
 void seeds_ask(struct step *step);
 void seeds_reply(struct step *step, uint16_t seed, const struct chord_response *response);
 void seeds_one_done(struct step *step, uint16_t seed); /* no answer, or one that is of no use */

@@ -71,9 +71,7 @@ static void leave_done(struct step *step) {
         return;
     }
     identity_save(step, CHORD_STORE_IDENTITY);
-    neighbours_clear(chord);
-    chord->serial_admission = false;
-    graveyard_clear(chord);
+    ring_clear(chord);
     action_add(step, CHORD_ACTION_LEFT);
 }
 

@@ -131,8 +131,7 @@ static void finish(struct step *step, uint16_t index, const struct chord_respons
         }
         break;
     case LOOKUP_JOIN:
-        join_looked_up(step, owner != NULL, owner, before,
-                       response != NULL ? &response->ring.successors : NULL);
+        join_looked_up(step, owner != NULL, owner, before);
         break;
     case LOOKUP_CLIENT:
         reply_lookup(step, &lookup, owner);

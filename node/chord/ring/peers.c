@@ -192,8 +192,7 @@ static void peer_over(struct step *step, const struct chord_peer *peer, enum cho
     }
     trace_peer(step, word, level, note, &dead);
     if (chord->query.kind != QUERY_NONE && peer_same(&chord->query.peer, &dead)) {
-        chord->query.kind = QUERY_NONE;
-        chord->query.waiting = false;
+        query_end(chord);
         stabilize_soon(chord);
     }
     forget(step, index);

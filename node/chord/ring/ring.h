@@ -30,6 +30,7 @@ void successors_adopt(struct step *step, const struct chord_peer *first,
 void successors_unite(struct chord *chord, struct chord_peer_list *list);
 void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */
 void neighbours_clear(struct chord *chord); /* out of the ring: nobody is known as near */
+void ring_clear(struct chord *chord);       /* the same for good: nor as removed */
 uint32_t members_estimate(struct chord *chord);
 
 /* join.c */
@@ -40,7 +41,7 @@ void join_heard(struct chord *chord, const struct chord_peer *sender); /* it ask
 void join_reply(struct step *step, const struct call *call, const struct chord_response *response);
 void join_derived(struct step *step);
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
-                    const struct chord_peer *before, const struct chord_peer_list *successors);
+                    const struct chord_peer *before);
 void join_done(struct step *step, const char *note);
 void join_again(struct step *step, const struct chord_peer *via); /* under another id */
 

@@ -34,6 +34,14 @@ void seeds_add_former(struct chord *chord) {
     }
 }
 
+/* The members known from before, and those of our views, which were near us on the ring. */
+void seeds_add_known(struct chord *chord) {
+    for (uint16_t i = 0; i < chord->known_count; i++) {
+        seeds_add(chord, known_at(chord, i)->address);
+    }
+    data_members(chord, seeds_add);
+}
+
 static bool parameters_agree(const struct chord_parameters *wanted,
                              const struct chord_parameters *have) {
     return (wanted->m == 0 || wanted->m == have->m) && (wanted->n == 0 || wanted->n == have->n) &&

@@ -122,12 +122,17 @@ void neighbours_clear(struct chord *chord) {
     chord->successors_count = 0;
     chord->predecessor = NONE;
     chord->candidate = NONE;
-    chord->query.kind = QUERY_NONE;
-    chord->query.waiting = false;
+    query_end(chord);
     chord->genesis.running = false;
     for (unsigned i = 0; i < CHORD_M_MAX; i++) {
         chord->fingers[i] = NONE;
     }
+}
+
+void ring_clear(struct chord *chord) {
+    neighbours_clear(chord);
+    graveyard_clear(chord);
+    chord->serial_admission = false;
 }
 
 bool owns(struct chord *chord, const struct chord_id *id) {
