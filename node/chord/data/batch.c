@@ -137,7 +137,7 @@ static void not_owner(struct step *step, uint16_t index, uint16_t range_index) {
 
 bool chord_hint_of(const struct chord *constant, const struct chord_id *id,
                    struct chord_hint *hint) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     uint16_t index = range_find(chord, id);
     if (index == NONE) {
         return false;

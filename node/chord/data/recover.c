@@ -30,7 +30,7 @@ static struct chord_view survivors(struct chord *chord, const struct chord_view 
 }
 
 const char *chord_recover_obstacle(const struct chord *constant, const struct chord_id *id) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     if (chord->state != CHORD_STATE_MEMBER) {
         return "this node is no member of the ring";
     }

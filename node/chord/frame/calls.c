@@ -273,24 +273,26 @@ void stores_done(struct step *step) {
     }
     struct store_op store = *store_at(chord, slot);
     store_at(chord, slot)->purpose = STORE_FREE;
+    bool ok = step->event->stored.ok;
+    if (store_saves_views(&store)) {
+        leader_views_saved(step, ok);
+    }
     switch (store.purpose) {
     case STORE_VIEWS:
-        leader_views_saved(step, step->event->stored.ok);
+    case STORE_RETIRED:
         break;
     case STORE_VIEWS_PREPARE:
     case STORE_VIEWS_ACCEPT:
-        leader_views_saved(step, step->event->stored.ok);
-        acceptor_stored(step, &store, step->event->stored.ok);
+        acceptor_stored(step, &store, ok);
         break;
     case STORE_VIEWS_OWN:
-        leader_views_saved(step, step->event->stored.ok);
-        decide_stored(step, &store, step->event->stored.ok);
+        decide_stored(step, &store, ok);
         break;
     case STORE_BATCH_READ:
     case STORE_BATCH_EXAMINE:
     case STORE_BATCH_WRITE:
         if (batch_live(chord, store.subject)) {
-            execute_stored(step, store.subject.slot, store.purpose, step->event->stored.ok);
+            execute_stored(step, store.subject.slot, store.purpose, ok);
         }
         break;
     case STORE_DIGEST_OWN:
@@ -301,14 +303,8 @@ void stores_done(struct step *step) {
         break;
     case STORE_TOMBSTONES:
         if (range_live(chord, store.subject)) {
-            forget_counted(step, store.subject.slot, step->event->stored.ok);
+            forget_counted(step, store.subject.slot, ok);
         }
-        break;
-    case STORE_RETIRED:
-        break;
-    case STORE_VIEWS_DECIDED:
-        leader_views_saved(step, step->event->stored.ok);
-        reply_stored(step, &store);
         break;
     default:
         reply_stored(step, &store);

@@ -102,8 +102,8 @@ void identity_save(struct step *step, enum chord_store_kind kind) {
         known_add(identity, known_max, successor_at(chord, i));
     }
     for (unsigned i = 0; i < chord->parameters.m; i++) {
-        if (chord->fingers[i] != NONE && chord->fingers[i] != FINGER_SELF) {
-            known_add(identity, known_max, &peer_at(chord, chord->fingers[i])->peer);
+        if (finger_get(chord, i) != NULL) {
+            known_add(identity, known_max, finger_get(chord, i));
         }
     }
     if (identity->known_count == 0) {

@@ -14,37 +14,43 @@
 #include "data/data.h"
 #include "ring/ring.h"
 
-static bool call_indices_good(const struct chord *chord, const struct call *call) {
-    const struct chord_limits *limits = &chord->config.limits;
-    if ((call->peer != NONE && call->peer >= limits->peers_max) ||
-        (call->member != NONE && call->member >= CHORD_REPLICAS_MAX)) {
-        return false;
-    }
-    switch (call->purpose) {
+enum { ANY = 1 << 16 }; /* more than every slot */
+
+/* How many slots has the table that a call's subject is in? */
+static unsigned call_subjects(const struct chord_limits *limits, enum call_purpose purpose) {
+    switch (purpose) {
     case CALL_GENESIS:
-        return call->subject.slot < CHORD_REPLICAS_MAX;
+        return CHORD_REPLICAS_MAX;
     case CALL_LOOKUP:
-        return call->subject.slot < limits->lookups_max;
+        return limits->lookups_max;
     case CALL_GRAVEYARD:
-        return call->subject.slot < graves_max(&chord->config.limits);
+        return graves_max(limits);
     case CALL_WATCH:
     case CALL_DECIDED:
     case CALL_SYNC:
     case CALL_CHECK:
-        return call->subject.slot < limits->views_max;
+        return limits->views_max;
     case CALL_PREPARE:
     case CALL_ACCEPT:
-        return call->subject.slot < limits->decisions_max;
+        return limits->decisions_max;
     case CALL_DIGEST:
     case CALL_TRANSFER:
-        return call->subject.slot < limits->transfers_max;
+        return limits->transfers_max;
     case CALL_APPLY:
-        return call->subject.slot < limits->batches_max && call->range.slot < limits->views_max;
     case CALL_FORWARD:
-        return call->subject.slot < limits->batches_max;
+        return limits->batches_max;
     default:
-        return call->purpose <= CALL_FORWARD;
+        return ANY;
     }
+}
+
+static bool call_indices_good(const struct chord *chord, const struct call *call) {
+    const struct chord_limits *limits = &chord->config.limits;
+    return (call->peer == NONE || call->peer < limits->peers_max) &&
+           (call->member == NONE || call->member < CHORD_REPLICAS_MAX) &&
+           (call->purpose != CALL_APPLY || call->range.slot < limits->views_max) &&
+           call->purpose <= CALL_FORWARD &&
+           call->subject.slot < call_subjects(limits, call->purpose);
 }
 
 static void call_count(struct chord *chord, const struct call *call, struct counts *counts) {
@@ -93,46 +99,37 @@ static const char *calls_broken(struct chord *chord, struct counts *counts) {
     return NULL;
 }
 
+static unsigned store_subjects(const struct chord_limits *limits, enum store_purpose purpose) {
+    switch (purpose) {
+    case STORE_VIEWS_PREPARE:
+    case STORE_VIEWS_ACCEPT:
+    case STORE_TOMBSTONES:
+        return limits->views_max;
+    case STORE_VIEWS_OWN:
+        return limits->decisions_max;
+    case STORE_BATCH_READ:
+    case STORE_BATCH_EXAMINE:
+    case STORE_BATCH_WRITE:
+        return limits->batches_max;
+    case STORE_DIGEST_OWN:
+    case STORE_PULLED:
+        return limits->transfers_max;
+    default:
+        return ANY;
+    }
+}
+
 static const char *stores_broken(struct chord *chord, struct counts *counts) {
     const struct chord_limits *limits = &chord->config.limits;
     for (uint16_t i = 0; i < limits->calls_max; i++) {
         const struct store_op *store = store_at(chord, i);
-        switch (store->purpose) {
-        case STORE_VIEWS:
-        case STORE_VIEWS_DECIDED:
-            counts->views_stores++;
-            break;
-        case STORE_VIEWS_PREPARE:
-        case STORE_VIEWS_ACCEPT:
-        case STORE_VIEWS_OWN:
-            counts->views_stores++;
-            if (store->subject.slot >=
-                (store->purpose == STORE_VIEWS_OWN ? limits->decisions_max : limits->views_max)) {
-                return "a store operation is about something outside its table";
-            }
-            break;
-        case STORE_BATCH_READ:
-        case STORE_BATCH_EXAMINE:
-        case STORE_BATCH_WRITE:
-            if (store->subject.slot >= limits->batches_max) {
-                return "a store operation is about something outside its table";
-            }
-            break;
-        case STORE_TOMBSTONES:
-            if (store->subject.slot >= limits->views_max) {
-                return "a store operation is about something outside its table";
-            }
-            break;
-        case STORE_DIGEST_OWN:
-        case STORE_PULLED:
-            if (store->subject.slot >= limits->transfers_max) {
-                return "a store operation is about something outside its table";
-            }
-            counts->transfer_waits += transfer_live(chord, store->subject);
-            break;
-        default:
-            break;
+        if (store->subject.slot >= store_subjects(limits, store->purpose)) {
+            return "a store operation is about something outside its table";
         }
+        counts->views_stores += store_saves_views(store);
+        counts->transfer_waits +=
+            (store->purpose == STORE_DIGEST_OWN || store->purpose == STORE_PULLED) &&
+            transfer_live(chord, store->subject);
     }
     return NULL;
 }
@@ -172,7 +169,7 @@ static const char *lookups_broken(struct chord *chord, struct counts *counts) {
 }
 
 const char *chord_invariant(const struct chord *constant) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     struct counts counts;
     memset(&counts, 0, sizeof counts);
     const char *broken = neighbours_broken(chord);

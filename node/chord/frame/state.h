@@ -83,6 +83,10 @@ struct store_op {
     struct ref other; /* of these: a merge, the second range; else nothing */
 };
 
+static inline bool store_saves_views(const struct store_op *store) {
+    return store->purpose >= STORE_VIEWS && store->purpose <= STORE_VIEWS_OWN;
+}
+
 /* ---- the block ---- */
 
 struct chord {
@@ -146,6 +150,11 @@ struct chord {
         batches_at, keys_at, buckets_at, damages_at;
     uint32_t buckets_count;
 };
+
+/* For questions: the tables are reached by the same accessors, and nothing is changed. */
+static inline struct chord *reading(const struct chord *chord) {
+    return (struct chord *)(uintptr_t)chord;
+}
 
 /* The accessor of a table; rooms have more of them. */
 #define TABLE(name, type, offset, index_type)                                                      \

@@ -6,8 +6,7 @@
 #include "ring/ring.h"
 
 void chord_read_status(const struct chord *constant, struct chord_status *status) {
-    /* The tables are reached through the same accessors. */
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     memset(status, 0, sizeof *status);
     status->self = chord->self;
     status->state = chord->state;
@@ -39,7 +38,7 @@ void chord_read_status(const struct chord *constant, struct chord_status *status
 }
 
 bool chord_finger_at(const struct chord *constant, unsigned index, struct chord_peer *peer) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     if (index >= chord->parameters.m || chord->fingers[index] == NONE) {
         return false;
     }
@@ -53,7 +52,7 @@ const uint8_t *chord_ring_id(const struct chord *chord) {
 }
 
 uint16_t chord_views_count(const struct chord *constant) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     uint16_t count = 0;
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         count = (uint16_t)(count + range_at(chord, i)->used);
@@ -79,7 +78,7 @@ static enum chord_range_state range_state(struct chord *chord, struct range *ran
 
 const struct chord_view *chord_view_at(const struct chord *constant, uint16_t index,
                                        enum chord_range_state *state, unsigned *copies) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && index-- == 0) {
@@ -95,7 +94,7 @@ const struct chord_view *chord_view_at(const struct chord *constant, uint16_t in
 
 bool chord_stored_view(const struct chord *constant, uint16_t index,
                        struct chord_stored_view *stored) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_at(chord, i);
         if (range->used && index-- == 0) {

@@ -29,8 +29,7 @@ static const char *ring_obstacle(const struct chord *chord, const struct chord_e
 
 const char *chord_leave_obstacle(const struct chord *constant,
                                  const struct chord_departure *leave) {
-    /* The tables are reached through the same accessors; nothing is changed here. */
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     bool moves = another_ring(chord, &leave->next.ring);
     if (chord->state == CHORD_STATE_LEAVING || chord->state == CHORD_STATE_LEFT) {
         return "this node has left or is leaving already";
@@ -58,7 +57,7 @@ const char *chord_leave_obstacle(const struct chord *constant,
 
 const char *chord_join_obstacle(const struct chord *constant,
                                 const struct chord_entrance *entrance) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     if (chord->state != CHORD_STATE_LEFT) {
         return "only a node that has left can join again";
     }

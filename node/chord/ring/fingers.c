@@ -18,6 +18,11 @@ void fingers_forget(struct chord *chord, uint16_t peer) {
     }
 }
 
+const struct chord_peer *finger_get(struct chord *chord, unsigned finger) {
+    uint16_t peer = chord->fingers[finger];
+    return peer != NONE && peer != FINGER_SELF ? &peer_at(chord, peer)->peer : NULL;
+}
+
 static struct chord_id finger_start(struct chord *chord, unsigned finger) {
     return id_add_power(&chord->self.id, finger, chord->parameters.m);
 }

@@ -235,7 +235,7 @@ void peer_disconnected(struct step *step, const char *address) {
 }
 
 bool peer_leaving(const struct chord *constant, const uint8_t *store_id, uint64_t incarnation) {
-    struct chord *chord = (struct chord *)(uintptr_t)constant;
+    struct chord *chord = reading(constant);
     for (uint16_t i = 0; i < leaving_max(&chord->config.limits); i++) {
         const struct leaving *leaving = leaving_at(chord, i);
         if (leaving->until_ms > chord->now_ms && incarnation <= leaving->incarnation &&

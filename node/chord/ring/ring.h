@@ -82,6 +82,7 @@ void fix_fingers_tick(struct step *step);
 void finger_found(struct step *step, uint16_t finger, const struct chord_peer *owner,
                   const struct chord_peer *before);
 void fingers_forget(struct chord *chord, uint16_t peer);
+const struct chord_peer *finger_get(struct chord *chord, unsigned finger); /* NULL: none, or self */
 
 /* unify.c */
 void on_merge(struct step *step, const struct chord_request *request, uint64_t request_id);

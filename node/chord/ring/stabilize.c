@@ -82,9 +82,7 @@ static void rectify_start(struct step *step) {
 static const struct chord_peer *way_back(struct chord *chord) {
     const struct chord_peer *best = predecessor_get(chord);
     for (unsigned i = 0; i < chord->parameters.m && best == NULL; i++) {
-        if (chord->fingers[i] != NONE && chord->fingers[i] != FINGER_SELF) {
-            best = &peer_at(chord, chord->fingers[i])->peer;
-        }
+        best = finger_get(chord, i);
     }
     return best;
 }

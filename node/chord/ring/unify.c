@@ -164,13 +164,9 @@ static void told_of(struct step *step, const struct chord_peer *peer) {
         }
     }
     for (unsigned i = 0; i < chord->parameters.m; i++) {
-        uint16_t finger = chord->fingers[i];
-        if (finger == NONE || finger == FINGER_SELF) {
-            continue;
-        }
-        const struct chord_peer *known = &peer_at(chord, finger)->peer;
+        const struct chord_peer *known = finger_get(chord, i);
         const struct chord_id *from = nearest != NULL ? &nearest->id : &chord->self.id;
-        if (id_in_open(from, &known->id, &peer->id)) {
+        if (known != NULL && id_in_open(from, &known->id, &peer->id)) {
             nearest = known;
         }
     }
