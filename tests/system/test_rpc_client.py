@@ -40,6 +40,13 @@ def test_put_get_delete_at_every_node(ring):
             assert client.get(f"empty-{number}") == b""
 
 
+def test_an_interpreter_without_protobuf_names_the_package():
+    run = subprocess.run([sys.executable, "-S", CLIENT, "127.0.0.1:1", "get", "key"],
+                         capture_output=True, text=True, timeout=30)
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1), run.stderr
+    assert "python3-protobuf" in run.stderr and sys.executable in run.stderr
+
+
 def test_largest_key_and_value(ring):
     with chord_client.ChordClient(*addresses(ring)) as client:
         key, value = b"k" * 1024, os.urandom(1024 * 1024)

@@ -83,6 +83,11 @@ def load_messages(build_dir=None):
     build_dir (or the environment's CHORD_PB2) holds chord/v1/*_pb2.py, made by
     `protoc --python_out`. Without it they are generated into the user's cache folder.
     """
+    try:
+        importlib.import_module("google.protobuf")
+    except ImportError:
+        raise RuntimeError(f"{sys.executable} has no protobuf: apt-get install python3-protobuf and "
+                           "use /usr/bin/python3, or pip install protobuf") from None
     folder = build_dir or os.environ.get("CHORD_PB2") or _cached_messages()
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
