@@ -37,22 +37,25 @@ def read_text(path):
 
 def value_of(path, number, name, text):
     """The value that stands behind NAME=, without its quotes."""
+    line = f"{name}={text[:60]}"
     if text[:1] in ("'", '"'):
         match = QUOTED.match(text)
         if not match:
-            refuse(path, number, f"the quote {text[0]} of {name} has no end")
+            refuse(path, number, f"the quote {text[0]} of {line} has no end: put another one behind "
+                   "the value, or take this one away")
         if text[match.end():].strip():
             refuse(path, number, f"{text[match.end():].strip()[:40]!r} stands behind the quoted "
-                   f"value of {name}; a comment needs a line of its own")
+                   f"value of {line}: put it into the quotes, or take it away; a comment needs a "
+                   "line of its own")
         text = match[1] if match[1] is not None else match[2]
     elif '"' in text or "'" in text:
-        refuse(path, number, f"{name} has a quote in the middle: put the whole value into quotes, "
+        refuse(path, number, f"{line} has a quote in the middle: put the whole value into quotes, "
                "or none of it")
     elif re.search(r"[ \t]#", text) or text.startswith("#"):
-        refuse(path, number, f"a comment stands behind {name}, which systemd would take for a part "
-               "of the value: put it on a line of its own")
+        refuse(path, number, f"{line} has a comment behind the value, which systemd would take for "
+               "a part of it: put it on a line of its own")
     if "\\" in text:
-        refuse(path, number, f"{name} has a backslash, which not every reader takes as it is: "
+        refuse(path, number, f"{line} has a backslash, which not every reader takes as it is: "
                "write the value without")
     return text.strip()
 

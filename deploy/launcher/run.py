@@ -66,7 +66,8 @@ class Session:
             signal.signal(number, self.on_signal)
         datadir.write_slots(self.settings["DATA_DIR"], count)
         self.control = ControlServer(self.settings["DATA_DIR"], self.handle)
-        self.report.event("starting", f"Starting {count} nodes and the gateway ...", nodes=count)
+        self.report.event("starting", f"Starting {count} nodes and the gateway; data in "
+                          f"{self.settings['DATA_DIR']}", nodes=count)
         self.supervisor.start_first(count, self.moved)
         self.supervisor.start_gateway()
         self.monitor.watch(self.supervisor.pids())
@@ -417,12 +418,18 @@ def refuse_forgotten_ring(settings, report):
                       f"{settings.same_folder()}")
 
 
-def check_start(settings, report):
-    """Everything that can be refused before anything is built; returns the node count."""
+def check_settings(settings):
+    """What the settings alone, and the nodes that are there, tell; returns the node count."""
     network.choose_host(settings)
     settings_module.check_exposure(settings)
     count = datadir.slots_to_start(settings)
     settings_module.check_together(settings, count)
+    return count
+
+
+def check_start(settings, report):
+    """Everything that can be refused before anything is built; returns the node count."""
+    count = check_settings(settings)
     if count > settings["NUM_OF_NODES"]:
         report.say(f"{settings['DATA_DIR']} holds {count} nodes: all of them start, so that the "
                    "ring comes back whole (NUM_OF_NODES is "
@@ -446,6 +453,7 @@ def run(settings, report, preset, programs_folder=None, leave_on_stop=False, mov
     datadir.prepare(settings)
     lock = datadir.Lock(settings["DATA_DIR"])
     if not lock.acquire("(starting)"):
+        check_settings(settings)  # their mistakes are told first: the other one may be right to run
         refuse_second(settings, lock)
     try:
         count = check_start(settings, report)

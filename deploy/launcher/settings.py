@@ -9,6 +9,7 @@ import difflib
 import ipaddress
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,8 @@ JOIN_MAX = 16
 ADDRESS_BYTES_MAX = 63
 HOST_NAMES_MAX = 24
 HOST_NAME_BYTES_MAX = 253
+SHELL_VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}?|\([^)]*\)?)|`[^`]*`?")
+QUOTES = "\"'\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # typewriter's and printers'
 SECRET_BYTES = {"RING_KEY_FILE": (16, 64), "API_TOKEN_FILE": (16, 256)}
 
 
@@ -91,7 +94,7 @@ class Settings:
         """What an order to this init.py needs beside the order."""
         if self.origin["DATA_DIR"] == "default" or self.origin["DATA_DIR"].endswith(" of .env"):
             return ""
-        return f" --data-dir {self['DATA_DIR']}"
+        return f" --data-dir {shlex.quote(str(self['DATA_DIR']))}"
 
     def rpc_address(self, slot):
         return f"{self['HOST']}:{self['RPC_PORT'] + slot}"
@@ -175,11 +178,20 @@ def parse_address(setting, text, origin):
 
 
 def parse_path(setting, text, origin, base):
+    """~ is a home folder, as in shells. What else a shell would replace is refused: no other reader
+    does, and a folder of that name is nobody's wish."""
+    if variable := SHELL_VARIABLE.search(text):
+        meant = os.path.expandvars(text)
+        raise bad(setting, text, origin, f"has {variable[0]}, which is not replaced here: write the "
+                  "whole path" + ("" if SHELL_VARIABLE.search(meant) else f", {meant}"))
+    if text[0] in QUOTES:
+        raise bad(setting, text, origin, f"begins with {text[0]}, which would be a part of the name: "
+                  "write it without")
     try:
         path = Path(text).expanduser()
-    except RuntimeError:  # ~ of a user without an entry in the password file
-        raise bad(setting, text, origin, "begins with ~, and this user has no home folder: give "
-                  "the whole path") from None
+    except RuntimeError:  # a user without an entry in the password file
+        raise bad(setting, text, origin, f"begins with {text.split('/')[0]}, and no such home folder "
+                  "is known: give the whole path") from None
     return Path(os.path.abspath(base / path))
 
 
@@ -187,6 +199,9 @@ def parse(setting, text, origin, base):
     if setting.kind == "number":
         return parse_number(setting, text, origin)
     if not text:
+        if setting.kind == "path" and setting.default:
+            raise bad(setting, "(empty)", origin, "is no folder: give one, or take the setting away "
+                      f"for {ROOT / setting.default}")
         return setting.default
     if setting.kind == "peers":
         return parse_peers(setting, text, origin)
@@ -220,8 +235,6 @@ def choose(flags, environment, env_file, named=False):
                 value = ROOT / value
         else:
             value = parse(setting, text, origin, base)
-            if setting.kind == "path" and not value and setting.default:
-                value = ROOT / setting.default
         settings.values[name] = value
         settings.origin[name] = origin
     if settings["RPC_PORT"] is None:

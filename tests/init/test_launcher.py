@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from conftest import ROOT
-from launcher import build, datadir, joining, network, packages, settings as s, suite
+from launcher import build, datadir, joining, network, packages, report, run, settings as s, suite
 from launcher.common import Refused
 
 
@@ -113,6 +113,22 @@ def test_lock_is_held_once_and_tells_by_whom(tmp_path):
     assert second.holder() is None
     assert second.acquire("x")
     second.release()
+
+
+@pytest.mark.parametrize("text, part", [
+    ("", "already running"), ("REPLICAS=9", "REPLICAS=9 (from line 3 of .env)"),
+    ("RPC_PORT=3002", "RPC_PORT=3002"), ("HOST_NAMES=x\nRING_KEY_FILE=none", "RING_KEY_FILE"),
+])
+def test_mistakes_in_settings_are_told_beside_a_running_ring(tmp_path, text, part):
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"DATA_DIR=data\nHOST=127.0.0.1\n{text}\n")
+    (tmp_path / "data").mkdir(mode=0o700)
+    running = datadir.Lock(tmp_path / "data")
+    assert running.acquire("http://127.0.0.1:3000")
+    with pytest.raises(Refused) as refusal:
+        run.run(s.choose({}, {}, env_file), report.PlainReporter(), "debug")
+    running.release()
+    assert part in str(refusal.value)
 
 
 def test_unwritable_data_dir(tmp_path):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Settings: precedence, ranges, and refusals that name setting, value, range and origin."""
 
+from pathlib import Path
+
 import pytest
 from launcher import settings as s
 from launcher.common import ROOT, Refused
@@ -34,6 +36,82 @@ def test_rpc_port_follows_port(tmp_path):
 
 def test_paths_are_relative_to_where_they_were_written(tmp_path):
     assert chosen(tmp_path, "DATA_DIR=mine")["DATA_DIR"] == tmp_path / "mine"
+
+
+PLACES = pytest.mark.parametrize("place", ["file", "environment", "flag"])
+
+
+def path_from(tmp_path, place, text):
+    return chosen(tmp_path, f"DATA_DIR={text}" if place == "file" else "",
+                  {"DATA_DIR": text} if place == "environment" else None,
+                  **({"DATA_DIR": text} if place == "flag" else {}))
+
+
+@PLACES
+def test_a_tilde_is_a_home_folder(tmp_path, monkeypatch, place):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for text, wanted in (("~", "home"), ("~/mine", "home/mine")):
+        assert path_from(tmp_path, place, text)["DATA_DIR"] == tmp_path / wanted
+    assert "~nobody9" in refusal_of(path_from, tmp_path, place, "~nobody9/mine")
+
+
+@PLACES
+@pytest.mark.parametrize("text, parts", [
+    ("$HOME/mine", ["has $HOME,", "not replaced", "/some/home/mine"]),
+    ("${HOME}/mine", ["has ${HOME},", "/some/home/mine"]),
+    ("/a/$NOBODY9/b", ["has $NOBODY9,", "write the whole path"]),
+    ("/a/$(id)", ["has $(id),"]), ("/a/`id`", ["has `id`,"]),
+    ("\u201cmy data\u201d", ["begins with \u201c", "without"]),
+])
+def test_what_only_a_shell_replaces_is_refused_in_paths(tmp_path, monkeypatch, place, text, parts):
+    monkeypatch.setenv("HOME", "/some/home")
+    said = refusal_of(path_from, tmp_path, place, text)
+    for part in (f"DATA_DIR={text}", *parts):
+        assert part in said
+
+
+def test_quotes_that_no_reader_took_away_are_refused_in_paths(tmp_path):
+    for text in ('"my data"', "'mine'"):
+        assert "without" in refusal_of(path_from, tmp_path, "environment", text)
+    assert "without" in refusal_of(chosen, tmp_path, "DATA_DIR=\"'mine'\"")
+
+
+@pytest.mark.parametrize("text", ["", " ", '""', "''", '" "'])
+def test_no_folder_is_refused_but_in_the_environment(tmp_path, text):
+    said = refusal_of(chosen, tmp_path, f"DATA_DIR={text}")
+    assert "DATA_DIR=(empty)" in said and str(ROOT / "data") in said
+    assert "DATA_DIR=(empty)" in refusal_of(chosen, tmp_path, DATA_DIR=text.strip("\"'"))
+    assert chosen(tmp_path, "", {"DATA_DIR": text.strip("\"'")})["DATA_DIR"] == ROOT / "data"
+
+
+ODD = ["", " ", '""', "''", "~", "~/x", "~nobody9", "$HOME", '"', '"x', "x'", '"x"y', "\u201cx\u201d", "`x`",
+       ",", "#", "\\", "a b", "-1", "9" * 30, "\u0663", "x" * 300, "/", ".", "/dev/null", ":", "::1"]
+
+
+@PLACES
+@pytest.mark.parametrize("name", sorted(s.NAMES))
+def test_every_odd_value_is_taken_or_refused_by_name(tmp_path, monkeypatch, place, name):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for text in ODD:
+        try:
+            settings = chosen(tmp_path, f"{name}={text}" if place == "file" else "",
+                              {name: text} if place == "environment" else None,
+                              **({name: text} if place == "flag" else {}))
+            settings.values["HOST"] = settings["HOST"] or "127.0.0.1"
+            s.check_exposure(settings)
+            s.check_together(settings, settings["NUM_OF_NODES"])
+            assert all(isinstance(settings[path], Path) or settings[path] == ""
+                       for path in ("DATA_DIR", "RING_KEY_FILE", "API_TOKEN_FILE"))
+            assert isinstance(settings["DATA_DIR"], Path)
+        except Refused as refusal:
+            assert refusal.exit_code == 2 and name in str(refusal), text
+            shown = text.strip(" \"'~.")[:10]  # a path is shown as a whole
+            assert shown in str(refusal) or "(empty)" in str(refusal), f"{text}: {refusal}"
+
+
+def test_an_order_can_be_pasted(tmp_path):
+    text = str(tmp_path / "my data")
+    assert chosen(tmp_path, "", DATA_DIR=text).same_folder() == f" --data-dir '{text}'"
 
 
 @pytest.mark.parametrize("text, parts", [
@@ -75,9 +153,9 @@ def refusal_of(call, *arguments, **flags):
     ("M=6\nNUM_NODES=5", ["NUM_NODES", "line 2", "did you mean NUM_OF_NODES?"]),
     ("port=80", ["port", "did you mean PORT?"]),
     ("COLOUR=red", ["COLOUR", "there are:", "DATA_DIR"]),
-    ('M="32', ["line 1", "M", "has no end"]),
-    ("M='32", ["line 1", "has no end"]),
-    ('M=32"', ["line 1", "quote in the middle"]),
+    ('M="32', ["line 1", 'M="32', "has no end", "put another"]),
+    ("M='32", ["line 1", "M='32", "has no end", "put another"]),
+    ('M=32"', ["line 1", 'M=32"', "quote in the middle"]),
     ('M="32"6', ["line 1", "'6'", "behind the quoted"]),
     ('DATA_DIR="a\nb"', ["line 1", "has no end"]),
     ('DATA_DIR="a\\"b"', ["line 1", "DATA_DIR"]),
