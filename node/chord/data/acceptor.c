@@ -238,9 +238,8 @@ static void answer(struct step *step, const struct chord_request *request, uint6
     bool prepare = request->kind == CHORD_PREPARE;
     const struct chord_view *view = &request->decide.view, *other = &request->decide.other;
     if (request->decide.ballot > CHORD_BALLOT_MAX || (prepare && request->decide.ballot == 0) ||
-        !view_valid(chord, view) || view->cut || view_member(view, chord->self.store_id) == NONE ||
-        (joint && (!view_valid(chord, other) || other->cut ||
-                   view_member(other, chord->self.store_id) == NONE)) ||
+        !view_valid(chord, view) || view->cut || view_self(chord, view) == NONE ||
+        (joint && (!view_valid(chord, other) || other->cut || view_self(chord, other) == NONE)) ||
         (!prepare && (!view_valid(chord, &request->decide.next) ||
                       !decision_valid(view, joint ? other : NULL, &request->decide.next)))) {
         reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);

@@ -36,10 +36,8 @@ void batch_hint(struct batch *batch, const struct chord_view *view) {
 /* The members that hold the range up: at its leader, those that have not switched; elsewhere,
  * those that the ring does not know as living. */
 static void find_missing(struct chord *chord, struct batch *batch) {
-    uint16_t index = range_find(chord, &batch->stuck);
-    struct range *range = index != NONE ? range_at(chord, index) : NULL;
-    if (range == NULL || range->view.cut ||
-        view_member(&range->view, chord->self.store_id) == NONE) {
+    struct range *range = range_held(chord, &batch->stuck);
+    if (range == NULL) {
         return;
     }
     bool leads = view_leads(chord, &range->view) && range->lived;
@@ -179,8 +177,7 @@ static bool answered_here(struct chord *chord, const struct batch *batch,
         return false;
     }
     const struct chord_view *view = &range_at(chord, index)->view;
-    bool copy = batch->stale && operation->kind == CHORD_GET &&
-                view_member(view, chord->self.store_id) != NONE;
+    bool copy = batch->stale && operation->kind == CHORD_GET && view_self(chord, view) != NONE;
     return copy || view_leads(chord, view);
 }
 
@@ -217,7 +214,7 @@ static bool stale_forward(struct step *step, uint16_t index, const struct chord_
     for (uint16_t i = 0; successor_at(chord, i) != NULL; i++) {
         range.hi = successor_at(chord, i)->id;
         const struct chord_peer *member = successor_at(chord, (uint16_t)(i + turn));
-        if (id_in_half_open(&range.lo, id, &range.hi)) {
+        if (range_contains(&range, id)) {
             if (member != NULL) {
                 forward(step, index, member->address, &range);
             }
@@ -250,7 +247,7 @@ static void batch_move(struct step *step, uint16_t index, const struct chord_ope
         range_index = NONE; /* its leader may be long another */
     }
     struct range *range = range_index != NONE ? range_at(chord, range_index) : NULL;
-    bool member = range != NULL && view_member(&range->view, chord->self.store_id) != NONE;
+    bool member = range != NULL && view_self(chord, &range->view) != NONE;
     if (batch->stale && member && operations[first].kind == CHORD_GET) {
         execute_stale(step, index, range_index);
     } else if (chord->left_last) {
@@ -262,7 +259,7 @@ static void batch_move(struct step *step, uint16_t index, const struct chord_ope
     } else if (stale_forward(step, index, &id, operations, count)) {
         return;
     } else if (batch->hint.address[0] != '\0' && batch->hint.epoch != 0 &&
-               id_in_half_open(&batch->hint.range.lo, &id, &batch->hint.range.hi)) {
+               range_contains(&batch->hint.range, &id)) {
         struct chord_hint hint = batch->hint;
         forward(step, index, hint.address, &hint.range);
     } else if (range != NULL && range->leader_lost_ms == 0) {

@@ -17,8 +17,7 @@
 unsigned repair_needs(struct chord *chord, const struct range *range) {
     for (uint16_t i = 0; i < chord->damages_count; i++) {
         const struct damage *damage = damage_at(chord, i);
-        if (!damage->done &&
-            id_in_half_open(&range->view.range.lo, &damage->id, &range->view.range.hi)) {
+        if (!damage->done && range_contains(&range->view.range, &damage->id)) {
             return range->view.members_count - view_majority(&range->view) + 1u;
         }
     }
@@ -28,8 +27,7 @@ unsigned repair_needs(struct chord *chord, const struct range *range) {
 void repair_settled(struct chord *chord, const struct range *range) {
     for (uint16_t i = 0; i < chord->damages_count; i++) {
         struct damage *damage = damage_at(chord, i);
-        damage->done = damage->done ||
-                       id_in_half_open(&range->view.range.lo, &damage->id, &range->view.range.hi);
+        damage->done = damage->done || range_contains(&range->view.range, &damage->id);
     }
 }
 
@@ -49,10 +47,8 @@ static bool damage_new(struct chord *chord, const struct chord_id *id) {
 
 void repair_damaged(struct step *step, const struct chord_id *id) {
     struct chord *chord = step->chord;
-    uint16_t index = id_valid(id, chord->parameters.m) ? range_find(chord, id) : NONE;
-    struct range *range = index != NONE ? range_at(chord, index) : NULL;
-    if (range == NULL || range->view.cut ||
-        view_member(&range->view, chord->self.store_id) == NONE) {
+    struct range *range = id_valid(id, chord->parameters.m) ? range_held(chord, id) : NULL;
+    if (range == NULL) {
         return;
     }
     if (!view_leads(chord, &range->view)) {
@@ -88,8 +84,8 @@ void repair_tick(struct step *step, uint16_t index) {
     }
     uint16_t seat = (uint16_t)(range->compare_next++ % range->view.members_count);
     uint64_t me = 1ull << seat;
-    if (seat != view_member(&range->view, chord->self.store_id) &&
-        (range->switched & range->synced & me) && !(range->calling & me)) {
+    if (seat != view_self(chord, &range->view) && (range->switched & range->synced & me) &&
+        !(range->calling & me)) {
         range->sync_tokens[seat] = serial_new(chord);
         leader_send_sync(step, index, seat);
     }

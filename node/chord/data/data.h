@@ -11,6 +11,8 @@
 
 /* views.c: the table of views */
 uint16_t range_find(struct chord *chord, const struct chord_id *id); /* newest view over id */
+/* The range over id of which our store has a copy, uncut; NULL. */
+struct range *range_held(struct chord *chord, const struct chord_id *id);
 bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *index);
 /* Makes `view` the truth for its ids where it is newer. True: the table changed. */
 bool range_install(struct step *step, const struct chord_view *view, uint16_t *index);
@@ -26,11 +28,13 @@ uint16_t range_at_epoch(struct chord *chord, const struct chord_range *range, ui
 uint16_t range_newest(struct chord *chord, const struct chord_range *range);
 bool range_room(struct step *step); /* for a decision's views */
 void range_remove(struct step *step, uint16_t index);
+bool range_contains(const struct chord_range *range, const struct chord_id *id);
 bool range_covers(const struct chord_range *outer, const struct chord_range *inner);
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b);
 bool view_formed(const struct chord_view *view);                              /* but for its ids */
 bool view_valid(const struct chord *chord, const struct chord_view *view);    /* from outside */
 uint16_t view_member(const struct chord_view *view, const uint8_t *store_id); /* NONE */
+uint16_t view_self(const struct chord *chord, const struct chord_view *view); /* our store; NONE */
 bool view_leads(const struct chord *chord, const struct chord_view *view);    /* leader is self */
 unsigned view_majority(const struct chord_view *view);
 /* The range that this node leads: the view names it, and it switched to that view in this life, for

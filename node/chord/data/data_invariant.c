@@ -32,7 +32,7 @@ static const char *leading_broken(struct chord *chord, const struct range *range
     if (bits >> range->view.members_count != 0) {
         return "a view counts members that it does not have";
     }
-    if (range->gone && view_member(&range->view, chord->self.store_id) != NONE) {
+    if (range->gone && view_self(chord, &range->view) != NONE) {
         return "a range is only remembered, but its view has a seat here";
     }
     if (range->open && !(leads && range->settled && range->lived && !range->view.cut)) {

@@ -40,7 +40,7 @@ static void send_apply(struct step *step, uint16_t index, uint16_t seat,
 void execute_send(struct step *step, uint16_t index, struct range *range) {
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
-    uint16_t self = view_member(&range->view, chord->self.store_id);
+    uint16_t self = view_self(chord, &range->view);
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         uint64_t me = 1ull << i;
         if (i != self && (range->switched & me) && !((batch->acked | batch->sent) & me)) {
@@ -304,7 +304,7 @@ void execute_stored(struct step *step, uint16_t index, enum store_purpose purpos
     } else {
         batch->stored = true;
         range->resigned = false;
-        batch->acked |= 1ull << view_member(&range->view, chord->self.store_id);
+        batch->acked |= 1ull << view_self(chord, &range->view);
     }
     check_done(step, index);
 }

@@ -135,7 +135,6 @@ void data_members(struct chord *chord, void (*take)(struct chord *chord, const c
 
 const char *data_leader(struct chord *chord, uint16_t i) {
     const struct range *range = range_at(chord, i);
-    bool holds =
-        range->used && (range->learning || view_member(&range->view, chord->self.store_id) != NONE);
+    bool holds = range->used && (range->learning || view_self(chord, &range->view) != NONE);
     return holds ? range->view.members[range->view.leader].address : NULL;
 }

@@ -32,7 +32,7 @@ void leader_views_saved(struct step *step, bool ok) {
     for (uint16_t i = 0; i < chord->ranges_end && views_saved(chord); i++) {
         struct range *range = range_led(chord, i);
         if (range != NULL) {
-            uint16_t self = view_member(&range->view, chord->self.store_id);
+            uint16_t self = view_self(chord, &range->view);
             range->switched |= bit(self);
             range->merged |= bit(self);
             range->synced |= bit(self);
@@ -194,7 +194,7 @@ void leader_advance(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     bool retry = range->retry_ms <= chord->now_ms;
-    uint16_t seat = view_member(&range->view, chord->self.store_id);
+    uint16_t seat = view_self(chord, &range->view);
     if (!(range->switched & bit(seat))) {
         return; /* our own switch is not on disk */
     }

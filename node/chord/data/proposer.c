@@ -76,7 +76,7 @@ static void send_all(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, index);
     struct range *range = range_at(chord, decision->range.slot);
-    uint16_t self = view_member(&range->view, chord->self.store_id);
+    uint16_t self = view_self(chord, &range->view);
     bool ready = decision->stage == DECISION_ACCEPT || decision->agreed & 1ull << self;
     for (uint16_t i = 0; i < range->view.members_count && ready; i++) {
         if (i != self && !((decision->agreed | decision->calling) & 1ull << i)) {
@@ -116,7 +116,7 @@ static void new_round(struct chord *chord, struct decision *decision, enum decis
     struct range *range = range_at(chord, decision->range.slot);
     decision->stage = stage;
     decision->serial = serial_new(chord); /* answers to the round before are ignored */
-    uint16_t self = view_member(&range->view, chord->self.store_id);
+    uint16_t self = view_self(chord, &range->view);
     decision->agreed = decision->calling = 0;
     decision->away = seated(chord, &range->view.members[self]) ? 0 : 1ull << self;
     decision->retry_ms = 0;
@@ -156,7 +156,7 @@ static void begin_prepare(struct step *step, uint16_t index) {
     decision->ballot = ((highest >> ROUND_SHIFT) + 1) << ROUND_SHIFT |
                        random_between(chord, 0, (1ull << (ROUND_SHIFT - SEAT_BITS)) - 1)
                            << SEAT_BITS |
-                       view_member(&range->view, chord->self.store_id);
+                       view_self(chord, &range->view);
     CHORD_ASSERT(acceptor_promise(range, other, decision->ballot));
     save_own(step, index);
 }
@@ -262,7 +262,7 @@ static void majority_reached(struct step *step, uint16_t index) {
  * (node/chord/README.md: Seats). */
 static bool majority(struct chord *chord, const struct decision *decision) {
     struct range *range = range_at(chord, decision->range.slot);
-    uint64_t self = 1ull << view_member(&range->view, chord->self.store_id);
+    uint64_t self = 1ull << view_self(chord, &range->view);
     return (decision->agreed & self) &&
            (bits_count(decision->agreed & ~decision->away) >= view_majority(&range->view) ||
             bits_count(decision->agreed) >= view_move_quorum(&range->view));
@@ -289,7 +289,7 @@ void decide_stored(struct step *step, const struct store_op *store, bool ok) {
         back_off(step, decision);
         return;
     }
-    uint16_t self = view_member(&range->view, chord->self.store_id);
+    uint16_t self = view_self(chord, &range->view);
     decision->agreed |= 1ull << self;
     if (decision->stage == DECISION_PREPARE) {
         struct chord_response own;

@@ -34,7 +34,7 @@ static void begin(struct step *step, uint16_t index) {
     range->check.open = true;
     range->check.round++;
     range->check.serial = serial_new(chord); /* an answer to the round before is no answer */
-    range->check.agreed = 1ull << view_member(&range->view, chord->self.store_id);
+    range->check.agreed = 1ull << view_self(chord, &range->view);
     range->check.calling = 0;
     send_all(step, index);
 }

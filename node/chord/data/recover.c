@@ -34,10 +34,8 @@ const char *chord_recover_obstacle(const struct chord *constant, const struct ch
     if (chord->state != CHORD_STATE_MEMBER) {
         return "this node is no member of the ring";
     }
-    uint16_t index = id_valid(id, chord->parameters.m) ? range_find(chord, id) : NONE;
-    const struct range *range = index != NONE ? range_at(chord, index) : NULL;
-    if (range == NULL || range->view.cut ||
-        view_member(&range->view, chord->self.store_id) == NONE) {
+    const struct range *range = id_valid(id, chord->parameters.m) ? range_held(chord, id) : NULL;
+    if (range == NULL) {
         return "this node holds no copy of that range";
     }
     struct chord_view next = survivors(chord, &range->view);

@@ -138,19 +138,17 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
 
 static void read_range(struct step *step, const struct chord_request *request, uint64_t request_id,
                        enum chord_store_kind kind, enum store_purpose purpose) {
+    struct chord *chord = step->chord;
     struct chord_action *action;
-    uint16_t index = NONE;
-    bool valid = range_valid(step->chord, &request->rows.range);
-    if (valid) {
-        index = range_at_epoch(step->chord, &request->rows.range, request->rows.epoch);
-    }
-    if (!valid) {
+    if (!range_valid(chord, &request->rows.range)) {
         reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
-    } else if (index == NONE || view_member(&range_at(step->chord, index)->view,
-                                            step->chord->self.store_id) == NONE) {
+        return;
+    }
+    uint16_t index = range_at_epoch(chord, &request->rows.range, request->rows.epoch);
+    if (index == NONE || view_self(chord, &range_at(chord, index)->view) == NONE) {
         reply_code(step, request_id, request->kind, CHORD_ABORTED, RETRY_MS);
-    } else if (store_start(step, kind, purpose, range_ref(step->chord, index), request_id,
-                           &action) == 0) {
+    } else if (store_start(step, kind, purpose, range_ref(chord, index), request_id, &action) ==
+               0) {
         reply_code(step, request_id, request->kind, CHORD_RESOURCE_EXHAUSTED, 20);
     } else {
         action->store.slice.range = request->rows.range;
@@ -166,7 +164,7 @@ void on_transfer_keys(struct step *step, const struct chord_request *request, ui
 }
 
 static bool concerns(struct chord *chord, const struct chord_view *view) {
-    if (view_member(view, chord->self.store_id) != NONE) {
+    if (view_self(chord, view) != NONE) {
         return true;
     }
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
@@ -201,7 +199,7 @@ void on_decided(struct step *step, const struct chord_request *request, uint64_t
     }
     for (uint16_t i = 0; i < request->decided.count; i++) {
         const struct chord_view *view = &request->decided.views[i];
-        bool member = view_member(view, chord->self.store_id) != NONE;
+        bool member = view_self(chord, view) != NONE;
         if (newer_known(chord, &view->range, view->epoch) ||
             (member && range_exact(chord, &view->range, view->epoch) == NONE)) {
             reply_wrong_view(step, request_id, CHORD_DECIDED, &view->range);
@@ -280,7 +278,7 @@ void replica_watch(struct step *step, uint16_t index) {
     if (range->gone) {
         return;
     }
-    uint16_t seat = view_member(view, chord->self.store_id);
+    uint16_t seat = view_self(chord, view);
     uint16_t known = peer_find_address(chord, view->members[view->leader].address);
     if (known != NONE &&
         !store_same(peer_at(chord, known)->peer.store_id, view->members[view->leader].store_id)) {
@@ -341,7 +339,7 @@ void replica_watch_reply(struct step *step, const struct call *call,
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     range->watching = false;
-    if (member != NONE && member == view_member(&range->view, chord->self.store_id)) {
+    if (member != NONE && member == view_self(chord, &range->view)) {
         if (response != NULL) {
             copy_refused(step, range->view.members[member].address);
         }
@@ -383,8 +381,7 @@ void replica_watch_reply(struct step *step, const struct call *call,
     if (!same && !range->view.cut) {
         /* The decision has not reached the leader that it names: pass it on. */
         leader_send_decided(step, index, NONE, &range->view.members[range->view.leader], NULL);
-    } else if (view_member(&range->view, chord->self.store_id) == NONE &&
-               response->view.confirmed) {
+    } else if (view_self(chord, &range->view) == NONE && response->view.confirmed) {
         retire(step, index);
     }
 }

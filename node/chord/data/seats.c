@@ -98,7 +98,7 @@ void view_readdress(struct chord *chord, struct chord_view *view) {
 
 /* Where a stored view seats our store this disk has run: kept with its former addresses. */
 void former_add(struct chord *chord, const struct chord_view *view) {
-    uint16_t seat = view_member(view, chord->self.store_id);
+    uint16_t seat = view_self(chord, view);
     const char *address = seat != NONE ? view->members[seat].address : chord->self.address;
     bool known = address_same(address, chord->self.address);
     for (uint16_t i = 0; i < chord->config.former_count && !known; i++) {

@@ -36,7 +36,7 @@ void settle_lost(struct step *step, uint16_t index, uint16_t member) {
     range->settle_best &= ~bit(member);
     if (range->settle_best == 0 && range->settle_epoch > settle_own_epoch(chord, range)) {
         range->calling &= ~transfers_stop(chord, index);
-        range->merged &= bit(view_member(&range->view, chord->self.store_id));
+        range->merged &= bit(view_self(chord, &range->view));
         range->settle_epoch = 0;
     }
 }
@@ -65,7 +65,7 @@ void settle_advance(struct step *step, uint16_t index) {
     unsigned majority = view_majority(&range->view);
     unsigned copies = view_copies_needed(&range->view);
     unsigned others = repair_needs(step->chord, range);
-    uint64_t self = bit(view_member(&range->view, step->chord->self.store_id));
+    uint64_t self = bit(view_self(step->chord, &range->view));
     bool best = range->settle_epoch <= settle_own_epoch(step->chord, range) ||
                 (range->merged & range->settle_best) != 0;
     bool merged =

@@ -24,6 +24,10 @@ uint16_t view_member(const struct chord_view *view, const uint8_t *store_id) {
     return NONE;
 }
 
+uint16_t view_self(const struct chord *chord, const struct chord_view *view) {
+    return view_member(view, chord->self.store_id);
+}
+
 bool view_leads(const struct chord *chord, const struct chord_view *view) {
     return seated(chord, &view->members[view->leader]);
 }
@@ -42,7 +46,7 @@ uint64_t view_next_epoch(const struct range *range) {
 void view_owner_change(struct chord *chord, const struct range *range, struct chord_view *next) {
     *next = range->view;
     next->epoch = view_next_epoch(range);
-    next->leader = view_member(&range->view, chord->self.store_id);
+    next->leader = view_self(chord, &range->view);
     next->settled = false;
     if (view_follows(chord, &range->view)) {
         view_readdress(chord, next);
@@ -62,12 +66,12 @@ static bool whole(const struct chord_range *range) {
     return id_equal(&range->lo, &range->hi);
 }
 
-static bool contains(const struct chord_range *range, const struct chord_id *id) {
+bool range_contains(const struct chord_range *range, const struct chord_id *id) {
     return id_in_half_open(&range->lo, id, &range->hi);
 }
 
 bool ranges_overlap(const struct chord_range *a, const struct chord_range *b) {
-    return whole(a) || whole(b) || contains(a, &b->hi) || contains(b, &a->hi);
+    return whole(a) || whole(b) || range_contains(a, &b->hi) || range_contains(b, &a->hi);
 }
 
 /* a minus b into pieces; how many: 0..2. */
@@ -107,11 +111,18 @@ bool range_covers(const struct chord_range *outer, const struct chord_range *inn
 
 uint16_t range_find(struct chord *chord, const struct chord_id *id) {
     for (uint16_t i = 0; i < chord->ranges_end; i++) {
-        if (range_at(chord, i)->used && contains(&range_at(chord, i)->view.range, id)) {
+        if (range_at(chord, i)->used && range_contains(&range_at(chord, i)->view.range, id)) {
             return i;
         }
     }
     return NONE;
+}
+
+struct range *range_held(struct chord *chord, const struct chord_id *id) {
+    uint16_t index = range_find(chord, id);
+    struct range *range = index != NONE ? range_at(chord, index) : NULL;
+    return range != NULL && !range->view.cut && view_self(chord, &range->view) != NONE ? range
+                                                                                       : NULL;
 }
 
 uint16_t range_exact(struct chord *chord, const struct chord_range *range, uint64_t epoch) {
@@ -236,7 +247,7 @@ bool range_room(struct step *step) {
 /* Deletions are forgotten when all members at their seats have them: their copies were equal then.
  * A copy of a disk that is older must not bring back what was deleted since. */
 static bool forgets(const struct chord *chord, const struct chord_view *view) {
-    uint16_t seat = view_member(view, chord->self.store_id);
+    uint16_t seat = view_self(chord, view);
     return view->floor == view->epoch && seat != NONE && seated(chord, &view->members[seat]);
 }
 
@@ -271,8 +282,7 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
                                                                        : equal_epoch;
     chord->ranges_ms = chord->now_ms;
     trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_INFO,
-               view_member(view, chord->self.store_id) != NONE ? "member of" : "not a member of",
-               view);
+               view_self(chord, view) != NONE ? "member of" : "not a member of", view);
     batches_wake(step);
     return true;
 }

@@ -64,7 +64,7 @@ static enum chord_range_state range_state(struct chord *chord, struct range *ran
     if (range->gone) {
         return CHORD_RANGE_GONE;
     }
-    if (range->view.cut || view_member(&range->view, chord->self.store_id) == NONE) {
+    if (range->view.cut || view_self(chord, &range->view) == NONE) {
         return CHORD_RANGE_RETIRED;
     }
     if (!view_leads(chord, &range->view)) {
