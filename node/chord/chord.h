@@ -20,7 +20,7 @@
  *  5. Keep the rows or operations of a request until its SEND_REPLY, or, when that says `hold`,
  *     until RELEASE; those of a REPLY to TRANSFER_KEYS until the STORE that names it.
  *     When a forwarded BATCH was sent and ends in FAILURE, its writes are finished with UNKNOWN;
- * its reply's final results finish the operations they belong to.
+ *     the final results in its reply finish the operations that they belong to.
  *  6. STOREs take effect in order; STORED with success means synced to disk.
  *  7. Give TICK when chord_deadline() is reached.
  */
@@ -143,7 +143,7 @@ struct chord_identity {
 struct chord_entrance {
     uint16_t seeds_count; /* 0: the members known from before */
     struct chord_address seeds[CHORD_SEEDS_MAX];
-    struct chord_parameters ring; /* m 0: its former ring; else this one, maybe another */
+    struct chord_parameters ring; /* m 0: its former ring; else this one, which may be another */
     bool drop_rows;               /* going to another ring: rows that are still here may go */
 };
 
@@ -384,8 +384,8 @@ struct chord_status {
     uint64_t maintenance_messages_total;
 };
 void chord_read_status(const struct chord *chord, struct chord_status *status);
-/* CHORD_RING_ID_BYTES of the ring that it is in, or was last; NULL: none yet. Until the next step.
- */
+/* CHORD_RING_ID_BYTES of the ring that it is in, or was in last; NULL: none yet. Valid until the
+ * next step. */
 const uint8_t *chord_ring_id(const struct chord *chord);
 /* False: finger `index` is not known yet. */
 bool chord_finger_at(const struct chord *chord, unsigned index, struct chord_peer *peer);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Identifiers: integers of M bits on a circle (Stoica et al. 2001, section 4.1).
+ * Identifiers: integers of M bits on a circle (Stoica et al. 2001, section 4.2).
  *
  * An id is a big-endian integer below 2^M in 20 bytes. A hash is all 160 bits of SHA-1; its id is
  * its top M bits, so the hashes of an interval of ids are themselves an interval.

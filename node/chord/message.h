@@ -227,9 +227,8 @@ struct chord_response {
         } ping;
         struct { /* FIND_SUCCESSOR, GET_PREDECESSOR, GET_SUCCESSORS */
             bool found, busy;
-            bool forming; /* in genesis: only a member in genesis may believe this list */
-            struct chord_peer
-                node; /* owner or next hop; or the predecessor (incarnation 0: none) */
+            bool forming;           /* in genesis: only a member in genesis may believe this list */
+            struct chord_peer node; /* owner, next hop, or predecessor (incarnation 0: none) */
             struct chord_peer self;
             struct chord_peer_list successors;
         } ring;

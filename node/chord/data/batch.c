@@ -167,8 +167,7 @@ static uint32_t first_unfinished(const struct chord_operation *operations, uint3
     return count;
 }
 
-/* Whether this node answers the operation itself: it leads the key, or has a copy for a stale read.
- */
+/* This node answers the operation itself: it leads the key, or has a copy for a stale read. */
 static bool answered_here(struct chord *chord, const struct batch *batch,
                           const struct chord_operation *operation) {
     struct chord_id id = id_from_hash(operation->hash, chord->parameters.m);

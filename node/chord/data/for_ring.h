@@ -13,7 +13,7 @@
 void data_begin(struct step *step);  /* a ring is made: all of it belongs to its first member */
 void data_wake(struct chord *chord); /* the ring has changed: who owns what, and who is there */
 void data_peer_lost(struct step *step, const char *address);
-void data_disconnected(struct chord *chord, const char *address); /* maybe lost */
+void data_disconnected(struct chord *chord, const char *address); /* it may be lost */
 /* The lookup for a client's request has come to an end. */
 void data_looked_up(struct step *step, struct ref batch, const struct chord_peer *owner,
                     const struct chord_peer *before, uint16_t hops);
@@ -27,7 +27,7 @@ bool data_held(struct chord *chord);    /* ranges; those that are only remembere
 bool data_whole(struct chord *chord);   /* each key in a range that self leads alone */
 bool data_pulling(struct chord *chord); /* rows are on their way to us */
 bool data_writing(struct chord *chord); /* clients' writes are on their way */
-/* The members of our views, each maybe several times. */
+/* The members of our views; one may come several times. */
 void data_members(struct chord *chord, void (*take)(struct chord *chord, const char *address));
 /* The leader of what we hold in slot `i` of `chord->ranges_end`; NULL: we hold nothing there. */
 const char *data_leader(struct chord *chord, uint16_t i);

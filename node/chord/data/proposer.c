@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The proposer of a decision: the next view of a range, or of two that are merged. The leader of a
- * view proposes at ballot 0 without asking first, once, and only in the life in which it switched
- * to the view; from then on it commits no write in that epoch. Everybody else, and the leader when
- * it is refused, prepares a ballot above 0 and proposes what was accepted at the highest ballot.
- * A ballot is used by one proposer once: its own acceptor promises it, on disk, before Prepare
- * leaves. Two proposers that disturb each other wait for random times.
+ * The proposer of a decision (Lamport, "Paxos made simple", 2001): the next view of a range, or of
+ * two that are merged. The leader of a view proposes at ballot 0 without asking first, once, and
+ * only in the life in which it switched to the view; from then on it commits no write in that
+ * epoch. Everybody else, and the leader when it is refused, prepares a ballot above 0 and proposes
+ * what was accepted at the highest ballot. A ballot is used by one proposer once: its own acceptor
+ * promises it, on disk, before Prepare leaves.
  */
 #include "data.h"
 
@@ -101,8 +101,8 @@ static void save_own(struct step *step, uint16_t index) {
     store->ballot = decision->ballot;
 }
 
-/* Tries another ballot after a while, which grows with each try, so that one of several proposers
- * gets through. */
+/* Two proposers can disturb each other for ever (Paxos made simple, section 2.4). So each tries
+ * another ballot after a random time, which grows with each try. */
 static void back_off(struct step *step, struct decision *decision) {
     struct chord *chord = step->chord;
     decision->tries =

@@ -3,7 +3,7 @@
  * transfer_keys: pulling a range from another member, in bounded pages, and only where the two
  * differ: the digests of a part are compared, a part that differs and has many rows is halved, and
  * behind an equal one the next is twice as long. A returning disk that missed a few writes compares
- * its rows a few times and moves those few; that is a tree of digests which nobody has to keep.
+ * its rows a few times and moves those few; that is a tree of digests which need not be kept.
  *
  * A leader that settles keeps the newer version of each row (`equal` off), but of rows from before
  * a copy's equal_epoch it goes by the copy with the greatest equal_epoch: a write that had reached

@@ -186,7 +186,7 @@ void on_decided(struct step *step, const struct chord_request *request, uint64_t
             return;
         }
     }
-    if (!range_room(step)) { /* to say yes without the view would be a lie */
+    if (!range_room(step)) { /* we cannot confirm a view that we have no room for */
         reply_code(step, request_id, CHORD_DECIDED, CHORD_RESOURCE_EXHAUSTED, 200);
         return;
     }

@@ -59,8 +59,8 @@ static const struct chord_peer *peer_elsewhere(struct chord *chord,
     return best;
 }
 
-/* Where a member's store runs, as far as we know: at its seat, unless only another place is known.
- */
+/* Where a member's store runs, as far as we know: at its seat, or else at the only place
+ * that we know. */
 const char *member_address(struct chord *chord, const struct chord_member *member) {
     if (store_same(member->store_id, chord->self.store_id)) {
         return chord->self.address;

@@ -20,7 +20,7 @@ const struct chord_timing chord_timing_default = {
 
 /* ---- small services ---- */
 
-/* Room that handlers may count on after action_room was asked. */
+/* Whether the step has room for so many more actions. */
 bool action_room(const struct step *step, unsigned count) {
     return step->actions->count + count <= CHORD_ACTIONS_MAX;
 }

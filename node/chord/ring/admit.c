@@ -74,7 +74,7 @@ static void admitted_forget(struct chord *chord, const struct chord_peer *joiner
     }
 }
 
-/* Whom we know with that store at another address. */
+/* A peer that we know with that store, at another address. False: there is none. */
 static bool original_of(struct chord *chord, const struct chord_peer *joiner,
                         struct chord_peer *original) {
     for (uint16_t i = 0; i < chord->config.limits.peers_max; i++) {

@@ -91,7 +91,7 @@ static void forget_ring(struct step *step) {
 }
 
 /* State LEFT. A crash leaves a node that has left the one ring or one that joins the other. Its id
- * comes from its address and salt, so it is as good there; a collision is found as ever. */
+ * comes from its address and salt, so it is as good there; a collision is found as in any join. */
 void another_ring_join(struct step *step, const struct chord_entrance *entrance) {
     struct chord *chord = step->chord;
     CHORD_ASSERT(chord->state == CHORD_STATE_LEFT);

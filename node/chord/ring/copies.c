@@ -37,5 +37,5 @@ void copy_met(struct step *step, const struct chord_peer *peer) {
             ? self->incarnation > peer->incarnation
             : address_compare(self->address, peer->address) > 0) {
         copy_refused(step, peer->address);
-    } /* Else it has heard of us just now. */
+    } /* Otherwise the other one stops: it has just heard of us. */
 }

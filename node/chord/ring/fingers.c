@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The finger table (Stoica et al. 2001, section 4.3) and fix_fingers (section 5.1).
+ * The finger table (Stoica et al. 2001, section 4.3) and fix_fingers (section 5).
  */
 #include "ring.h"
 

@@ -47,8 +47,7 @@ enum join_stage {
     JOIN_DERIVE, /* wait for the id */
     JOIN_LOOKUP, /* find_successor(own id) through the seed */
     JOIN_WALK,   /* small M: walk the ring for a free id */
-    JOIN_BEFORE, /* GetSuccessors to the predecessor to be: does its list go on with our successor?
-                  */
+    JOIN_BEFORE, /* GetSuccessors to the predecessor to be: is our successor next in its list? */
     JOIN_ASK,    /* Join to the successor or the genesis authority */
 };
 

@@ -86,8 +86,7 @@ static void round_end(struct step *step) {
     join_later(chord, JOIN_PING, JOIN_ROUND_MS);
 }
 
-/* One known from before asks us, maybe from another address than we know: it is worth asking too.
- */
+/* A member known from before asks us, perhaps from a new address: we ask it there as well. */
 void join_heard(struct chord *chord, const struct chord_peer *sender) {
     for (uint16_t i = 0; i < chord->known_count && chord->state == CHORD_STATE_JOINING; i++) {
         if (store_same(known_at(chord, i)->store_id, sender->store_id)) {
@@ -96,7 +95,7 @@ void join_heard(struct chord *chord, const struct chord_peer *sender) {
     }
 }
 
-/* A member known from before is one by its store: it may run at another address now. */
+/* Members known from before are told by their store: one may run at another address now. */
 static void known_answers(struct chord *chord, const struct chord_peer *peer, uint16_t seed) {
     const char *asked = seed_at(chord, seed)->text;
     static const uint8_t any[CHORD_STORE_ID_BYTES];
@@ -152,7 +151,7 @@ void seeds_reply(struct step *step, uint16_t seed, const struct chord_response *
     bool ours = chord->parameters.m == 0 || parameters_same(parameters, &chord->parameters);
     if (store_same(response->ping.self.store_id, chord->self.store_id)) {
         if (address_same(response->ping.self.address, chord->self.address)) {
-            seeds_one_done(step, seed); /* by another name of ours */
+            seeds_one_done(step, seed); /* the seed is this node, under another name */
         } else {
             copy_refused(step, seed_at(chord, seed)->text);
         }

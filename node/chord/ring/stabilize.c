@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stabilize, notify and rectify (Zave 2017, section 5; Stoica et al. 2001, section 5.2 for the
+ * Stabilize, notify and rectify (Zave 2017, section 5; Stoica et al. 2001, section 5 for the
  * names). One maintenance query is open at a time; its answer is the only thing that changes the
  * successor list, and a pointer heard from a third party is adopted only from its target's answer.
  */
@@ -78,7 +78,7 @@ static void rectify_start(struct step *step) {
     query_start(step, QUERY_RECTIFY, predecessor);
 }
 
-/* What to do when the list is empty: the ring behind us, or a finger, leads back into it. */
+/* With an empty list the predecessor, or a finger, leads back into the ring. */
 static const struct chord_peer *way_back(struct chord *chord) {
     const struct chord_peer *best = predecessor_get(chord);
     for (unsigned i = 0; i < chord->parameters.m && best == NULL; i++) {
@@ -135,8 +135,8 @@ static void on_stabilize_reply(struct step *step, const struct chord_response *r
     bool known = between->incarnation != 0 && peer_valid(chord, between);
     if (known && id_in_open(&chord->self.id, &between->id, &successor.id)) {
         if (peer_find(chord, between) == NONE) {
-            /* Perhaps one that was given up here a moment ago: its silence must not keep our
-             * successor, which asks its predecessor before it believes us, from hearing of us. */
+            /* We may have just given this member up. Our successor asks it before it believes our
+             * notify, so we notify at once: its silence is not to delay that. */
             notify_send(step);
         }
         query_start(step, QUERY_CANDIDATE, between);
@@ -214,7 +214,7 @@ void query_reply(struct step *step, const struct call *call,
     if (chord->query.kind == QUERY_RECTIFY) {
         on_rectify_alive(step);
     } else if (response->ring.busy || (response->ring.forming && !chord->serial_admission)) {
-        /* One that has not yet got the list that formed the ring must not take it from us. */
+        /* It is in genesis still, without the list that formed the ring: we keep ours. */
         busy(step);
     } else if (chord->query.kind == QUERY_STABILIZE) {
         on_stabilize_reply(step, response);
@@ -223,7 +223,7 @@ void query_reply(struct step *step, const struct call *call,
     }
 }
 
-/* Notify only records a candidate; rectify decides (Zave: the old predecessor is asked first). */
+/* Zave 2017, section 5: notify only records a candidate; rectify asks the old predecessor first. */
 static void notified(struct step *step, const struct chord_peer *sender) {
     struct chord *chord = step->chord;
     const struct chord_peer *predecessor = predecessor_get(chord);

@@ -141,8 +141,8 @@ void unify_looked_up(struct step *step, const struct chord_peer *owner,
     }
 }
 
-/* A member we may not know. If it belongs next to us, ask it; else tell the one it belongs next to,
- * which a local look at the ring names: the walk ends there. */
+/* A hint: that peer is a member. If it belongs next to us we ask it; otherwise we pass the hint on
+ * to the nearest member before it that we know, until it arrives where it belongs. */
 static void told_of(struct step *step, const struct chord_peer *peer) {
     struct chord *chord = step->chord;
     const struct chord_peer *successor = successor_at(chord, 0);
