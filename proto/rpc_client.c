@@ -11,158 +11,12 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "clock.h"
 #include "rpc_peer.h"
-
-/* ---- replies ---- */
-
-static void reply_error(struct rpc_reply *reply, Chord__V1__Code code, const char *text) {
-    *reply = (struct rpc_reply){.code = code, .local = true};
-    snprintf(reply->message, sizeof reply->message, "%s", text);
-}
-
-void rpc_reply_free(struct rpc_reply *reply) {
-    rpc_arena_free(reply->arena);
-    reply->arena = NULL;
-    reply->response = NULL;
-}
-
-static uint32_t pending_connect_ms(const struct rpc_pending *pending) {
-    return pending->timeout_ms < RPC_CONNECT_MS_MAX ? pending->timeout_ms : RPC_CONNECT_MS_MAX;
-}
-
-/* Why an nng operation failed, in the words of the contract. */
-static void reply_from_nng(struct rpc_reply *reply, const struct rpc_pending *pending, int rv) {
-    char text[sizeof reply->message];
-    const char *address = pending->link->peer->address;
-    switch (rv) {
-    case NNG_ETIMEDOUT:
-        if (pending->receiving) {
-            snprintf(text, sizeof text, "%s did not answer %s within %u ms", address,
-                     rpc_method_name(pending->method), pending->timeout_ms);
-            reply_error(reply, CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED, text);
-        } else {
-            snprintf(text, sizeof text, "no connection to %s that took the request within %u ms",
-                     address, pending_connect_ms(pending));
-            reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
-        }
-        break;
-    case NNG_ECONNRESET:
-        snprintf(text, sizeof text, "the connection to %s closed", address);
-        reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
-        reply->disconnected = true;
-        break;
-    case NNG_ECANCELED:
-    case NNG_ECLOSED:
-        reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, "the client is closing");
-        break;
-    default:
-        snprintf(text, sizeof text, "%s: %s", address, nng_strerror(rv));
-        reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
-    }
-}
-
-static void reply_unreadable(struct rpc_reply *reply, const struct rpc_pending *pending,
-                             const char *why) {
-    char text[sizeof reply->message];
-    snprintf(text, sizeof text, "the answer of %s to %s cannot be read: %s",
-             pending->link->peer->address, rpc_method_name(pending->method), why);
-    reply_error(reply, CHORD__V1__CODE__CODE_INTERNAL, text);
-}
-
-/* What every answer says of the process that gave it. */
-static void peer_hear(const struct rpc_pending *pending, const Chord__V1__RpcResponse *envelope) {
-    struct rpc_peer *peer = pending->link->peer;
-    if (envelope->start.len == RPC_START_BYTES) {
-        pthread_mutex_lock(&peer->client->lock);
-        peer->has_start = true;
-        memcpy(peer->start, envelope->start.data, RPC_START_BYTES);
-        peer->clock_us = rpc_now_us() - envelope->clock_ms * 1000;
-        pthread_mutex_unlock(&peer->client->lock);
-    }
-}
-
-/* An answer of another ring is none. Its nodes refuse by themselves what is not meant for them;
- * this is for those that do not look. False: *reply says so. */
-static bool ring_hear(struct rpc_reply *reply, const struct rpc_pending *pending,
-                      const Chord__V1__RpcResponse *envelope) {
-    reply->has_ring = envelope->ring_id.len == RPC_RING_ID_BYTES;
-    if (reply->has_ring) {
-        memcpy(reply->ring_id, envelope->ring_id.data, RPC_RING_ID_BYTES);
-    }
-    if (!pending->has_ring || !reply->has_ring || envelope->code != CHORD__V1__CODE__CODE_OK ||
-        memcmp(reply->ring_id, pending->ring_id, RPC_RING_ID_BYTES) == 0) {
-        return true;
-    }
-    char ring[2 * RPC_RING_ID_BYTES + 1];
-    rpc_hex(ring, reply->ring_id, RPC_RING_ID_BYTES);
-    reply->code = CHORD__V1__CODE__CODE_WRONG_RING;
-    snprintf(reply->message, sizeof reply->message, "%s belongs to another ring, %s",
-             pending->link->peer->address, ring);
-    return false;
-}
-
-/* The envelope, checked; then its payload. */
-static void reply_from_envelope(struct rpc_reply *reply, const struct rpc_pending *pending,
-                                const Chord__V1__RpcResponse *envelope) {
-    struct rpc_mac *mac = pending->link->peer->client->mac;
-    uint8_t expected[RPC_MAC_BYTES];
-    if (mac != NULL && (!rpc_mac_response(mac, envelope, envelope->payload, expected) ||
-                        !rpc_mac_equal(expected, envelope->mac))) {
-        reply_error(reply, CHORD__V1__CODE__CODE_UNAUTHENTICATED,
-                    "the answer's mac is missing or wrong: the other side has another ring key");
-        return;
-    }
-    /* A request that could not be read comes back without its id. */
-    ProtobufCBinaryData id = envelope->request_id;
-    bool same_id =
-        id.len == sizeof pending->request_id && memcmp(id.data, pending->request_id, id.len) == 0;
-    if (!same_id && !(id.len == 0 && envelope->code != CHORD__V1__CODE__CODE_OK)) {
-        reply_unreadable(reply, pending, "it has another request_id");
-        return;
-    }
-    peer_hear(pending, envelope);
-    /* A code that a newer peer invented means nothing here. */
-    Chord__V1__Code code =
-        rpc_code_is_known(envelope->code) ? envelope->code : CHORD__V1__CODE__CODE_UNKNOWN;
-    *reply = (struct rpc_reply){.code = code, .retry_after_ms = envelope->retry_after_ms};
-    snprintf(reply->message, sizeof reply->message, "%s", envelope->message);
-    if (!ring_hear(reply, pending, envelope)) {
-        return;
-    }
-    if (envelope->code != CHORD__V1__CODE__CODE_OK && envelope->payload.len == 0) {
-        return;
-    }
-    bool exhausted;
-    reply->response =
-        rpc_arena_unpack(&reply->arena, &exhausted, rpc_method_response(pending->method),
-                         envelope->payload.data, envelope->payload.len);
-    if (reply->response == NULL) {
-        reply_unreadable(reply, pending,
-                         exhausted ? "its payload needs too much memory" : "its payload is broken");
-    }
-}
-
-static void reply_from_msg(struct rpc_reply *reply, const struct rpc_pending *pending,
-                           nng_msg *msg) {
-    struct rpc_arena *arena;
-    bool exhausted;
-    Chord__V1__RpcResponse *envelope = (Chord__V1__RpcResponse *)rpc_arena_unpack(
-        &arena, &exhausted, &chord__v1__rpc_response__descriptor, nng_msg_body(msg),
-        nng_msg_len(msg));
-    nng_msg_free(msg);
-    if (envelope == NULL) {
-        reply_unreadable(reply, pending, "it is not a chord.v1.RpcResponse");
-        return;
-    }
-    reply_from_envelope(reply, pending, envelope);
-    rpc_arena_free(arena);
-}
 
 /* ---- the way of a call ---- */
 
@@ -267,7 +121,7 @@ static void pending_event(void *context) {
     } else if (rv == 0) {
         nng_msg *msg = nng_aio_get_msg(pending->aio);
         nng_aio_set_msg(pending->aio, NULL);
-        reply_from_msg(&reply, pending, msg);
+        rpc_reply_from_msg(&reply, pending, msg);
         if (reply.code == CHORD__V1__CODE__CODE_CHALLENGE) {
             if (pending_send_again(pending)) {
                 return;
@@ -282,7 +136,7 @@ static void pending_event(void *context) {
         if (sent) {
             rpc_nng_fix_given(pending->msg);
         }
-        reply_from_nng(&reply, pending, rv);
+        rpc_reply_from_nng(&reply, pending, rv);
         reply.unsent = !sent;
     }
     pending_end(pending, rv, &reply);
@@ -311,7 +165,7 @@ static int client_start(struct rpc_client *client, struct rpc_peer *peer,
     pending->on_reply = wanted->on_reply;
     pending->context = wanted->context;
     client->calls_open++;
-    nng_aio_set_timeout(pending->aio, (nng_duration)pending_connect_ms(pending));
+    nng_aio_set_timeout(pending->aio, (nng_duration)rpc_pending_connect_ms(pending));
     pending->msg = msg;
     nng_aio_set_msg(pending->aio, msg);
     nng_ctx_send(pending->ctx, pending->aio);
@@ -361,15 +215,14 @@ static nng_msg *client_pack(struct rpc_client *client, const char *address, cons
     if (rc == 0) {
         return msg;
     }
-    char text[sizeof reply->message];
-    snprintf(text, sizeof text,
-             rc == -EMSGSIZE ? "the request is larger than %d bytes; send less at a time"
-                             : "no memory for a request (at most %d bytes)",
-             RPC_MESSAGE_BYTES_MAX);
-    reply_error(reply,
-                rc == -EMSGSIZE ? CHORD__V1__CODE__CODE_INVALID_ARGUMENT
-                                : CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED,
-                text);
+    if (rc == -EMSGSIZE) {
+        rpc_reply_error(reply, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
+                        "the request is larger than %d bytes; send less at a time",
+                        RPC_MESSAGE_BYTES_MAX);
+    } else {
+        rpc_reply_error(reply, CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED,
+                        "no memory for a request (at most %d bytes)", RPC_MESSAGE_BYTES_MAX);
+    }
     return NULL;
 }
 
@@ -388,15 +241,12 @@ static bool client_send(struct rpc_client *client, const char *address, const ch
     if (rv == 0) {
         return true;
     }
-    char text[sizeof reply->message];
     if (rv == NNG_EAGAIN) {
-        snprintf(text, sizeof text, "%d calls are open already; wait for some of them",
-                 RPC_CLIENT_CALLS_MAX);
-        reply_error(reply, CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED, text);
+        rpc_reply_error(reply, CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED,
+                        "%d calls are open already; wait for some of them", RPC_CLIENT_CALLS_MAX);
     } else {
-        snprintf(text, sizeof text, "cannot call %s: %s", address,
-                 rv == NNG_ECLOSED ? "the client is closing" : nng_strerror(rv));
-        reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, text);
+        rpc_reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, "cannot call %s: %s", address,
+                        rv == NNG_ECLOSED ? "the client is closing" : nng_strerror(rv));
     }
     nng_msg_free(msg);
     nng_msg_free(wanted->copy);
@@ -416,9 +266,8 @@ void rpc_client_call(struct rpc_client *client, const char *address, enum rpc_me
         wanted.timeout_ms = RPC_TIMEOUT_MS_MAX;
     }
     if (!rpc_address_url(url, address)) {
-        char text[sizeof reply.message];
-        snprintf(text, sizeof text, "\"%.64s\" is no address; give host:port", address);
-        reply_error(&reply, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, text);
+        rpc_reply_error(&reply, CHORD__V1__CODE__CODE_INVALID_ARGUMENT,
+                        "\"%.64s\" is no address; give host:port", address);
         reply.unsent = true;
         on_reply(context, &reply);
         return;

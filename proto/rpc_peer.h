@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The client's connections: for each peer and lane one REQ socket with its open and spare calls.
- * Internal to rpc_client.c and rpc_peer.c, which share one lock (client->lock guards everything
- * here but what is marked otherwise).
+ * Internal to rpc_client.c, rpc_reply.c and rpc_peer.c, which share one lock (client->lock guards
+ * everything here but what is marked otherwise).
  */
 #ifndef CHORD_RPC_PEER_H
 #define CHORD_RPC_PEER_H
@@ -95,5 +95,17 @@ void rpc_peer_close(struct rpc_peer *peer);
  * callbacks. */
 int rpc_janitor_start(struct rpc_client *client);
 void rpc_janitor_stop(struct rpc_client *client);
+
+/* ---- rpc_reply.c; without the lock ---- */
+
+/* The reply has `code` and this text, and came from this side. */
+void rpc_reply_error(struct rpc_reply *reply, Chord__V1__Code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* `rv`: the nng error that ended the call. */
+void rpc_reply_from_nng(struct rpc_reply *reply, const struct rpc_pending *pending, int rv);
+/* Takes the message. */
+void rpc_reply_from_msg(struct rpc_reply *reply, const struct rpc_pending *pending, nng_msg *msg);
+/* How long the request waits for a connection that takes it. */
+uint32_t rpc_pending_connect_ms(const struct rpc_pending *pending);
 
 #endif
