@@ -183,6 +183,9 @@ void node_enqueue(struct node *node, struct item *item, bool urgent);
 struct item *item_new(enum item_kind kind);
 void node_resume(struct node *node, uint64_t request_id); /* after this step */
 void node_submit(struct node *node, struct store_job *job, struct request *owner);
+void node_loop(struct node *node); /* until it stops */
+
+/* start.c */
 enum node_exit node_exit_of_store(enum store_error error); /* of a store that did not open */
 enum node_exit node_run(const struct settings *settings);
 
