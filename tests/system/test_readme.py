@@ -183,6 +183,16 @@ def test_ctest_lines(command):
         assert re.search(r"Total Tests: [1-9]", done.stdout), done.stdout
 
 
+@of_program("load")
+def test_bench_lines(command):
+    """--help behind the arguments: those before it must be understood."""
+    words = words_of(command)
+    program = BUILD.absolute() / "tests" / "bench" / os.path.basename(words[0])
+    if program.exists():
+        done = run([program, *words[1:], "--help"])
+        assert done.returncode == 0, done.stderr
+
+
 @of_program("cmake")
 def test_cmake_lines(command):
     words = shlex.split(command)
