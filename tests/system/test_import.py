@@ -88,6 +88,24 @@ def test_bad_rows(gateway):
     assert many.json()["rows_failed"] == 1000 and len(many.json()["errors"]) == 100
 
 
+@pytest.mark.parametrize("row, lines, stored", [
+    ('"{0}two\nlines","x\ny",third', [2], []), (',"x\n{0}y,z\nw"', [2], []), ('"{0}x\n{0}y,z\nw"', [2], []),
+    ('{0}x,"' + "long\n" * 220000 + '"', [2], []), ('"{0}' + "k\n" * 600 + '",v', [2], []),
+    ('{0}x,"x\n{0}y,\0z\nw"', [2], []),
+    ('{0}x,"x\n{0}y,z\nw"behind', [2, 4], ["y"]), ('{0}x,"x\n{0}y,z\nw', [2, 4], ["y"]),
+    ('{0}x,"x\n{0}y,z\n' + "long" * 560000 + '\n{0}w,5"', [2, 4], ["y", "w"]),
+], ids=["cells", "no-key", "one-cell", "value", "key", "nul", "behind", "open", "huge"])
+def test_a_bad_row_over_several_lines(gateway, request, row, lines, stored):
+    name = request.node.callspec.id
+    answer = gateway.upload("k,v\n" + row.replace("{0}", name + "-") + f"\n{name}-last,1\n")
+    assert answer.status == 202, answer.body
+    operation = answer.json()
+    assert [error["line"] for error in operation["errors"]] == lines, operation
+    assert operation["rows_failed"] == len(lines) and operation["rows_stored"] == len(stored) + 1
+    for key in ("x", "y", "w", "last"):
+        assert (gateway.value(f"{name}-{key}") is not None) == (key in (*stored, "last")), key
+
+
 @pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf", b"\n\n\n", b"justonecolumn\nx\n",
                                   b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
                                   os.urandom(5000), b"\x00" * 5000, b'"never closed\n' * 3],

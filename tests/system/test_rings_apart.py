@@ -192,3 +192,21 @@ def test_a_recorded_call_works_once(new_ring, tmp_path):
     recorder.close()
     assert ring.get("k") == (200, b"new")
     ring.wait_healthy(3)
+
+
+def test_a_gateway_follows_all_of_its_hosts_nodes(new_ring, node_at):
+    """While one of them is of the former ring it stays; then it says from where to where."""
+    ring = new_ring(M=32, NUM_OF_NODES=2).start(2)
+    ring.wait_healthy(2)
+    before = ring.ring()["ring_id"]
+    ring.stop(1)
+    node_at(ring.address(1), "--create", "--m", "32")
+    until(lambda: ring.node(1)["state"] == "foreign", 20, lambda: f"foreign: {ring.node(1)}")
+    assert ring.ring()["ring_id"] == before
+    ring.stop(2)
+    node_at(ring.address(2), "--join", ring.address(1))
+    ring.wait_healthy(2)
+    after = ring.ring()["ring_id"]
+    log = (ring.data_dir / "gateway.log").read_text()
+    assert after != before
+    assert f"WARN ring this host's nodes are in ring {after} now, before in {before}" in log, log
