@@ -61,7 +61,7 @@ def link(gateway, data=b""):
     return it
 
 
-def memory_mb(gateway):
+def memory_mib(gateway):
     with open(f"/proc/{gateway.process.pid}/status") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
@@ -73,7 +73,7 @@ def page_and_api_work(gateway):
     assert gateway.request("PUT", "/api/v1/kv/meanwhile", b"x").status in (201, 204)
     assert gateway.value("meanwhile") == b"x"
     took = time.monotonic() - began
-    print(f"page, readyz, put and get: {took * 1000:.0f} ms; memory {memory_mb(gateway):.0f} MB")
+    print(f"page, readyz, put and get: {took * 1000:.0f} ms; memory {memory_mib(gateway):.0f} MiB")
     assert took < (8 if SANITIZED else 2)
 
 
@@ -163,7 +163,7 @@ def test_unread_answers(gateway):
         page_and_api_work(gateway)
         assert gateway.value("unread") == value
         if not SANITIZED:
-            assert memory_mb(gateway) < 200
+            assert memory_mib(gateway) < 200
     gateway.request("DELETE", "/api/v1/kv/unread")
 
 
