@@ -110,7 +110,8 @@ def build(preset, say, target=None):
                       "--data-dir DATA, or copy the project to a folder of yours") from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        say(f"Building ({preset}) ...")
+        first = not (folder / "CMakeCache.txt").exists()
+        say(f"Building ({preset}{'; the first time takes a minute or two' if first else ''}) ...")
         arguments = configure_arguments(preset, folder)
         run_quietly(arguments, f"configuring the {preset} build")
         run_quietly(["cmake", "--build", str(folder), "-j", str(os.cpu_count() or 2),

@@ -215,15 +215,17 @@ class TableReporter(PlainReporter):
         ring[0] = self.coloured(ring[0], picture["ring_state"])
         # The reason says it already, but while the ring heals: then it is what is mended.
         survives = picture["survives_failures"] if picture["ring_state"] == "healing" else None
-        facts = [f"{picture['active']} active nodes, {picture['members_elsewhere']} of them elsewhere",
-                 f"{number(picture['keys'])} keys"]
+        elsewhere = picture["members_elsewhere"]
+        facts = [f"{picture['active']} active nodes"]
+        facts += [f"{elsewhere} of them elsewhere"] if elsewhere else []
+        facts += [f"{number(picture['keys'])} keys"]
         facts += [f"survives {survives} more failure{'' if survives == 1 else 's'}"] \
             if survives is not None else []
         facts += [f"system memory {human_bytes(used)} of {human_bytes(total)}"]
+        told = filter(None, [picture["warning"], *troubles(picture)])
         return [*ring, *wrapped(", ".join(facts), width),
-                *wrapped(f"{picture['ring_dashboard']} (node i: the port + i) "
-                         f"{picture['warning']}", width),
-                *(line for text in troubles(picture) for line in wrapped(text, width)), ""]
+                *wrapped(f"{picture['ring_dashboard']} (node i: the port + i)", width),
+                *(line for text in told for line in wrapped(text, width)), ""]
 
     def lines(self, picture, height, width):
         head = self.head(picture, width)

@@ -179,6 +179,16 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
         datadir.prepare(settings_for(tmp_path))
 
 
+def test_a_first_build_says_that_it_takes_its_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "run_quietly", lambda *_, **__: None)
+    said = []
+    build.build("debug", said.append)
+    (tmp_path / "build" / "debug" / "CMakeCache.txt").touch()
+    build.build("debug", said.append)
+    assert ["first time" in text for text in said] == [True, False]
+
+
 def test_a_checkout_that_cannot_be_written_names_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "ROOT", tmp_path / "checkout")
     (tmp_path / "checkout").write_text("")  # no folder, so that nobody can write in it, root neither

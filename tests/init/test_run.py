@@ -303,6 +303,14 @@ def test_what_the_ring_survives_is_said_once(state, reason):
     assert " ".join(shown).count("survives") == 1
 
 
+def test_a_warning_has_a_line_of_its_own():
+    shown = report.TableReporter().head({**picture(), "warning": "start more nodes"}, 200)
+    assert "start more nodes" in shown and not any("elsewhere" in line for line in shown)
+    shown = report.TableReporter().head({**picture(), "members_elsewhere": 2}, 200)
+    assert any("4 active nodes, 2 of them elsewhere" in line for line in shown)
+    assert shown[-1] == "" and "" not in shown[:-1]
+
+
 class Stream:
     encoding = "ascii"
 
