@@ -148,7 +148,9 @@ bool rpc_call_hold(struct rpc_call *call, size_t bytes);
  * rpc_arena_free, when it needs the message no more. At most once per call. */
 struct rpc_arena;
 struct rpc_arena *rpc_call_keep(struct rpc_call *call);
-void rpc_arena_free(struct rpc_arena *arena); /* accepts NULL */
+/* What is in it goes with the last of those that share it. Accepts NULL. */
+void rpc_arena_free(struct rpc_arena *arena);
+struct rpc_arena *rpc_arena_share(struct rpc_arena *arena); /* one more rpc_arena_free is needed */
 /* Ends the call. `message` NULL = the code's text; `response` NULL = none. The response is packed
  * before this returns. A response above RPC_MESSAGE_BYTES_MAX becomes INTERNAL. */
 void rpc_call_reply(struct rpc_call *call, Chord__V1__Code code, const char *message,

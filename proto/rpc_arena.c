@@ -5,6 +5,7 @@
  * Everything is freed at once. Knows protobuf-c's allocator interface and nothing else.
  */
 #include <stdalign.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "rpc_internal.h"
@@ -25,6 +26,7 @@ struct arena_block {
 
 struct rpc_arena {
     ProtobufCAllocator allocator;
+    atomic_uint holders;
     size_t bytes_max;
     size_t bytes_used;
     bool exhausted;
@@ -113,6 +115,7 @@ struct rpc_arena *rpc_arena_new(size_t bytes_max) {
     }
     arena->allocator =
         (ProtobufCAllocator){.alloc = arena_alloc, .free = arena_release, .allocator_data = arena};
+    atomic_init(&arena->holders, 1);
     arena->bytes_max = bytes_max;
     arena->bytes_used = 0;
     arena->exhausted = false;
@@ -131,8 +134,13 @@ static void arena_blocks_free(struct arena_block *block) {
     }
 }
 
+struct rpc_arena *rpc_arena_share(struct rpc_arena *arena) {
+    atomic_fetch_add(&arena->holders, 1);
+    return arena;
+}
+
 void rpc_arena_free(struct rpc_arena *arena) {
-    if (arena == NULL) {
+    if (arena == NULL || atomic_fetch_sub(&arena->holders, 1) > 1) {
         return;
     }
     arena_blocks_free(arena->chunks);

@@ -4,7 +4,8 @@
  *
  * Each operation is sent again, also to other members, until its outcome is known or its time is
  * over, and takes effect at most once. Its `fate` says what became of it. Any number of operations
- * may be under way at the same time.
+ * may be under way at the same time; small ones that wait for the same leader travel together, as
+ * one request.
  *
  * Thread safe, except where it says otherwise. Never fork after chord_client_open.
  */

@@ -3,7 +3,7 @@
  * A client of a ring: what it has heard of the ring, and the one thread that sends what waits for
  * its next attempt. The operations themselves: operation.c.
  */
-#include "client.h"
+#include "operation.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -235,7 +235,10 @@ int client_new(struct chord_client **out, const struct client_setup *setup) {
     pthread_rwlock_init(&client->sending, NULL);
     clock_cond_init(&client->changed);
     client->hints = hints_new();
-    int rc = client->hints == NULL ? -ENOMEM : rpc_client_open(&client->rpc, &options);
+    client->flows = flows_new();
+    int rc = client->hints == NULL || client->flows == NULL
+                 ? -ENOMEM
+                 : rpc_client_open(&client->rpc, &options);
     if (rc == 0) {
         rc = -pthread_create(&client->thread, NULL, client_thread, client);
         client->thread_runs = rc == 0;
@@ -284,6 +287,7 @@ void chord_client_close(struct chord_client *client) {
     pthread_rwlock_destroy(&client->sending);
     pthread_mutex_destroy(&client->lock);
     hints_free(client->hints);
+    flows_free(client->flows);
     seeds_free(client->seeds);
     free(client->waiting);
     free(client);

@@ -55,12 +55,14 @@ struct client_setup {
 };
 
 struct operation;
+struct flows;
 
 struct chord_client {
     struct rpc_client *rpc;
     struct client_watch watch;
     struct seeds *seeds; /* the watch, where no other one is given */
     struct hints *hints;
+    struct flows *flows;
     atomic_uint m;             /* identifier bits; 0 = not known yet, and then no hints are used */
     atomic_uint m_asked;       /* operations until it was asked for */
     atomic_bool ring_of_first; /* ... and none has answered yet */

@@ -2,11 +2,11 @@
 /*
  * One operation until its outcome is known: whom it is sent to, how long that one is waited for,
  * and what is reported in the end. What goes with each attempt, and whether there is another one:
- * attempts.h.
+ * attempts.h. With which others it is sent: flow.c.
  *
- * The first attempt is sent on the caller's thread, an answer is taken on a thread of the RPC
- * runtime, a further attempt is sent on the client's own. Only one of them has the operation at a
- * time.
+ * The first attempt is sent on the caller's thread or waits in a flow, an answer is taken on a
+ * thread of the RPC runtime, a further attempt is sent on the client's own. Only one of them has
+ * the operation at a time.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,28 +14,12 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "attempts.h"
-#include "client.h"
+#include "operation.h"
 
 enum {
     PAUSE_MS_FIRST = 20,
     PAUSE_MS_MAX = 500,
     ATTEMPT_MS_MIN = 50, /* with less, "not done" would only become "not known" */
-};
-
-struct operation {
-    struct chord_client *client;
-    struct chord_operation asked;
-    struct attempts attempts;
-    struct ring_id id;
-    bool id_known;
-    bool by_hint; /* the next attempt goes where the hints say */
-    uint64_t began_ms, end_ms, due_ms;
-    uint32_t pause_ms;
-    Chord__V1__Code code; /* of the last attempt */
-    struct chord_result result;
-    chord_done_fn *done;
-    void *context;
 };
 
 uint64_t operation_due_ms(const struct operation *operation) {
@@ -82,29 +66,10 @@ static void missing_take(struct chord_result *result, const Chord__V1__BatchResp
     }
 }
 
-/* What the node said of the operation; NULL: nothing. */
-static const Chord__V1__OperationResult *answer_take(struct operation *operation,
-                                                     const struct rpc_reply *reply) {
+static void told_take(struct operation *operation, const struct rpc_reply *reply,
+                      const Chord__V1__BatchResponse *response,
+                      const Chord__V1__OperationResult *told) {
     struct chord_result *result = &operation->result;
-    const Chord__V1__BatchResponse *response =
-        reply->code == CHORD__V1__CODE__CODE_OK ? (const void *)reply->response : NULL;
-    result->answered = client_is_answer(reply);
-    result->retry_after_ms = reply->retry_after_ms;
-    snprintf(result->message, sizeof result->message, "%s", reply->message);
-    operation->code = reply->code;
-    client_hear(operation->client, reply);
-    if (response == NULL || response->n_results != 1) {
-        if (reply->code == CHORD__V1__CODE__CODE_OK) {
-            operation->code = CHORD__V1__CODE__CODE_UNKNOWN;
-            snprintf(result->message, sizeof result->message, "its answer has no result");
-        }
-        return NULL;
-    }
-    const Chord__V1__OperationResult *told = response->results[0];
-    client_hear_hint(operation->client, response->hint);
-    for (size_t i = 0; i < response->n_hints; i++) {
-        client_hear_hint(operation->client, response->hints[i]);
-    }
     /* Of what was read nothing is kept: who has seen nothing may overwrite a row that is damaged.
      */
     if (operation->id_known && operation->attempts.writes) {
@@ -115,12 +80,37 @@ static const Chord__V1__OperationResult *answer_take(struct operation *operation
     result->existed = told->existed;
     result->stale = response->stale;
     result->expires_at_ms = told->expires_at_ms;
-    result->value = told->value.data;
-    result->value_size = told->value.len;
+    if (told->value.len > 0) { /* it lives in the reply's arena */
+        result->owner = rpc_arena_share(reply->arena);
+        result->value = told->value.data;
+        result->value_size = told->value.len;
+    }
     if (told->version != NULL) {
         result->version = (struct chord_version){told->version->epoch, told->version->counter};
     }
-    return told;
+}
+
+enum attempts_next operation_take(struct operation *operation, const struct rpc_reply *reply,
+                                  const Chord__V1__BatchResponse *response, size_t at) {
+    struct chord_result *result = &operation->result;
+    const Chord__V1__OperationResult *told = response != NULL ? response->results[at] : NULL;
+    result->answered = client_is_answer(reply);
+    result->retry_after_ms = reply->retry_after_ms;
+    snprintf(result->message, sizeof result->message, "%s", reply->message);
+    operation->code = reply->code;
+    if (told != NULL) {
+        told_take(operation, reply, response, told);
+    } else if (reply->code == CHORD__V1__CODE__CODE_OK) {
+        operation->code = CHORD__V1__CODE__CODE_UNKNOWN;
+        snprintf(result->message, sizeof result->message, "its answer has no result");
+    }
+    enum attempts_next next = attempts_take(&operation->attempts, reply, told);
+    if (next == ATTEMPTS_LATER && told != NULL && response->n_results > 1 &&
+        told->code == CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED && !operation->attempts.writes) {
+        next = ATTEMPTS_AT_ONCE; /* the others' values left no room for this one's */
+    }
+    operation->alone = true; /* whatever keeps it is not to keep others */
+    return next;
 }
 
 /* A random part of it, so that those who were refused together do not come back together. */
@@ -137,8 +127,12 @@ static uint64_t pause_next(struct operation *operation) {
     return wait_ms > asked_ms ? wait_ms : asked_ms < PAUSE_MS_MAX ? asked_ms : PAUSE_MS_MAX;
 }
 
-/* Another attempt, or the end. */
-static void operation_judge(struct operation *operation, enum attempts_next next) {
+void operation_hand_over(struct operation *operation) {
+    operation->due_ms = clock_now_ms();
+    client_wait(operation->client, operation);
+}
+
+void operation_go_on(struct operation *operation, enum attempts_next next) {
     struct chord_client *client = operation->client;
     struct chord_result *result = &operation->result;
     bool writes = operation->attempts.writes;
@@ -159,22 +153,6 @@ static void operation_judge(struct operation *operation, enum attempts_next next
     client_wait(client, operation);
 }
 
-/* On a thread of the RPC runtime. */
-static void operation_answered(void *context, struct rpc_reply *reply) {
-    struct operation *operation = context;
-    struct chord_client *client = operation->client;
-    struct chord_result *result = &operation->result;
-    const Chord__V1__OperationResult *told = answer_take(operation, reply);
-    enum attempts_next next = attempts_take(&operation->attempts, reply, told);
-    if (client_is_silence(reply)) {
-        client_hear_silence(client, result->address);
-    } else if (next == ATTEMPTS_LATER) {
-        client->watch.mistrust(client->watch.context, result->address, false);
-    }
-    result->owner = reply->arena; /* the value lives there */
-    operation_judge(operation, next);
-}
-
 /* ---- an attempt ---- */
 
 static bool target_choose(struct operation *operation) {
@@ -184,59 +162,78 @@ static bool target_choose(struct operation *operation) {
     if (operation->by_hint && operation->id_known &&
         hints_find(client->hints, &operation->id, &hint)) {
         memcpy(result->address, hint.address, sizeof result->address);
+        operation->hinted = true;
+        operation->range_hi = hint.hi;
         return true;
     }
+    operation->hinted = false;
     snprintf(result->message, sizeof result->message, "no node of the ring answers");
     return client->watch.member(client->watch.context, result->address, result->message,
                                 sizeof result->message);
 }
 
-static void operation_send(struct operation *operation) {
+/* The newest version heard: of the range, or by who made the condition. */
+static void seen_hear(struct operation *operation) {
+    const struct chord_version *wanted = &operation->asked.version;
+    struct attempts *attempts = &operation->attempts;
+    struct hint hint;
+    if (operation->id_known && hints_find(operation->client->hints, &operation->id, &hint)) {
+        attempts->seen_epoch = hint.seen_epoch;
+        attempts->seen_counter = hint.seen_counter;
+    }
+    if (operation->asked.if_match &&
+        (wanted->epoch > attempts->seen_epoch ||
+         (wanted->epoch == attempts->seen_epoch && wanted->counter > attempts->seen_counter))) {
+        attempts->seen_epoch = wanted->epoch;
+        attempts->seen_counter = wanted->counter;
+    }
+}
+
+void operation_fill(struct operation *operation, struct operation_message *message) {
     static const Chord__V1__OperationKind kinds[] = {
         [CHORD_GET] = CHORD__V1__OPERATION_KIND__OPERATION_KIND_GET,
         [CHORD_PUT] = CHORD__V1__OPERATION_KIND__OPERATION_KIND_PUT,
         [CHORD_DELETE] = CHORD__V1__OPERATION_KIND__OPERATION_KIND_DELETE,
     };
-    struct chord_client *client = operation->client;
     const struct chord_operation *asked = &operation->asked;
-    Chord__V1__BatchRequest request = CHORD__V1__BATCH_REQUEST__INIT;
-    Chord__V1__Operation message = CHORD__V1__OPERATION__INIT;
-    Chord__V1__Operation *messages[] = {&message};
-    Chord__V1__Precondition condition = CHORD__V1__PRECONDITION__INIT;
-    Chord__V1__Version wanted = CHORD__V1__VERSION__INIT, seen;
-    message.kind = kinds[asked->kind];
-    message.key = client_bytes(asked->key, asked->key_size);
-    message.value = client_bytes(asked->value, asked->value_size);
-    message.expires_at_ms = asked->expires_at_ms;
-    attempts_fill(&operation->attempts, &message, &seen);
-    wanted.epoch = asked->version.epoch;
-    wanted.counter = asked->version.counter;
-    condition.absent = asked->if_absent;
-    condition.version = asked->if_match ? &wanted : NULL;
-    if (operation->attempts.writes && (asked->if_absent || asked->if_match)) {
-        message.precondition = &condition;
+    if (!operation->begun && operation->attempts.writes) {
+        seen_hear(operation);
     }
-    request.operations = messages;
-    request.n_operations = 1;
-    request.consistency = asked->stale ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
-                                       : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
-    uint64_t now_ms = clock_now_ms();
-    uint64_t left_ms = now_ms < operation->end_ms ? operation->end_ms - now_ms : 1;
-    uint32_t timeout_ms = (uint32_t)(left_ms < client->attempt_ms ? left_ms : client->attempt_ms);
-    rpc_client_call(client->rpc, operation->result.address, RPC_KV_BATCH, &request.base, timeout_ms,
-                    operation_answered, operation);
+    operation->begun = true;
+    chord__v1__operation__init(&message->operation);
+    message->operation.kind = kinds[asked->kind];
+    message->operation.key = client_bytes(asked->key, asked->key_size);
+    message->operation.value = client_bytes(asked->value, asked->value_size);
+    message->operation.expires_at_ms = asked->expires_at_ms;
+    attempts_fill(&operation->attempts, &message->operation, &message->seen);
+    chord__v1__version__init(&message->wanted);
+    message->wanted.epoch = asked->version.epoch;
+    message->wanted.counter = asked->version.counter;
+    chord__v1__precondition__init(&message->condition);
+    message->condition.absent = asked->if_absent;
+    message->condition.version = asked->if_match ? &message->wanted : NULL;
+    if (operation->attempts.writes && (asked->if_absent || asked->if_match)) {
+        message->operation.precondition = &message->condition;
+    }
 }
 
-/* There was no attempt. */
-static void operation_unsent(struct operation *operation, const char *message) {
+uint32_t operation_timeout_ms(const struct operation *operation) {
+    uint64_t now_ms = clock_now_ms();
+    uint64_t left_ms = now_ms < operation->end_ms ? operation->end_ms - now_ms : 1;
+    uint32_t attempt_ms = operation->client->attempt_ms;
+    return left_ms < attempt_ms ? (uint32_t)left_ms : attempt_ms;
+}
+
+enum attempts_next operation_unsent(struct operation *operation, Chord__V1__Code code,
+                                    const char *why) {
     struct chord_result *result = &operation->result;
-    operation->code = CHORD__V1__CODE__CODE_UNAVAILABLE;
+    operation->code = code;
     result->answered = false;
     result->retry_after_ms = 0;
-    if (message != NULL) {
-        snprintf(result->message, sizeof result->message, "%s", message);
+    if (why != NULL) {
+        snprintf(result->message, sizeof result->message, "%s", why);
     }
-    operation_judge(operation, ATTEMPTS_LATER);
+    return ATTEMPTS_LATER;
 }
 
 void operation_resume(struct operation *operation) {
@@ -244,39 +241,29 @@ void operation_resume(struct operation *operation) {
     pthread_rwlock_rdlock(&client->sending); /* else the RPC client may be closed meanwhile */
     operation->result.nobody = false;
     if (atomic_load(&client->stopping)) {
-        operation_unsent(operation, "the client is closing");
+        operation_go_on(operation, operation_unsent(operation, CHORD__V1__CODE__CODE_UNAVAILABLE,
+                                                    "the client is closing"));
     } else if (!target_choose(operation)) {
         operation->result.nobody = true;
-        operation_unsent(operation, NULL);
+        operation_go_on(operation,
+                        operation_unsent(operation, CHORD__V1__CODE__CODE_UNAVAILABLE, NULL));
     } else {
         client_learn_m(client, operation->result.address);
-        operation_send(operation);
+        flow_send(operation);
     }
     pthread_rwlock_unlock(&client->sending);
 }
 
 /* ---- the start ---- */
 
-/* The newest version heard: of the range, or by who made the condition. */
 static bool attempts_begin(struct operation *operation) {
-    const struct chord_operation *asked = &operation->asked;
-    struct chord_version seen = {0, 0};
     uint8_t op_id[CHORD_OP_ID_BYTES];
-    struct hint hint;
-    if (asked->kind == CHORD_GET) {
+    if (operation->asked.kind == CHORD_GET) {
         attempts_start(&operation->attempts, NULL, 0, 0);
         return true;
     }
-    if (operation->id_known && hints_find(operation->client->hints, &operation->id, &hint)) {
-        seen = (struct chord_version){hint.seen_epoch, hint.seen_counter};
-    }
-    const struct chord_version *wanted = &asked->version;
-    if (asked->if_match && (wanted->epoch > seen.epoch ||
-                            (wanted->epoch == seen.epoch && wanted->counter > seen.counter))) {
-        seen = *wanted;
-    }
     bool named = getrandom(op_id, sizeof op_id, 0) == (ssize_t)sizeof op_id;
-    attempts_start(&operation->attempts, op_id, seen.epoch, seen.counter);
+    attempts_start(&operation->attempts, op_id, 0, 0);
     return named;
 }
 

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Coalescing: operations that wait at one moment for the same leader travel as one Batch. While few
+ * calls are out to that leader an operation is sent at once; else it waits until one of them comes
+ * back. No timer: the busier the leader, the larger the batches.
+ *
+ * A flow is what may travel together: operations on one range, for its leader, either reads, stale
+ * reads or changes, so that none waits for what another kind needs. An operation that is large, not
+ * well formed or was tried before travels alone, so that it neither delays nor fails others.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "operation.h"
+
+enum {
+    OPERATIONS_MAX = 128,
+    BYTES_MAX = 256 * 1024, /* keys and values of a call */
+    SMALL_BYTES = 16 * 1024,
+    BUCKETS = 256,
+};
+
+enum flow_kind { FLOW_READ, FLOW_READ_STALE, FLOW_CHANGE };
+
+/* Calls that are out at the same time: a change waits for disks, and the next ones can be laid out
+ * meanwhile. */
+static const unsigned calls_open_max[] = {
+    [FLOW_READ] = 1, [FLOW_READ_STALE] = 1, [FLOW_CHANGE] = 2};
+
+struct flow {
+    struct flow *next; /* in its bucket */
+    char address[CHORD_ADDRESS_SIZE];
+    struct ring_id range_hi;
+    enum flow_kind kind;
+    unsigned calls_open;
+    struct operation *first, **last; /* waiting; only while all calls are out */
+};
+
+struct flows {
+    pthread_mutex_t lock;
+    struct flow *buckets[BUCKETS];
+};
+
+struct call {
+    struct chord_client *client;
+    struct flow *flow; /* NULL: an operation alone */
+    size_t count;
+    struct operation *operations[];
+};
+
+struct flows *flows_new(void) {
+    struct flows *flows = calloc(1, sizeof *flows);
+    if (flows != NULL) {
+        pthread_mutex_init(&flows->lock, NULL);
+    }
+    return flows;
+}
+
+void flows_free(struct flows *flows) {
+    if (flows != NULL) {
+        pthread_mutex_destroy(&flows->lock);
+        free(flows);
+    }
+}
+
+/* ---- which flow ---- */
+
+static enum flow_kind kind_of(const struct operation *operation) {
+    return operation->asked.kind != CHORD_GET ? FLOW_CHANGE
+           : operation->asked.stale           ? FLOW_READ_STALE
+                                              : FLOW_READ;
+}
+
+/* For an attempt as long as any. */
+static bool has_time(const struct operation *operation) {
+    return operation_timeout_ms(operation) == operation->client->attempt_ms;
+}
+
+/* A node refuses a whole batch for one operation that is not well formed. */
+static bool is_sociable(const struct operation *operation) {
+    const struct chord_operation *asked = &operation->asked;
+    return operation->hinted && !operation->alone && asked->key_size >= 1 &&
+           asked->key_size <= CHORD_KEY_BYTES_MAX && asked->value_size <= SMALL_BYTES &&
+           !(asked->if_absent && asked->if_match) && has_time(operation);
+}
+
+static struct flow **flow_bucket(struct flows *flows, const struct ring_id *range_hi,
+                                 enum flow_kind kind) {
+    uint32_t hash = 2166136261u ^ (uint32_t)kind;
+    for (size_t i = 0; i < ID_BYTES; i++) {
+        hash = (hash ^ range_hi->bytes[i]) * 16777619u;
+    }
+    return &flows->buckets[(hash ^ hash >> 16) % BUCKETS];
+}
+
+/* NULL: no memory. With the lock held. */
+static struct flow *flow_get(struct flows *flows, const struct operation *operation) {
+    enum flow_kind kind = kind_of(operation);
+    struct flow **bucket = flow_bucket(flows, &operation->range_hi, kind);
+    for (struct flow *flow = *bucket; flow != NULL; flow = flow->next) {
+        if (flow->kind == kind && id_compare(&flow->range_hi, &operation->range_hi) == 0 &&
+            strcmp(flow->address, operation->result.address) == 0) {
+            return flow;
+        }
+    }
+    struct flow *flow = calloc(1, sizeof *flow);
+    if (flow != NULL) {
+        memcpy(flow->address, operation->result.address, sizeof flow->address);
+        flow->range_hi = operation->range_hi;
+        flow->kind = kind;
+        flow->last = &flow->first;
+        flow->next = *bucket;
+        *bucket = flow;
+    }
+    return flow;
+}
+
+static void flow_drop(struct flows *flows, struct flow *flow) {
+    struct flow **at = flow_bucket(flows, &flow->range_hi, flow->kind);
+    while (*at != flow) {
+        at = &(*at)->next;
+    }
+    *at = flow->next;
+    free(flow);
+}
+
+/* ---- a call ---- */
+
+static void call_send(struct call *call);
+
+/* A batch may write a key once. */
+static bool has_key(const struct call *call, const struct chord_operation *asked) {
+    for (size_t i = 0; i < call->count; i++) {
+        const struct chord_operation *other = &call->operations[i]->asked;
+        if (other->key_size == asked->key_size &&
+            memcmp(other->key, asked->key, asked->key_size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void operation_unlink(struct flow *flow, struct operation **at) {
+    struct operation *operation = *at;
+    *at = operation->next;
+    flow->last = operation->next == NULL ? at : flow->last;
+}
+
+/* The next ones that wait, in their order, but for a key's second change. NULL: none, or no memory.
+ * With the lock held. */
+static struct call *flow_fill(struct chord_client *client, struct flow *flow) {
+    size_t bytes = 0;
+    struct call *call = flow->first == NULL
+                            ? NULL
+                            : calloc(1, sizeof *call + OPERATIONS_MAX * sizeof call->operations[0]);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->client = client;
+    call->flow = flow;
+    for (struct operation **at = &flow->first; *at != NULL && call->count < OPERATIONS_MAX;) {
+        struct operation *operation = *at;
+        if (!has_time(operation)) {
+            operation_unlink(flow, at);
+            operation->alone = true; /* its time is not the others' */
+            operation_hand_over(operation);
+            continue;
+        }
+        bytes += operation->asked.key_size + operation->asked.value_size;
+        if (bytes > BYTES_MAX) {
+            break;
+        }
+        if (flow->kind == FLOW_CHANGE && has_key(call, &operation->asked)) {
+            at = &operation->next;
+            continue;
+        }
+        operation_unlink(flow, at);
+        call->operations[call->count++] = operation;
+    }
+    if (call->count == 0) {
+        free(call);
+        return NULL;
+    }
+    flow->calls_open++;
+    return call;
+}
+
+/* Each finds its target anew. */
+static void hand_over_all(struct operation *operation) {
+    while (operation != NULL) {
+        struct operation *next = operation->next;
+        operation_hand_over(operation);
+        operation = next;
+    }
+}
+
+/* A call of the flow has come back. `went_well`: the next one goes the same way. */
+static void flow_returned(struct chord_client *client, struct flow *flow, bool went_well) {
+    struct flows *flows = client->flows;
+    struct operation *rest = NULL;
+    struct call *next = NULL;
+    pthread_rwlock_rdlock(&client->sending);
+    pthread_mutex_lock(&flows->lock);
+    flow->calls_open--;
+    if (went_well && !atomic_load(&client->stopping)) {
+        next = flow_fill(client, flow);
+    }
+    if (next == NULL) {
+        rest = flow->first;
+        flow->first = NULL;
+        flow->last = &flow->first;
+        if (flow->calls_open == 0) {
+            flow_drop(flows, flow);
+        }
+    }
+    pthread_mutex_unlock(&flows->lock);
+    if (next != NULL) {
+        call_send(next);
+    }
+    hand_over_all(rest);
+    pthread_rwlock_unlock(&client->sending);
+}
+
+/* What the answer tells of the ring and of the node that gave it. */
+static void reply_hear(struct chord_client *client, const struct rpc_reply *reply,
+                       const Chord__V1__BatchResponse *response, const char *address) {
+    client_hear(client, reply);
+    if (response != NULL) {
+        client_hear_hint(client, response->hint);
+        for (size_t i = 0; i < response->n_hints; i++) {
+            client_hear_hint(client, response->hints[i]);
+        }
+    } else if (client_is_silence(reply)) {
+        client_hear_silence(client, address);
+    }
+}
+
+/* On a thread of the RPC runtime, or where the call cannot start inside it. */
+static void call_answered(void *context, struct rpc_reply *reply) {
+    struct call *call = context;
+    struct chord_client *client = call->client;
+    enum attempts_next next[OPERATIONS_MAX];
+    char address[CHORD_ADDRESS_SIZE];
+    bool refused = false;
+    const Chord__V1__BatchResponse *response =
+        reply->code == CHORD__V1__CODE__CODE_OK ? (const void *)reply->response : NULL;
+    if (response != NULL && response->n_results != call->count) {
+        response = NULL;
+    }
+    memcpy(address, call->operations[0]->result.address, sizeof address);
+    reply_hear(client, reply, response, address);
+    if (call->flow != NULL) {
+        flow_returned(client, call->flow, response != NULL);
+    }
+    for (size_t i = 0; i < call->count; i++) {
+        next[i] = operation_take(call->operations[i], reply, response, i);
+        refused |= next[i] == ATTEMPTS_LATER;
+    }
+    if (refused && !client_is_silence(reply)) {
+        client->watch.mistrust(client->watch.context, address, false);
+    }
+    rpc_reply_free(reply);
+    for (size_t i = 0; i < call->count; i++) {
+        operation_go_on(call->operations[i], next[i]);
+    }
+    free(call);
+}
+
+static void call_send(struct call *call) {
+    struct operation_message messages[OPERATIONS_MAX];
+    Chord__V1__Operation *pointers[OPERATIONS_MAX];
+    Chord__V1__BatchRequest request = CHORD__V1__BATCH_REQUEST__INIT;
+    struct operation *first = call->operations[0];
+    uint32_t timeout_ms = UINT32_MAX;
+    for (size_t i = 0; i < call->count; i++) {
+        uint32_t own_ms = operation_timeout_ms(call->operations[i]);
+        timeout_ms = own_ms < timeout_ms ? own_ms : timeout_ms;
+        operation_fill(call->operations[i], &messages[i]);
+        pointers[i] = &messages[i].operation;
+    }
+    request.operations = pointers;
+    request.n_operations = call->count;
+    request.consistency = kind_of(first) == FLOW_READ_STALE
+                              ? CHORD__V1__CONSISTENCY__CONSISTENCY_STALE
+                              : CHORD__V1__CONSISTENCY__CONSISTENCY_LINEARIZABLE;
+    rpc_client_call(call->client->rpc, first->result.address, RPC_KV_BATCH, &request.base,
+                    timeout_ms, call_answered, call);
+}
+
+/* Into a call of its own. */
+static struct call *call_alone(struct operation *operation, struct flow *flow) {
+    struct call *call = calloc(1, sizeof *call + sizeof call->operations[0]);
+    if (call != NULL) {
+        call->client = operation->client;
+        call->flow = flow;
+        call->count = 1;
+        call->operations[0] = operation;
+    }
+    return call;
+}
+
+void flow_send(struct operation *operation) {
+    struct flows *flows = operation->client->flows;
+    struct flow *flow = NULL;
+    struct call *call = NULL;
+    bool waits = false;
+    operation->next = NULL;
+    if (is_sociable(operation)) {
+        pthread_mutex_lock(&flows->lock);
+        flow = flow_get(flows, operation);
+        waits = flow != NULL && flow->calls_open == calls_open_max[flow->kind];
+        if (waits) {
+            *flow->last = operation;
+            flow->last = &operation->next;
+        } else if (flow != NULL) {
+            call = call_alone(operation, flow);
+            flow->calls_open += call != NULL;
+            if (flow->calls_open == 0) {
+                flow_drop(flows, flow);
+            }
+        }
+        pthread_mutex_unlock(&flows->lock);
+    } else {
+        call = call_alone(operation, NULL);
+    }
+    if (call != NULL) {
+        call_send(call);
+    } else if (!waits) {
+        operation_go_on(
+            operation,
+            operation_unsent(operation, CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED, "no memory"));
+    }
+}
