@@ -43,6 +43,8 @@ HEAL_LIMIT_MS = "3000"
 SYSTEM_FIRST = {"test_chordctl", "test_data", "test_faults", "test_init", "test_rpc_client"}
 # What drives the gateway's HTTP front.
 HTTP_TESTS = ("raw_http", "http", "http_load", "events")
+# Whole rings: joins, leaves, kill -9, pauses, partitions, every kind of client.
+RING_TESTS = ("ring", "data", "churn", "import", "export", "faults")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # A leak found at exit must fail the test whose process had it.
 SANITIZER_OPTIONS = {
@@ -163,14 +165,16 @@ def run_pytest(paths, name, environment=None, arguments=()):
 
 
 def part_unit(full):
-    """With --full the gateway's HTTP front, too, under the thread sanitizer; else the unit tests that
-    have threads."""
+    """With --full the gateway's HTTP front and whole rings, too, under the thread sanitizer; else the
+    unit tests that have threads."""
     count = run_ctest("asan")
     build.build("tsan", print, None if full else "threaded_tests")
     count.add(run_ctest("tsan", *([] if full else ["-L", "threads"])))
     if full:
-        count.add(run_pytest([ROOT / "tests" / "system" / f"test_{name}.py" for name in HTTP_TESTS],
-                             "http-tsan", {"CHORD_BUILD": str(ROOT / "build" / "tsan")}))
+        for name, tests in (("http", HTTP_TESTS), ("ring", RING_TESTS)):
+            count.add(run_pytest([ROOT / "tests" / "system" / f"test_{test}.py" for test in tests],
+                                 f"{name}-tsan", {"CHORD_BUILD": str(ROOT / "build" / "tsan")},
+                                 ("-m", "not slow")))
     return count
 
 

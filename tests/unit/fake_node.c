@@ -314,6 +314,7 @@ static void handle_status(Chord__V1__AdminService_Service *service,
     status.view = &view;
     status.state = CHORD__V1__RANGE_STATE__RANGE_STATE_OPEN;
     status.copies = 1;
+    pthread_mutex_lock(&lock);
     status.keys = rows_count;
     response.self = &self;
     response.state = state;
@@ -321,6 +322,7 @@ static void handle_status(Chord__V1__AdminService_Service *service,
     response.ranges = ranges;
     response.n_ranges = state == CHORD__V1__NODE_STATE__NODE_STATE_MEMBER;
     response.keys_led = response.keys_stored = rows_count;
+    pthread_mutex_unlock(&lock);
     response.uptime_ms = (uint64_t)(now.tv_sec - started.tv_sec) * 1000 + 1;
     response.log_sequence = 1;
     response.read_only = disk_full;
@@ -404,6 +406,12 @@ static void handle_list_keys(Chord__V1__AdminService_Service *service,
     pthread_mutex_unlock(&lock);
 }
 
+static void state_set(Chord__V1__NodeState wanted) {
+    pthread_mutex_lock(&lock);
+    state = wanted;
+    pthread_mutex_unlock(&lock);
+}
+
 static void handle_leave(Chord__V1__AdminService_Service *service,
                          const Chord__V1__AdminLeaveRequest *request,
                          Chord__V1__AdminLeaveResponse_Closure closure, void *call) {
@@ -412,7 +420,7 @@ static void handle_leave(Chord__V1__AdminService_Service *service,
     (void)closure;
     Chord__V1__AdminLeaveResponse response = CHORD__V1__ADMIN_LEAVE_RESPONSE__INIT;
     response.warning = (char *)(uintptr_t) "this is the last member";
-    state = CHORD__V1__NODE_STATE__NODE_STATE_LEFT;
+    state_set(CHORD__V1__NODE_STATE__NODE_STATE_LEFT);
     rpc_call_reply(call, CHORD__V1__CODE__CODE_OK, NULL, 0, &response.base);
 }
 
@@ -423,7 +431,7 @@ static void handle_join(Chord__V1__AdminService_Service *service,
     (void)request;
     (void)closure;
     Chord__V1__AdminJoinResponse response = CHORD__V1__ADMIN_JOIN_RESPONSE__INIT;
-    state = CHORD__V1__NODE_STATE__NODE_STATE_MEMBER;
+    state_set(CHORD__V1__NODE_STATE__NODE_STATE_MEMBER);
     rpc_call_reply(call, CHORD__V1__CODE__CODE_OK, NULL, 0, &response.base);
 }
 

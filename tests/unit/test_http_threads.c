@@ -62,7 +62,7 @@ static void *strangers_run(void *context) {
 /* ---- the server ---- */
 
 static void handle(void *context, struct http_request *request) {
-    *(size_t *)context = own_stack_bytes();
+    atomic_store((atomic_size_t *)context, own_stack_bytes());
     http_reply(request, 200, "text/plain", NULL, "", 0);
 }
 
@@ -115,7 +115,7 @@ static void ask(int port) {
 
 static void test_stacks(void **state) {
     (void)state;
-    size_t handlers_bytes = 0;
+    atomic_size_t told_bytes = 0;
     struct strangers strangers = {.wanted_bytes = stranger_stack_bytes()};
     struct http_options options = {.host = "127.0.0.1",
                                    .names = {"localhost"},
@@ -123,7 +123,7 @@ static void test_stacks(void **state) {
                                    .own_names_count = 1,
                                    .traits = traits,
                                    .handler = handle,
-                                   .context = &handlers_bytes};
+                                   .context = &told_bytes};
     struct http_server *server;
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, strangers_run, &strangers), 0);
@@ -133,10 +133,11 @@ static void test_stacks(void **state) {
     atomic_store(&strangers.enough, true);
     pthread_join(thread, NULL);
     ask(port);
+    size_t handler_bytes = atomic_load(&told_bytes);
     print_message("stacks: %zu KiB of a handler, %zu KiB of %zu others meanwhile\n",
-                  handlers_bytes / 1024, strangers.wanted_bytes / 1024,
+                  handler_bytes / 1024, strangers.wanted_bytes / 1024,
                   atomic_load(&strangers.started));
-    assert_true(handlers_bytes >= HTTP_THREAD_STACK_BYTES);
+    assert_true(handler_bytes >= HTTP_THREAD_STACK_BYTES);
     assert_int_equal(strangers.other, 0);
     assert_int_equal(stranger_stack_bytes(), strangers.wanted_bytes);
     http_server_close(server);
