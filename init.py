@@ -72,6 +72,13 @@ def command_figures(options, settings, reporter):
     return figures.run(options.rest)
 
 
+def command_bench(options, settings, reporter):
+    from launcher import bench
+
+    del settings, reporter
+    return bench.run(options.rest)
+
+
 def command_coverage(options, settings, reporter):
     from launcher import coverage
 
@@ -124,11 +131,13 @@ COMMANDS = {
     "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
     "figures": (command_figures, "figures", "figures [MAX_NODES]: hops, load, maintenance and "
                                             "failures of 8 to 131072 nodes, as tables and plots"),
+    "bench": (command_bench, None, "bench [--quick] [--json FILE]: a ring of its own, how fast it is "
+                                   "beside what\n            it could be at best; bench --help"),
     "coverage": (command_coverage, "coverage", "which lines of the core the tests reach"),
     "reset": (command_reset, None, "delete the ring's data on this host, after a typed 'reset'"),
 }
 # What follows these is theirs.
-PASSED_ON = ("sim", "soak", "fuzz", "figures")
+PASSED_ON = ("sim", "soak", "fuzz", "figures", "bench")
 
 
 def whole_number(text):

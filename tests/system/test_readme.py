@@ -161,6 +161,9 @@ def check_init(words):
         usage = (ROOT / "tests" / "sim" / "chord_sim.c").read_text()
         assert all(f'"{word[2:]}"' in usage or word in usage
                    for word in rest if word.startswith("--")), rest
+    if options.command == "bench":
+        main = (ROOT / "tests" / "bench" / "main.py").read_text()
+        assert all(f'"{word}"' in main for word in rest if word.startswith("--")), rest
     for word in rest:
         assert "/" not in word or list(ROOT.glob(word)), word
 
@@ -183,7 +186,7 @@ def test_ctest_lines(command):
         assert re.search(r"Total Tests: [1-9]", done.stdout), done.stdout
 
 
-@of_program("load")
+@of_program("load", "http_load", "echo")
 def test_bench_lines(command):
     """--help behind the arguments: those before it must be understood."""
     words = words_of(command)

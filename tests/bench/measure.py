@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""A figure is measured beside its reference: first the one, then the other, several times in turn,
+so that what else the machine does in these seconds meets both. The ratio of each pair is formed
+first; what is told is the median of the pairs and how far they lie apart."""
+
+import json
+import statistics
+import subprocess
+from dataclasses import dataclass
+from typing import Callable
+
+LATENCIES = ("p50_us", "p99_us", "p999_us")
+
+
+class Failed(Exception):
+    """A generator or a server that could not do its part; one sentence."""
+
+
+@dataclass
+class Side:
+    """What is measured: run() does it once and gives per_second, errors, reason and, where there are
+    any, latencies."""
+    what: str
+    run: Callable[[], dict]
+
+
+@dataclass
+class Figure:
+    group: str   # the table it stands in
+    name: str    # the row
+    subject: Side
+    reference: Side
+    options: dict  # what was asked: kind, value_bytes, in_flight, ...
+
+
+def generate(program, *words, timeout_s=600):
+    """Runs a load generator; its line of JSON."""
+    command = [str(word) for word in (program, *words)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=timeout_s, check=False)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise Failed(f"{' '.join(command)} ended with {done.returncode}: "
+                     f"{(done.stderr or done.stdout).strip()}") from None
+
+
+def spread(values):
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def told_of(side, runs):
+    told = {"what": side.what, "per_second": spread([run["per_second"] for run in runs]),
+            "errors": sum(run["errors"] for run in runs),
+            "reason": next((run["reason"] for run in runs if run.get("reason")), "")}
+    for name in LATENCIES:
+        if all(name in run for run in runs):
+            told[name] = spread([run[name] for run in runs])
+    return told
+
+
+def ratio(subject, reference):
+    return subject["per_second"] / reference["per_second"] if reference["per_second"] else 0.0
+
+
+def measure(figure, repeats):
+    pairs = [(figure.subject.run(), figure.reference.run()) for _ in range(repeats)]
+    subject, reference = (told_of(side, list(runs)) for side, runs in
+                          zip((figure.subject, figure.reference), zip(*pairs)))
+    return {"group": figure.group, "name": figure.name, "options": figure.options,
+            "subject": subject, "reference": reference,
+            "errors": subject["errors"] + reference["errors"],
+            "ratio": spread([ratio(*pair) for pair in pairs])}

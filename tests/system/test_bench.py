@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""`init.py bench`, with the smallest numbers: every figure is there, beside its reference. Figures are
+not judged here: the machine that runs tests has other things to do."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ring import BUILD, ROOT, SANITIZER_WORDS
+
+MAIN = ROOT / "tests" / "bench" / "main.py"
+sys.path.insert(0, str(MAIN.parent))
+from measure import Failed, Figure, Side, generate, measure  # noqa: E402
+
+
+def test_every_figure_has_a_reference_and_no_errors(tmp_path):
+    done = subprocess.run(
+        [sys.executable, MAIN, "--build", BUILD.absolute(), "--folder", tmp_path / "bench", "--name",
+         "a commit", "--quick", "--seconds", "0.05", "--repeats", "2", "--keys", "100", "--json",
+         tmp_path / "told.json"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not any(word in done.stderr for word in SANITIZER_WORDS), done.stderr
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["commit"] == "a commit"
+    kinds = {(figure["group"], figure["options"]["kind"]) for figure in told["figures"]}
+    assert kinds >= {("client", "get"), ("client", "put"), ("client", "stale get"), ("HTTP", "get"),
+                     ("HTTP", "put")}
+    for figure in told["figures"]:
+        assert figure["errors"] == 0, figure
+        for side in (figure["subject"], figure["reference"]):
+            assert side["what"] and side["per_second"]["median"] > 0, figure
+        assert figure["ratio"]["low"] <= figure["ratio"]["median"] <= figure["ratio"]["high"]
+        assert figure["name"] in done.stdout
+    assert json.loads((tmp_path / "bench" / "bench.json").read_text()) == told
+    assert "nng echo" in (tmp_path / "bench" / "table.md").read_text()
+
+
+def test_sides_take_turns_and_ratios_are_of_pairs():
+    order = []
+
+    def side(name, figures):
+        rest = list(figures)
+
+        def run():
+            order.append(name)
+            return {"per_second": rest.pop(0), "errors": 1, "reason": name}
+        return Side(name, run)
+    # The machine gets ten times slower in the second pair, and both meet it.
+    result = measure(Figure("group", "row", side("A", (50, 5, 60)), side("B", (100, 10, 100)), {}), 3)
+    assert order == list("ABABAB")
+    assert result["ratio"] == {"median": 0.5, "low": 0.5, "high": 0.6}
+    assert result["subject"]["per_second"] == {"median": 50, "low": 5, "high": 60}
+    assert result["errors"] == 6 and result["subject"]["reason"] == "A"
+
+
+def test_a_generator_that_cannot_start_is_named():
+    with pytest.raises(Failed, match="--kind steal: there are get, put and mix"):
+        generate(BUILD.absolute() / "tests" / "bench" / "load", "--members", "127.0.0.1:1", "--kind",
+                 "steal")
+
+
+def test_errors_are_told(new_ring):
+    """Keys that nobody has stored: each read is an error, by either door."""
+    ring = new_ring(M=32).start(1)
+    programs = BUILD.absolute() / "tests" / "bench"
+    for program, to in (("load", ("--members", ring.address(1))),
+                        ("http_load", ("--address", f"127.0.0.1:{ring.ports.port}"))):
+        told = generate(programs / program, *to, "--seconds", 0.1, "--warm-up", 0)
+        assert told["errors"] > 0 and told["errors"] >= told["operations"], told
+        assert "NOT_FOUND" in told["reason"] or "404" in told["reason"], told
