@@ -38,7 +38,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The cookie is for reads that cannot carry a header (events, downloads); changes never go by it. */
+/** The cookie is for reads that cannot carry a header (events, downloads); changes never rely on it. */
 function keep_token(token) {
   sessionStorage.setItem(TOKEN_NAME, token);
   const secure = location.protocol === "https:" ? "; Secure" : "";
@@ -53,14 +53,14 @@ export function take_token() {
   history.replaceState(null, "", location.pathname + location.search);
 }
 
-/** A link to another page of the same host takes the token along: each port has a storage of its own. */
+/** A link to another page of the same host carries the token: each port has its own storage. */
 export function with_token(link) {
   const token = sessionStorage.getItem(TOKEN_NAME);
   return link && token && new URL(link).hostname === location.hostname ? `${link}#token=${encodeURIComponent(token)}` : link;
 }
 
-/** Asks the user for the token when an answer is 401; gives "" when the user will not say. Many
- * questions may fail at once: the user is asked once. */
+/** Asks the user for the token when an answer is 401; returns "" when the user declines. Many
+ * requests may fail at the same time: the user is asked once. */
 let ask_token = async () => "";
 export function set_token_asker(asker) {
   let asking = null;
@@ -81,7 +81,7 @@ function auth_headers() {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-/** @returns {Problem} whatever the answer holds */
+/** @returns {Problem} whatever the answer contains */
 export function read_problem(status, text) {
   try {
     const body = JSON.parse(text);
@@ -95,7 +95,7 @@ async function request(method, path, options) {
   try {
     return await request_once(method, path, options);
   } catch (error) {
-    // Who would not say is asked again only for something that he does himself, not by each poll.
+    // A user who declined is asked again only by an action of his own, not by each poll.
     if (error.status !== 401 || (declined && method === "GET") || !await renew_token()) throw error;
     return request_once(method, path, options);
   }
@@ -192,11 +192,11 @@ export const cancel_operation = (id) => request_json("DELETE", `/operations/${pa
 
 /** @param {"csv"|"lossless"|"spreadsheet"} form */
 export const export_address = (form) => `${PREFIX}/exports?format=${form}`;
-/** With what happened before this page was opened: who died must not be missing in its log. */
+/** Includes what happened before this page was opened, so that its log also names nodes that died. */
 export const EVENTS_ADDRESS = `${PREFIX}/events?history=50`;
 
 /**
- * Sends a file as it is. XMLHttpRequest, because fetch tells nothing of upload progress.
+ * Sends a file unchanged. By XMLHttpRequest, because fetch does not report upload progress.
  * @param {File} file
  * @param {{id: string, key_column: string, on_error: "skip"|"abort", on_progress: (sent: number, total: number) => void}} options
  * @returns {{done: Promise<void>, abort: () => void}}

@@ -21,7 +21,7 @@ const close = () => {
 };
 api.set_token_asker(() => new Promise((take) => { open_dialog.value = { kind: "token", take }; }));
 
-/** What the ring can bear, as a sentence; shown before a node goes. */
+/** How many failures the ring can survive, as a sentence; shown before a node goes. */
 function survival(verb) {
   const view = ring.value;
   if (!view) return null;
@@ -100,7 +100,7 @@ function DeleteDialog({ ask }) {
   <//>`;
 }
 
-/** A gateway with a token takes changes only with it. */
+/** A gateway that has a token accepts changes only with it. */
 function TokenDialog({ ask }) {
   const typed = useSignal("");
   const confirm = (event) => {
@@ -122,7 +122,7 @@ function TokenDialog({ ask }) {
 export function Dialogs() {
   const ask = open_dialog.value;
   if (!ask) return null;
-  // The key makes each question a dialog of its own, with its own empty input.
+  // The key gives each question its own dialog with an empty input.
   if (ask.kind === "leave") return html`<${LeaveDialog} key=${`leave ${ask.node.address}`} node=${ask.node} />`;
   if (ask.kind === "kill") return html`<${KillDialog} key=${`kill ${ask.node.address}`} node=${ask.node} />`;
   if (ask.kind === "token") return html`<${TokenDialog} key="token" ask=${ask} />`;

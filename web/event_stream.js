@@ -60,7 +60,7 @@ export function share_events(address, { kinds, on_event, on_state }) {
     tell({ gone: true });
   }
 
-  /** An event source does not say why it was refused; asking once does. */
+  /** An event source does not say why it was refused; a plain request does. */
   async function refused() {
     source?.close();
     source = null;
@@ -77,7 +77,7 @@ export function share_events(address, { kinds, on_event, on_state }) {
   }
 
   function hear({ data: message }) {
-    // Two that began at once: one stays.
+    // Of two tabs that became leaders at the same time the one with the greater id stays.
     if (source && message.id > id && !message.gone) resign();
     if (source) { if (message.who) tell({ state }); return; }
     if (message.who) return;

@@ -9,7 +9,7 @@ export { signal, computed, effect, batch, useSignal, useComputed } from "./vendo
 /** Tagged template to virtual DOM. What is put in is always text, never markup. */
 export const html = htm.bind(h);
 
-/** Puts a page in the place of the words that stood there while it loaded. */
+/** Replaces the placeholder text by the page once it has loaded. */
 export function mount(page) {
   const root = document.getElementById("app");
   root.replaceChildren();

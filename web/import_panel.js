@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Upload of a CSV: choose or drop a file, name the key column, watch the rows go in, read what was wrong.
-// The import is an operation of the gateway under an id of ours, so that a reload finds it again.
+// The import is an operation of the gateway; we choose its id, so that a reload finds it again.
 
 import { html, signal, useRef, useSignal } from "./html.js";
 import * as api from "./api.js";
@@ -10,7 +10,7 @@ import { format_bytes, format_count, format_plural } from "./format.js";
 const POLL_MS = 700;
 const HEAD_BYTES = 65536;
 const REMEMBER = "chord-import";
-/** Polls in a row that find no such operation before we believe it. */
+/** After so many polls in a row that do not find the operation it counts as gone. */
 const LOST_LIMIT = 20;
 
 /** The import of this tab. @type {{value: null|{id: string, name: string, sent: number, total: number, sending: boolean, error: string}}} */
@@ -20,7 +20,7 @@ let upload = null;
 const change_job = (id, part) => { if (job.value?.id === id) job.value = { ...job.value, ...part }; };
 const is_running = (operation) => !operation || operation.state === "running";
 
-/** Follows an operation to its end by asking, in case the event stream is not there or skips. */
+/** Polls an operation until it ends, in case the event stream is missing or skips events. */
 async function follow(id) {
   for (let lost = 0; job.value?.id === id;) {
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -44,7 +44,7 @@ function remember(id, name) {
   try { sessionStorage.setItem(REMEMBER, JSON.stringify({ id, name })); } catch { /* only a reload would need it */ }
 }
 
-/** After a reload: the import that was under way is shown again. */
+/** Shows the import that was under way before a reload. */
 export function resume_import() {
   try {
     const { id, name } = JSON.parse(sessionStorage.getItem(REMEMBER) ?? "null") ?? {};
@@ -107,7 +107,7 @@ function Progress() {
   const operation = operations.value[current.id];
   const running = !current.error && is_running(operation);
   const total = operation?.bytes_total ?? current.total;
-  // What the gateway has read is the truth; before it says so, what the browser has sent.
+  // The gateway's count of bytes read is the truth; until it arrives, the browser's count of bytes sent.
   const read = operation?.bytes_read || (current.sending ? current.sent : 0);
   const done = operation?.state === "done" || operation?.state === "partial";
   const share = done ? 1 : total > 0 ? Math.min(1, read / total) : null;

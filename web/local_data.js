@@ -9,7 +9,7 @@ const PAGE_ROWS = 25;
 const VALUE_SHOWN = 300;
 const TYPING_MS = 250;
 
-/** Text where it is text, else base64, said so. */
+/** The key as text, or as base64 that is marked as such. */
 function shown_text(text, base64) {
   if (text !== null && text !== undefined) return text.length > VALUE_SHOWN ? `${text.slice(0, VALUE_SHOWN)}…` : text;
   return base64 ? html`<span class="muted">base64 </span>${base64.slice(0, VALUE_SHOWN)}` : "–";
@@ -26,14 +26,14 @@ export function LocalData({ address, alive, tick }) {
   const tokens = useSignal([null]);
   const page = useSignal(null);
   const problem = useSignal("");
-  /** While keys are looked for: how far it is, 0 to 1. */
+  /** Progress of a search, 0 to 1. */
   const searched = useSignal(null);
   const busy = useRef(false);
   const again = useSignal(0);
   const after = tokens.value[tokens.value.length - 1];
   const restart = (change) => { change(); tokens.value = [null]; };
 
-  // A node ends a search that takes long and says how far it came; it goes on until the page is full.
+  // A node ends a long search early and says how far it came; we continue until the page is full.
   useEffect(() => {
     if (!address || !alive) return undefined;
     const abort = new AbortController();
@@ -63,7 +63,7 @@ export function LocalData({ address, alive, tick }) {
     return () => { abort.abort(); busy.current = false; clearTimeout(timer); };
   }, [address, alive, after, prefix.value, led.value, again.value]);
 
-  // Only what is cheap is asked again by itself: the first page without a search.
+  // Only the cheap request is repeated automatically: the first page without a search.
   useEffect(() => {
     if (!busy.current && !prefix.value && !led.value) again.value++;
   }, [tick]);

@@ -21,7 +21,7 @@ export function LogPanel({ address = null, title = "System log" }) {
   const level = useSignal("info");
   const follow = useSignal(true);
   const box = useRef(null);
-  /** Where the box stood when it was looked at last. */
+  /** The scroll position when it was last checked. */
   const stood = useRef({ top: 0, height: 0 });
 
   const least = LEVELS.indexOf(level.value);
@@ -34,7 +34,7 @@ export function LogPanel({ address = null, title = "System log" }) {
   useEffect(() => {
     if (follow.value && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [last, shown.length, follow.value]);
-  // Only the reader moves up while nothing is added: new lines, a filter or a smaller window are not him.
+  // A move up while the content is unchanged comes from the reader, not from new lines, a filter or a resize.
   const on_scroll = () => {
     const { scrollTop: top, scrollHeight: height, clientHeight: room } = box.current;
     const by_reader = height === stood.current.height && room === stood.current.room && top < stood.current.top - 2;

@@ -21,7 +21,7 @@ export function SuccessorList({ detail, pick }) {
     : list.map((node) => html`<li key=${node.address}><${NodeName} node=${node} pick=${pick} /></li>`)}</ol>`;
 }
 
-/** Fingers that lead to the same node are one row: with many bits most of them do. */
+/** Fingers to the same node share a row: with many bits most of them do. */
 export function group_fingers(fingers) {
   const groups = [];
   for (const finger of fingers ?? []) {

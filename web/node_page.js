@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The dashboard of one local node (node.html). The gateway serves it, so it stays when its node is down.
+// The dashboard of one local node (node.html). The gateway serves it, so it works while the node is down.
 
 import { computed, effect, html, mount, signal } from "./html.js";
 import { get_node, get_self, take_token, with_token } from "./api.js";
@@ -17,13 +17,13 @@ import { format_bytes, format_clock, format_count, format_duration, format_perce
 
 const REFRESH_MS = 2000;
 
-/** Which node this page is of: {slot, address, ring_dashboard}. */
+/** The node that this page shows: {slot, address, ring_dashboard}. */
 const self = signal(null);
 const detail = signal(null);
 const problem = signal("");
 const tick = signal(0);
 
-/** The ring's view is newer than the node's own answer, which stays as the last known one when it is down. */
+/** The ring's view is newer than the node's own answer: while the node is down, its last answer stays. */
 const node = computed(() => {
   const brief = self.value?.address ? find_node(self.value.address) : null;
   return brief ?? detail.value;

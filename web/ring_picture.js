@@ -34,7 +34,7 @@ const placed = computed(() => {
   return places.map((place, index) => ({ ...place, room: room_of(places, index) }));
 });
 
-/** Half the way to the nearest neighbour, in units of the picture: so much may be drawn and clicked there. */
+/** Half the distance to the nearest neighbour, in units of the picture: the room to draw and click in. */
 function room_of(places, index) {
   const gap = (a, b) => (b.at - a.at + 1) % 1 || 1;
   const count = places.length;
@@ -53,7 +53,7 @@ function Owned({ place }) {
     <title>${`(${node.range.lo}, ${node.range.hi}] belongs to ${node.id}: ${(share * 100).toFixed(1)} % of the ring`}</title></path>`;
 }
 
-/** A range whose majority is down: it lies over whatever the living have drawn there. */
+/** A range whose majority is down; drawn on top of the living nodes' ranges. */
 function Lost({ range }) {
   const share = range_share(range.lo, range.hi, ring.value.m);
   return html`<path class="arc-lost" data-testid="ring-lost" d=${arc_path(ring_fraction(range.lo, ring.value.m), share, RADIUS, CENTRE)}>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The top of both pages: how the ring is, how we hear of it, and the numbers that sum it up.
+// The top of both pages: the ring's state, how fresh it is, and the numbers that sum it up.
 
 import { computed, effect, html } from "./html.js";
 import { active_nodes, failure, link, refresh_ring, ring, ring_at_ms, stale, too_many_windows } from "./store.js";
@@ -11,7 +11,7 @@ const LINKS = {
   reconnecting: ["↻", "reconnecting"], polling: ["◌", "polling each second"],
 };
 
-/** The verdict on the ring as the page knows it: one state name and one sentence. */
+/** The verdict on the ring, as far as the page knows: one state and one sentence. */
 const verdict = computed(() => {
   if (failure.value) return { state: "silent", reason: failure.value.message };
   if (!ring.value) return { state: "waiting", reason: "asking the gateway" };

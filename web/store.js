@@ -15,7 +15,7 @@ const LOG_NODES_LIMIT = 32;
 export const ring = signal(null);
 /** When it was heard, by the local clock; null before the first. */
 export const ring_at_ms = signal(null);
-/** How we hear: "connecting", "live", "reconnecting" or "polling". */
+/** The connection: "connecting", "live", "reconnecting" or "polling". */
 export const link = signal("connecting");
 /** True when the gateway has no event stream left for this window. */
 export const too_many_windows = signal(false);
@@ -42,7 +42,7 @@ export function find_node(address) {
 /** The last line read of each node's log. @type {Map<string, number>} */
 const log_after = new Map();
 
-/** Fills in what an answer left out, so that no component has to ask. */
+/** Fills in what an answer left out, so that no component has to check. */
 function take_ring(body) {
   if (!body || !Array.isArray(body.nodes)) return;
   // A node that starts again counts its lines from 1.
@@ -80,7 +80,7 @@ function add_lines(lines) {
   }
 }
 
-/** The latest lines of every node that answers: what the stream told before this page was opened. */
+/** The latest lines of every node that answers: what happened before this page was opened. */
 export async function fetch_logs(addresses) {
   await Promise.all(addresses.slice(0, LOG_NODES_LIMIT).map(async (address) => {
     try {
@@ -100,7 +100,7 @@ export async function refresh_ring() {
   }
 }
 
-/** By kind of event: what it does here. */
+/** What each kind of event changes here. */
 const LISTENERS = {
   ring: take_ring,
   import: take_operation,
@@ -135,7 +135,7 @@ async function check_stream() {
   }
 }
 
-/** Starts listening. A tab that nobody looks at soon lets the stream go. */
+/** Starts listening. A hidden tab soon gives up the stream. */
 export async function start_store() {
   const events = share_events(api.EVENTS_ADDRESS, { kinds: Object.keys(LISTENERS), on_event: take_event, on_state: take_state });
   let hidden_timer = 0;

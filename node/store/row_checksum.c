@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* The words of a digest are as they lie in memory, and nodes compare them. */
+/* The words of a digest are in the memory's byte order, and nodes compare them. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "little-endian machines only");
 
 static uint8_t *put_u64(uint8_t *to, uint64_t number) {

@@ -180,8 +180,8 @@ static void fail(struct store *store, int rc) {
 
 static void checkpoint(struct store *store);
 
-/* False: what is written now would not be found again. A log without its name is still ours to
- * read: what it holds is put into the database first. */
+/* False: the store has failed; now, if a file was removed or replaced, since what is written would
+ * be lost. A log that lost its name can still be read: it goes into the database first. */
 static bool files_hold(struct store *store) {
     bool database = store_file_moved(&store->file);
     if (store->failed || !(database || store_file_moved(&store->wal))) {
@@ -210,7 +210,7 @@ static size_t job_bytes_read(const struct store_job *job) {
     return bytes;
 }
 
-/* These come before all others again. */
+/* These jobs go back to the front of the queue. */
 static void put_back(struct store *store, struct store_job *jobs) {
     struct store_job *end = jobs;
     while (end->next != NULL) {
@@ -317,7 +317,7 @@ static void wait_job(struct store *store) {
     }
 }
 
-/* A listing has its turn after each group of other jobs. */
+/* A listing gets its turn after each group of other jobs. */
 static bool slice_is_due(const struct store *store) {
     return store->listings.first != NULL && (store->slice_next || store->jobs.first == NULL) &&
            (store->closing || now_us() >= store->slice_after_us);

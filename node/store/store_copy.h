@@ -19,8 +19,8 @@ int copy_publish(const char *made, const char *path, const char *directory);
 
 /* Keeps a copy of the database `path` as it is now: chord.db.before-upgrade. */
 int copy_keep(sqlite3 *db, const char *path, const char *directory);
-/* It must not outlive the first promise or row that the upgraded file takes: from then on it is an
- * old copy of a replica, which may never run. True: there is none now. */
+/* It must be gone before the upgraded file takes its first promise or row: from then on it would be
+ * an old copy of a replica, and such a copy must never run. True: there is none now. */
 bool copy_drop(const char *path, const char *directory);
 bool copy_kept(const char *path);
 

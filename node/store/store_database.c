@@ -52,7 +52,7 @@ void database_release(struct database *database) {
 
 /* ---- open ---- */
 
-/* Nothing is written before it is known that this is a file of ours, and of which schema. */
+/* Nothing is written before we know that this is a chord.db, and its schema. */
 static int connect_file(struct database *database, int *schema, struct store_found *found) {
     char pragmas[200];
     int rc = sqlite3_open_v2(database->path, &database->db,
@@ -74,7 +74,7 @@ static int connect_file(struct database *database, int *schema, struct store_fou
     return rc == SQLITE_OK ? sqlite3_exec(database->db, pragmas, NULL, NULL, NULL) : rc;
 }
 
-/* The copy is for the case that the upgraded file turns out to be of no use before it was used. */
+/* The copy is for the case that the upgraded file turns out to be unusable before it served. */
 static int upgrade(struct database *database, int schema, struct store_found *found) {
     int rc = SQLITE_OK;
     if (schema == STORE_SCHEMA_VERSION) {

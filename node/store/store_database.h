@@ -28,8 +28,8 @@ void database_close(struct database *database);
 /* A closed one that SQLite cannot read any more. */
 void database_put_aside(const struct database *database);
 
-/* What comes now others may rely on: the copy of before is that of an older replica from here on.
- */
+/* From now on others rely on what is written, and the copy made before the upgrade is outdated: it
+ * is removed. */
 void database_served(struct database *database);
 /* STORE_UNKNOWN_SCHEMA, with the sentence. */
 enum store_error database_unknown(const struct database *database, const struct store_found *found,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Listings of keys, for people: a slice at a time, so that a search over every row keeps nobody
- * waiting. Between two slices the store's thread does what others want.
+ * Listings of keys, for people: a slice at a time, so that a search over every row delays no other
+ * job. The store's thread runs those between two slices.
  */
 #include "store_rows.h"
 
@@ -82,7 +82,7 @@ int tables_list(struct store_tables *tables, struct store_job *job) {
     bind_cursor(page, job);
     while ((rc = sqlite3_step(page)) == SQLITE_ROW) {
         if (sqlite3_column_bytes(page, 0) != CHORD_ID_BYTES) {
-            job->refused = true; /* a disk has shortened it: no page can stand for it */
+            job->refused = true; /* a disk has shortened the hash: no page can say where to go on */
             break;
         }
         pause = seen == SLICE_ROWS || job->page_bytes >= room ||

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a database file lives, so that a copy of it is known as one: the machine and the file's
+ * Where a database file lives, so that a copy of it is recognised: the machine and the file's
  * birth time, which no copy keeps (its inode where the file system knows no birth times). Neither
  * the path nor the address: those may change. A file that was moved by `mv` on one file system is
  * the same file. A snapshot of a whole machine keeps all of this; what then runs twice is told

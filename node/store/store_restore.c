@@ -101,8 +101,8 @@ static int64_t number(sqlite3 *db, const char *sql) {
     return value;
 }
 
-/* As a name for SQLite that says: nobody writes this file. Without its log beside it that is true,
- * and it can be read where nothing may be written. */
+/* The URI by which SQLite opens the file as immutable. Without a log beside it nobody writes to it,
+ * so that it can be read on a read-only file system. */
 static bool immutable_name(const char *path, char *name, size_t bytes) {
     static const char digits[] = "0123456789ABCDEF";
     size_t length = (size_t)snprintf(name, bytes, "file:");
@@ -230,7 +230,7 @@ enum restore_error store_restore(const char *backup, const char *directory, uint
                               .lock = -1,
                               .reason = reason,
                               .reason_bytes = reason_bytes};
-    enum restore_error error = backup_open(&restore); /* first: a wrong name makes no folder */
+    enum restore_error error = backup_open(&restore); /* first: no folder for a wrong name */
     if (error == RESTORE_OK) {
         error = target_take(&restore);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A backup of a node's database made into the database of a new replica. Knows no node and no ring.
- */
+/* Makes a backup of a node's database into the database of a new replica. Knows no node and no
+ * ring. */
 #ifndef NODE_STORE_RESTORE_H
 #define NODE_STORE_RESTORE_H
 

@@ -52,8 +52,8 @@ int state_check(const struct store_state *state, struct store_found *found) {
 
 /* ---- tables ---- */
 
-/* The index serves nobody but programs before this schema: an index of that name lets them end
- * with an error before they have written anything. */
+/* The index is for programs older than this schema: because of its name they end with an error
+ * before they write anything. */
 int state_create(sqlite3 *db) {
     return sqlite3_exec(
         db,

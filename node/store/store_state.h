@@ -17,7 +17,7 @@
  * this program knows. Nothing may be written then. */
 enum { STORE_UNKNOWN_FORM = SQLITE_FORMAT };
 
-/* A sentence's start that says what was found, for whoever has to decide. */
+/* The start of a sentence that says what was found, for the person who has to decide. */
 struct store_found {
     char text[200];
 };

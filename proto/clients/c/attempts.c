@@ -70,6 +70,6 @@ Chord__V1__Code attempts_code(const struct attempts *attempts, Chord__V1__Code c
     if (attempts->maybe) {
         return CHORD__V1__CODE__CODE_UNKNOWN;
     }
-    /* ABORTED until the end: others wrote the key all the time. Nothing was done. */
+    /* ABORTED to the end: others kept writing the key. Nothing was done. */
     return code == CHORD__V1__CODE__CODE_ABORTED ? CHORD__V1__CODE__CODE_UNAVAILABLE : code;
 }

@@ -100,7 +100,7 @@ static void m_told(void *context, struct rpc_reply *reply) {
     client_closed(client);
 }
 
-/* Who makes one operation only has no use for M. */
+/* A client that makes a single operation has no use for M. */
 void client_learn_m(struct chord_client *client, const char *address) {
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;
     if (atomic_load(&client->m) == 0 && atomic_fetch_add(&client->m_asked, 1) % 64 == 1 &&
@@ -156,7 +156,7 @@ void client_wait(struct chord_client *client, struct operation *operation) {
     pthread_mutex_unlock(&client->lock);
 }
 
-/* Room for all of them to wait at the same time, so that none fails when it has to. */
+/* Room for all operations to wait at the same time, so that none fails when it has to wait. */
 bool client_opened(struct chord_client *client) {
     pthread_mutex_lock(&client->lock);
     bool room = client->open < client->waiting_capacity;

@@ -120,7 +120,7 @@ void client_learn_m(struct chord_client *client, const char *address);
 
 struct client_call {
     const char *address; /* NULL: any member, and another one until the time is over */
-    bool patient;        /* so too at this one address; else it is asked once */
+    bool patient;        /* the same for this one address; else it is asked once */
     enum rpc_method method;
     const ProtobufCMessage *request;
     uint32_t timeout_ms; /* 0 = the client's */

@@ -65,7 +65,7 @@ struct csv_charset *csv_charset_new(const char *name) {
     charset->converter = (iconv_t)-1;
     charset->automatic = strcmp(known, "auto") == 0;
     charset->name = charset->automatic ? "utf-8" : known;
-    charset->state = CHARSET_MARK; /* marks are taken away whatever was asked for */
+    charset->state = CHARSET_MARK; /* byte order marks are removed in any case */
     iconv_t probe = iconv_open("UTF-8", charset->name);
     if (probe == (iconv_t)-1) {
         free(charset);

@@ -15,7 +15,7 @@ struct csv_charset;
 
 /* auto: UTF-16 by its mark or by its zeros; else Windows-1252 when the first bytes beyond ASCII
  * (4 KiB from there on) are none of them UTF-8 and all of them text in it; else UTF-8. */
-/* The name as it is kept here (static), whatever its case; NULL = not known. */
+/* The canonical name (static) of a name in either case; NULL = not known. */
 const char *csv_charset_known(const char *name);
 /* The names it knows, for messages. */
 #define CSV_CHARSETS                                                                               \

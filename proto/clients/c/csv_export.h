@@ -7,10 +7,10 @@
  *              key or value is no text, or expires.
  * lossless     header key,value,chord:base64,chord:expires_at_ms. The third cell names the cells
  *              that are base64 (RFC 4648): nothing, "key", "value" or "key value"; the fourth is
- * unix time, empty = never. Any bytes come back. spreadsheet  header chord:key,chord:value and a
- * byte order mark; a cell that a spreadsheet could take for a formula (it begins with = + - @ TAB
- * or CR), or that begins with ', has a ' before it. Import takes that away again. For people to
- * read.
+ *              unix time, empty = never. Any bytes come back.
+ * spreadsheet  header chord:key,chord:value and a byte order mark; a cell that a spreadsheet could
+ *              take for a formula (it begins with = + - @ TAB or CR), or that begins with ', gets a
+ *              ' in front. Import removes it. For people to read.
  *
  * The last row: the key cell is `chord:end`, the value cell `N rows, sha256 HEX`, the third of the
  * lossless form `end`. The checksum is the SHA-256 of every row as netstrings: key, value,

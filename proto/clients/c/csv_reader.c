@@ -215,7 +215,7 @@ static void text_add(struct csv_reader *reader, const void *data, size_t size) {
     }
 }
 
-/* Plain text inside a field goes by runs. */
+/* Plain text inside a field is copied in runs. */
 static void run_take(struct csv_reader *reader, size_t limit) {
     const uint8_t *data = reader->held.data;
     size_t at = reader->at;
@@ -433,7 +433,7 @@ static void reader_run(struct csv_reader *reader) {
     }
 }
 
-/* Gives the front of what is held away, in pieces so large that it costs linear time. */
+/* Drops the front of what is held, in pieces large enough to take linear time in all. */
 static void held_compact(struct csv_reader *reader) {
     size_t gone = reader->start;
     if (gone > 0 && gone >= reader->held.size - gone) {
@@ -469,6 +469,6 @@ bool csv_reader_finish(struct csv_reader *reader) {
 }
 
 bool csv_reader_cut(struct csv_reader *reader) {
-    reader->ended = true; /* rows are told of as soon as they are whole */
+    reader->ended = true; /* complete rows have been reported already */
     return !reader->no_memory;
 }

@@ -188,7 +188,7 @@ static bool header_take(struct csv_table *table, const struct csv_row *row) {
     table->columns = row->fields_count;
     while (!table->options.header_absent && table->columns > 0 &&
            row->fields[table->columns - 1].size == 0) {
-        table->columns--; /* a comma at the end names no column */
+        table->columns--; /* a trailing comma names no column */
     }
     const struct csv_field *first = &row->fields[0];
     if (table->columns < 2) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who leads which keys, as nodes last told: a bounded cache. Wrong hints cost a hop, nothing else,
- * since the node that is asked forwards.
+ * Who leads which keys, as nodes last told: a bounded cache. A wrong hint costs one hop and nothing
+ * else, since the node that is asked forwards.
  */
 #ifndef CHORD_HINTS_H
 #define CHORD_HINTS_H

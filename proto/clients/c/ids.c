@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Ring ids; see ids.h. SHA-1 places keys on the ring (Chord, section 4.1 of the paper). */
+/* Ring ids; see ids.h. SHA-1 places keys on the ring (Stoica et al. 2001, section 4.2). */
 #include "ids.h"
 
 #include <openssl/evp.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The way of find_successor over the ring (Chord, section IV), as a node that walked it tells. */
+/* The way of find_successor over the ring (Stoica et al. 2001, section 4.3), as a node that walked
+ * it tells. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -35,7 +35,7 @@ static void operation_end(struct operation *operation, bool is_over) {
     Chord__V1__Code code = operation->code;
     result->missing_count = is_over ? result->missing_count : 0;
     if (result->missing_count > 0) {
-        /* What a member said of the missing ones, rather than the silence of who was asked then. */
+        /* Rather what a member said of the missing ones than that the last one asked was silent. */
         code = CHORD__V1__CODE__CODE_UNAVAILABLE;
     }
     result->fate = attempts_fate(&operation->attempts, code);
@@ -70,8 +70,8 @@ static void told_take(struct operation *operation, const struct rpc_reply *reply
                       const Chord__V1__BatchResponse *response,
                       const Chord__V1__OperationResult *told) {
     struct chord_result *result = &operation->result;
-    /* Of what was read nothing is kept: who has seen nothing may overwrite a row that is damaged.
-     */
+    /* Nothing of what was read counts as seen: a writer that has seen nothing may overwrite a
+     * damaged row. */
     if (operation->id_known && operation->attempts.writes) {
         client_hear_version(operation->client, &operation->id, told->version);
     }
@@ -113,7 +113,7 @@ enum attempts_next operation_take(struct operation *operation, const struct rpc_
     return next;
 }
 
-/* A random part of it, so that those who were refused together do not come back together. */
+/* A random part of the pause, so that operations refused together do not return together. */
 static uint64_t pause_next(struct operation *operation) {
     uint32_t random = 0;
     (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);

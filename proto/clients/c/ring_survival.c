@@ -104,7 +104,7 @@ static int compare_pieces(const void *a, const void *b) {
     }
     int order = id_order(&x->view->range->hi, &y->view->range->hi);
     order = order != 0 ? order : id_order(&x->view->range->lo, &y->view->range->lo);
-    return order != 0 ? order : (int)y->led - (int)x->led; /* who leads it knows best */
+    return order != 0 ? order : (int)y->led - (int)x->led; /* its leader knows best */
 }
 
 static void piece_add(struct picture *picture, const struct survival_node *node,
@@ -117,7 +117,8 @@ static void piece_add(struct picture *picture, const struct survival_node *node,
     };
 }
 
-/* One piece for each view. Copies are known by its leader; keys by him, else by who has most. */
+/* One piece for each view. Its leader tells the copies, and the keys; without it the member with
+ * most keys tells these. */
 static void pieces_unite(struct picture *picture) {
     size_t kept = 0;
     qsort(picture->pieces, picture->pieces_count, sizeof picture->pieces[0], compare_pieces);

@@ -19,7 +19,7 @@ enum { SURVIVAL_START_MAX = 16, SURVIVAL_ADDRESS_BYTES = 64 };
 
 struct survival_node {
     const char *address;
-    bool alive;                              /* it answers, or nobody knows yet that it does not */
+    bool alive;                              /* it answers, or is not yet known not to */
     const Chord__V1__StatusResponse *status; /* the newest, also of one that is down; NULL: none */
 };
 

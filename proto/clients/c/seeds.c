@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Whom to ask where nobody watches the ring: the members that were named, and those that answers
- * name. Who fails goes to the end of the line.
+ * name. One that fails goes to the end of the line.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +51,7 @@ size_t seeds_count(struct seeds *seeds) {
     return count;
 }
 
-/* The first in the line, who must listen where that is looked at. */
+/* The first in the line; where addresses are probed, the first that listens. */
 static bool seeds_member(void *context, char address[CHORD_ADDRESS_SIZE], char *why,
                          size_t why_size) {
     struct seeds *seeds = context;

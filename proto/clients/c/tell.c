@@ -62,7 +62,7 @@ static void seeds_take(struct telling *telling, const struct chord_command *comm
     }
 }
 
-/* false: an id that is none. */
+/* false: the text is no id. */
 static bool request_make(struct telling *telling, const struct chord_command *command) {
     seeds_take(telling, command);
     switch (command->kind) {

@@ -134,7 +134,7 @@ static void check_principals(struct checkup *checkup) {
                    "the ring survives no further failure just now");
     }
     check = check_of_members(checkup, "majorities", "every range has a majority of its members");
-    if (survival->lost_count > 0) { /* also as those say that wait for the ring */
+    if (survival->lost_count > 0) { /* in the words of the commands that wait for the ring */
         char lost[380];
         survival_text(survival, lost, sizeof lost);
         check_find(check, CHECKUP_FAIL, "", "%s", lost);

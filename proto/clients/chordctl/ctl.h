@@ -109,8 +109,8 @@ void session_open(struct ctl *ctl, const struct arguments *arguments);
 /* A client of its own into ctl->ring, of no ring yet, that asks these nodes. */
 void session_client_open(struct ctl *ctl, const char *nodes, const char *source);
 
-/* Closes every session and ends the program. What cannot be done is said and ended where it is
- * found: the functions below return only when they have done their work. */
+/* Closes every session and ends the program. A function that cannot do its work says so and ends
+ * the program: those below return only on success. */
 _Noreturn void ctl_exit(int exit_code);
 /* The same after one sentence. */
 _Noreturn void ctl_fail(int exit_code, const char *format, ...)

@@ -24,7 +24,7 @@ struct export {
 
 /* ---- writing ---- */
 
-/* A file's name is given only when it is whole; what is of it is gone in the end. */
+/* The file gets its name only when it is complete; an incomplete one is removed at the end. */
 _Noreturn static void export_fail(const struct export *export, int exit_code, const char *what,
                                   const char *reason) {
     if (export->part != NULL) {
@@ -76,7 +76,7 @@ static void file_export(struct export *export) {
     int size = snprintf(part, sizeof part, "%s.part", export->name);
     errno = ENAMETOOLONG;
     written(export, size >= 0 && (size_t)size < sizeof part);
-    mode_t mask = umask(077); /* values are nobody else's business */
+    mode_t mask = umask(077); /* only the owner may read values */
     export->file = fopen(part, "we");
     umask(mask);
     written(export, export->file != NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* chordctl lookup: the way of find_successor over the ring (Chord, section IV). */
+/* chordctl lookup: the way of find_successor over the ring (Stoica et al. 2001, section 4.3). */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -63,7 +63,7 @@ static void file_make(struct merge_losers *losers) {
             failed(merge, ENAMETOOLONG);
         }
         losers->fd = open(merge->conflicts_file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-                          0600); /* values are nobody else's business */
+                          0600); /* only the owner may read values */
         if (losers->fd < 0 && (errno != EEXIST || number == FILES_MAX)) {
             failed(merge, errno);
         }

@@ -9,12 +9,12 @@
 
 #include "buf.h"
 
-/* Memory or the end of the program. */
+/* Never NULL: without memory the program ends. */
 void *memory_new(size_t count, size_t size);
 void *memory_grow(void *old, size_t count, size_t size);
 _Noreturn void memory_missing(void);
 
-/* As buf_append, or the end of the program. */
+/* As buf_append; without memory the program ends. */
 void bytes_append(struct buf *buf, const void *data, size_t size);
 
 bool id_text_is_valid(const char *text, unsigned m);
