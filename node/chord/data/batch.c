@@ -44,7 +44,8 @@ static void find_missing(struct chord *chord, struct batch *batch) {
     batch->missing.count = 0;
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         const char *address = range->view.members[i].address;
-        bool there = leads ? range->switched >> i & 1 : peer_find_address(chord, address) != NONE;
+        bool there =
+            leads ? (range->switched & bit(i)) != 0 : peer_find_address(chord, address) != NONE;
         if (!there && !address_same(address, chord->self.address) &&
             batch->missing.count < CHORD_MISSING_MAX) {
             memcpy(batch->missing.addresses[batch->missing.count++], address, CHORD_ADDRESS_BYTES);
@@ -79,7 +80,7 @@ void batch_end(struct step *step, uint16_t index, enum chord_code unfinished) {
     if (batch->writing && range != NULL) {
         CHORD_ASSERT(range->writing > 0);
         range->writing--;
-        chord->ranges_ms = chord->now_ms;
+        data_wake(chord);
     }
     batch_release_keys(step, index);
     if (!batch->replied) {

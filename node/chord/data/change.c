@@ -40,7 +40,7 @@ static void merge_begin(struct step *step, struct range *range) {
     next->change = range->change;
     next->change.merge = false;
     next->change.follows = true;
-    chord->ranges_ms = chord->now_ms;
+    data_wake(chord);
 }
 
 static void seat_remove(struct chord_view *view, uint16_t seat) {
@@ -90,7 +90,7 @@ static bool held(struct chord *chord, const struct range *range, const struct ch
     for (uint16_t i = 0; i < next.members_count; i++) {
         uint16_t seat = view_seat(&range->view, &next.members[i]);
         holders += seat == NONE ||
-                   ((range->synced >> seat & 1) && (!answered || range->member_calls[seat] == 0));
+                   ((range->synced & bit(seat)) && (!answered || range->member_calls[seat] == 0));
     }
     return holders >= view_majority(&next);
 }
@@ -177,9 +177,9 @@ static void keep_knowledge(struct chord *chord, const struct chord_view *next,
         bool learned = old->change.stage == CHANGE_DECIDE && old->change.has_newcomer &&
                        store_same(old->change.newcomer.store_id, next->members[i].store_id);
         /* An Apply in flight may still fail, and the new epoch would not notice. */
-        bool equal = seat != NONE && old->synced >> seat & 1 && old->member_calls[seat] == 0;
+        bool equal = seat != NONE && (old->synced & bit(seat)) && old->member_calls[seat] == 0;
         if (learned || equal) {
-            range->synced |= 1ull << i;
+            range->synced |= bit(i);
         }
     }
 }
@@ -213,9 +213,8 @@ void change_decided(struct step *step, uint16_t index, uint16_t other,
         struct range *second = range_at(chord, other);
         for (uint16_t i = 0; i < old.view.members_count; i++) {
             uint16_t seat = view_member(&second->view, old.view.members[i].store_id);
-            if (seat == NONE || !(second->synced & 1ull << seat) ||
-                second->member_calls[seat] > 0) {
-                old.synced &= ~(1ull << i);
+            if (seat == NONE || !(second->synced & bit(seat)) || second->member_calls[seat] > 0) {
+                old.synced &= ~bit(i);
             }
         }
     }

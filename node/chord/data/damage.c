@@ -57,7 +57,7 @@ void repair_damaged(struct step *step, const struct chord_id *id) {
         trace_view(step, CHORD_WORD_SETTLE, CHORD_LEVEL_WARN,
                    "a row of the leader's is damaged; settles again from the others", &range->view);
         range->lived = range->open = false;
-        chord->ranges_ms = chord->now_ms;
+        data_wake(chord);
     }
 }
 
@@ -83,7 +83,7 @@ void repair_tick(struct step *step, uint16_t index) {
         return;
     }
     uint16_t seat = (uint16_t)(range->compare_next++ % range->view.members_count);
-    uint64_t me = 1ull << seat;
+    uint64_t me = bit(seat);
     if (seat != view_self(chord, &range->view) && (range->switched & range->synced & me) &&
         !(range->calling & me)) {
         range->sync_tokens[seat] = serial_new(chord);

@@ -183,11 +183,6 @@ struct key_entry {
     bool wanted; /* by others too */
 };
 
-/* A member in a set of them. */
-static inline uint64_t bit(uint16_t member) {
-    return 1ull << member;
-}
-
 TABLE(range_at, struct range, ranges_at, uint16_t)
 TABLE(transfer_at, struct transfer, transfers_at, uint16_t)
 TABLE(decision_at, struct decision, decisions_at, uint16_t)

@@ -30,7 +30,7 @@ static void send_apply(struct step *step, uint16_t index, uint16_t seat,
     request->rows.learner = seat == NONE;
     step->actions->items[step->actions->count - 1].send_request.slice = batch->slice;
     if (seat != NONE) {
-        batch->sent |= 1ull << seat;
+        batch->sent |= bit(seat);
         range_at(chord, batch->range.slot)->member_calls[seat]++;
     } else {
         range_at(chord, batch->range.slot)->learner_calls++;
@@ -42,7 +42,7 @@ void execute_send(struct step *step, uint16_t index, struct range *range) {
     struct batch *batch = batch_at(chord, index);
     uint16_t self = view_self(chord, &range->view);
     for (uint16_t i = 0; i < range->view.members_count; i++) {
-        uint64_t me = 1ull << i;
+        uint64_t me = bit(i);
         if (i != self && (range->switched & me) && !((batch->acked | batch->sent) & me)) {
             send_apply(step, index, i, &range->view.members[i]);
         }
@@ -213,7 +213,7 @@ static void slice_done(struct step *step, uint16_t index) {
         CHORD_ASSERT(range->writing > 0);
         range->writing--;
         if (range->change.stage != CHANGE_NONE) {
-            chord->ranges_ms = chord->now_ms;
+            data_wake(chord);
         }
     }
     bool wrote = batch_sent(batch);
@@ -221,8 +221,8 @@ static void slice_done(struct step *step, uint16_t index) {
         batch->hint.counter = range->counter;
     }
     for (uint16_t i = 0; wrote && range != NULL && i < range->view.members_count; i++) {
-        if (!((batch->acked | batch->sent) & 1ull << i)) {
-            range->synced &= ~(1ull << i); /* it had not switched yet, and was not told */
+        if (!((batch->acked | batch->sent) & bit(i))) {
+            range->synced &= ~bit(i); /* it had not switched yet, and was not told */
             range->sync_tokens[i] = 0;
         }
     }
@@ -304,7 +304,7 @@ void execute_stored(struct step *step, uint16_t index, enum store_purpose purpos
     } else {
         batch->stored = true;
         range->resigned = false;
-        batch->acked |= 1ull << view_self(chord, &range->view);
+        batch->acked |= bit(view_self(chord, &range->view));
     }
     check_done(step, index);
 }
@@ -320,7 +320,7 @@ void execute_applied(struct step *step, const struct call *call,
     if (call->member == NONE) {
         CHORD_ASSERT(range->learner_calls > 0);
         range->learner_calls--;
-        chord->ranges_ms = chord->now_ms;
+        data_wake(chord);
         if (response == NULL || refused) {
             change_abort(step, call->range.slot, "the newcomer missed a write");
         }
@@ -345,9 +345,9 @@ void execute_applied(struct step *step, const struct call *call,
         !ref_same(batch->range, call->range)) {
         return;
     }
-    batch->sent &= ~(1ull << call->member);
+    batch->sent &= ~bit(call->member);
     if (response != NULL) {
-        batch->acked |= 1ull << call->member;
+        batch->acked |= bit(call->member);
         check_done(step, call->subject.slot);
     }
 }

@@ -38,7 +38,7 @@ void leader_views_saved(struct step *step, bool ok) {
             range->synced |= bit(self);
         }
     }
-    chord->ranges_ms = chord->now_ms;
+    data_wake(chord);
 }
 
 /* ---- members switch ---- */
@@ -98,7 +98,7 @@ void leader_decided_reply(struct step *step, const struct call *call,
         leader_learn(step, &response->view.view);
     } else {
         range->switched |= bit(member);
-        chord->ranges_ms = chord->now_ms;
+        data_wake(chord);
     }
 }
 
@@ -156,7 +156,7 @@ void leader_sync_reply(struct step *step, const struct call *call,
             range->switched &= ~bit(member);
         }
     }
-    chord->ranges_ms = chord->now_ms;
+    data_wake(chord);
     if (refused) {
         leader_learn(step, &response->view.view);
     }
@@ -256,7 +256,7 @@ void ranges_tick(struct step *step) {
             continue;
         }
         if (!action_room(step, 24)) {
-            chord->ranges_ms = chord->now_ms;
+            data_wake(chord);
             return;
         }
         if (chord->ranges_ms == 0) {

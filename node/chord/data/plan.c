@@ -92,7 +92,7 @@ static bool extra_member(struct chord *chord, struct range *range,
         if (self || listed(desired, count, member->store_id)) {
             continue;
         }
-        int rank = range->switched & 1ull << i ? 0 : 2;
+        int rank = range->switched & bit(i) ? 0 : 2;
         rank += peer_leaving(chord, member->store_id, 0) ? 1 : 0;
         if (rank > best) {
             best = rank;
@@ -107,7 +107,7 @@ static bool dead_member(struct chord *chord, struct range *range,
                         struct chord_member *dead) {
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         const struct chord_member *member = &range->view.members[i];
-        if (!(range->switched & 1ull << i) && !listed(desired, count, member->store_id) &&
+        if (!(range->switched & bit(i)) && !listed(desired, count, member->store_id) &&
             !store_same(member->store_id, chord->self.store_id)) {
             *dead = *member;
             return true;
@@ -137,7 +137,7 @@ static bool plan_give(struct chord *chord, struct range *range, struct change *c
     change->has_newcomer = missing(chord, &range->view, &change->leader);
     change->newcomer = change->leader;
     /* A member that lacks rows catches up before it leads. */
-    return change->has_newcomer || (seat != NONE && range->synced & 1ull << seat);
+    return change->has_newcomer || (seat != NONE && range->synced & bit(seat));
 }
 
 /* Self leaves: the successor leads, and a further successor, if there is one, takes the seat. Dead

@@ -57,9 +57,9 @@ static void send(struct step *step, uint16_t index, uint16_t seat) {
         return;
     }
     if (!address_same(member.address, range->view.members[seat].address)) {
-        decision->away |= 1ull << seat;
+        decision->away |= bit(seat);
     }
-    decision->calling |= 1ull << seat;
+    decision->calling |= bit(seat);
     request->kind = prepare ? CHORD_PREPARE : CHORD_ACCEPT;
     request->decide.ballot = decision->ballot;
     request->decide.view = range->view;
@@ -77,9 +77,9 @@ static void send_all(struct step *step, uint16_t index) {
     struct decision *decision = decision_at(chord, index);
     struct range *range = range_at(chord, decision->range.slot);
     uint16_t self = view_self(chord, &range->view);
-    bool ready = decision->stage == DECISION_ACCEPT || decision->agreed & 1ull << self;
+    bool ready = decision->stage == DECISION_ACCEPT || decision->agreed & bit(self);
     for (uint16_t i = 0; i < range->view.members_count && ready; i++) {
-        if (i != self && !((decision->agreed | decision->calling) & 1ull << i)) {
+        if (i != self && !((decision->agreed | decision->calling) & bit(i))) {
             send(step, index, i);
         }
     }
@@ -118,7 +118,7 @@ static void new_round(struct chord *chord, struct decision *decision, enum decis
     decision->serial = serial_new(chord); /* answers to the round before are ignored */
     uint16_t self = view_self(chord, &range->view);
     decision->agreed = decision->calling = 0;
-    decision->away = seated(chord, &range->view.members[self]) ? 0 : 1ull << self;
+    decision->away = seated(chord, &range->view.members[self]) ? 0 : bit(self);
     decision->retry_ms = 0;
     decision->resend_ms = chord->now_ms + RESEND_MS;
     due(chord, decision->resend_ms);
@@ -262,7 +262,7 @@ static void majority_reached(struct step *step, uint16_t index) {
  * (node/chord/README.md: Seats). */
 static bool majority(struct chord *chord, const struct decision *decision) {
     struct range *range = range_at(chord, decision->range.slot);
-    uint64_t self = 1ull << view_self(chord, &range->view);
+    uint64_t self = bit(view_self(chord, &range->view));
     return (decision->agreed & self) &&
            (bits_count(decision->agreed & ~decision->away) >= view_majority(&range->view) ||
             bits_count(decision->agreed) >= view_move_quorum(&range->view));
@@ -270,7 +270,7 @@ static bool majority(struct chord *chord, const struct decision *decision) {
 
 static void agree(struct step *step, uint16_t index, uint16_t seat) {
     struct decision *decision = decision_at(step->chord, index);
-    decision->agreed |= 1ull << seat;
+    decision->agreed |= bit(seat);
     if (majority(step->chord, decision) && action_room(step, ROOM)) {
         majority_reached(step, index);
     }
@@ -290,7 +290,7 @@ void decide_stored(struct step *step, const struct store_op *store, bool ok) {
         return;
     }
     uint16_t self = view_self(chord, &range->view);
-    decision->agreed |= 1ull << self;
+    decision->agreed |= bit(self);
     if (decision->stage == DECISION_PREPARE) {
         struct chord_response own;
         memset(&own, 0, sizeof own);
@@ -306,7 +306,7 @@ void decide_reply(struct step *step, const struct call *call,
     struct chord *chord = step->chord;
     struct decision *decision = decision_at(chord, call->subject.slot);
     struct range *range = range_of(chord, decision->range);
-    decision->calling &= ~(1ull << call->member);
+    decision->calling &= ~bit(call->member);
     if (range == NULL || response == NULL) {
         return; /* asked again with the next resend */
     }

@@ -350,7 +350,7 @@ uint64_t transfers_stop(struct chord *chord, uint16_t subject) {
             ref_same(transfer->subject, range_ref(chord, subject))) {
             transfer->stage = TRANSFER_FREE; /* a page that is being stored is stored before others
                                                 compare */
-            members |= 1ull << transfer->member;
+            members |= bit(transfer->member);
         }
     }
     return members;

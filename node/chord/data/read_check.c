@@ -14,13 +14,13 @@ static void send_all(struct step *step, uint16_t index) {
     struct range *range = range_at(chord, index);
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         struct chord_request *request;
-        if ((range->check.agreed | range->check.calling) >> i & 1 ||
+        if (((range->check.agreed | range->check.calling) & bit(i)) ||
             call_member(step, CALL_CHECK, (struct ref){index, range->check.serial}, i,
                         &range->view.members[i], chord->config.timing.silence_ms_max,
                         &request) == NONE) {
             continue;
         }
-        range->check.calling |= 1ull << i;
+        range->check.calling |= bit(i);
         request->kind = CHORD_CHECK;
         request->rows.range = range->view.range;
         request->rows.epoch = range->view.epoch;
@@ -34,7 +34,7 @@ static void begin(struct step *step, uint16_t index) {
     range->check.open = true;
     range->check.round++;
     range->check.serial = serial_new(chord); /* an answer to the round before is no answer */
-    range->check.agreed = 1ull << view_self(chord, &range->view);
+    range->check.agreed = bit(view_self(chord, &range->view));
     range->check.calling = 0;
     send_all(step, index);
 }
@@ -63,7 +63,7 @@ void confirm_reply(struct step *step, const struct call *call,
     struct chord *chord = step->chord;
     uint16_t index = call->subject.slot;
     struct range *range = range_at(chord, index);
-    range->check.calling &= ~(1ull << call->member);
+    range->check.calling &= ~bit(call->member);
     if (response == NULL) {
         return; /* it is asked again as long as a read waits */
     }
@@ -71,7 +71,7 @@ void confirm_reply(struct step *step, const struct call *call,
         leader_learn(step, &response->view.view);
         return;
     }
-    range->check.agreed |= 1ull << call->member;
+    range->check.agreed |= bit(call->member);
     if (round_done(step, index)) {
         struct ref same = range_ref(chord, index);
         if (execute_confirmed(step, index) && range_live(chord, same) && !range->check.open) {

@@ -237,7 +237,7 @@ static void leader_lost(struct step *step, uint16_t index) {
     struct range *range = range_at(step->chord, index);
     if (range->leader_lost_ms == 0) {
         range->leader_lost_ms = step->chord->now_ms;
-        step->chord->ranges_ms = step->chord->now_ms;
+        data_wake(step->chord);
     }
 }
 
@@ -358,7 +358,7 @@ void replica_watch_reply(struct step *step, const struct call *call,
             leader_lost(step, index);
         } else {
             range->watch_ms = chord->now_ms;
-            chord->ranges_ms = chord->now_ms;
+            data_wake(chord);
         }
         return;
     }

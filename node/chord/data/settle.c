@@ -54,7 +54,7 @@ void settle_pulled(struct step *step, uint16_t index, uint16_t member, bool ok) 
         range->retry_ms = step->chord->now_ms + RETRY_MS;
         settle_lost(step, index, member);
     }
-    step->chord->ranges_ms = step->chord->now_ms;
+    data_wake(step->chord);
 }
 
 /* node/chord/README.md: Settle. First we take the newest rows from a majority that includes the

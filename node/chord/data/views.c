@@ -280,7 +280,7 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
     range_at(chord, *index)->equal_epoch = forgets(chord, view)        ? view->epoch
                                            : equal_epoch == UINT64_MAX ? 0
                                                                        : equal_epoch;
-    chord->ranges_ms = chord->now_ms;
+    data_wake(chord);
     trace_view(step, CHORD_WORD_VIEW, CHORD_LEVEL_INFO,
                view_self(chord, view) != NONE ? "member of" : "not a member of", view);
     batches_wake(step);

@@ -204,6 +204,11 @@ static inline bool ref_same(struct ref a, struct ref b) {
     }
 REFERENCE(lookup, lookup_at, purpose)
 
+/* A set of members or seeds with this one alone. */
+static inline uint64_t bit(uint16_t index) {
+    return 1ull << index;
+}
+
 /* The same disk, or a copy of it. */
 static inline bool store_same(const uint8_t *a, const uint8_t *b) {
     return memcmp(a, b, CHORD_STORE_ID_BYTES) == 0;

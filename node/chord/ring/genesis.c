@@ -169,7 +169,7 @@ enum chord_join_result genesis_admit(struct step *step, const struct chord_peer 
     trace_peer(step, CHORD_WORD_GENESIS, CHORD_LEVEL_INFO, "admitting", joiner);
     for (uint16_t i = 0; i < members.count; i++) {
         if (peer_same(&members.items[i], &chord->self)) {
-            genesis->answered |= 1ull << i;
+            genesis->answered |= bit(i);
         } else if (peer_same(&members.items[i], joiner)) {
             genesis->joiner = i;
         }
@@ -183,7 +183,7 @@ enum chord_join_result genesis_admit(struct step *step, const struct chord_peer 
 static void tell_others(struct step *step) {
     struct genesis *genesis = &step->chord->genesis;
     for (uint16_t i = 0; i < genesis->count; i++) {
-        if ((genesis->answered & 1ull << i) == 0 && !send_list(step, i)) {
+        if ((genesis->answered & bit(i)) == 0 && !send_list(step, i)) {
             genesis->running = false;
         }
     }
@@ -202,7 +202,7 @@ static void round_end(struct step *step, const struct chord_peer *lost) {
             members.items[members.count++] = *genesis_member_at(chord, i);
         }
     }
-    if ((genesis->answered & 1ull << genesis->joiner) != 0 &&
+    if ((genesis->answered & bit(genesis->joiner)) != 0 &&
         !peer_same(lost, genesis_member_at(chord, genesis->joiner))) {
         finish(step, &members, complete(chord, members.count));
     }
@@ -228,7 +228,7 @@ void genesis_reply(struct step *step, const struct call *call,
         return;
     }
     struct genesis *genesis = &step->chord->genesis;
-    genesis->answered |= 1ull << member;
+    genesis->answered |= bit(member);
     if (member == genesis->joiner) {
         tell_others(step);
     }

@@ -104,7 +104,7 @@ static void known_answers(struct chord *chord, const struct chord_peer *peer, ui
         bool named = !store_same(known->store_id, any);
         if (named ? store_same(known->store_id, peer->store_id)
                   : address_same(known->address, asked)) {
-            chord->join.known_answered |= 1ull << i;
+            chord->join.known_answered |= bit(i);
         }
     }
 }
@@ -124,7 +124,7 @@ void seeds_ask(struct step *step) {
             break;
         }
         request->kind = CHORD_PING;
-        join->asking |= 1ull << join->seed++;
+        join->asking |= bit(join->seed++);
     }
     join->open = join->asking != 0;
     if (!join->open && join->seed < join->seeds_count) {
@@ -135,7 +135,7 @@ void seeds_ask(struct step *step) {
 }
 
 void seeds_one_done(struct step *step, uint16_t seed) {
-    step->chord->join.asking &= ~(1ull << seed);
+    step->chord->join.asking &= ~bit(seed);
     seeds_ask(step);
 }
 
@@ -165,7 +165,7 @@ void seeds_reply(struct step *step, uint16_t seed, const struct chord_response *
         bool lower =
             response->ping.restarting && id_compare(&response->ping.self.id, &chord->self.id) < 0;
         if (response->ping.state == CHORD_STATE_JOINING) {
-            chord->join.answered |= 1ull << seed;
+            chord->join.answered |= bit(seed);
             known_answers(chord, &response->ping.self, seed);
             chord->join.lower_ms = lower ? chord->now_ms : chord->join.lower_ms;
         }
