@@ -232,7 +232,7 @@ static void reply(struct step *step, uint64_t request_id, enum chord_message_kin
     }
 }
 
-static void answer(struct step *step, const struct chord_request *request, uint64_t request_id) {
+void on_decide(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     bool joint = request->decide.joint;
     bool prepare = request->kind == CHORD_PREPARE;
@@ -294,12 +294,4 @@ void acceptor_stored(struct step *step, const struct store_op *store, bool ok) {
     bool still = prepare ? range->acceptor.promised == store->ballot
                          : range->acceptor.accepted && range->acceptor.ballot == store->ballot;
     reply(step, store->request_id, kind, range, other, still);
-}
-
-void on_prepare(struct step *step, const struct chord_request *request, uint64_t request_id) {
-    answer(step, request, request_id);
-}
-
-void on_accept(struct step *step, const struct chord_request *request, uint64_t request_id) {
-    answer(step, request, request_id);
 }

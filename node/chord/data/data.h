@@ -149,8 +149,8 @@ bool acceptor_accept(struct range *range, struct range *other, uint64_t ballot,
 /* The state of the acceptor as the answer to Prepare. */
 void acceptor_tell(struct chord *chord, struct range *range, struct range *other,
                    struct chord_response *response);
-void on_prepare(struct step *step, const struct chord_request *request, uint64_t request_id);
-void on_accept(struct step *step, const struct chord_request *request, uint64_t request_id);
+/* Prepare, Accept. */
+void on_decide(struct step *step, const struct chord_request *request, uint64_t request_id);
 void acceptor_stored(struct step *step, const struct store_op *store, bool ok);
 
 /* Tells the whole decision to every former and every present member. */
@@ -170,10 +170,10 @@ void replica_leader_lost(struct step *step, const char *address);
 void on_apply(struct step *step, const struct chord_request *request, uint64_t request_id);
 void on_check(struct step *step, const struct chord_request *request, uint64_t request_id);
 void on_sync(struct step *step, const struct chord_request *request, uint64_t request_id);
-void on_digest(struct step *step, const struct chord_request *request, uint64_t request_id);
 void on_decided(struct step *step, const struct chord_request *request, uint64_t request_id);
 void on_get_view(struct step *step, const struct chord_request *request, uint64_t request_id);
-void on_transfer_keys(struct step *step, const struct chord_request *request, uint64_t request_id);
+/* Digest, TransferKeys. */
+void on_read_range(struct step *step, const struct chord_request *request, uint64_t request_id);
 
 /* pull.c: pulling a range */
 /* A leader settles: what `member` of range `subject` has that is newer. False: no room. */

@@ -84,7 +84,7 @@ static bool store_slice(struct step *step, uint16_t index, enum chord_store_kind
     struct batch *batch = batch_at(step->chord, index);
     struct chord_action *action;
     if (store_start(step, kind, purpose, batch_ref(step->chord, index), batch->request_id,
-                    &action) == 0) {
+                    &action) == NONE) {
         return false;
     }
     action->store.slice = batch->slice;

@@ -138,7 +138,8 @@ static void store(struct step *step, uint16_t index, enum chord_store_kind kind,
                   enum store_purpose purpose, uint64_t call_id) {
     struct transfer *transfer = transfer_at(step->chord, index);
     struct chord_action *action;
-    if (store_start(step, kind, purpose, transfer_ref(step->chord, index), call_id, &action) == 0) {
+    if (store_start(step, kind, purpose, transfer_ref(step->chord, index), call_id, &action) ==
+        NONE) {
         finish(step, index, false);
         return;
     }

@@ -68,7 +68,7 @@ void on_apply(struct step *step, const struct chord_request *request, uint64_t r
     if (!taken) {
         reply_wrong_view(step, request_id, CHORD_APPLY, range);
     } else if (store_start(step, CHORD_STORE_WRITE_ROWS, STORE_APPLY, NO_REF, request_id,
-                           &action) == 0) {
+                           &action) == NONE) {
         reply_code(step, request_id, CHORD_APPLY, CHORD_RESOURCE_EXHAUSTED, 20);
     }
 }
@@ -136,10 +136,10 @@ void on_sync(struct step *step, const struct chord_request *request, uint64_t re
     }
 }
 
-static void read_range(struct step *step, const struct chord_request *request, uint64_t request_id,
-                       enum chord_store_kind kind, enum store_purpose purpose) {
+void on_read_range(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     struct chord_action *action;
+    bool digest = request->kind == CHORD_DIGEST;
     if (!range_valid(chord, &request->rows.range)) {
         reply_code(step, request_id, request->kind, CHORD_INVALID_ARGUMENT, 0);
         return;
@@ -147,20 +147,13 @@ static void read_range(struct step *step, const struct chord_request *request, u
     uint16_t index = range_at_epoch(chord, &request->rows.range, request->rows.epoch);
     if (index == NONE || view_self(chord, &range_at(chord, index)->view) == NONE) {
         reply_code(step, request_id, request->kind, CHORD_ABORTED, RETRY_MS);
-    } else if (store_start(step, kind, purpose, range_ref(chord, index), request_id, &action) ==
-               0) {
+    } else if (store_start(step, digest ? CHORD_STORE_DIGEST : CHORD_STORE_READ_RANGE,
+                           digest ? STORE_DIGEST_REPLY : STORE_RANGE_READ, range_ref(chord, index),
+                           request_id, &action) == NONE) {
         reply_code(step, request_id, request->kind, CHORD_RESOURCE_EXHAUSTED, 20);
     } else {
         action->store.slice.range = request->rows.range;
     }
-}
-
-void on_digest(struct step *step, const struct chord_request *request, uint64_t request_id) {
-    read_range(step, request, request_id, CHORD_STORE_DIGEST, STORE_DIGEST_REPLY);
-}
-
-void on_transfer_keys(struct step *step, const struct chord_request *request, uint64_t request_id) {
-    read_range(step, request, request_id, CHORD_STORE_READ_RANGE, STORE_RANGE_READ);
 }
 
 static bool concerns(struct chord *chord, const struct chord_view *view) {
@@ -324,7 +317,7 @@ static void retire(struct step *step, uint16_t index) {
     struct chord_action *action;
     struct chord_view view = range_at(chord, index)->view;
     if (range_at(chord, index)->learning || view.cut ||
-        store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NO_REF, 0, &action) == 0) {
+        store_start(step, CHORD_STORE_DROP_RANGE, STORE_RETIRED, NO_REF, 0, &action) == NONE) {
         return;
     }
     action->store.slice.range = view.range;

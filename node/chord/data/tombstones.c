@@ -38,7 +38,7 @@ void forget_tick(struct step *step, uint16_t index) {
         return;
     }
     if (store_start(step, CHORD_STORE_TOMBSTONES, STORE_TOMBSTONES, range_ref(chord, index), 0,
-                    &action) == 0) {
+                    &action) == NONE) {
         range->forget_ms = chord->now_ms + RETRY_MS;
         return;
     }

@@ -331,11 +331,11 @@ bool views_saved(const struct chord *chord) {
 struct store_op *views_save(struct step *step, enum store_purpose purpose, uint64_t request_id) {
     struct chord *chord = step->chord;
     struct chord_action *action;
-    uint64_t id = store_start(step, CHORD_STORE_VIEWS, purpose, NO_REF, request_id, &action);
-    if (id == 0) {
+    uint16_t slot = store_start(step, CHORD_STORE_VIEWS, purpose, NO_REF, request_id, &action);
+    if (slot == NONE) {
         chord->views_retry_ms = chord->now_ms; /* what is not saved now is saved with the next */
         return NULL;
     }
     chord->views_saving++;
-    return store_at(chord, store_slot(id));
+    return store_at(chord, slot);
 }

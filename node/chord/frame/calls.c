@@ -208,17 +208,13 @@ void calls_failure(struct step *step) {
 
 /* ---- store operations ---- */
 
-uint16_t store_slot(uint64_t id) {
-    return (uint16_t)((id & 0xffff) - 1);
-}
-
-/* 0: no slot or action free. */
-uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
+/* NONE: no slot or action free. */
+uint16_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
                      struct ref subject, uint64_t request_id, struct chord_action **action) {
     struct chord *chord = step->chord;
     uint16_t slot = store_free(chord);
     if (slot == NONE || !action_room(step, 4)) {
-        return 0;
+        return NONE;
     }
     struct store_op *store = store_at(chord, slot);
     store->purpose = purpose;
@@ -230,7 +226,7 @@ uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_p
     (*action)->store.kind = kind;
     memset(&(*action)->store.slice, 0, sizeof(*action)->store.slice);
     (*action)->store.slice.request_id = request_id;
-    return (*action)->store.store_op;
+    return slot;
 }
 
 static void reply_stored(struct step *step, const struct store_op *store) {

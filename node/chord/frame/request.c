@@ -109,12 +109,12 @@ static const struct {
     [CHORD_APPLY] = {on_apply},
     [CHORD_CHECK] = {on_check},
     [CHORD_SYNC] = {on_sync},
-    [CHORD_DIGEST] = {on_digest},
-    [CHORD_PREPARE] = {on_prepare},
-    [CHORD_ACCEPT] = {on_accept},
+    [CHORD_DIGEST] = {on_read_range},
+    [CHORD_PREPARE] = {on_decide},
+    [CHORD_ACCEPT] = {on_decide},
     [CHORD_DECIDED] = {on_decided},
     [CHORD_GET_VIEW] = {on_get_view},
-    [CHORD_TRANSFER_KEYS] = {on_transfer_keys},
+    [CHORD_TRANSFER_KEYS] = {on_read_range},
     [CHORD_BATCH] = {on_batch},
 };
 

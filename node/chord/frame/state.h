@@ -266,8 +266,7 @@ uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct ch
                    enum chord_message_kind kind, struct chord_request **request);
 void calls_reply(struct step *step);
 void calls_failure(struct step *step);
-uint16_t store_slot(uint64_t id); /* of an operation just started */
-uint64_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
+uint16_t store_start(struct step *step, enum chord_store_kind kind, enum store_purpose purpose,
                      struct ref subject, uint64_t request_id, struct chord_action **action);
 void stores_done(struct step *step);
 /* Answers; the caller fills in the rest, which is all 0, before anything else is asked for. */
