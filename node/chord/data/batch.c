@@ -292,22 +292,17 @@ void batch_looked_up(struct step *step, uint16_t index, const struct chord_peer 
     struct chord *chord = step->chord;
     struct batch *batch = batch_at(chord, index);
     batch->hops = (uint16_t)(batch->hops + hops);
-    bool self = owner != NULL && address_same(owner->address, chord->self.address);
-    if (owner == NULL) {
-        retry_later(step, index);
-    } else if (self) {
+    const struct chord_peer *to = owner;
+    if (owner != NULL && address_same(owner->address, chord->self.address)) {
         /* The ring says we own it, but no view is here yet: our successor led it before us. */
-        const struct chord_peer *successor = successor_at(chord, 0);
-        if (successor != NULL && batch->tries % 2 == 0) {
-            struct chord_range range = {before->id, owner->id};
-            forward(step, index, successor->address, &range);
-        } else {
-            retry_later(step, index);
-        }
-    } else {
-        struct chord_range range = {before->id, owner->id};
-        forward(step, index, owner->address, &range);
+        to = batch->tries % 2 == 0 ? successor_at(chord, 0) : NULL;
     }
+    if (to == NULL) {
+        retry_later(step, index);
+        return;
+    }
+    struct chord_range range = {before->id, owner->id};
+    forward(step, index, to->address, &range);
 }
 
 static void forward_unanswered(struct step *step, uint16_t index) {

@@ -25,12 +25,8 @@ void chord_read_status(const struct chord *constant, struct chord_status *status
                                          "here and nobody serves them; join brings it back"
                                        : "";
     uint32_t members = members_estimate(chord);
-    status->survives_failures = members > 0 ? (members - 1) / 2 : 0;
-    if (chord->parameters.m != 0) {
-        uint32_t copies =
-            members < chord->parameters.replicas ? members : chord->parameters.replicas;
-        status->survives_failures = copies > 0 ? (copies - 1) / 2 : 0;
-    }
+    uint32_t copies = members < chord->parameters.replicas ? members : chord->parameters.replicas;
+    status->survives_failures = copies > 0 ? (copies - 1) / 2 : 0;
     if (chord->state == CHORD_STATE_MEMBER && members < chord->parameters.n + 1) {
         status->warning = "fewer members than N+1: the ring works, and the proof of its lists does "
                           "not cover it; start more nodes";

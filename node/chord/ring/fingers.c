@@ -101,14 +101,12 @@ void fix_fingers_tick(struct step *step) {
     }
     /* The present finger knows best whether it still owns the start: one question instead of a
      * whole lookup, where nothing has changed. */
-    uint16_t finger = chord->fingers[chord->finger_next];
-    struct chord_peer present;
-    bool ask_it = finger != NONE && finger != FINGER_SELF && peer_healthy(chord, finger);
-    if (ask_it) {
-        present = peer_at(chord, finger)->peer;
+    const struct chord_peer *present = finger_get(chord, chord->finger_next);
+    if (present != NULL && !peer_healthy(chord, chord->fingers[chord->finger_next])) {
+        present = NULL;
     }
     chord->finger_open = true;
-    if (!lookup_start(step, LOOKUP_FINGER, &start, ask_it ? &present : NULL,
+    if (!lookup_start(step, LOOKUP_FINGER, &start, present,
                       (struct ref){.slot = chord->finger_next}, 0, chord->now_ms + 10000)) {
         chord->finger_open = false;
     }

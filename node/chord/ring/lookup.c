@@ -202,18 +202,6 @@ static void begin(struct step *step, uint16_t index, const struct chord_peer *vi
     ask(step, index, &response.ring.node);
 }
 
-/* A finger's owner is most often a finger of our predecessor's, or next to one (Stoica et al. 2001,
- * section 4.4, has a neighbour's whole table copied; to ask it for one entry needs no new message).
- */
-static void begin_near(struct step *step, uint16_t index) {
-    const struct chord_peer *predecessor = predecessor_get(step->chord);
-    struct chord_peer via;
-    if (predecessor != NULL) {
-        via = *predecessor;
-    }
-    begin(step, index, predecessor != NULL ? &via : NULL);
-}
-
 /* via NULL: from self. False: no room; nothing was started. May finish within the call. */
 bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct chord_id *target,
                   const struct chord_peer *via, struct ref subject, uint64_t request_id,
@@ -237,11 +225,11 @@ bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct c
         path_at(chord, lookup->path)->count = 0;
         path_add(chord, lookup, &chord->self, 0);
     }
-    if (purpose == LOOKUP_FINGER && via == NULL) {
-        begin_near(step, index);
-    } else {
-        begin(step, index, via);
-    }
+    /* A finger's owner is most often a finger of our predecessor's, or next to one (Stoica et al.
+     * 2001, section 4.4, has a neighbour's whole table copied; to ask it for one entry needs no new
+     * message). */
+    bool near = purpose == LOOKUP_FINGER && via == NULL;
+    begin(step, index, near ? predecessor_get(chord) : via);
     return true;
 }
 
@@ -282,7 +270,8 @@ void lookup_reply(struct step *step, const struct call *call,
     }
     if (lookup->purpose == LOOKUP_FINGER && lookup->hops == 1 &&
         id_in_open(&chord->self.id, &lookup->target, &lookup->asked.id)) {
-        begin_near(step, index); /* our finger is behind the owner: from it the way is all round */
+        /* Our finger is behind the owner: from it the way is all round. */
+        begin(step, index, predecessor_get(chord));
         return;
     }
     /* Each hop must come nearer, or the lookup could go round for ever. */
@@ -301,8 +290,7 @@ void lookup_reply(struct step *step, const struct call *call,
         }
     }
     lookup->fallbacks_count = count;
-    struct chord_peer copy = *next;
-    ask(step, index, &copy);
+    ask(step, index, next);
 }
 
 void lookups_forget(struct chord *chord) {
