@@ -9,9 +9,7 @@
 enum { RETRY_MS = 25, RETRY_MS_MAX = 200, MARGIN_MS = 30, STALE_MS_MAX = 300 };
 
 void batch_due(struct chord *chord, uint64_t when_ms) {
-    if (when_ms < chord->batches_ms) {
-        chord->batches_ms = when_ms;
-    }
+    sooner(&chord->batches_ms, when_ms);
 }
 
 void batch_wait(struct chord *chord, struct batch *batch, uint64_t delay_ms) {
@@ -441,15 +439,13 @@ void batches_tick(struct step *step) {
             batch->state = BATCH_RESUMED;
             action_add(step, CHORD_ACTION_RESUME)->request_id = batch->request_id;
         }
-        if (batch->state == BATCH_RUNNING && batch_sent(batch) &&
-            batch->resend_ms <= chord->now_ms && range_of(chord, batch->range) != NULL) {
-            execute_send(step, i, range_of(chord, batch->range));
+        struct range *range = batch->state == BATCH_RUNNING ? range_of(chord, batch->range) : NULL;
+        if (range != NULL && batch_sent(batch) && batch->resend_ms <= chord->now_ms) {
+            execute_send(step, i, range);
         }
-        if (batch->state == BATCH_RUNNING && batch->store_retry_ms != 0 &&
-            batch->store_retry_ms <= chord->now_ms && range_of(chord, batch->range) != NULL) {
+        if (range != NULL && batch->store_retry_ms != 0 && batch->store_retry_ms <= chord->now_ms) {
             execute_store_again(step, i);
         }
-        struct range *range = batch->state == BATCH_RUNNING ? range_of(chord, batch->range) : NULL;
         if (range != NULL && batch->confirm != 0) {
             confirm_again(step, batch->range.slot);
             batch_due(chord, range->check.resend_ms);
@@ -462,7 +458,7 @@ void batches_tick(struct step *step) {
             batch_due(chord, batch->retry_ms);
         } else if (batch->state == BATCH_RUNNING && batch_sent(batch)) {
             batch_due(chord, batch->resend_ms);
-            batch_due(chord, batch->store_retry_ms != 0 ? batch->store_retry_ms : UINT64_MAX);
+            batch_due(chord, batch->store_retry_ms);
         }
     }
 }

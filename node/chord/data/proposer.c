@@ -36,9 +36,7 @@ uint16_t decide_find(struct chord *chord, uint16_t index) {
 }
 
 static void due(struct chord *chord, uint64_t when_ms) {
-    if (chord->decisions_ms > when_ms) {
-        chord->decisions_ms = when_ms;
-    }
+    sooner(&chord->decisions_ms, when_ms);
 }
 
 /* ---- messages ---- */

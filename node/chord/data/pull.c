@@ -22,9 +22,7 @@
 enum { FAILURES_MAX = 8, RETRY_MS = 200, DONE_MS = 20000, PART_ROWS = 16 };
 
 static void transfers_due(struct chord *chord, uint64_t when_ms) {
-    if (when_ms < chord->transfers_ms) {
-        chord->transfers_ms = when_ms;
-    }
+    sooner(&chord->transfers_ms, when_ms);
 }
 
 /* Sync is answered soon, also while the work goes on: its leader asks again with the same token,
@@ -376,8 +374,6 @@ void transfers_tick(struct step *step) {
         if (due && action_room(step, 16)) {
             pull(step, i);
         }
-        if (transfer->retry_ms != 0 && transfer->retry_ms < chord->transfers_ms) {
-            chord->transfers_ms = transfer->retry_ms;
-        }
+        transfers_due(chord, transfer->retry_ms);
     }
 }

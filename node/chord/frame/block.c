@@ -3,6 +3,7 @@
  * The one block of state: how it is laid out within the host's limits, and how it begins.
  */
 #include "data/data.h"
+#include "ring/ring.h"
 
 static size_t place(size_t *end, size_t bytes) {
     size_t at = (*end + 15) / 16 * 16;
@@ -86,11 +87,7 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
     lay_out(chord, limits);
     memcpy(chord->self.address, config->address, CHORD_ADDRESS_BYTES);
     memcpy(chord->self.store_id, config->store_id, CHORD_STORE_ID_BYTES);
-    chord->predecessor = NONE;
-    chord->candidate = NONE;
-    for (unsigned i = 0; i < CHORD_M_MAX; i++) {
-        chord->fingers[i] = NONE;
-    }
+    neighbours_clear(chord);
     chord->batches_ms = chord->decisions_ms = chord->transfers_ms = UINT64_MAX;
     keys_init(chord);
     return chord;

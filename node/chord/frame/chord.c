@@ -184,12 +184,6 @@ void chord_step(struct chord *chord, const struct chord_event *event,
     }
 }
 
-static void sooner(uint64_t *deadline, uint64_t due) {
-    if (due != 0 && due < *deadline) {
-        *deadline = due;
-    }
-}
-
 uint64_t chord_deadline(const struct chord *chord) {
     uint64_t deadline = UINT64_MAX;
     sooner(&deadline,

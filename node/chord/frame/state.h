@@ -204,6 +204,13 @@ static inline bool ref_same(struct ref a, struct ref b) {
     }
 REFERENCE(lookup, lookup_at, purpose)
 
+/* Moves a deadline forward; when_ms 0: it stays. */
+static inline void sooner(uint64_t *deadline_ms, uint64_t when_ms) {
+    if (when_ms != 0 && when_ms < *deadline_ms) {
+        *deadline_ms = when_ms;
+    }
+}
+
 /* A set of members or seeds with this one alone. */
 static inline uint64_t bit(uint16_t index) {
     return 1ull << index;

@@ -107,7 +107,7 @@ void fix_fingers_tick(struct step *step) {
     }
     chord->finger_open = true;
     if (!lookup_start(step, LOOKUP_FINGER, &start, present,
-                      (struct ref){.slot = chord->finger_next}, 0, chord->now_ms + 10000)) {
+                      (struct ref){.slot = chord->finger_next}, 0, chord->now_ms + LOOKUP_MS)) {
         chord->finger_open = false;
     }
 }

@@ -165,7 +165,7 @@ void join_look_up(struct step *step) {
     chord->join.stage = JOIN_LOOKUP;
     chord->join.open = true;
     if (!lookup_start(step, LOOKUP_JOIN, &chord->self.id, &chord->join.via, NO_REF, 0,
-                      chord->now_ms + 10000)) {
+                      chord->now_ms + LOOKUP_MS)) {
         join_later(chord, JOIN_PING, JOIN_RETRY_MS);
     }
 }
@@ -296,8 +296,7 @@ static void on_ask_reply(struct step *step, const struct chord_response *respons
             return;
         }
         chord->join.successor = response->join.authority;
-        chord->join.stage = JOIN_ASK;
-        join_ask(step, &chord->join.successor, CHORD_JOIN);
+        ask_successor(step);
         break;
     case CHORD_JOIN_ID_IN_USE:
         free_id_collision(step);

@@ -7,6 +7,8 @@
 
 #include "for_data.h"
 
+enum { LOOKUP_MS = 10000 }; /* how long a node's own lookup may take */
+
 /* peers.c */
 int address_compare(const char *a, const char *b);                      /* as strcmp */
 bool peer_same(const struct chord_peer *a, const struct chord_peer *b); /* the same life */

@@ -50,7 +50,7 @@ static void ping_removed(struct step *step) {
 /* Looks self up through `peer`, which may see another ring than we do. */
 static void look_self_up(struct step *step, const struct chord_peer *peer) {
     struct chord *chord = step->chord;
-    lookup_start(step, LOOKUP_UNIFY, &chord->self.id, peer, NO_REF, 0, chord->now_ms + 10000);
+    lookup_start(step, LOOKUP_UNIFY, &chord->self.id, peer, NO_REF, 0, chord->now_ms + LOOKUP_MS);
 }
 
 static const struct chord_peer *random_peer(struct chord *chord) {
