@@ -140,6 +140,8 @@ bool decision_lost(struct chord *chord, const struct chord_range *other, uint64_
     return false;
 }
 
+/* Paxos made simple, phase 1b: no ballot below the promised one; a merge is promised in both
+ * instances or in neither. */
 bool acceptor_promise(struct range *range, struct range *other, uint64_t ballot) {
     if (ballot < range->acceptor.promised || (other != NULL && ballot < other->acceptor.promised)) {
         return false;
@@ -159,6 +161,7 @@ static void accept(struct range *range, const struct range *other, uint64_t ball
     range->acceptor.other_epoch = other != NULL ? other->view.epoch : 0;
 }
 
+/* Phase 2b: the same for what is accepted. */
 bool acceptor_accept(struct range *range, struct range *other, uint64_t ballot,
                      const struct chord_view *next) {
     if (!acceptor_promise(range, other, ballot)) {

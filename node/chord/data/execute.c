@@ -56,7 +56,8 @@ struct slice_counts {
     uint32_t held; /* of the writes: their key was handed over to this batch */
 };
 
-/* Counts the operations of the slice. NULL: all can be taken now; else a key that is not free. */
+/* node/chord/README.md: Write. One write is in flight per key, and a read waits for it. Counts the
+ * operations of the slice. NULL: all can be taken now; else a key that is not free. */
 static const uint8_t *key_in_flight(struct chord *chord, uint16_t index,
                                     const struct chord_range *range,
                                     const struct chord_operation *operations, uint32_t count,
@@ -245,6 +246,7 @@ static void check_done(struct step *step, uint16_t index) {
         batch->confirm != 0 || range == NULL) {
         return;
     }
+    /* node/chord/README.md: Write. Our store and a majority have it on disk in this epoch. */
     if (!batch->writing || batch->nothing ||
         (batch->stored && bits_count(batch->acked) >= view_majority(&range->view))) {
         slice_done(step, index);

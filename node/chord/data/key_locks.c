@@ -68,7 +68,8 @@ bool keys_take(struct chord *chord, const uint8_t *hash, uint16_t batch) {
     return true;
 }
 
-/* Hands the key to the batch that waits longest for it. False: no batch waits. */
+/* node/chord/README.md: Writers of one key. Hands the key to the batch that waits longest for it.
+ * False: no batch waits. */
 static bool hand_over(struct chord *chord, uint32_t at) {
     struct key_entry *entry = key_at(chord, at);
     uint16_t first = NONE;

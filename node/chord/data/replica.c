@@ -63,6 +63,8 @@ void on_apply(struct step *step, const struct chord_request *request, uint64_t r
         reply_code(step, request_id, CHORD_APPLY, CHORD_INVALID_ARGUMENT, 0);
         return;
     }
+    /* node/chord/README.md: Write. A member takes it at this very view, a learner unless it knows a
+     * newer one. */
     bool taken = request->rows.learner ? !newer_known(chord, range, request->rows.epoch)
                                        : range_exact(chord, range, request->rows.epoch) != NONE;
     if (!taken) {

@@ -182,8 +182,9 @@ void range_remove(struct step *step, uint16_t index) {
     execute_range_gone(step, range_ref(chord, index));
 }
 
-/* The pieces of an older view that a newer one leaves over keep the old epoch, as a memory: what
- * follows that view is decided, so no store leads a piece or votes about it. */
+/* node/chord/README.md: A piece is no view. What a newer view leaves over of an older one keeps the
+ * old epoch, as a memory: what follows that view is decided, so no store leads a piece or votes
+ * about it. */
 static bool cut_out(struct step *step, uint16_t index, const struct chord_range *covered) {
     struct chord *chord = step->chord;
     struct chord_range pieces[2];
@@ -259,7 +260,7 @@ bool range_install(struct step *step, const struct chord_view *view, uint16_t *i
         struct range *range = range_at(chord, i);
         if (range->used && ranges_overlap(&range->view.range, &view->range) &&
             range->view.epoch >= view->epoch) {
-            return false;
+            return false; /* node/chord/README.md: Memory of epochs */
         }
     }
     if (!range_room(step)) {

@@ -277,6 +277,7 @@ static void unreachable(struct step *step) {
     join_later(step->chord, JOIN_BEFORE, JOIN_ROUND_MS);
 }
 
+/* Zave 2017, J3: what the successor to be, or in genesis the authority, has decided. */
 static void on_ask_reply(struct step *step, const struct chord_response *response) {
     struct chord *chord = step->chord;
     switch (response->join.result) {

@@ -116,6 +116,7 @@ void stabilize_tick(struct step *step) {
     }
 }
 
+/* Zave 2017, section 5, stabilize: the successor's list, and then whom it has as predecessor. */
 static void on_stabilize_reply(struct step *step, const struct chord_response *response) {
     struct chord *chord = step->chord;
     struct chord_peer successor = chord->query.peer;
@@ -145,6 +146,7 @@ static void on_stabilize_reply(struct step *step, const struct chord_response *r
     }
 }
 
+/* Stabilize, second half: the candidate has answered, so it may be adopted with its list. */
 static void on_candidate_reply(struct step *step, const struct chord_response *response) {
     struct chord *chord = step->chord;
     struct chord_peer candidate = chord->query.peer;
@@ -160,6 +162,7 @@ static void on_candidate_reply(struct step *step, const struct chord_response *r
     notify_send(step);
 }
 
+/* Zave 2017, section 5, rectify: the predecessor lives, so only a closer one replaces it. */
 static void on_rectify_alive(struct step *step) {
     struct chord *chord = step->chord;
     const struct chord_peer *predecessor = predecessor_get(chord);
