@@ -131,8 +131,8 @@ COMMANDS = {
     "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
     "figures": (command_figures, "figures", "figures [MAX_NODES]: hops, load, maintenance and "
                                             "failures of 8 to 131072 nodes, as tables and plots"),
-    "bench": (command_bench, None, "bench [--quick] [--json FILE]: a ring of its own, how fast it is "
-                                   "beside what\n            it could be at best; bench --help"),
+    "bench": (command_bench, None, "bench [--quick] [--peers] [--json FILE]: how fast a ring of its "
+                                   "own is,\n            beside what could be; bench --help"),
     "coverage": (command_coverage, "coverage", "which lines of the core the tests reach"),
     "reset": (command_reset, None, "delete the ring's data on this host, after a typed 'reset'"),
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`init.py bench`: the release build with the load generators of tests/bench, and their start."""
 
-import subprocess
+import os
 import sys
 
 from . import build
@@ -13,10 +13,11 @@ FOLDER = ROOT / "build" / "bench"
 
 
 def run(options):
+    """Never returns: the bench is this process from here on, so that a Ctrl-C is its own."""
     if "--help" not in options:
         build.build("release", print)
         build.build("release", print, "bench")
     sys.stdout.flush()
-    return subprocess.run([sys.executable, str(MAIN), "--build", str(ROOT / "build" / "release"),
-                           "--folder", str(FOLDER), "--name", commit(), *options],
-                          check=False).returncode
+    os.execv(sys.executable,
+             [sys.executable, str(MAIN), "--build", str(ROOT / "build" / "release"), "--folder",
+              str(FOLDER), "--name", commit(), *options])

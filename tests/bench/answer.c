@@ -70,29 +70,25 @@ static void take_bytes(struct answer *answer) {
     answer->left -= count;
 }
 
+/* A line there is a chunk's size, or ends the bytes of the one before, or (trailers are not expected)
+ * ends it all. */
 static enum answer_state read_chunks(struct answer *answer) {
     for (;;) {
         take_bytes(answer);
-        size_t began = answer->at;
         char *line = answer->left > 0 ? NULL : take_line(answer);
         if (line == NULL) {
             return ANSWER_PARTIAL;
         }
-        if (*line == '\0') {
-            continue; /* the end of the chunk before */
+        if (*line == '\0' && answer->last_chunk) {
+            return ANSWER_WHOLE;
         }
-        char *end = line;
-        answer->left = strtoull(line, &end, 16);
-        if (end == line) {
-            return ANSWER_BROKEN;
-        }
-        if (answer->left == 0) { /* the last one; trailers are not expected */
-            if (take_line(answer) != NULL) {
-                return ANSWER_WHOLE;
+        if (*line != '\0') {
+            char *end = line;
+            answer->left = strtoull(line, &end, 16);
+            answer->last_chunk = answer->left == 0;
+            if (end == line) {
+                return ANSWER_BROKEN;
             }
-            line[strlen(line)] = '\n'; /* it is read again */
-            answer->at = began;
-            return ANSWER_PARTIAL;
         }
     }
 }

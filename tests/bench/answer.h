@@ -14,7 +14,7 @@ struct answer {
     struct text in;   /* all that has come; its memory is used again */
     struct text body; /* without the chunks' frames */
     unsigned status;
-    bool has_head, chunked, closes;
+    bool has_head, chunked, last_chunk, closes;
     size_t at;   /* in `in`: what has been read */
     size_t left; /* of the body, or of this chunk */
 };

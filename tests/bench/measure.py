@@ -23,6 +23,12 @@ class Side:
     what: str
     run: Callable[[], dict]
 
+    def run_well(self):
+        """Something that must not fail, such as storing the keys."""
+        told = self.run()
+        if told["errors"]:
+            raise Failed(f"{self.what}: {told['errors']} errors: {told['reason']}")
+
 
 @dataclass
 class Figure:
@@ -33,16 +39,26 @@ class Figure:
     options: dict  # what was asked: kind, value_bytes, in_flight, ...
 
 
-def generate(program, *words, timeout_s=600):
-    """Runs a load generator; its line of JSON."""
-    command = [str(word) for word in (program, *words)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=timeout_s, check=False)
+def generate_start(program, *words):
+    return subprocess.Popen([str(word) for word in (program, *words)], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def generate_finish(generator, timeout_s=600):
+    """A load generator's line of JSON."""
     try:
-        return json.loads(done.stdout)
+        said, problem = generator.communicate(timeout=timeout_s)
+    finally:
+        generator.kill()
+    try:
+        return json.loads(said)
     except ValueError:
-        raise Failed(f"{' '.join(command)} ended with {done.returncode}: "
-                     f"{(done.stderr or done.stdout).strip()}") from None
+        raise Failed(f"{' '.join(generator.args)} ended with {generator.returncode}: "
+                     f"{(problem or said).strip()}") from None
+
+
+def generate(program, *words):
+    return generate_finish(generate_start(program, *words))
 
 
 def spread(values):

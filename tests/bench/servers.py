@@ -3,10 +3,11 @@
 ends with the context; all data lies in the one temporary folder."""
 
 import contextlib
-import subprocess
+import signal
 
+from launcher.supervisor import Child
 from measure import Failed
-from ring import Ring
+from ring import Ring, until
 
 M = 32
 ECHO_PORT, STORE_PORT = 25, 26  # behind the first of the ring's block of ports
@@ -31,16 +32,17 @@ class Servers:
 
     def start_echo(self, offset, *more):
         address = f"127.0.0.1:{self.ring.ports.port + offset}"
-        self.start(self.programs / "echo", "--listen", address, *more)
+        log = self.folder / f"echo-{offset}.log"
+        child = Child(f"echo {address}", [self.programs / "echo", "--listen", address, *more], log)
+        self.keep(child)
+        until(lambda: not child.running or "listening" in log.read_text(), 10, f"{address} listens")
+        if not child.running:
+            raise Failed(f"{child.name} {child.how_it_ended()}: {child.stderr_tail()}")
         return address
 
-    def start(self, *words):
-        """A server that says one line when it listens; it ends with us."""
-        process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, text=True)
-        self.open.callback(end, process)
-        if not process.stdout.readline().startswith("listening"):
-            raise Failed(f"{words[0]} did not start: it ended with {process.wait()}")
+    def keep(self, child):
+        """It ends with us."""
+        self.open.callback(end, child)
 
     def __enter__(self):
         return self
@@ -49,7 +51,6 @@ class Servers:
         self.open.close()
 
 
-def end(process):
-    process.terminate()
-    process.wait(30)
-    process.stdout.close()
+def end(child):
+    child.signal(signal.SIGTERM)
+    child.process.wait(30)

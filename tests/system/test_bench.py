@@ -5,6 +5,7 @@ not judged here: the machine that runs tests has other things to do."""
 import json
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -18,15 +19,16 @@ from measure import Failed, Figure, Side, generate, measure  # noqa: E402
 def test_every_figure_has_a_reference_and_no_errors(tmp_path):
     done = subprocess.run(
         [sys.executable, MAIN, "--build", BUILD.absolute(), "--folder", tmp_path / "bench", "--name",
-         "a commit", "--quick", "--seconds", "0.05", "--repeats", "2", "--keys", "100", "--json",
-         tmp_path / "told.json"], capture_output=True, text=True, timeout=120, check=False)
+         "a commit", "--quick", "--seconds", "0.05", "--repeats", "2", "--keys", "100", "--rows",
+         "500", "--json", tmp_path / "told.json"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not any(word in done.stderr for word in SANITIZER_WORDS), done.stderr
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["commit"] == "a commit"
     kinds = {(figure["group"], figure["options"]["kind"]) for figure in told["figures"]}
-    assert kinds >= {("client", "get"), ("client", "put"), ("client", "stale get"), ("HTTP", "get"),
-                     ("HTTP", "put")}
+    assert kinds == {("libchord-client", "get"), ("libchord-client", "put"),
+                     ("libchord-client", "stale get"), ("HTTP", "get"), ("HTTP", "put"),
+                     ("YCSB mixes, libchord-client", "YCSB A"), ("CSV import, rows", "import")}
     for figure in told["figures"]:
         assert figure["errors"] == 0, figure
         for side in (figure["subject"], figure["reference"]):
@@ -34,7 +36,14 @@ def test_every_figure_has_a_reference_and_no_errors(tmp_path):
         assert figure["ratio"]["low"] <= figure["ratio"]["median"] <= figure["ratio"]["high"]
         assert figure["name"] in done.stdout
     assert json.loads((tmp_path / "bench" / "bench.json").read_text()) == told
-    assert "nng echo" in (tmp_path / "bench" / "table.md").read_text()
+    table = (tmp_path / "bench" / "table.md").read_text()
+    assert all(figure["name"] in table for figure in told["figures"] + told["alone"])
+    assert len(told["alone"]) == 4 and all(one["median"] > 0 for one in told["alone"])
+    pictures = {path.stem: ElementTree.parse(path).getroot()
+                for path in (tmp_path / "bench").glob("*.svg")}
+    assert set(pictures) == {"ratios", "rate-64", "latency-64"}
+    assert len(pictures["ratios"].findall(".//{*}rect")) == 1 + len(told["figures"])
+    assert len(pictures["rate-64"].findall(".//{*}polyline")) == 8  # 3 + 2 kinds, 3 references
 
 
 def test_sides_take_turns_and_ratios_are_of_pairs():

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 # Tests of the load generators' parts; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
-add_executable(test_bench ${CMAKE_CURRENT_LIST_DIR}/test_bench.c)
-target_link_libraries(test_bench PRIVATE chord_warnings bench_work m ${CMOCKA_LIBRARY})
-add_test(NAME test_bench COMMAND test_bench)
-set_tests_properties(test_bench PROPERTIES TIMEOUT 60)
+foreach(name IN ITEMS test_bench test_bench_http)
+  add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
+  target_link_libraries(${name} PRIVATE chord_warnings bench_http m ${CMOCKA_LIBRARY})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 60)
+endforeach()
