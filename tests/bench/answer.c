@@ -70,8 +70,8 @@ static void take_bytes(struct answer *answer) {
     answer->left -= count;
 }
 
-/* A line there is a chunk's size, or ends the bytes of the one before, or (trailers are not expected)
- * ends it all. */
+/* A line there is a chunk's size, or ends the bytes of the one before, or (trailers are not
+ * expected) ends it all. */
 static enum answer_state read_chunks(struct answer *answer) {
     for (;;) {
         take_bytes(answer);

@@ -19,6 +19,7 @@ class Plan:
     flights: tuple = (1, 8, 64, 256)
     mixes: tuple = ("A", "B", "C")
     mix_size: int = 1024
+    rate: int = 1000  # of the open loop
     import_rows: int = 200000
     more_nodes: tuple = (5, 8)  # rings for which a few figures are taken again
     idle_seconds: float = 20
@@ -29,9 +30,9 @@ class Plan:
     repeats: int = 5
 
 
-QUICK = Plan(sizes=(64,), flights=(1, 64), mixes=("A",), mix_size=64, import_rows=20000,
-             more_nodes=(), idle_seconds=3, breaks=1, keys_max=2000, seconds=0.3, warm_up=0.1,
-             repeats=3)
+QUICK = Plan(sizes=(64,), flights=(1, 64), mixes=("A",), mix_size=64, rate=200,
+             import_rows=20000, more_nodes=(), idle_seconds=3, breaks=1, keys_max=2000,
+             seconds=0.3, warm_up=0.1, repeats=3)
 
 
 def size_text(size):
@@ -50,6 +51,7 @@ class Figures:
             yield from self.of_size(size)
             if size == self.plan.mix_size:
                 yield from self.of_mixes(size)
+                yield from self.of_rate(size)
             if size <= 1024:
                 yield from self.of_peers(size)
         yield from csv_rows.figures(self.servers, self.plan.import_rows, self.say)
@@ -124,6 +126,16 @@ class Figures:
             words = (*self.words("mix", size, MIX_FLIGHT), "--reads", MIXES[name], "--zipf", ZIPF)
             yield self.figure(f"YCSB mixes, {CLIENT}", f"YCSB {name}", size, MIX_FLIGHT,
                               self.client(words), self.store(words))
+
+    def of_rate(self, size):
+        """How long one waits who does not come because another has gone: an open loop."""
+        for kind in ("get", "put"):
+            words = (*self.words(kind, size, MIX_FLIGHT), "--rate", self.plan.rate)
+            yield Figure(f"{CLIENT}, an open loop; the ratio is of p99",
+                         f"{kind} {size_text(size)}, {self.plan.rate:,} a second",
+                         self.client(words), self.store(words) if kind == "put" else
+                         self.echo(words), {"kind": kind, "value_bytes": size,
+                                            "rate": self.plan.rate}, by="p99_us")
 
     def of_peers(self, size):
         for peer in self.peers:

@@ -37,6 +37,7 @@ class Figure:
     subject: Side
     reference: Side
     options: dict  # what was asked: kind, value_bytes, in_flight, ...
+    by: str = "per_second"  # what the ratio is of; of times, where less is better, it is turned round
 
 
 def generate_start(program, *words):
@@ -75,8 +76,10 @@ def told_of(side, runs):
     return told
 
 
-def ratio(subject, reference):
-    return subject["per_second"] / reference["per_second"] if reference["per_second"] else 0.0
+def ratio(by, subject, reference):
+    """Above 1: the subject does better."""
+    above, below = (reference, subject) if by in LATENCIES else (subject, reference)
+    return above[by] / below[by] if below[by] else 0.0
 
 
 def measure(figure, repeats):
@@ -86,4 +89,4 @@ def measure(figure, repeats):
     return {"group": figure.group, "name": figure.name, "options": figure.options,
             "subject": subject, "reference": reference,
             "errors": subject["errors"] + reference["errors"],
-            "ratio": spread([ratio(*pair) for pair in pairs])}
+            "by": figure.by, "ratio": spread([ratio(figure.by, *pair) for pair in pairs])}

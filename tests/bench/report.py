@@ -26,7 +26,8 @@ def row(result):
     return (result["name"] + (f" ({result['errors']} ERRORS)" if result["errors"] else ""),
             f"{ratio['median']:.3f}", f"{ratio['low']:.3f} to {ratio['high']:.3f}",
             number(subject["per_second"]["median"]), reference["what"],
-            number(reference["per_second"]["median"]), time(subject, "p50_us"),
+            number(reference["per_second"]["median"]) if result["by"] == "per_second"
+            else time(reference, result["by"]), time(subject, "p50_us"),
             time(subject, "p99_us"), time(subject, "p999_us"))
 
 
@@ -58,7 +59,7 @@ def curves(results, group, size, side, values):
     found = {}
     for result in results:
         options, told = result["options"], result[side]
-        if result["group"] == group and options.get("value_bytes") == size and "p99_us" in told:
+        if result["group"] == group and options.get("value_bytes") == size:
             name = f"{group}: {options['kind']}" if side == "subject" else told["what"]
             found.setdefault(name, {}).setdefault(options["in_flight"],
                                                   [max(value, 0.1) for value in values(told)])
@@ -77,7 +78,7 @@ def times(told):
 
 def plots(results):
     """(name, SVG) of each."""
-    yield "ratios", plot.bars("operations a second, as a share of the reference's", [
+    yield "ratios", plot.bars("how much of what the reference can do (1: as well)", [
         (f"{result['group'].split(',')[0]}: {result['name']}, of {result['reference']['what']}",
          *(result["ratio"][key] for key in ("median", "low", "high"))) for result in results])
     for size in sorted({result["options"].get("value_bytes", 0) for result in results} - {0}):

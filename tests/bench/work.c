@@ -157,11 +157,12 @@ void work_done(struct work *work, const struct task *task, uint64_t now_ns, cons
     if (reason != NULL && work->errors++ == 0) {
         snprintf(work->reason, sizeof work->reason, "%s", reason);
     }
-    /* A closed loop has done what ends within its time; an open one owes all that it has meant to
-     * begin there. */
+    /* A closed loop has done what ends within its time, or the first that ends at all; an open one
+     * owes all that it has meant to begin there. */
     bool open = work->options.rate > 0;
-    bool counts = open ? task->intended_ns >= work->counted_from_ns
-                       : now_ns >= work->counted_from_ns && now_ns < work->ends_ns;
+    bool counts =
+        open ? task->intended_ns >= work->counted_from_ns
+             : now_ns >= work->counted_from_ns && (now_ns < work->ends_ns || work->done == 0);
     if (!work->filling && counts) {
         work->done++;
         work->last_done_ns = now_ns > work->last_done_ns ? now_ns : work->last_done_ns;
@@ -207,7 +208,7 @@ static void print_text(const char *text) {
 int work_print(const struct work *work) {
     const struct histogram *times = &work->latencies;
     uint64_t until = work->ends_ns;
-    if (work->options.rate > 0 && work->last_done_ns > until) {
+    if (work->last_done_ns > until) {
         until = work->last_done_ns;
     }
     double seconds = (double)(until - work->counted_from_ns) / s_in_ns;

@@ -3,17 +3,21 @@
 not judged here: the machine that runs tests has other things to do."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import psutil
 import pytest
 
 from ring import BUILD, ROOT, SANITIZER_WORDS
 
 MAIN = ROOT / "tests" / "bench" / "main.py"
 sys.path.insert(0, str(MAIN.parent))
-from measure import Failed, Figure, Side, generate, measure  # noqa: E402
+import peers  # noqa: E402
+from measure import Failed, Figure, Side, generate, measure, ratio  # noqa: E402
 
 
 def test_every_figure_has_a_reference_and_no_errors(tmp_path):
@@ -28,6 +32,8 @@ def test_every_figure_has_a_reference_and_no_errors(tmp_path):
     kinds = {(figure["group"], figure["options"]["kind"]) for figure in told["figures"]}
     assert kinds == {("libchord-client", "get"), ("libchord-client", "put"),
                      ("libchord-client", "stale get"), ("HTTP", "get"), ("HTTP", "put"),
+                     ("libchord-client, an open loop; the ratio is of p99", "get"),
+                     ("libchord-client, an open loop; the ratio is of p99", "put"),
                      ("YCSB mixes, libchord-client", "YCSB A"), ("CSV import, rows", "import")}
     for figure in told["figures"]:
         assert figure["errors"] == 0, figure
@@ -64,6 +70,11 @@ def test_sides_take_turns_and_ratios_are_of_pairs():
     assert result["errors"] == 6 and result["subject"]["reason"] == "A"
 
 
+def test_of_times_less_is_better():
+    assert ratio("per_second", {"per_second": 10}, {"per_second": 40}) == 0.25
+    assert ratio("p99_us", {"p99_us": 10}, {"p99_us": 40}) == 4
+
+
 def test_a_generator_that_cannot_start_is_named():
     with pytest.raises(Failed, match="--kind steal: there are get, put and mix"):
         generate(BUILD.absolute() / "tests" / "bench" / "load", "--members", "127.0.0.1:1", "--kind",
@@ -79,3 +90,33 @@ def test_errors_are_told(new_ring):
         told = generate(programs / program, *to, "--seconds", 0.1, "--warm-up", 0)
         assert told["errors"] > 0 and told["errors"] >= told["operations"], told
         assert "NOT_FOUND" in told["reason"] or "404" in told["reason"], told
+
+
+def test_an_interrupted_bench_leaves_nothing(tmp_path):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    bench = subprocess.Popen(
+        [sys.executable, MAIN, "--build", BUILD.absolute(), "--folder", tmp_path / "bench", "--quick"],
+        env={**os.environ, "TMPDIR": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True)
+    try:
+        while "storing" not in (line := bench.stdout.readline()):
+            assert line, bench.communicate()
+        children = psutil.Process(bench.pid).children(recursive=True)
+        assert len(children) >= 6  # three nodes, the gateway, both echoes
+        bench.send_signal(signal.SIGTERM)
+        assert "interrupted" in bench.communicate(timeout=60)[1]
+    finally:
+        bench.kill()
+        bench.wait()
+    assert bench.returncode == 1
+    assert not list(folder.glob("chord-bench-*")) and not (tmp_path / "bench").exists()
+    assert not [child for child in children if child.is_running()]
+
+
+def test_peers_that_are_not_there_are_named(monkeypatch):
+    monkeypatch.setattr(peers.shutil, "which", lambda program: None)
+    said = []
+    assert peers.start_installed(None, said.append) == []
+    assert said == ["etcd: not installed, apt install etcd-server",
+                    "redis-server: not installed, apt install redis-server"]

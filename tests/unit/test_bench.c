@@ -165,6 +165,21 @@ static void a_closed_loop_begins_at_once_and_ends(void **state) {
     work_free(work);
 }
 
+/* Slower than the whole measurement: one operation in so much time, not none. */
+static void the_first_counts_however_late(void **state) {
+    (void)state;
+    struct work *work = new_work(0);
+    struct task task;
+    uint64_t at;
+    assert_true(work_take(work, work->began_ns, &task, &at));
+    assert_true(work_take(work, work->began_ns, &task, &at));
+    work_done(work, &task, work->ends_ns + ms, NULL);
+    work_done(work, &task, work->ends_ns + 2 * ms, NULL);
+    assert_int_equal(work->done, 1);
+    assert_int_equal(work->last_done_ns, work->ends_ns + ms);
+    work_free(work);
+}
+
 static void filling_takes_each_key_once(void **state) {
     (void)state;
     struct work *work = new_work(0);
@@ -216,6 +231,7 @@ int main(void) {
         cmocka_unit_test(the_ends_are_ranks),
         cmocka_unit_test(a_stall_costs_all_who_would_have_come),
         cmocka_unit_test(a_closed_loop_begins_at_once_and_ends),
+        cmocka_unit_test(the_first_counts_however_late),
         cmocka_unit_test(filling_takes_each_key_once),
         cmocka_unit_test(errors_are_counted_and_the_first_is_told),
         cmocka_unit_test(values_are_looked_at),
