@@ -63,8 +63,12 @@ static struct item *queue_pop(struct queue *queue) {
 void node_enqueue(struct node *node, struct item *item, bool urgent) {
     pthread_mutex_lock(&node->mutex);
     queue_push(urgent ? &node->urgent : &node->data, item);
-    pthread_cond_signal(&node->wake);
+    bool rests = node->rests;
+    node->rests = false;
     pthread_mutex_unlock(&node->mutex);
+    if (rests) { /* once, and not into a lock that is held */
+        pthread_cond_signal(&node->wake);
+    }
 }
 
 /* NULL: the deadline came first. */
@@ -73,8 +77,10 @@ static struct item *take_item(struct node *node, uint64_t deadline_ms) {
     while (node->urgent.first == NULL && node->data.first == NULL && node_now_ms() < deadline_ms) {
         uint64_t until_ms = deadline_ms > node_now_ms() + 1000 ? node_now_ms() + 1000 : deadline_ms;
         struct timespec until = {(time_t)(until_ms / 1000), (long)(until_ms % 1000) * 1000000};
+        node->rests = true;
         pthread_cond_timedwait(&node->wake, &node->mutex, &until);
     }
+    node->rests = false;
     struct item *item = queue_pop(&node->urgent);
     if (item == NULL) {
         item = queue_pop(&node->data);

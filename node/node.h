@@ -145,6 +145,7 @@ struct node {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     struct queue urgent, data; /* ring, admin and outcomes first; guarded by mutex */
+    bool rests;                /* the loop waits to be woken; guarded by mutex */
     unsigned ring_requests;    /* guarded by mutex */
 
     struct request_slot *requests;

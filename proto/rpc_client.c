@@ -315,22 +315,8 @@ void rpc_client_call_wait(struct rpc_client *client, const char *address, enum r
 
 /* ---- the client ---- */
 
-/*
- * nng starts its threads at its first use. That must not be a call, which may come when threads or
- * memory are short already: nng 1.5.2 crashes when one of them cannot start.
- */
-static int nng_begin(void) {
-    nng_aio *aio;
-    if (nng_aio_alloc(&aio, NULL, NULL) != 0) {
-        return -ENOMEM;
-    }
-    nng_aio_free(aio);
-    return 0;
-}
-
 int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *options) {
     *out = NULL;
-    rpc_nng_fix_init();
     struct rpc_client *client = calloc(1, sizeof *client);
     if (client == NULL) {
         return -ENOMEM;
@@ -340,7 +326,7 @@ int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *op
     client->peers_max = options->peers_max == 0 ? RPC_PEERS_MAX_DEFAULT : options->peers_max;
     client->on_disconnect = options->on_disconnect;
     client->context = options->context;
-    int rc = nng_begin();
+    int rc = rpc_nng_start();
     if (rc == 0) {
         rc = rpc_mac_open(&client->mac, &options->key);
     }

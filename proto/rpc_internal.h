@@ -87,8 +87,8 @@ int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
 
 /* ---- rpc_nng_fix.c ---- */
 
-/* Makes sure that the work-around is linked in. Called before the first socket. */
-void rpc_nng_fix_init(void);
+/* Before anything else of nng: it starts its threads, once in the process. 0, or -ENOMEM. */
+int rpc_nng_start(void);
 /* nng took this message to send it, and freed it or lost it: only the address is of use. */
 void rpc_nng_fix_given(const void *msg);
 /* As nng_dialer_create. */

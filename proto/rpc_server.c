@@ -119,7 +119,9 @@ static int server_listen(struct rpc_server *server, const char *url) {
 int rpc_server_open(struct rpc_server **out, const struct rpc_server_options *options) {
     *out = NULL;
     char url[RPC_URL_BYTES];
-    rpc_nng_fix_init();
+    if (rpc_nng_start() != 0) {
+        return -ENOMEM;
+    }
     if (!rpc_address_url(url, options->address)) {
         return -EINVAL;
     }

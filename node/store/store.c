@@ -48,6 +48,7 @@ struct store {
     struct jobs jobs;     /* guarded by mutex, like the next two */
     struct jobs listings; /* wait their turn: one slice between two groups of the others */
     bool closing;
+    bool rests;              /* the thread waits to be woken; guarded by mutex */
     bool slice_next;         /* store's thread only, like the next */
     uint64_t slice_after_us; /* monotonic: listings rest until then */
     atomic_uint m;
@@ -310,7 +311,10 @@ static void wait_job(struct store *store) {
     bool listing = store->listings.first != NULL;
     uint64_t until_us = listing ? store->slice_after_us : now_us() + FILES_PERIOD_MS * 1000;
     struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
-    if (pthread_cond_timedwait(&store->wake, &store->mutex, &until) == ETIMEDOUT && !listing) {
+    store->rests = true;
+    int rc = pthread_cond_timedwait(&store->wake, &store->mutex, &until);
+    store->rests = false;
+    if (rc == ETIMEDOUT && !listing) {
         pthread_mutex_unlock(&store->mutex);
         files_hold(store);
         pthread_mutex_lock(&store->mutex);
@@ -366,8 +370,12 @@ static void *run(void *argument) {
 void store_submit(struct store *store, struct store_job *job) {
     pthread_mutex_lock(&store->mutex);
     jobs_push(job->kind == STORE_JOB_LIST_KEYS ? &store->listings : &store->jobs, job);
-    pthread_cond_signal(&store->wake);
+    bool rests = store->rests;
+    store->rests = false;
     pthread_mutex_unlock(&store->mutex);
+    if (rests) { /* once, and not into a lock that is held */
+        pthread_cond_signal(&store->wake);
+    }
 }
 
 /* ---- open and close ---- */

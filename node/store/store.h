@@ -17,7 +17,7 @@ enum {
     STORE_KEY_BYTES_MAX = 1024,
     STORE_OP_ID_BYTES = 16,
     STORE_SCHEMA_VERSION = 8,  /* FORMAT.md */
-    STORE_SCHEMA_PREVIOUS = 6, /* of the last release: a step back writes it, or one between */
+    STORE_SCHEMA_PREVIOUS = 6, /* a step back writes it, or one between */
     STORE_SCRUB_ROWS = 1000,   /* of one SCRUB, and at most */
     STORE_SCRUB_BYTES = 1024 * 1024,
 };

@@ -15,8 +15,11 @@ NODE_EXIT_DATA, NODE_EXIT_FORMAT = 4, 8
 NODES = 4
 WRITERS = 3
 KEYS_EACH = 40
-# The last commit with schema 6: it opens any database, and its records are structs.
-BEFORE = "5bd1b85fef523bbf34dfc28533fb6766213c347a"
+# The last commit with each earlier schema, and how its program ends at a database of today's. That of
+# schema 6 opens any database, and its records are structs.
+BEFORE = {6: ("5bd1b85fef523bbf34dfc28533fb6766213c347a", NODE_EXIT_DATA),
+          7: ("edbd7f3d13e203fa9b4ad4c5940f9aa0fb0dbeb5", NODE_EXIT_FORMAT)}
+TODAY = 8
 
 
 def change(database, sql):
@@ -52,19 +55,20 @@ def test_a_database_of_the_future_stops_the_node(new_ring):
     assert ring.get("key") == (200, b"value")
 
 
-@pytest.fixture(scope="module")
-def before(tmp_path_factory):
-    """The node program of the version before, built from git."""
+@pytest.fixture(scope="module", params=BEFORE)
+def before(tmp_path_factory, request):
+    """An earlier schema, its node program built from git, and how that refuses a later one."""
     folder = tmp_path_factory.mktemp("before")
-    archive = subprocess.run(["git", "-C", ROOT, "archive", BEFORE], capture_output=True)
+    commit, refusal = BEFORE[request.param]
+    archive = subprocess.run(["git", "-C", ROOT, "archive", commit], capture_output=True)
     if archive.returncode != 0:
-        pytest.skip(f"this checkout's git does not have commit {BEFORE}")
+        pytest.skip(f"this checkout's git does not have commit {commit}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
         tar.extractall(folder)
     for command in (["cmake", "--preset", "release", "-G", "Ninja"],
                     ["cmake", "--build", "build/release", "-j", "2", "--target", "chord-node"]):
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    yield folder / "build" / "release" / "node" / "chord-node"
+    yield request.param, folder / "build" / "release" / "node" / "chord-node", refusal
     shutil.rmtree(folder)
 
 
@@ -111,6 +115,7 @@ class Writer(threading.Thread):
 @pytest.mark.time_limit(600)
 def test_rolling_upgrade_and_one_step_back(new_ring, before):
     """Under load, one node after the other; one of them is killed instead of stopped."""
+    schema, program_before, refusal = before
     ring = new_ring(M=32, N=3, REPLICAS=3)
     now = ring.supervisor.programs.node
     database = {slot: ring.data_dir / f"node-{slot}" / "chord.db" for slot in range(1, NODES + 1)}
@@ -127,7 +132,7 @@ def test_rolling_upgrade_and_one_step_back(new_ring, before):
               f"{sum(writer.refused for writer in writers)} not")
 
     writers = []
-    ring.supervisor.programs.node = before
+    ring.supervisor.programs.node = program_before
     ring.start(NODES)
     ring.wait_healthy(NODES)
     writers += [Writer(ring, number) for number in range(WRITERS)]
@@ -140,16 +145,16 @@ def test_rolling_upgrade_and_one_step_back(new_ring, before):
     say("up")
     for slot in database:  # and back
         ring.stop(slot)
-        assert schema_of(database[slot]) == 8
+        assert schema_of(database[slot]) == TODAY
         if slot == 2:  # without the step: it ends, and nothing has happened
-            ring.supervisor.programs.node = before
+            ring.supervisor.programs.node = program_before
             ring.start_node(slot)
-            assert ring.supervisor.nodes[slot].process.wait(30) == NODE_EXIT_DATA
-            assert schema_of(database[slot]) == 8
-        subprocess.run([now, "--data", database[slot].parent, "--downgrade-schema", "6"],
+            assert ring.supervisor.nodes[slot].process.wait(30) == refusal
+            assert schema_of(database[slot]) == TODAY
+        subprocess.run([now, "--data", database[slot].parent, "--downgrade-schema", str(schema)],
                        check=True)
-        assert schema_of(database[slot]) == 6
-        start(slot, before)
+        assert schema_of(database[slot]) == schema
+        start(slot, program_before)
     say("back")
     for writer in writers:
         writer.ending.set()

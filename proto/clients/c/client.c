@@ -152,7 +152,16 @@ void client_wait(struct chord_client *client, struct operation *operation) {
     pthread_mutex_lock(&client->lock);
     assert(client->waiting_count < client->waiting_capacity);
     heap_add(client, operation);
-    pthread_cond_broadcast(&client->changed);
+    if (client->waiting[0] == operation) {
+        pthread_cond_signal(&client->changed);
+    }
+    pthread_mutex_unlock(&client->lock);
+}
+
+void client_wake(struct chord_client *client) {
+    pthread_mutex_lock(&client->lock);
+    client->flows_wait = true;
+    pthread_cond_signal(&client->changed);
     pthread_mutex_unlock(&client->lock);
 }
 
@@ -176,14 +185,21 @@ bool client_opened(struct chord_client *client) {
 void client_closed(struct chord_client *client) {
     pthread_mutex_lock(&client->lock);
     client->open--;
-    pthread_cond_broadcast(&client->changed);
+    if (client->closing) {
+        pthread_cond_signal(&client->changed);
+    }
     pthread_mutex_unlock(&client->lock);
 }
 
 /* With the lock held, which is let go meanwhile. */
 static void first_await(struct chord_client *client) {
     uint64_t due_ms = client->waiting_count > 0 ? operation_due_ms(client->waiting[0]) : UINT64_MAX;
-    if (client->waiting_count == 0) {
+    if (client->flows_wait) {
+        client->flows_wait = false;
+        pthread_mutex_unlock(&client->lock);
+        flows_send(client);
+        pthread_mutex_lock(&client->lock);
+    } else if (client->waiting_count == 0) {
         pthread_cond_wait(&client->changed, &client->lock);
     } else if (atomic_load(&client->stopping) || due_ms <= clock_now_ms()) {
         struct operation *operation = heap_take(client);

@@ -71,9 +71,10 @@ struct chord_client {
     uint32_t timeout_ms, attempt_ms, nobody_ms, probe_ms;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t open;                /* operations under way, and calls of the client's own */
+    atomic_size_t open;         /* operations under way, and calls of the client's own */
     struct operation **waiting; /* for their next attempt: a heap, the first due first */
     size_t waiting_count, waiting_capacity;
+    bool flows_wait; /* for the thread, which sends them */
     bool closing;
     bool thread_runs;
     pthread_t thread;
@@ -108,6 +109,8 @@ bool client_key_id(struct chord_client *client, const void *key, size_t key_size
 
 /* Sends it again at its due time. */
 void client_wait(struct chord_client *client, struct operation *operation);
+/* Its thread calls flows_send. */
+void client_wake(struct chord_client *client);
 uint64_t operation_due_ms(const struct operation *operation);
 void operation_resume(struct operation *operation);
 /* Each operation and call of its own, from its start to its end. false: no memory. */

@@ -2,7 +2,8 @@
 /*
  * Coalescing: operations that wait at one moment for the same leader travel as one Batch. While few
  * calls are out to that leader an operation is sent at once; else it waits until one of them comes
- * back. No timer: the busier the leader, the larger the batches.
+ * back. No timer: the busier the leader, the larger the batches. Where many operations are under
+ * way, what can be sent at once is sent by the client's thread: until it runs, others join.
  *
  * A flow is what may travel together: operations on one range, for its leader, either reads, stale
  * reads or changes, so that none waits for what another kind needs. An operation that is large, not
@@ -18,6 +19,7 @@ enum {
     BYTES_MAX = 256 * 1024, /* keys and values of a call */
     SMALL_BYTES = 16 * 1024,
     BUCKETS = 256,
+    DIRECT_MAX = 8, /* operations of a client: with more, its thread sends */
 };
 
 enum flow_kind { FLOW_READ, FLOW_READ_STALE, FLOW_CHANGE };
@@ -33,12 +35,15 @@ struct flow {
     struct ring_id range_hi;
     enum flow_kind kind;
     unsigned calls_open;
-    struct operation *first, **last; /* waiting; only while all calls are out */
+    bool due;                        /* one of these calls is the client's thread's to send */
+    struct flow *next_due;           /* ... and the next flow's of which that is so */
+    struct operation *first, **last; /* waiting; only while all calls are out, or due */
 };
 
 struct flows {
     pthread_mutex_t lock;
     struct flow *buckets[BUCKETS];
+    struct flow *first_due;
 };
 
 struct call {
@@ -194,18 +199,14 @@ static void hand_over_all(struct operation *operation) {
     }
 }
 
-/* A call of the flow has come back. `went_well`: the next one goes the same way. */
-static void flow_returned(struct chord_client *client, struct flow *flow, bool went_well) {
+/* Instead of a call that is over, or due: the next one, where `goes`. With client->sending held. */
+static void flow_go_on(struct chord_client *client, struct flow *flow, bool goes) {
     struct flows *flows = client->flows;
     struct operation *rest = NULL;
-    struct call *next = NULL;
-    pthread_rwlock_rdlock(&client->sending);
     pthread_mutex_lock(&flows->lock);
     flow->calls_open--;
-    if (went_well && !atomic_load(&client->stopping)) {
-        next = flow_fill(client, flow);
-    }
-    if (next == NULL) {
+    struct call *call = goes ? flow_fill(client, flow) : NULL;
+    if (call == NULL) {
         rest = flow->first;
         flow->first = NULL;
         flow->last = &flow->first;
@@ -214,10 +215,35 @@ static void flow_returned(struct chord_client *client, struct flow *flow, bool w
         }
     }
     pthread_mutex_unlock(&flows->lock);
-    if (next != NULL) {
-        call_send(next);
+    if (call != NULL) {
+        call_send(call);
     }
     hand_over_all(rest);
+}
+
+void flows_send(struct chord_client *client) {
+    struct flows *flows = client->flows;
+    pthread_rwlock_rdlock(&client->sending);
+    for (struct flow *flow = NULL;;) {
+        pthread_mutex_lock(&flows->lock);
+        flow = flows->first_due;
+        if (flow != NULL) {
+            flows->first_due = flow->next_due;
+            flow->due = false;
+        }
+        pthread_mutex_unlock(&flows->lock);
+        if (flow == NULL) {
+            break;
+        }
+        flow_go_on(client, flow, !atomic_load(&client->stopping));
+    }
+    pthread_rwlock_unlock(&client->sending);
+}
+
+/* `went_well`: the next ones go the same way. */
+static void flow_returned(struct chord_client *client, struct flow *flow, bool went_well) {
+    pthread_rwlock_rdlock(&client->sending);
+    flow_go_on(client, flow, went_well && !atomic_load(&client->stopping));
     pthread_rwlock_unlock(&client->sending);
 }
 
@@ -299,19 +325,36 @@ static struct call *call_alone(struct operation *operation, struct flow *flow) {
     return call;
 }
 
+/* It waits for the others of its flow. true: the client's thread must be told. With the lock held.
+ */
+static bool flow_join(struct flows *flows, struct flow *flow, struct operation *operation) {
+    bool was_due = flows->first_due != NULL;
+    *flow->last = operation;
+    flow->last = &operation->next;
+    if (!flow->due && flow->calls_open < calls_open_max[flow->kind]) {
+        flow->due = true;
+        flow->calls_open++;
+        flow->next_due = flows->first_due;
+        flows->first_due = flow;
+    }
+    return !was_due && flows->first_due != NULL;
+}
+
 void flow_send(struct operation *operation) {
-    struct flows *flows = operation->client->flows;
+    struct chord_client *client = operation->client;
+    struct flows *flows = client->flows;
     struct flow *flow = NULL;
     struct call *call = NULL;
     bool waits = false;
+    bool wake = false;
     operation->next = NULL;
     if (is_sociable(operation)) {
         pthread_mutex_lock(&flows->lock);
         flow = flow_get(flows, operation);
-        waits = flow != NULL && flow->calls_open == calls_open_max[flow->kind];
+        waits = flow != NULL && (flow->due || flow->calls_open == calls_open_max[flow->kind] ||
+                                 atomic_load(&client->open) > DIRECT_MAX);
         if (waits) {
-            *flow->last = operation;
-            flow->last = &operation->next;
+            wake = flow_join(flows, flow, operation);
         } else if (flow != NULL) {
             call = call_alone(operation, flow);
             flow->calls_open += call != NULL;
@@ -323,7 +366,9 @@ void flow_send(struct operation *operation) {
     } else {
         call = call_alone(operation, NULL);
     }
-    if (call != NULL) {
+    if (wake) {
+        client_wake(client);
+    } else if (call != NULL) {
         call_send(call);
     } else if (!waits) {
         operation_go_on(

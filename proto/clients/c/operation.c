@@ -9,6 +9,8 @@
  * the operation at a time.
  */
 #include <errno.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,9 +302,8 @@ void chord_start(struct chord_client *client, const struct chord_operation *aske
 /* ---- waiting ---- */
 
 struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t done;
-    size_t open;
+    sem_t done;
+    atomic_size_t open;
 };
 
 struct waiting {
@@ -312,34 +313,30 @@ struct waiting {
 
 static void waiting_done(void *context, struct chord_result *result) {
     struct waiting *waiting = context;
-    struct waiter *waiter = waiting->waiter; /* both may be gone once the lock is open */
+    struct waiter *waiter = waiting->waiter;
     *waiting->result = *result;
-    pthread_mutex_lock(&waiter->lock);
-    if (--waiter->open == 0) {
-        pthread_cond_signal(&waiter->done);
+    if (atomic_fetch_sub(&waiter->open, 1) == 1) {
+        sem_post(&waiter->done); /* both may be gone now */
     }
-    pthread_mutex_unlock(&waiter->lock);
 }
 
 void chord_run(struct chord_client *client, const struct chord_operation *operations, size_t count,
                struct chord_result *results) {
     enum { AT_ONCE = 256 };
     struct waiting waiting[AT_ONCE];
-    struct waiter waiter = {
-        .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER, .open = 0};
+    struct waiter waiter;
+    sem_init(&waiter.done, 0, 0);
     for (size_t from = 0; from < count; from += AT_ONCE) {
         size_t some = count - from < AT_ONCE ? count - from : AT_ONCE;
-        waiter.open = some;
+        atomic_init(&waiter.open, some);
         for (size_t i = 0; i < some; i++) {
             waiting[i] = (struct waiting){&waiter, &results[from + i]};
             chord_start(client, &operations[from + i], waiting_done, &waiting[i]);
         }
-        pthread_mutex_lock(&waiter.lock);
-        while (waiter.open > 0) {
-            pthread_cond_wait(&waiter.done, &waiter.lock);
+        while (sem_wait(&waiter.done) != 0) { /* a signal came */
         }
-        pthread_mutex_unlock(&waiter.lock);
     }
+    sem_destroy(&waiter.done);
 }
 
 static enum chord_fate run_one(struct chord_client *client, enum chord_kind kind, const char *key,

@@ -58,5 +58,7 @@ void flows_free(struct flows *flows);
 /* Sends it to the address of its result, with those that wait for the same leader where it can.
  * With client->sending held. */
 void flow_send(struct operation *operation);
+/* What waits for the client's thread. */
+void flows_send(struct chord_client *client);
 
 #endif
