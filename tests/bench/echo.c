@@ -16,11 +16,9 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "loop.h"
@@ -149,7 +147,6 @@ static _Noreturn void serve(const char *address, const char *path) {
         .file = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .some_wait = PTHREAD_COND_INITIALIZER};
     char url[200];
     url_of(address, url, sizeof url);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (path != NULL) {
         server.file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (server.file < 0) {
@@ -265,6 +262,7 @@ int main(int argc, char **argv) {
         flags_refuse("either --listen HOST:PORT or --address HOST:PORT");
     }
     if (listen_address != NULL) {
+        work_watch_parent(&work);
         serve(listen_address, file);
     }
     return ask(address, &work);

@@ -49,16 +49,22 @@ int main(int argc, char **argv) {
     static struct load load;
     struct work_options work;
     struct chord_client_options options = {.members = NULL};
+    uint64_t timeout_ms = 0;
+    uint64_t attempt_ms = 0;
     const struct flag own[] = {
         {.name = "members", .text = &options.members, .help = "HOST:PORT, several with commas"},
         {.name = "ring-key-file", .text = &options.ring_key_file, .help = "the key of the ring"},
         {.name = "stale", .is_there = &load.stale, .help = "gets take any member's value"},
+        {.name = "timeout-ms", .number = &timeout_ms, .help = "of an operation; 0: the client's"},
+        {.name = "attempt-ms", .number = &attempt_ms, .help = "of one attempt; 0: the client's"},
         {.name = NULL}};
     flags_read(argc, argv, "load on a ring through libchord-client",
                (const struct flag *const[]){own, work_flags(&work)}, 2);
     if (options.members == NULL) {
         flags_refuse("--members HOST:PORT says where the ring is");
     }
+    options.timeout_ms = (uint32_t)(timeout_ms < UINT32_MAX ? timeout_ms : UINT32_MAX);
+    options.attempt_ms = (uint32_t)(attempt_ms < UINT32_MAX ? attempt_ms : UINT32_MAX);
     loop_init(&load.loop, &work, start, &load);
     char error[200];
     if (chord_client_open(&load.client, &options, error, sizeof error) != 0) {

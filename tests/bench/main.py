@@ -4,7 +4,7 @@
     python3 init.py bench [--quick] [--peers] [--json FILE]
 
 Starts 3 nodes (3 copies of each key), the gateway and the references on free ports of loopback, in a
-temporary folder. Writes build/bench/bench.json, table.md and plots as SVG. Exit code 1: some operation failed.
+temporary folder. Writes build/bench/bench.json, table.md, summary.md and plots as SVG. Exit code 1: some operation failed.
 """
 
 import argparse
@@ -92,6 +92,10 @@ def write(options, plan, results, alone):
     if options.json:
         options.json.write_text(text)
     (options.folder / "table.md").write_text(report.tables(results, alone))
+    (options.folder / "summary.md").write_text(report.summary(
+        results, alone, f"Commit {options.name}, {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.0f}, medians of {plan.repeats} pairs, in brackets the lowest and the "
+        "highest ratio:"))
     for name, picture in report.plots(results):
         (options.folder / f"{name}.svg").write_text(picture)
 

@@ -41,7 +41,8 @@ class Figure:
 
 
 def generate_start(program, *words):
-    return subprocess.Popen([str(word) for word in (program, *words)], stdin=subprocess.DEVNULL,
+    words = (program, "--exit-with-parent", *words)
+    return subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

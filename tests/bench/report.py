@@ -54,6 +54,25 @@ def tables(results, alone):
     return "\n\n".join(parts) + "\n"
 
 
+def summary(results, alone, words):
+    """The table of README.md."""
+    def share(value):
+        return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+    def told(result, side):
+        by = result["by"]
+        return number(side[by]["median"]) if by == "per_second" \
+            else f"{by.split('_')[0]} {time(side, by)}"
+    rows = [(f"{result['group'].split(',')[0]}: {result['name']}",
+             f"{share(ratio['median'])} ({share(ratio['low'])} to {share(ratio['high'])})",
+             told(result, result["subject"]),
+             f"{result['reference']['what']}: {told(result, result['reference'])}")
+            for result in results for ratio in [result["ratio"]]]
+    rows += [(f"alone: {one['name']}", "", f"{one['median']:.1f} {one['unit']}", "") for one in alone]
+    return words + "\n\n" + table(("a second, medians", "ratio", "the ring", "reference"), rows,
+                                  (0, 1, 2, 3)) + "\n"
+
+
 def curves(results, group, size, side, values):
     """{name: [(in flight, value, lowest, highest)]} of one side of a group's figures."""
     found = {}

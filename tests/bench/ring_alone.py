@@ -5,11 +5,13 @@ how long a reader waits when a node is killed."""
 import time
 from pathlib import Path
 
+from figures import PATIENT
 from measure import Failed, generate, generate_finish, generate_start, spread
 
 RECOVERY_RATE = 500     # gets a second, in an open loop: the longest wait is told to 2 ms
-RECOVERY_SECONDS = 4
+RECOVERY_SECONDS = 3
 KILL_AFTER_S = 1
+WAIT_MS_MAX = 60000
 KEYS = 1000
 
 
@@ -67,12 +69,12 @@ def recovery(servers, repeats):
     slots = ring.running_slots()
     program = servers.programs / "load"
     words = ("--keys", KEYS, "--in-flight", 256, "--warm-up", 0)
-    generate(program, "--members", servers.members, *words, "--fill", "--seconds", 0)
+    generate(program, "--members", servers.members, *words, "--fill", "--seconds", 0, *PATIENT)
     for turn in range(repeats):
         victim = slots[turn % len(slots)]
         members = ",".join(ring.address(slot) for slot in slots if slot != victim)
         load = generate_start(program, "--members", members, *words, "--rate", RECOVERY_RATE,
-                              "--seconds", RECOVERY_SECONDS)
+                              "--seconds", RECOVERY_SECONDS, "--timeout-ms", WAIT_MS_MAX)
         time.sleep(KILL_AFTER_S)
         ring.kill(victim)
         result = generate_finish(load)

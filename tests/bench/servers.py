@@ -33,7 +33,8 @@ class Servers:
     def start_echo(self, offset, *more):
         address = f"127.0.0.1:{self.ring.ports.port + offset}"
         log = self.folder / f"echo-{offset}.log"
-        child = Child(f"echo {address}", [self.programs / "echo", "--listen", address, *more], log)
+        words = (self.programs / "echo", "--listen", address, "--exit-with-parent", *more)
+        child = Child(f"echo {address}", words, log)
         self.keep(child)
         until(lambda: not child.running or "listening" in log.read_text(), 10, f"{address} listens")
         if not child.running:

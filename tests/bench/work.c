@@ -2,8 +2,10 @@
 #include "work.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 static const double s_in_ns = 1e9;
@@ -18,7 +20,7 @@ uint64_t work_now_ns(void) {
 /* ---- options ---- */
 
 const struct flag *work_flags(struct work_options *options) {
-    static struct flag flags[12];
+    static struct flag flags[13];
     *options = (struct work_options){.kind = "get",
                                      .keys = 10000,
                                      .value_bytes = 64,
@@ -41,8 +43,15 @@ const struct flag *work_flags(struct work_options *options) {
     FLAG("warm-up", real, warm_up, "seconds before that which do not count (0.5)");
     FLAG("fill", is_there, fill, "store every key once before");
     FLAG("seed", number, seed, "of the draws (1)");
+    FLAG("exit-with-parent", is_there, exit_with_parent, "end when the parent process ends");
 #undef FLAG
     return flags;
+}
+
+void work_watch_parent(const struct work_options *options) {
+    if (options->exit_with_parent) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    }
 }
 
 static void check(const struct work_options *options) {
@@ -69,6 +78,7 @@ static void check(const struct work_options *options) {
 
 void work_init(struct work *work, const struct work_options *options) {
     check(options);
+    work_watch_parent(options);
     memset(work, 0, sizeof *work);
     work->options = *options;
     work->random = options->seed;

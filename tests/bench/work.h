@@ -30,6 +30,7 @@ struct work_options {
     double seconds; /* that count */
     double warm_up; /* seconds before these */
     bool fill;      /* first each key is stored once, as fast as it goes */
+    bool exit_with_parent;
 };
 
 /* The flags of every load generator, and what holds without them. */
@@ -54,6 +55,8 @@ struct work {
 
 uint64_t work_now_ns(void); /* monotonic */
 
+/* If so asked, this process ends when its parent does. */
+void work_watch_parent(const struct work_options *options);
 /* Ends the program when an option is wrong. */
 void work_init(struct work *work, const struct work_options *options);
 void work_free(struct work *work);

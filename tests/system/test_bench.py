@@ -42,8 +42,9 @@ def test_every_figure_has_a_reference_and_no_errors(tmp_path):
         assert figure["ratio"]["low"] <= figure["ratio"]["median"] <= figure["ratio"]["high"]
         assert figure["name"] in done.stdout
     assert json.loads((tmp_path / "bench" / "bench.json").read_text()) == told
-    table = (tmp_path / "bench" / "table.md").read_text()
-    assert all(figure["name"] in table for figure in told["figures"] + told["alone"])
+    for name in ("table.md", "summary.md"):
+        text = (tmp_path / "bench" / name).read_text()
+        assert all(figure["name"] in text for figure in told["figures"] + told["alone"])
     assert len(told["alone"]) == 4 and all(one["median"] > 0 for one in told["alone"])
     pictures = {path.stem: ElementTree.parse(path).getroot()
                 for path in (tmp_path / "bench").glob("*.svg")}
@@ -111,7 +112,7 @@ def test_an_interrupted_bench_leaves_nothing(tmp_path):
         bench.wait()
     assert bench.returncode == 1
     assert not list(folder.glob("chord-bench-*")) and not (tmp_path / "bench").exists()
-    assert not [child for child in children if child.is_running()]
+    assert not psutil.wait_procs(children, timeout=30)[1]
 
 
 def test_peers_that_are_not_there_are_named(monkeypatch):
