@@ -4,8 +4,9 @@
  * keep. A scenario is a plan with expectations; a seed makes a plan; a violation is reported as the
  * shortest plan that still shows it.
  *
- *   m 16                    settings first, one a line: m, n, replicas, seed, guard on|off, wire
- * on|off, delay tail 1ms 40ms     delay uniform|exponential|tail LEAST MOST, store LEAST MOST, ...
+ *   m 16                    settings first, one a line: m, n, replicas, seed,
+ *                           guard on|off, wire on|off, store LEAST MOST, ...
+ *   delay tail 1ms 40ms     delay uniform|exponential|tail LEAST MOST
  *   clients 4               who read and write `keys 24` from the beginning
  *   0s start 0..4           then orders: WHEN WHAT WHO [more]
  *   5s crash 2              lasting ones end `for` a while

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The contract: proto/chord/v1 keeps buf's rules, and no number of it ever means something else than
-in proto/published.binpb. After new fields: `cd proto && ../tests/proto/node_modules/.bin/buf build
+in proto/published.binpb. With a new version (CHANGELOG.md): `cd proto && ../tests/proto/node_modules/.bin/buf build
 --exclude-source-info -o published.binpb`."""
 
 import subprocess

@@ -158,6 +158,38 @@ def test_a_merge_that_is_killed_goes_on_and_no_acknowledged_write_is_lost(rings,
     check_one_ring(rings, expected)
 
 
+def test_keys_that_are_made_while_their_rows_are_copied(new_ring, tmp_path):
+    """A value that the other ring got between the look and the store stays."""
+    rings = [new_ring(NUM_OF_NODES=1).start(1) for _ in range(2)]
+    rows = {f"key {i}": f"first {i}" for i in range(20_000)}
+    fill(rings[0], rows, tmp_path / "first.csv")
+    words = ["merge", "--from", rings[0].address(1), "--into", rings[1].address(1), "--yes",
+             "--conflicts", str(tmp_path / "lost.csv")]
+    acknowledged = {}
+
+    def write(keys):
+        for key in keys:
+            if rings[1].put(key, "second") in (201, 204):
+                acknowledged[key] = "second"
+
+    process = subprocess.Popen([CHORDCTL, *words], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    other = Chordctl(rings[1].address(1))
+    until(lambda: other.json("ring")["keys"] > 0, 60, "the first rows")
+    keys = list(rows)
+    random.Random(1).shuffle(keys)
+    writers = [threading.Thread(target=write, args=(keys[i::4],)) for i in range(4)]
+    for writer in writers:
+        writer.start()
+    assert process.wait(120) == OK, process.stderr.read()
+    for writer in writers:
+        writer.join()
+    until(lambda: other.json("ring")["ideal"], 30, lambda: other.text("ring"))
+    expected = {key: value.encode() for key, value in (rows | acknowledged).items()}
+    assert len(acknowledged) > 1000
+    assert read_all(rings[1], 1, expected) == expected
+
+
 def test_the_last_member_can_go_back(rings, tmp_path):
     first, second, conflict = split_rows()
     fill(rings[0], first, tmp_path / "first.csv")

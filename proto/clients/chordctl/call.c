@@ -73,14 +73,6 @@ void call_tell(struct ctl *ctl, const struct chord_command *command, struct chor
     call_ended(ctl, answer);
 }
 
-struct chord_load *load_new(struct ctl *ctl) {
-    struct chord_load *load = chord_load_new(ctl->ring, &(struct chord_load_events){0});
-    if (load == NULL) {
-        memory_missing();
-    }
-    return load;
-}
-
 int load_exit(const struct chord_load_result *result) {
     return result->fate == CHORD_DONE         ? CTL_OK
            : result->fate == CHORD_MAYBE_DONE ? CTL_UNKNOWN
