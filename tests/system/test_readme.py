@@ -117,6 +117,14 @@ def run(arguments, cwd=ROOT, **options):
                           **options)
 
 
+def test_no_table_waits_to_be_filled():
+    files = subprocess.run(["git", "-C", ROOT, "ls-files", "*.md"], capture_output=True, text=True,
+                           check=False).stdout.split()
+    for file in files or [str(path.relative_to(ROOT)) for path in ROOT.glob("*.md")]:
+        found = re.findall(r"^@[A-Z_]+@$", (ROOT / file).read_text(), re.MULTILINE)
+        assert not found, f"{file}: {found}"
+
+
 def test_every_program_is_known():
     unknown = {command: place for command, place in COMMANDS.items()
                if not is_program(command.split()[0])}
