@@ -8,8 +8,9 @@
  * set. "ring KIND request|response HEX": what the node makes of the ring's own messages
  * (node/wire_table.c).
  *
- * A new message or field: test_wire_golden --make prints all lines anew; add the "message" line that
- * is new to the file, change none of the old ones. The "ring" lines are drawn at random each time.
+ * A new message or field: test_wire_golden --make prints all lines anew; add the "message" line
+ * that is new to the file, change none of the old ones. The "ring" lines are drawn at random each
+ * time.
  */
 #include "wire_fixture.h"
 

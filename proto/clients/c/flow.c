@@ -7,7 +7,8 @@
  *
  * A flow is what may travel together: operations on one range, for its leader, either reads, stale
  * reads or changes, so that none waits for what another kind needs. An operation that is large, not
- * well formed or was tried before travels alone, so that it neither delays nor fails others.
+ * well formed, or was tried before travels alone, and so does a change of a key of which another
+ * one is under way: it neither delays nor fails others.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,9 @@ struct flow {
     struct ring_id range_hi;
     enum flow_kind kind;
     unsigned calls_open;
-    bool due;                        /* one of these calls is the client's thread's to send */
-    struct flow *next_due;           /* ... and the next flow's of which that is so */
+    bool due;              /* one of these calls is the client's thread's to send */
+    struct flow *next_due; /* ... and the next flow's of which that is so */
+    struct call *out;
     struct operation *first, **last; /* waiting; only while all calls are out, or due */
 };
 
@@ -47,6 +49,7 @@ struct flows {
 };
 
 struct call {
+    struct call *next; /* of those that are out */
     struct chord_client *client;
     struct flow *flow; /* NULL: an operation alone */
     size_t count;
@@ -133,16 +136,40 @@ static void flow_drop(struct flows *flows, struct flow *flow) {
 
 static void call_send(struct call *call);
 
-/* A batch may write a key once. */
-static bool has_key(const struct call *call, const struct chord_operation *asked) {
-    for (size_t i = 0; i < call->count; i++) {
-        const struct chord_operation *other = &call->operations[i]->asked;
-        if (other->key_size == asked->key_size &&
-            memcmp(other->key, asked->key, asked->key_size) == 0) {
+static bool same_key(const struct operation *a, const struct operation *b) {
+    return a->asked.key_size == b->asked.key_size &&
+           memcmp(a->asked.key, b->asked.key, a->asked.key_size) == 0;
+}
+
+/* Changes of one key take turns at their leader. One that waits there would keep its whole batch,
+ * and one that waits here would lose its turn to those who do not. With the lock held. */
+static bool flow_has_key(const struct flow *flow, const struct operation *wanted) {
+    for (const struct operation *at = flow->first; at != NULL; at = at->next) {
+        if (same_key(at, wanted)) {
             return true;
         }
     }
+    for (const struct call *call = flow->out; call != NULL; call = call->next) {
+        for (size_t i = 0; i < call->count; i++) {
+            if (same_key(call->operations[i], wanted)) {
+                return true;
+            }
+        }
+    }
     return false;
+}
+
+static void call_enter(struct flow *flow, struct call *call) {
+    call->next = flow->out;
+    flow->out = call;
+}
+
+static void call_leave(struct flow *flow, const struct call *call) {
+    struct call **at = &flow->out;
+    while (*at != call) {
+        at = &(*at)->next;
+    }
+    *at = call->next;
 }
 
 static void operation_unlink(struct flow *flow, struct operation **at) {
@@ -151,7 +178,7 @@ static void operation_unlink(struct flow *flow, struct operation **at) {
     flow->last = operation->next == NULL ? at : flow->last;
 }
 
-/* The next ones that wait, in their order, but for a key's second change. NULL: none, or no memory.
+/* The next ones that wait, in their order. NULL: none, or no memory.
  * With the lock held. */
 static struct call *flow_fill(struct chord_client *client, struct flow *flow) {
     size_t bytes = 0;
@@ -175,10 +202,6 @@ static struct call *flow_fill(struct chord_client *client, struct flow *flow) {
         if (bytes > BYTES_MAX) {
             break;
         }
-        if (flow->kind == FLOW_CHANGE && has_key(call, &operation->asked)) {
-            at = &operation->next;
-            continue;
-        }
         operation_unlink(flow, at);
         call->operations[call->count++] = operation;
     }
@@ -187,6 +210,7 @@ static struct call *flow_fill(struct chord_client *client, struct flow *flow) {
         return NULL;
     }
     flow->calls_open++;
+    call_enter(flow, call);
     return call;
 }
 
@@ -199,12 +223,17 @@ static void hand_over_all(struct operation *operation) {
     }
 }
 
-/* Instead of a call that is over, or due: the next one, where `goes`. With client->sending held. */
-static void flow_go_on(struct chord_client *client, struct flow *flow, bool goes) {
+/* Instead of a call that is over, or (NULL) due: the next one, where `goes`. With client->sending
+ * held. */
+static void flow_go_on(struct chord_client *client, struct flow *flow, const struct call *over,
+                       bool goes) {
     struct flows *flows = client->flows;
     struct operation *rest = NULL;
     pthread_mutex_lock(&flows->lock);
     flow->calls_open--;
+    if (over != NULL) {
+        call_leave(flow, over);
+    }
     struct call *call = goes ? flow_fill(client, flow) : NULL;
     if (call == NULL) {
         rest = flow->first;
@@ -235,15 +264,16 @@ void flows_send(struct chord_client *client) {
         if (flow == NULL) {
             break;
         }
-        flow_go_on(client, flow, !atomic_load(&client->stopping));
+        flow_go_on(client, flow, NULL, !atomic_load(&client->stopping));
     }
     pthread_rwlock_unlock(&client->sending);
 }
 
 /* `went_well`: the next ones go the same way. */
-static void flow_returned(struct chord_client *client, struct flow *flow, bool went_well) {
+static void flow_returned(const struct call *call, bool went_well) {
+    struct chord_client *client = call->client;
     pthread_rwlock_rdlock(&client->sending);
-    flow_go_on(client, flow, went_well && !atomic_load(&client->stopping));
+    flow_go_on(client, call->flow, call, went_well && !atomic_load(&client->stopping));
     pthread_rwlock_unlock(&client->sending);
 }
 
@@ -276,7 +306,7 @@ static void call_answered(void *context, struct rpc_reply *reply) {
     memcpy(address, call->operations[0]->result.address, sizeof address);
     reply_hear(client, reply, response, address);
     if (call->flow != NULL) {
-        flow_returned(client, call->flow, response != NULL);
+        flow_returned(call, response != NULL);
     }
     for (size_t i = 0; i < call->count; i++) {
         next[i] = operation_take(call->operations[i], reply, response, i);
@@ -347,23 +377,26 @@ void flow_send(struct operation *operation) {
     struct call *call = NULL;
     bool waits = false;
     bool wake = false;
+    bool together = is_sociable(operation);
     operation->next = NULL;
-    if (is_sociable(operation)) {
+    if (together) {
         pthread_mutex_lock(&flows->lock);
         flow = flow_get(flows, operation);
-        waits = flow != NULL && (flow->due || flow->calls_open == calls_open_max[flow->kind] ||
-                                 atomic_load(&client->open) > DIRECT_MAX);
+        together = flow != NULL && !(flow->kind == FLOW_CHANGE && flow_has_key(flow, operation));
+        waits = together && (flow->due || flow->calls_open == calls_open_max[flow->kind] ||
+                             atomic_load(&client->open) > DIRECT_MAX);
         if (waits) {
             wake = flow_join(flows, flow, operation);
-        } else if (flow != NULL) {
-            call = call_alone(operation, flow);
-            flow->calls_open += call != NULL;
-            if (flow->calls_open == 0) {
-                flow_drop(flows, flow);
-            }
+        } else if (together && (call = call_alone(operation, flow)) != NULL) {
+            flow->calls_open++;
+            call_enter(flow, call);
+        }
+        if (flow != NULL && flow->calls_open == 0) {
+            flow_drop(flows, flow);
         }
         pthread_mutex_unlock(&flows->lock);
-    } else {
+    }
+    if (!together) {
         call = call_alone(operation, NULL);
     }
     if (wake) {
