@@ -48,11 +48,13 @@ static void result_take(const struct merge *merge, struct page *page, size_t at,
     }
 }
 
-_Noreturn static void not_answered(const struct merge *merge, const struct chord_result *result) {
-    ctl_fail(CTL_NO_NODE,
-             "the other ring does not answer (%s: %s: %.150s); the rows are safe on %s: run the "
-             "same command again to go on",
-             result->address, chord_code_text(result->code), result->message, merge->last);
+/* `what` the other ring does not do. */
+_Noreturn static void merge_end(const struct merge *merge, const struct chord_result *result,
+                                int exit_code, const char *what) {
+    ctl_fail(exit_code,
+             "the other ring does not %s (%s: %s: %.150s); the rows are safe on %s: run the same "
+             "command again to go on",
+             what, result->address, chord_code_text(result->code), result->message, merge->last);
 }
 
 /* A few at a time: each may bring a value of 1 MiB. */
@@ -71,7 +73,7 @@ static void look_up(struct merge *merge, struct page *page) {
         chord_run(merge->into.ctl.ring, gets, count, results);
         for (size_t i = 0; i < count; i++) {
             if (results[i].fate != CHORD_DONE) {
-                not_answered(merge, &results[i]);
+                merge_end(merge, &results[i], CTL_NO_NODE, "answer");
             }
             result_take(merge, page, page->open[from + i], &results[i]);
             chord_result_free(&results[i]);
@@ -120,8 +122,10 @@ static void store(struct merge *merge, struct page *page) {
         } else if (results[i].code == CHORD_CODE_FAILED_PRECONDITION ||
                    results[i].code == CHORD_CODE_UNKNOWN) {
             page->open[count++] = page->open[i];
+        } else if (results[i].answered) {
+            merge_end(merge, &results[i], CTL_REFUSED, "take them all");
         } else {
-            not_answered(merge, &results[i]);
+            merge_end(merge, &results[i], CTL_NO_NODE, "answer");
         }
         chord_result_free(&results[i]);
     }
