@@ -7,4 +7,7 @@ foreach(name IN ITEMS test_client test_client_flow test_client_run test_ring_che
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 60)
 endforeach()
+foreach(name IN ITEMS test_client_flow test_client_run)
+  target_sources(${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/client_server.c)
+endforeach()
 target_compile_definitions(test_client PRIVATE FATES_CSV="${CMAKE_SOURCE_DIR}/proto/clients/fates.csv")

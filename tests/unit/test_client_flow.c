@@ -4,6 +4,7 @@
  * server in this process that holds each call until the test lets it go.
  */
 #include "client.h"
+#include "client_server.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,11 +71,7 @@ static void key_copy(char out[32], const Chord__V1__Operation *operation) {
     snprintf(out, 32, "%.*s", (int)operation->key.len, (const char *)operation->key.data);
 }
 
-static void serve_batch(Chord__V1__KvService_Service *service,
-                        const Chord__V1__BatchRequest *request,
-                        Chord__V1__BatchResponse_Closure closure, void *call) {
-    (void)service;
-    (void)closure;
+static void serve_batch(const Chord__V1__BatchRequest *request, void *call) {
     pthread_mutex_lock(&lock);
     assert_true(calls_count < CALLS_MAX);
     struct held *held = &calls[calls_count++];
@@ -93,35 +90,9 @@ static void serve_batch(Chord__V1__KvService_Service *service,
     pthread_mutex_unlock(&lock);
 }
 
-#define UNSERVED(name, Name)                                                                       \
-    static void serve_##name(Chord__V1__KvService_Service *service,                                \
-                             const Chord__V1__##Name##Request *request,                            \
-                             Chord__V1__##Name##Response_Closure closure, void *call) {            \
-        (void)service;                                                                             \
-        (void)request;                                                                             \
-        (void)closure;                                                                             \
-        rpc_call_reply(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, NULL, 0, NULL);                  \
-    }
-UNSERVED(get, Get)
-UNSERVED(put, Put)
-UNSERVED(delete, Delete)
-UNSERVED(lookup, Lookup)
-
 static int server_start(void **state) {
-    static Chord__V1__KvService_Service kv = CHORD__V1__KV_SERVICE__INIT(serve_);
-    static ProtobufCService *const services[] = {&kv.base};
     (void)state;
-    int rc = -1;
-    for (unsigned port = 21000 + (unsigned)getpid() % 9000, tries = 0; rc != 0 && tries < 50;
-         port++, tries++) {
-        snprintf(address, sizeof address, "127.0.0.1:%u", port);
-        const struct rpc_server_options options = {.address = address,
-                                                   .services = services,
-                                                   .services_count = 1,
-                                                   .data_calls_max = CALLS_MAX};
-        rc = rpc_server_open(&server, &options);
-    }
-    return rc;
+    return client_server_open(&server, address, serve_batch, CALLS_MAX);
 }
 
 static int server_stop(void **state) {

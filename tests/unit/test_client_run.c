@@ -5,6 +5,7 @@
  */
 #include "attempts.h"
 #include "client.h"
+#include "client_server.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,12 +61,8 @@ static Chord__V1__Code decide(const Chord__V1__Operation *operation,
     return CHORD__V1__CODE__CODE_OK;
 }
 
-static void serve_batch(Chord__V1__KvService_Service *service,
-                        const Chord__V1__BatchRequest *request,
-                        Chord__V1__BatchResponse_Closure closure, void *call) {
+static void serve_batch(const Chord__V1__BatchRequest *request, void *call) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    (void)service;
-    (void)closure;
     Chord__V1__BatchResponse response = CHORD__V1__BATCH_RESPONSE__INIT;
     Chord__V1__OperationResult result = CHORD__V1__OPERATION_RESULT__INIT;
     Chord__V1__OperationResult *results[] = {&result};
@@ -82,35 +79,9 @@ static void serve_batch(Chord__V1__KvService_Service *service,
     rpc_call_reply(call, CHORD__V1__CODE__CODE_OK, NULL, 0, &response.base);
 }
 
-#define UNSERVED(name, Name)                                                                       \
-    static void serve_##name(Chord__V1__KvService_Service *service,                                \
-                             const Chord__V1__##Name##Request *request,                            \
-                             Chord__V1__##Name##Response_Closure closure, void *call) {            \
-        (void)service;                                                                             \
-        (void)request;                                                                             \
-        (void)closure;                                                                             \
-        rpc_call_reply(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, NULL, 0, NULL);                  \
-    }
-UNSERVED(get, Get)
-UNSERVED(put, Put)
-UNSERVED(delete, Delete)
-UNSERVED(lookup, Lookup)
-
 static int server_start(void **state) {
-    static Chord__V1__KvService_Service kv = CHORD__V1__KV_SERVICE__INIT(serve_);
-    static ProtobufCService *const services[] = {&kv.base};
     (void)state;
-    int rc = -1;
-    for (unsigned port = 21000 + (unsigned)getpid() % 9000, tries = 0; rc != 0 && tries < 50;
-         port++, tries++) {
-        snprintf(address, sizeof address, "127.0.0.1:%u", port);
-        const struct rpc_server_options options = {.address = address,
-                                                   .services = services,
-                                                   .services_count = 1,
-                                                   .data_calls_max = 2 * IN_FLIGHT};
-        rc = rpc_server_open(&server, &options);
-    }
-    return rc;
+    return client_server_open(&server, address, serve_batch, 2 * IN_FLIGHT);
 }
 
 static int server_stop(void **state) {

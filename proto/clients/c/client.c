@@ -89,6 +89,19 @@ void client_hear_silence(struct chord_client *client, const char *address) {
     client->watch.mistrust(client->watch.context, address, true);
 }
 
+void client_hear_batch(struct chord_client *client, const struct rpc_reply *reply,
+                       const Chord__V1__BatchResponse *response, const char *address) {
+    client_hear(client, reply);
+    if (response != NULL) {
+        client_hear_hint(client, response->hint);
+        for (size_t i = 0; i < response->n_hints; i++) {
+            client_hear_hint(client, response->hints[i]);
+        }
+    } else if (address[0] != '\0' && client_is_silence(reply)) {
+        client_hear_silence(client, address);
+    }
+}
+
 static void m_told(void *context, struct rpc_reply *reply) {
     struct chord_client *client = context;
     const Chord__V1__StatusResponse *status =

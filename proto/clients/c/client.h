@@ -96,6 +96,9 @@ void client_hear_version(struct chord_client *client, const struct ring_id *id,
                          const Chord__V1__Version *version);
 /* No answer, or one of another ring: nothing is sent there by a hint. */
 void client_hear_silence(struct chord_client *client, const char *address);
+/* The same of a Batch's answer, NULL: none, from `address`, empty: nobody was there. */
+void client_hear_batch(struct chord_client *client, const struct rpc_reply *reply,
+                       const Chord__V1__BatchResponse *response, const char *address);
 bool client_is_silence(const struct rpc_reply *reply);
 /* An answer of the other side; one that cannot be trusted is one too. */
 bool client_is_answer(const struct rpc_reply *reply);

@@ -172,14 +172,15 @@ static void call_leave(struct flow *flow, const struct call *call) {
     *at = call->next;
 }
 
-static void operation_unlink(struct flow *flow, struct operation **at) {
-    struct operation *operation = *at;
-    *at = operation->next;
-    flow->last = operation->next == NULL ? at : flow->last;
+/* The first one that waits. */
+static struct operation *flow_pop(struct flow *flow) {
+    struct operation *operation = flow->first;
+    flow->first = operation->next;
+    flow->last = flow->first == NULL ? &flow->first : flow->last;
+    return operation;
 }
 
-/* The next ones that wait, in their order. NULL: none, or no memory.
- * With the lock held. */
+/* The next ones that wait, in their order. NULL: none, or no memory. With the lock held. */
 static struct call *flow_fill(struct chord_client *client, struct flow *flow) {
     size_t bytes = 0;
     struct call *call = flow->first == NULL
@@ -190,20 +191,18 @@ static struct call *flow_fill(struct chord_client *client, struct flow *flow) {
     }
     call->client = client;
     call->flow = flow;
-    for (struct operation **at = &flow->first; *at != NULL && call->count < OPERATIONS_MAX;) {
-        struct operation *operation = *at;
+    while (flow->first != NULL && call->count < OPERATIONS_MAX) {
+        struct operation *operation = flow->first;
         if (!has_time(operation)) {
-            operation_unlink(flow, at);
             operation->alone = true; /* its time is not the others' */
-            operation_hand_over(operation);
+            operation_hand_over(flow_pop(flow));
             continue;
         }
         bytes += operation->asked.key_size + operation->asked.value_size;
         if (bytes > BYTES_MAX) {
             break;
         }
-        operation_unlink(flow, at);
-        call->operations[call->count++] = operation;
+        call->operations[call->count++] = flow_pop(flow);
     }
     if (call->count == 0) {
         free(call);
@@ -250,20 +249,22 @@ static void flow_go_on(struct chord_client *client, struct flow *flow, const str
     hand_over_all(rest);
 }
 
+/* NULL: none is. It stays until its call is over. */
+static struct flow *flows_take_due(struct flows *flows) {
+    pthread_mutex_lock(&flows->lock);
+    struct flow *flow = flows->first_due;
+    if (flow != NULL) {
+        flows->first_due = flow->next_due;
+        flow->due = false;
+    }
+    pthread_mutex_unlock(&flows->lock);
+    return flow;
+}
+
 void flows_send(struct chord_client *client) {
-    struct flows *flows = client->flows;
+    struct flow *flow;
     pthread_rwlock_rdlock(&client->sending);
-    for (struct flow *flow = NULL;;) {
-        pthread_mutex_lock(&flows->lock);
-        flow = flows->first_due;
-        if (flow != NULL) {
-            flows->first_due = flow->next_due;
-            flow->due = false;
-        }
-        pthread_mutex_unlock(&flows->lock);
-        if (flow == NULL) {
-            break;
-        }
+    while ((flow = flows_take_due(client->flows)) != NULL) {
         flow_go_on(client, flow, NULL, !atomic_load(&client->stopping));
     }
     pthread_rwlock_unlock(&client->sending);
@@ -275,20 +276,6 @@ static void flow_returned(const struct call *call, bool went_well) {
     pthread_rwlock_rdlock(&client->sending);
     flow_go_on(client, call->flow, call, went_well && !atomic_load(&client->stopping));
     pthread_rwlock_unlock(&client->sending);
-}
-
-/* What the answer tells of the ring and of the node that gave it. */
-static void reply_hear(struct chord_client *client, const struct rpc_reply *reply,
-                       const Chord__V1__BatchResponse *response, const char *address) {
-    client_hear(client, reply);
-    if (response != NULL) {
-        client_hear_hint(client, response->hint);
-        for (size_t i = 0; i < response->n_hints; i++) {
-            client_hear_hint(client, response->hints[i]);
-        }
-    } else if (client_is_silence(reply)) {
-        client_hear_silence(client, address);
-    }
 }
 
 /* On a thread of the RPC runtime, or where the call cannot start inside it. */
@@ -304,7 +291,7 @@ static void call_answered(void *context, struct rpc_reply *reply) {
         response = NULL;
     }
     memcpy(address, call->operations[0]->result.address, sizeof address);
-    reply_hear(client, reply, response, address);
+    client_hear_batch(client, reply, response, address);
     if (call->flow != NULL) {
         flow_returned(call, response != NULL);
     }

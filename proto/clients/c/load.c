@@ -316,13 +316,8 @@ static void batch_take(struct chord_load *load, struct batch *batch) {
     const struct rpc_reply *reply = &batch->reply;
     const Chord__V1__BatchResponse *response =
         reply->code == CHORD__V1__CODE__CODE_OK ? (const void *)reply->response : NULL;
-    client_hear(client, reply);
+    client_hear_batch(client, reply, response, batch->address);
     load->reached |= !reply->unsent;
-    if (response != NULL) {
-        client_hear_hint(client, response->hint);
-    } else if (batch->address[0] != '\0' && client_is_silence(reply)) {
-        client_hear_silence(client, batch->address);
-    }
     if (response == NULL && load->events.again != NULL) {
         load->events.again(load->events.context, batch->rows_count, batch->address, reply->message);
     }

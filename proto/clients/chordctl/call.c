@@ -73,13 +73,6 @@ void call_tell(struct ctl *ctl, const struct chord_command *command, struct chor
     call_ended(ctl, answer);
 }
 
-int load_exit(const struct chord_load_result *result) {
-    return result->fate == CHORD_DONE         ? CTL_OK
-           : result->fate == CHORD_MAYBE_DONE ? CTL_UNKNOWN
-           : result->reached                  ? CTL_REFUSED
-                                              : CTL_NO_NODE;
-}
-
 const Chord__V1__StatusResponse *call_status(struct ctl *ctl, const char *address,
                                              struct rpc_reply *reply) {
     Chord__V1__StatusRequest request = CHORD__V1__STATUS_REQUEST__INIT;

@@ -135,8 +135,6 @@ void call_tell(struct ctl *ctl, const struct chord_command *command, struct chor
 _Noreturn void call_refused(Chord__V1__Code code, const char *who, const char *message);
 /* Ends with how a call of the client library ended that did not do what it should. */
 _Noreturn void call_ended(const struct ctl *ctl, const struct chord_answer *answer);
-/* The exit code of a flush of a window of rows. */
-int load_exit(const struct chord_load_result *result);
 /* Status of one node, which names itself; free the reply. */
 const Chord__V1__StatusResponse *call_status(struct ctl *ctl, const char *address,
                                              struct rpc_reply *reply);

@@ -127,10 +127,17 @@ static void import_read(struct import *import, FILE *file) {
     csv_import_settle(import->file);
 }
 
+static int exit_of_ring(const struct chord_load_result *result) {
+    return result->fate == CHORD_DONE         ? CTL_OK
+           : result->fate == CHORD_MAYBE_DONE ? CTL_UNKNOWN
+           : result->reached                  ? CTL_REFUSED
+                                              : CTL_NO_NODE;
+}
+
 static int exit_of(const struct csv_import_account *account) {
     switch (account->end) {
     case CSV_IMPORT_RING:
-        return load_exit(&account->ring);
+        return exit_of_ring(&account->ring);
     case CSV_IMPORT_BAD_INPUT:
         return CTL_USAGE;
     case CSV_IMPORT_GOING:
