@@ -103,7 +103,7 @@ struct chord_view {
     uint64_t floor;
     uint16_t leader;
     uint16_t members_count;
-    bool settled; /* decided by the leader of a settled range, which leads on: nothing to settle */
+    bool settled; /* decided by the leader of a settled range, which leads on and need not settle */
     bool moved;   /* a member's address is another one than in the view before, and the range is not
                      settled since: more than a majority is needed for that (README.md, "Seats") */
     bool recovered; /* in its history a majority was given up by hand: writes may be missing */

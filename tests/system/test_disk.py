@@ -6,7 +6,7 @@ import time
 
 import pytest
 from chord_client import ChordClient, ChordError
-from cluster import Cluster
+from cluster import OPEN, Cluster
 from disk import ShimDisk, SmallDisk
 from lone_gateway import Gateway
 from network import Loopback
@@ -63,6 +63,13 @@ def read(client, keys, deadline_s=30):
     return found
 
 
+def leads(cluster, node):
+    status = cluster.status(node)
+    return status is not None and any(
+        entry.state == OPEN and entry.view.members[entry.view.leader].address == status.self.address
+        for entry in status.ranges)
+
+
 def missing(cluster, rows):
     """Keys that no longer have their value, through every node that runs."""
     wrong = set()
@@ -88,6 +95,26 @@ def test_one_lying_disk_of_three_copies_loses_nothing(cluster, back):
     assert missing(cluster, rows) == set()
     cluster.wait_healthy()
     rows |= write(cluster, "after")
+    assert missing(cluster, rows) == set()
+
+
+def test_a_disk_that_lied_about_what_it_leads(cluster):
+    """The ring grows while one disk lies, so with the power cut its node forgets which ranges it led, and
+    hears it from the others: the rows are theirs, too."""
+    disk = ShimDisk(cluster, BAD, SHIM)
+    for node in (1, BAD):
+        cluster.start(node, create=node == 1)
+    until(lambda: leads(cluster, BAD), 20, "a range that the bad node leads")
+    rows = write(cluster, "honest")
+    disk.set("lie")
+    cluster.start(3)
+    cluster.wait_healthy()
+    until(lambda: leads(cluster, 3), 20, "a range that the third node leads")
+    rows |= write(cluster, "lied")
+    assert len(rows) == 2 * ROWS
+    disk.power_cut()
+    disk.set("honest")
+    cluster.start(BAD)
     assert missing(cluster, rows) == set()
 
 

@@ -70,6 +70,29 @@ static void test_kill_right_after_the_acknowledgement(void **state) {
     }
 }
 
+/* A disk that lied until a power cut: everything since is gone from it, rows and views. Its node
+ * leads again what it had led, in the same epoch for all that it knows. */
+static void test_a_disk_that_has_forgotten_that_it_leads(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 2);
+        struct core_store honest = {0};
+        core_store_copy(&honest, &host_node(host, 1)->store);
+        host_start(host, host_add(host));
+        check(host_run_until(host, whole, 60000));
+        put_all(host, 0);
+        check(host_run_until(host, copies_equal, 10000));
+        host_kill(host, 1);
+        core_store_copy(&host_node(host, 1)->store, &honest);
+        core_store_clear(&honest);
+        host_start(host, 1);
+        check_reads(host, 0, true);
+        check(host_run_until(host, whole, 60000));
+        check_all(host, 0);
+        ring_free(host);
+    }
+}
+
 static void test_no_majority_is_unknown(void **state) {
     (void)state;
     FOR_SEEDS {
@@ -416,6 +439,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_no_reply_before_a_majority_stored, teardown),
         cmocka_unit_test_teardown(test_kill_right_after_the_acknowledgement, teardown),
+        cmocka_unit_test_teardown(test_a_disk_that_has_forgotten_that_it_leads, teardown),
         cmocka_unit_test_teardown(test_no_majority_is_unknown, teardown),
         cmocka_unit_test_teardown(test_split_and_merge_keep_all_keys, teardown),
         cmocka_unit_test_teardown(test_join_many_at_once, teardown),

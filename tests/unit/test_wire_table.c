@@ -58,7 +58,7 @@ static void request_round_trip(struct wire_context *context, enum chord_message_
 
 static void response_round_trip(struct wire_context *context, enum chord_message_kind kind) {
     static struct chord_response sent, received;
-    struct store_row rows[ROWS_MAX];
+    struct store_row rows[ROWS_MAX] = {0};
     const char *error = NULL;
     size_t count = kind == CHORD_TRANSFER_KEYS ? some_rows(rows) : 0;
     some_response(&sent, kind, context->m, rows, count);

@@ -164,14 +164,16 @@ void change_learned(struct step *step, uint16_t index, bool ok) {
 /* ---- the decision ---- */
 
 /* What the leader of the old view knows of its members' copies stays true in the next epoch; the
- * newcomer has learned everything. */
+ * newcomer has learned everything. Only what it saw itself: a leader that hears from others that it
+ * leads on has restarted meanwhile, or its disk has lost what it did in that epoch, so it settles. */
 static void keep_knowledge(struct chord *chord, const struct chord_view *next,
                            const struct range *old) {
     uint16_t index = range_exact(chord, &next->range, next->epoch);
-    if (index == NONE || !view_leads(chord, next) || !next->settled) {
+    if (index == NONE || !view_leads(chord, next) || !next->settled || !old->settled) {
         return;
     }
     struct range *range = range_at(chord, index);
+    range->settled = true;
     for (uint16_t i = 0; i < next->members_count; i++) {
         uint16_t seat = view_seat(&old->view, &next->members[i]);
         bool learned = old->change.stage == CHANGE_DECIDE && old->change.has_newcomer &&
@@ -211,6 +213,7 @@ void change_decided(struct step *step, uint16_t index, uint16_t other,
     if (other != NONE) {
         /* A copy is complete in the joint range only if it was in both. */
         struct range *second = range_at(chord, other);
+        old.settled = old.settled && second->settled;
         for (uint16_t i = 0; i < old.view.members_count; i++) {
             uint16_t seat = view_member(&second->view, old.view.members[i].store_id);
             if (seat == NONE || !(second->synced & bit(seat)) || second->member_calls[seat] > 0) {

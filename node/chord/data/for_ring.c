@@ -17,6 +17,7 @@ void data_begin(struct step *step) {
     view.members_count = 1;
     member_of_peer(&chord->self, &view.members[0]);
     CHORD_ASSERT(range_add(chord, &view, &index));
+    range_at(chord, index)->settled = true;
     views_save(step, STORE_VIEWS, 0);
 }
 

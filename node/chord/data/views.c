@@ -165,7 +165,6 @@ bool range_add(struct chord *chord, const struct chord_view *view, uint16_t *ind
     range->used = true;
     range->serial = serial_new(chord);
     range->view = *view;
-    range->settled = view->settled;
     range->lived = true;
     if (*index >= chord->ranges_end) {
         chord->ranges_end = (uint16_t)(*index + 1);
