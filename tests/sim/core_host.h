@@ -100,7 +100,7 @@ enum host_disk {
     HOST_DISK_WELL,
     HOST_DISK_SLOW,    /* a job takes a hundred times as long */
     HOST_DISK_STALLED, /* jobs wait: nothing is synced */
-    HOST_DISK_FULL,    /* writes of rows fail */
+    HOST_DISK_FULL,    /* writes of rows and views fail */
     HOST_DISK_FAILING, /* the next sync fails, and the node ends itself, as the real one does */
 };
 

@@ -321,6 +321,7 @@ void run_job(struct host *host, int index, struct job *job) {
     struct open *open = job->request_id != 0 ? open_find(node, job->request_id) : NULL;
     struct chord_event event = {.kind = CHORD_EVENT_STORED};
     event.stored.store_op = job->store_op;
+    bool full = node->public.disk == HOST_DISK_FULL;
     event.stored.ok = true;
     switch (job->kind) {
     case CHORD_STORE_IDENTITY:
@@ -332,6 +333,10 @@ void run_job(struct host *host, int index, struct job *job) {
         rows->rows_count = 0;
         break;
     case CHORD_STORE_VIEWS:
+        event.stored.ok = !full;
+        if (full) {
+            break;
+        }
         free(rows->views);
         rows->views = job->views;
         job->views = NULL;
@@ -369,7 +374,10 @@ void run_job(struct host *host, int index, struct job *job) {
         event.stored.rows = core_store_tombstones(rows, &job->range, host->config.m);
         break;
     case CHORD_STORE_DROP_RANGE:
-        core_store_drop(rows, &job->range, host->config.m);
+        event.stored.ok = !full;
+        if (!full) {
+            core_store_drop(rows, &job->range, host->config.m);
+        }
         break;
     default:
         run_rows(host, node, job, &event);

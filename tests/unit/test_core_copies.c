@@ -48,7 +48,7 @@ static void test_settle_finds_what_the_new_leader_missed(void **state) {
             struct host_call *call = one(host, leader, CHORD_PUT, key, 500, 3000);
             wait_for(host, call);
             check(call->operations[0].code == CHORD_OK);
-            check(copies_of(host, &call->operations[0]) == 2);
+            check(copies_of(host, &call->operations[0]) >= 2); /* it may be made equal already */
             host_kill(host, leader);
             filter.on = false;
             /* Asked all the time, so that the first moment in which it serves is seen. */
@@ -244,6 +244,29 @@ static void test_full_disk(void **state) {
     }
 }
 
+/* A disk gets full while ranges are handed over, and cannot keep a view either: whoever has room
+ * leads, also where the next view was given or proposed already. */
+static void test_full_disk_while_ranges_move(void **state) {
+    enum { MOVING_MS = 700 };
+    (void)state;
+    FOR_SEEDS {
+        for (int full = 0; full < 4; full++) {
+            struct host *host = ring_new(3, 3, 3);
+            put_all(host, 0);
+            host_start(host, host_add(host));
+            host_run(host, host_random(host) % MOVING_MS);
+            host_node(host, full)->disk = HOST_DISK_FULL;
+            for (unsigned key = 0; key < KEYS; key++) {
+                check(insist(host, CHORD_PUT, key, key)->operations[0].code == CHORD_OK);
+            }
+            host_node(host, full)->disk = HOST_DISK_WELL;
+            check(host_run_until(host, whole, 60000));
+            check_all(host, 0);
+            ring_free(host);
+        }
+    }
+}
+
 /* A disk that was away learns what it missed: changes and deletions both. */
 static void test_returning_disk_is_made_equal(void **state) {
     (void)state;
@@ -320,6 +343,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_a_damaged_copy_is_made_equal, teardown),
         cmocka_unit_test_teardown(test_a_damaged_leader_asks_all_others, teardown),
         cmocka_unit_test_teardown(test_full_disk, teardown),
+        cmocka_unit_test_teardown(test_full_disk_while_ranges_move, teardown),
         cmocka_unit_test_teardown(test_returning_disk_is_made_equal, teardown),
         cmocka_unit_test_teardown(test_returning_disk_moves_what_differs, teardown),
         cmocka_unit_test_teardown(test_lost_disk_is_filled_again, teardown),

@@ -165,7 +165,8 @@ void change_learned(struct step *step, uint16_t index, bool ok) {
 
 /* What the leader of the old view knows of its members' copies stays true in the next epoch; the
  * newcomer has learned everything. Only what it saw itself: a leader that hears from others that it
- * leads on has restarted meanwhile, or its disk has lost what it did in that epoch, so it settles. */
+ * leads on has restarted meanwhile, or its disk has lost what it did in that epoch, so it settles.
+ */
 static void keep_knowledge(struct chord *chord, const struct chord_view *next,
                            const struct range *old) {
     uint16_t index = range_exact(chord, &next->range, next->epoch);
@@ -237,10 +238,20 @@ void change_decided(struct step *step, uint16_t index, uint16_t other,
     change_tell(step, &old.view, views, count);
 }
 
+/* A member that fell behind since the plan was made catches up before it leads (plan.c). */
+static bool leader_fit(struct chord *chord, const struct range *range) {
+    uint16_t seat = view_seat(&range->view, &range->change.leader);
+    return seat == NONE || seat == view_self(chord, &range->view) || (range->synced & bit(seat));
+}
+
 static void decide(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
     struct chord_view next = range->view;
+    if (!leader_fit(chord, range)) {
+        change_abort(step, index, "the next leader fell behind");
+        return;
+    }
     next.epoch = view_next_epoch(range);
     next.range.hi = range->change.cut;
     next_members(chord, &range->change, &next);

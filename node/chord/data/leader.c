@@ -21,7 +21,9 @@ void leader_take_over(struct step *step, uint16_t index, const char *note) {
     }
 }
 
-/* The table of views is on disk: this store has switched in all it leads. */
+/* The table of views is on disk: this store has switched in all it leads. If the disk refuses it, a
+ * member with room is to take over the ranges that wait for it: not served yet, or closed because
+ * their next view is proposed. */
 void leader_views_saved(struct step *step, bool ok) {
     struct chord *chord = step->chord;
     CHORD_ASSERT(chord->views_saving > 0);
@@ -29,9 +31,12 @@ void leader_views_saved(struct step *step, bool ok) {
     if (!ok) {
         chord->views_retry_ms = chord->now_ms + RETRY_MS;
     }
-    for (uint16_t i = 0; i < chord->ranges_end && views_saved(chord); i++) {
+    for (uint16_t i = 0; i < chord->ranges_end; i++) {
         struct range *range = range_led(chord, i);
-        if (range != NULL) {
+        if (range != NULL && (!range->open || range->closed)) {
+            range->resigned = !ok;
+        }
+        if (range != NULL && views_saved(chord)) {
             uint16_t self = view_self(chord, &range->view);
             range->switched |= bit(self);
             range->merged |= bit(self);

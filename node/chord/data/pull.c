@@ -322,6 +322,10 @@ void transfer_reply(struct step *step, const struct call *call,
 
 void transfer_stored(struct step *step, uint16_t index) {
     struct transfer *transfer = transfer_at(step->chord, index);
+    struct range *led = transfer->token == 0 ? range_of(step->chord, transfer->subject) : NULL;
+    if (led != NULL && transfer->stage == TRANSFER_WRITE) { /* settling needs room */
+        led->resigned = !step->event->stored.ok;
+    }
     if (!step->event->stored.ok) {
         finish(step, index, false);
         return;
