@@ -169,6 +169,10 @@ DATA_MUTANTS = {
         "at another name of this host nobody else is",
         "request.c", "    if (own_request(chord, request)) {",
         "    if (false && own_request(chord, request)) {"),
+    "nobody_stays": (
+        "where everybody leaves, one stays",
+        "leave.c", "    } else if (chord->stay_ms <= chord->now_ms) {",
+        "    } else if (false && chord->stay_ms <= chord->now_ms) {"),
     "gone_is_ok": (
         "a node that is in no ring yet says that it did nothing",
         "request.c", "    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {",
@@ -235,14 +239,24 @@ DATA_MUTANTS = {
 }
 
 
-# Rules between two rings: the simulator's plans have one ring, so a unit test on its host notices.
-RING_MUTANTS = {
+# What the simulator's plans do not hold (two rings, a disk that lied, one that is full at a chosen
+# moment): the unit test that is named, on the simulator's host, notices.
+UNIT_MUTANTS = {
     "rings_mixed": (
         "what is meant for another ring is refused",
         "request.c", "    if (request->has_ring_id && chord->parameters.m != 0 &&",
-        "    if (false && request->has_ring_id && chord->parameters.m != 0 &&"),
+        "    if (false && request->has_ring_id && chord->parameters.m != 0 &&", "test_core_rings"),
+    "settled_by_hearsay": (
+        "a leader stays settled only by its own decision",
+        "views.c", "    range->serial = serial_new(chord);",
+        "    range->serial = serial_new(chord);\n    range->settled = view->settled;",
+        "test_core_data"),
+    "full_leader_stays": (
+        "a leader whose disk refuses its switch or its promise resigns",
+        "leader.c", "            range->resigned = !ok;", "            range->resigned = false;",
+        "test_core_copies"),
 }
-ALL = {**MUTANTS, **DATA_MUTANTS, **RING_MUTANTS}
+ALL = {**MUTANTS, **DATA_MUTANTS, **UNIT_MUTANTS}
 
 
 def core_file(file):
@@ -261,7 +275,7 @@ def compiled(build, folder, file, text, name="chord-sim"):
                      build / "proto" / "libchord_messages.a"]
     else:
         objects = tests / "CMakeFiles" / f"{name}.dir" / "unit"
-        libraries = [tests / "libcore_seeds.a"]
+        libraries = [tests / "libdata_fixture.a", tests / "libcore_seeds.a"]
     libraries += [tests / "sim" / "libcore_host.a", build / "node" / "chord" / "libchord_core.a"]
     command = ["cc", "-std=c17", "-O2", "-g", "-D_GNU_SOURCE", f"-I{CORE}",
                f"-I{core_file(file).parent}", str(source),
@@ -310,14 +324,14 @@ def trace_failure(program):
 
 
 def kill(build, name):
-    _, file, text, replacement = ALL[name]
+    _, file, text, replacement, *unit_test = ALL[name]
     original = core_file(file).read_text()
     if original.count(text) != 1:
         raise SystemExit(f"mutant {name}: its text stands {original.count(text)} times in {file}")
     with tempfile.TemporaryDirectory(prefix="chord-mutant-") as folder:
-        if name in RING_MUTANTS:
+        if unit_test:
             return unit_failure(compiled(build, Path(folder), file,
-                                         original.replace(text, replacement), "test_core_rings"))
+                                         original.replace(text, replacement), unit_test[0]))
         program = compiled(build, Path(folder), file, original.replace(text, replacement))
         scenarios = sorted(map(str, (SIM / "scenarios").glob("*.txt")))
         if name in DATA_MUTANTS:

@@ -86,6 +86,19 @@ def test_a_node_that_left_joins_again(new_ring):
     ring.wait_healthy(5)
 
 
+def test_of_all_that_leave_at_once_one_stays_with_the_rows(new_ring):
+    ring = new_ring()
+    ring.start(3)
+    ring.wait_healthy(3)
+    for key in range(20):
+        assert ring.put(f"kept {key}", "value") == 201
+    for slot in (1, 2, 3):
+        ring.verb(slot, "leave")
+    until(lambda: sorted(ring.node(slot)["state"] for slot in (1, 2, 3)) == ["left", "left", "member"],
+          40, lambda: str([ring.node(slot)["state"] for slot in (1, 2, 3)]))
+    assert {ring.get(f"kept {key}") for key in range(20)} == {(200, b"value")}
+
+
 def test_ring_heals_within_3_s_of_a_kill(new_ring):
     ring = new_ring(build=RELEASE_BUILD)
     ring.start(5)

@@ -133,7 +133,7 @@ struct chord {
     uint16_t graveyard_next;
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
-        leave_told_ms;
+        leave_told_ms, stay_ms;
     uint64_t identity_ms;    /* when to write the known members; 0 = they are written */
     uint64_t writes_from_ms; /* before, none is begun: our disk refused one */
     uint64_t decisions_ms;   /* when a decision is due; UINT64_MAX = none */

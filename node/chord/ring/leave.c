@@ -2,12 +2,12 @@
 /*
  * Leaving: hand every range over first, then be out of the ring. The leaver tells the leaders of
  * the ranges that it holds; it has left when no view names it and all its rows are confirmed
- * elsewhere.
+ * elsewhere. Where everybody leaves at once, nobody could take anything, so one stays.
  */
 #include "data/for_ring.h"
 #include "ring.h"
 
-enum { LEAVE_TICK_MS = 100, REPEAT_MS = 1000 };
+enum { LEAVE_TICK_MS = 100, REPEAT_MS = 1000, STAY_MS = 5000 };
 
 void leave_tell(struct step *step, const char *address, bool left) {
     struct chord *chord = step->chord;
@@ -54,6 +54,7 @@ void leave_start(struct step *step) {
     chord->leave_ms = chord->now_ms;
     data_wake(chord);
     chord->leave_told_ms = 0;
+    chord->stay_ms = chord->now_ms + STAY_MS;
     trace_peer(step, CHORD_WORD_LEAVE, CHORD_LEVEL_INFO, "handing over", &chord->self);
     identity_save(step, CHORD_STORE_IDENTITY);
 }
@@ -75,6 +76,32 @@ static void leave_done(struct step *step) {
     action_add(step, CHORD_ACTION_LEFT);
 }
 
+static bool leaves_before(struct chord *chord, const struct chord_peer *peer) {
+    return peer_leaving(chord, peer->store_id, peer->incarnation) &&
+           id_compare(&chord->self.id, &peer->id) < 0;
+}
+
+/* All the neighbours are leaving, too, or there are none, and our id is the least. */
+static bool all_leave_before(struct chord *chord) {
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    bool before = predecessor == NULL || leaves_before(chord, predecessor);
+    for (uint16_t i = 0; i < chord->successors_count && before; i++) {
+        before = leaves_before(chord, successor_at(chord, i));
+    }
+    return before;
+}
+
+/* The others hand over to us once they no longer hear that we leave. */
+static void stay(struct step *step) {
+    struct chord *chord = step->chord;
+    chord->state = CHORD_STATE_MEMBER;
+    memset(&chord->next_ring, 0, sizeof chord->next_ring);
+    data_wake(chord);
+    trace_peer(step, CHORD_WORD_LEAVE, CHORD_LEVEL_WARN,
+               "stays to keep the rows, as all neighbours leave too:", &chord->self);
+    identity_save(step, CHORD_STORE_IDENTITY);
+}
+
 void leave_tick(struct step *step) {
     struct chord *chord = step->chord;
     if (chord->state != CHORD_STATE_LEAVING || chord->leave_ms > chord->now_ms) {
@@ -84,6 +111,12 @@ void leave_tick(struct step *step) {
     bool moves = chord->next_ring.m != 0;
     if (!data_held(chord) && !(moves && data_pulling(chord))) {
         leave_done(step);
+        return;
+    }
+    if (!all_leave_before(chord)) {
+        chord->stay_ms = chord->now_ms + STAY_MS;
+    } else if (chord->stay_ms <= chord->now_ms) {
+        stay(step);
         return;
     }
     if (chord->leave_told_ms > chord->now_ms) {
