@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -95,7 +96,7 @@ def prepare(settings):
     if about.st_mode & 0o077:
         raise Refused(f"{named} is open to other users (mode {about.st_mode & 0o777:03o}), who "
                       f"could read every row: choose another, or, if only Chord's data is in it, "
-                      f"chmod -R go= {path}", EXIT_BAD_SETTING)
+                      f"chmod -R go= {shlex.quote(str(path))}", EXIT_BAD_SETTING)
     try:
         with tempfile.TemporaryFile(dir=path):
             pass

@@ -325,7 +325,7 @@ def check_owner(setting, path, origin, about):
                   f"chown it to user {os.geteuid()}")
     if about.st_mode & (0o027 if about.st_uid == 0 and os.geteuid() != 0 else 0o077):
         raise bad(setting, path, origin, f"can be read by others (mode {about.st_mode & 0o777:03o})"
-                  f": chmod 600 {path}")
+                  f": chmod 600 {shlex.quote(str(path))}")
 
 
 def check_exposure(settings):
