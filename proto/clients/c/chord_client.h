@@ -34,7 +34,8 @@ enum {
 enum chord_fate {
     CHORD_DONE,       /* carried out, or read; code is OK or NOT_FOUND */
     CHORD_NOT_DONE,   /* certainly not carried out */
-    CHORD_MAYBE_DONE, /* a change may have been carried out, or still may be */
+    CHORD_MAYBE_DONE, /* a change may have been carried out, or still may be: seconds later, and
+                         after newer changes of the key, unless it has a condition */
 };
 
 /* Why: the numbers of google.rpc.Code, and this protocol's own (chord/v1/envelope.proto). Others
