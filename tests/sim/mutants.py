@@ -173,6 +173,10 @@ DATA_MUTANTS = {
         "where everybody leaves, one stays",
         "leave.c", "    } else if (chord->stay_ms <= chord->now_ms) {",
         "    } else if (false && chord->stay_ms <= chord->now_ms) {"),
+    "renamed_leader_answers": (
+        "a leader that has left its seat's address is no leader to who asks there",
+        "replica.c", "    return view_self(chord, view) == view->leader && !view_leads(chord, view);",
+        "    return false && view_leads(chord, view);"),
     "gone_is_ok": (
         "a node that is in no ring yet says that it did nothing",
         "request.c", "    if (kind == CHORD_BATCH || kind == CHORD_LOOKUP) {",

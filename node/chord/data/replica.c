@@ -209,11 +209,18 @@ void on_decided(struct step *step, const struct chord_request *request, uint64_t
     }
 }
 
+/* The view names our store as its leader, at an address that we have left; yet it may lead to us.
+ */
+static bool leader_moved(const struct chord *chord, const struct chord_view *view) {
+    return view_self(chord, view) == view->leader && !view_leads(chord, view);
+}
+
 void on_get_view(struct step *step, const struct chord_request *request, uint64_t request_id) {
     struct chord *chord = step->chord;
     uint16_t index =
         id_valid(&request->id, chord->parameters.m) ? range_find(chord, &request->id) : NONE;
-    if (index != NONE && range_at(chord, index)->resigned) {
+    if (index != NONE &&
+        (range_at(chord, index)->resigned || leader_moved(chord, &range_at(chord, index)->view))) {
         reply_code(step, request_id, CHORD_GET_VIEW, CHORD_UNAVAILABLE, RETRY_MS);
         return;
     }
