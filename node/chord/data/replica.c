@@ -263,6 +263,10 @@ static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) 
     if (view_leads(chord, &range->view)) {
         return true; /* restarted */
     }
+    if (chord->now_ms < chord->refused_until_ms) {
+        return false; /* we could write no more than a leader whose disk is full, and it can be read
+                       */
+    }
     if (!seated(chord, &range->view.members[seat]) && !view_follows(chord, &range->view)) {
         return false; /* the others decide, and their next view gives us a seat here */
     }

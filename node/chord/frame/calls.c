@@ -259,6 +259,8 @@ static void reply_stored(struct step *step, const struct store_op *store) {
     }
 }
 
+enum { REFUSED_MS = 3000 };
+
 void stores_done(struct step *step) {
     struct chord *chord = step->chord;
     uint64_t id = step->event->stored.store_op;
@@ -270,6 +272,10 @@ void stores_done(struct step *step) {
     struct store_op store = *store_at(chord, slot);
     store_at(chord, slot)->purpose = STORE_FREE;
     bool ok = step->event->stored.ok;
+    if (!ok && (store_saves_views(&store) || store.purpose == STORE_APPLY ||
+                store.purpose == STORE_BATCH_WRITE)) {
+        chord->refused_until_ms = chord->now_ms + REFUSED_MS;
+    }
     if (store_saves_views(&store)) {
         leader_views_saved(step, ok);
     }

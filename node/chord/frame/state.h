@@ -134,14 +134,15 @@ struct chord {
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,
         leave_told_ms, stay_ms;
-    uint64_t identity_ms;    /* when to write the known members; 0 = they are written */
-    uint64_t writes_from_ms; /* before, none is begun: our disk refused one */
-    uint64_t decisions_ms;   /* when a decision is due; UINT64_MAX = none */
-    uint64_t batches_ms;     /* when a batch is due; UINT64_MAX = none */
-    uint64_t transfers_ms;   /* when a pull is tried again; UINT64_MAX = none */
-    uint16_t ranges_end;     /* slots from here on were never used, or are free again */
-    uint16_t views_saving;   /* STOREs of the table of views under way */
-    uint64_t views_retry_ms; /* when to save it again; 0 = no need */
+    uint64_t identity_ms;      /* when to write the known members; 0 = they are written */
+    uint64_t writes_from_ms;   /* before, none is begun: our disk refused one */
+    uint64_t refused_until_ms; /* our disk has just refused rows or views */
+    uint64_t decisions_ms;     /* when a decision is due; UINT64_MAX = none */
+    uint64_t batches_ms;       /* when a batch is due; UINT64_MAX = none */
+    uint64_t transfers_ms;     /* when a pull is tried again; UINT64_MAX = none */
+    uint16_t ranges_end;       /* slots from here on were never used, or are free again */
+    uint16_t views_saving;     /* STOREs of the table of views under way */
+    uint64_t views_retry_ms;   /* when to save it again; 0 = no need */
     uint32_t keys_free, keys_used, keys_taken;
     uint64_t arrivals; /* batches so far */
 
