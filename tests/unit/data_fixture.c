@@ -29,15 +29,11 @@ void find_double_view(void *context, struct host *host, int node) {
     }
 }
 
-struct host *ring_new(unsigned n, unsigned replicas, int count) {
-    struct chord_timing timing = chord_timing_default;
-    timing.forget_period_ms = FORGET_MS;
-    struct host *host = host_new(&(struct host_config){.seed = seed_now,
-                                                       .m = M,
-                                                       .n = n,
-                                                       .replicas = replicas,
-                                                       .timing = timing,
-                                                       .on_step = find_double_view});
+struct host *ring_of(struct host_config config, int count) {
+    config.seed = seed_now;
+    config.m = M;
+    config.on_step = find_double_view;
+    struct host *host = host_new(&config);
     double_view[0] = '\0';
     current = host;
     for (int i = 0; i < count; i++) {
@@ -45,6 +41,12 @@ struct host *ring_new(unsigned n, unsigned replicas, int count) {
     }
     check(host_run_until(host, host_settled, 60000));
     return host;
+}
+
+struct host *ring_new(unsigned n, unsigned replicas, int count) {
+    struct chord_timing timing = chord_timing_default;
+    timing.forget_period_ms = FORGET_MS;
+    return ring_of((struct host_config){.n = n, .replicas = replicas, .timing = timing}, count);
 }
 
 void ring_free(struct host *host) {

@@ -17,6 +17,8 @@ extern char double_view[200]; /* the first that the checker saw */
 void find_double_view(void *context, struct host *host, int node);
 
 const struct chord_view *serving(struct host *host, int node, uint16_t *at);
+/* A settled ring of `count`; its seed, M and checker come from here. */
+struct host *ring_of(struct host_config config, int count);
 struct host *ring_new(unsigned n, unsigned replicas, int count);
 void ring_free(struct host *host);
 struct host_operation make(enum chord_operation_kind kind, unsigned key, unsigned value);

@@ -17,19 +17,9 @@ static bool drop_applies(void *context, const struct host_message *message) {
 }
 
 static struct host *filtered_ring(struct apply_filter *filter) {
-    struct host *host = host_new(&(struct host_config){.seed = seed_now,
-                                                       .m = M,
-                                                       .n = 3,
-                                                       .replicas = 3,
-                                                       .on_message = drop_applies,
-                                                       .context = filter,
-                                                       .on_step = find_double_view});
-    double_view[0] = '\0';
-    current = host;
-    for (int i = 0; i < 5; i++) {
-        host_start(host, host_add(host));
-    }
-    check(host_run_until(host, host_settled, 60000));
+    struct host *host = ring_of(
+        (struct host_config){.n = 3, .replicas = 3, .on_message = drop_applies, .context = filter},
+        5);
     put_all(host, 0);
     return host;
 }

@@ -165,8 +165,7 @@ void change_learned(struct step *step, uint16_t index, bool ok) {
 
 /* What the leader of the old view knows of its members' copies stays true in the next epoch; the
  * newcomer has learned everything. Only what it saw itself: a leader that hears from others that it
- * leads on has restarted meanwhile, or its disk has lost what it did in that epoch, so it settles.
- */
+ * leads on has restarted meanwhile, or its disk has lost that epoch, so it settles. */
 static void keep_knowledge(struct chord *chord, const struct chord_view *next,
                            const struct range *old) {
     uint16_t index = range_exact(chord, &next->range, next->epoch);

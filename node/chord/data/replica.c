@@ -209,8 +209,7 @@ void on_decided(struct step *step, const struct chord_request *request, uint64_t
     }
 }
 
-/* The view names our store as its leader, at an address that we have left; yet it may lead to us.
- */
+/* The view names our store as its leader, at an address that we have left: it may lead to us. */
 static bool leader_moved(const struct chord *chord, const struct chord_view *view) {
     return view_self(chord, view) == view->leader && !view_leads(chord, view);
 }
@@ -264,8 +263,7 @@ static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) 
         return true; /* restarted */
     }
     if (chord->now_ms < chord->refused_until_ms) {
-        return false; /* we could write no more than a leader whose disk is full, and it can be read
-                       */
+        return false; /* a leader whose disk is full could write as much, and it can be read */
     }
     if (!seated(chord, &range->view.members[seat]) && !view_follows(chord, &range->view)) {
         return false; /* the others decide, and their next view gives us a seat here */

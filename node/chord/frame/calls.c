@@ -6,6 +6,8 @@
 #include "data/data.h"
 #include "ring/ring.h"
 
+enum { REFUSED_MS = 3000 };
+
 static uint64_t id_make(uint32_t generation, uint16_t slot) {
     return (uint64_t)generation << 16 | (uint64_t)(slot + 1);
 }
@@ -258,8 +260,6 @@ static void reply_stored(struct step *step, const struct store_op *store) {
         break;
     }
 }
-
-enum { REFUSED_MS = 3000 };
 
 void stores_done(struct step *step) {
     struct chord *chord = step->chord;
