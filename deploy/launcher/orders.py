@@ -19,16 +19,22 @@ def running_address(settings):
     return holder.get("address", "") if holder else None
 
 
-def wait_members(settings, slots, report):
-    """Shows how the slots become members; refuses when one ends or time is up."""
+def joined_since(node, began):
+    """The gateway may not have seen yet that the life before has ended: that one is older."""
+    return node.get("state") == "member" and \
+        (node.get("uptime_ms") or 0) <= (time.monotonic() - began) * 1000
+
+
+def wait_members(settings, slots, report, began):
+    """Shows how the slots become members, started since `began` (monotonic); refuses when one ends or
+    time is up."""
     address = urlsplit(running_address(settings) or settings.dashboard())
     api = ringview.Api(address.hostname, address.port)
     deadline = time.monotonic() + JOIN_TIMEOUT_S + JOIN_TIMEOUT_PER_NODE_S * len(slots)
     told = None
     while True:
         nodes = ringview.ring_nodes_by_address(api.ring()).values()
-        joined = sum(node.get("slot") in slots and node.get("state") == "member"
-                     for node in nodes)
+        joined = sum(node.get("slot") in slots and joined_since(node, began) for node in nodes)
         if joined != told:
             told = joined
             report.event("progress", f"  {joined} of {len(slots)} joined", joined=joined,
@@ -48,18 +54,20 @@ def wait_members(settings, slots, report):
 
 
 def start(settings, slot, report, moved=False):
+    began = time.monotonic()
     reply = control.ask(settings["DATA_DIR"], {"command": "start", "slot": slot, "moved": moved})
     report.event("node_started", f"node {slot} is started (pid {reply['pid']})", slot=slot,
                  pid=reply["pid"])
-    wait_members(settings, [slot], report)
+    wait_members(settings, [slot], report, began)
     return 0
 
 
 def add(settings, count, report):
+    began = time.monotonic()
     reply = control.ask(settings["DATA_DIR"], {"command": "add", "count": count}, timeout_s=60)
     slots = reply["slots"]
     report.event("nodes_added", "added: node " + ", ".join(map(str, slots)), slots=slots)
-    wait_members(settings, slots, report)
+    wait_members(settings, slots, report, began)
     return 0
 
 
