@@ -250,6 +250,17 @@ test("the log follows by itself, so that a kill is in sight; only the reader sto
     assert.equal(await follows(later), true, `load ${load} follows`);
     await later.close();
   }
+  for (let line = 0; mock && line < 60; line++) {
+    mock.ring.log(mock.ring.members()[0], "noise", `a line that a narrow window has to break into several: ${line}`);
+  }
+  if (mock) await by(page, "log").locator(".line", { hasText: "several: 59" }).waitFor({ state: "attached" });
+  // Lines that wrap anew move the end without a new line.
+  const size = page.viewportSize();
+  for (const width of [480, size.width]) {
+    await page.setViewportSize({ ...size, width });
+    await at_end(page);
+  }
+  assert.equal(await follows(page), true, "a window of another width is no reader");
   const overflows = await by(page, "log").evaluate((box) => box.scrollHeight > box.clientHeight + 100);
   if (!overflows) return t.diagnostic("too few lines to scroll");
   await by(page, "log").hover();

@@ -53,7 +53,11 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
   const mock = { ring, url: `http://127.0.0.1:${port}`, refuse_events: false, supervisor, streams, token: "" };
 
   const send_event = (response, event, data) => response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
-  const broadcast = (event, data) => { for (const response of streams) send_event(response, event, data); };
+  const heard = []; // what ?history=N gives to a stream that is opened later
+  const broadcast = (event, data) => {
+    if (event !== "ring") heard.push([event, data]);
+    for (const response of streams) send_event(response, event, data);
+  };
   let ring_due = false;
   ring.on("ring", () => {
     if (ring_due) return;
@@ -148,9 +152,11 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
     json(response, 202, { id, href }, { Location: href });
   }
 
-  function serve_events(response) {
+  function serve_events(response, query) {
     if (mock.refuse_events) return problem(response, 503, "too many event streams", "16 streams are open");
     response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
+    const history = Number(query.get("history") ?? 0);
+    for (const [event, data] of history > 0 ? heard.slice(-history) : []) send_event(response, event, data);
     send_event(response, "ring", ring.snapshot());
     streams.add(response);
     return response.on("close", () => streams.delete(response));
@@ -165,7 +171,7 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
       const node = ring.list.find((other) => other.slot === slot);
       return json(response, 200, { slot: slot || null, address: node?.address ?? null, ring_dashboard: mock.url });
     }
-    if (room === "events") return serve_events(response);
+    if (room === "events") return serve_events(response, query);
     if (room === "ring" && !ring.list.some((node) => node.state !== "down"))
       return problem(response, 503, "no node answers", `none of ${ring.list.length} known nodes answers; start one with init.py`);
     if (room === "ring") return json(response, 200, ring.snapshot());
