@@ -118,6 +118,18 @@ static void test_overtaken_by_others(void **state) {
     expect_written(run(blind), true);
 }
 
+/* A hint told the writer of epoch 8 while the leader of epoch 7 still serves. If it wrote the row, a
+ * late copy would find nothing newer than `seen` in epoch 8 and be executed over what came after. */
+static void test_seen_of_a_later_epoch(void **state) {
+    (void)state;
+    expect(run(write_of('a', 1, EPOCH + 1, 0)), CHORD_UNAVAILABLE, 0, 0, false);
+    expect(run(write_of('a', 2, EPOCH + 1, 0)), CHORD_UNAVAILABLE, 0, 0, false);
+    epoch++;
+    expect_written(run(write_of('a', 1, EPOCH + 1, 0)), false);
+    expect_written(run(write_of('b', 1, EPOCH + 1, 1)), true);
+    expect(run(write_of('a', 1, EPOCH + 1, 0)), CHORD_OK, EPOCH + 1, 1, false);
+}
+
 /* What the leader no longer remembers. */
 static void test_too_long_ago(void **state) {
     (void)state;
@@ -332,6 +344,7 @@ int main(void) {
         cmocka_unit_test_setup(test_repeats, setup),
         cmocka_unit_test_setup(test_other_content, setup),
         cmocka_unit_test_setup(test_overtaken_by_others, setup),
+        cmocka_unit_test_setup(test_seen_of_a_later_epoch, setup),
         cmocka_unit_test_setup(test_too_long_ago, setup),
         cmocka_unit_test_setup(test_a_gap, setup),
         cmocka_unit_test_setup(test_epochs_before, setup),

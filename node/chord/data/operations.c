@@ -7,6 +7,9 @@
  * version, and over which. When it remembers all versions back to `seen` and this write made none
  * of them, the write was not executed either: others merely wrote the key in the meantime.
  *
+ * The writer may know of a later epoch than the leader, from a hint. What is written here would be
+ * older than `seen`, and a repeat would be executed once more: it has to wait for the later leader.
+ *
  * A writer that was told once that the outcome cannot be known is told so by every later leader: a
  * version that one leader does not remember is of an epoch that no later leader counts.
  */
@@ -113,6 +116,9 @@ struct operation_answer operation_examine(const struct operation_write *write,
     if (write->has_op_id && row->found && row->has_op_id &&
         memcmp(row->op_id, write->op_id, OPERATION_OP_ID_BYTES) == 0) {
         return repeated(write, row->content, row->version, row->existed);
+    }
+    if (write->has_op_id && write->has_seen && write->seen.epoch > next.epoch) {
+        return (struct operation_answer){.held = true, .code = CHORD_UNAVAILABLE};
     }
     enum past past = NEVER_EXECUTED;
     if (write->has_op_id && (later || write->has_seen)) {
