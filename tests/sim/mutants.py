@@ -255,6 +255,9 @@ UNIT_MUTANTS = {
         "views.c", "    range->serial = serial_new(chord);",
         "    range->serial = serial_new(chord);\n    range->settled = view->settled;",
         "test_core_data"),
+    "older_epoch_writes": (
+        "a leader does not write for who has seen a later epoch than its own",
+        "operations.c", "write->seen.epoch > next.epoch) {", "false) {", "test_core_data"),
     "full_leader_stays": (
         "a leader whose disk refuses its switch or its promise resigns",
         "leader.c", "            range->resigned = !ok;", "            range->resigned = false;",

@@ -95,6 +95,32 @@ static void test_a_disk_that_has_forgotten_that_it_leads(void **state) {
     }
 }
 
+/* Its writer may know of the next view while the leader of this one still serves: what is written
+ * here would be older than `seen`, and a repeat would be done once more by the next leader. */
+static void test_a_write_waits_for_the_epoch_it_has_seen(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = ring_new(3, 3, 3);
+        put_all(host, 0);
+        int leader;
+        struct host_operation write = make(CHORD_PUT, 7, 4711);
+        write.op_id = 1;
+        write.attempt = 1;
+        write.seen_epoch = view_of(host, 7, &leader)->epoch + 1;
+        for (int node = 0; node < 3; node++) {
+            struct host_call *call = host_batch(host, node, &write, 1, 2000);
+            wait_for(host, call);
+            check(call->code == CHORD_OK && call->operations[0].code == CHORD_UNAVAILABLE);
+        }
+        check_reads(host, 0, false);
+        write.seen_epoch--;
+        struct host_call *call = host_batch(host, leader, &write, 1, 2000);
+        wait_for(host, call);
+        check(call->operations[0].code == CHORD_ABORTED); /* the row is newer, as it should be */
+        ring_free(host);
+    }
+}
+
 static void test_no_majority_is_unknown(void **state) {
     (void)state;
     FOR_SEEDS {
@@ -442,6 +468,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_no_reply_before_a_majority_stored, teardown),
         cmocka_unit_test_teardown(test_kill_right_after_the_acknowledgement, teardown),
         cmocka_unit_test_teardown(test_a_disk_that_has_forgotten_that_it_leads, teardown),
+        cmocka_unit_test_teardown(test_a_write_waits_for_the_epoch_it_has_seen, teardown),
         cmocka_unit_test_teardown(test_no_majority_is_unknown, teardown),
         cmocka_unit_test_teardown(test_split_and_merge_keep_all_keys, teardown),
         cmocka_unit_test_teardown(test_join_many_at_once, teardown),

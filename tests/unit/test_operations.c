@@ -118,8 +118,9 @@ static void test_overtaken_by_others(void **state) {
     expect_written(run(blind), true);
 }
 
-/* A hint told the writer of epoch 8 while the leader of epoch 7 still serves. If it wrote the row, a
- * late copy would find nothing newer than `seen` in epoch 8 and be executed over what came after. */
+/* A hint told the writer of epoch 8 while the leader of epoch 7 still serves. If it wrote the row,
+ * a late copy would find nothing newer than `seen` in epoch 8 and be executed over what came after.
+ */
 static void test_seen_of_a_later_epoch(void **state) {
     (void)state;
     expect(run(write_of('a', 1, EPOCH + 1, 0)), CHORD_UNAVAILABLE, 0, 0, false);
