@@ -32,6 +32,7 @@ void rpc_server_free(struct rpc_server *server) {
     rpc_mac_close(server->mac);
     rpc_receiver_close(server->receiver);
     pthread_cond_destroy(&server->gone);
+    pthread_cond_destroy(&server->sweep);
     pthread_mutex_destroy(&server->lock);
     free(server->services);
     free(server);

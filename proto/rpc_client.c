@@ -4,10 +4,6 @@
  * connection waits for it until its deadline; one whose connection closes ends at once. Nothing is
  * ever executed twice: whether to try again is the caller's decision. Only what a ring with a key
  * refused with CHALLENGE, unexecuted, is signed anew and sent once more.
- *
- * Lock: client->lock is held while an nng operation is started, so that neither a disconnect nor
- * rpc_client_close can slip between a call's entry in the list and its start. Callbacks to the
- * user run without it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -26,11 +22,11 @@ static void pending_end(struct rpc_pending *pending, int rv, struct rpc_reply *r
     rpc_reply_fn *on_reply = pending->on_reply;
     void *context = pending->context;
     reply->microseconds = rpc_now_us() - pending->started_us;
-    nng_msg_free(pending->copy);
-    pending->copy = NULL;
     pthread_mutex_lock(&client->lock);
-    rpc_link_give_back(pending, rv);
+    rpc_link_told(pending, rv);
     pthread_mutex_unlock(&client->lock);
+    nng_msg_free(pending->copy);
+    free(pending);
     on_reply(context, reply);
     pthread_mutex_lock(&client->lock);
     if (--client->calls_open == 0 && client->closing) {
@@ -39,22 +35,27 @@ static void pending_end(struct rpc_pending *pending, int rv, struct rpc_reply *r
     pthread_mutex_unlock(&client->lock);
 }
 
-/* The request is on its way: only now may the receive start (nng 1.5.2 crashes when a receive is
- * cancelled while its send still waits). 0 or the nng error that ends the call. */
-static int pending_receive(struct rpc_pending *pending) {
-    struct rpc_client *client = pending->link->peer->client;
-    uint64_t passed_ms = (rpc_now_us() - pending->started_us) / 1000;
-    pthread_mutex_lock(&client->lock);
-    int rv = client->closing ? NNG_ECLOSED : 0;
-    if (rv == 0) {
-        pending->receiving = true;
-        /* At least 1 ms: the receive is also what frees nng's copy of the request. */
-        uint64_t left_ms = passed_ms >= pending->timeout_ms ? 1 : pending->timeout_ms - passed_ms;
-        nng_aio_set_timeout(pending->aio, (nng_duration)left_ms);
-        nng_ctx_recv(pending->ctx, pending->aio);
+void rpc_pending_fail(struct rpc_pending *pending, int rv) {
+    for (struct rpc_pending *next; pending != NULL; pending = next) {
+        struct rpc_reply reply;
+        next = pending->next;
+        rpc_reply_from_nng(&reply, pending, rv);
+        reply.unsent = !pending->sent;
+        pending_end(pending, rv, &reply);
     }
-    pthread_mutex_unlock(&client->lock);
-    return rv;
+}
+
+/* Puts the packed request on its link; takes the message. False: no memory. With the lock held. */
+static bool pending_start(struct rpc_pending *pending, nng_msg *msg) {
+    pending->id = ++pending->link->ids | UINT32_C(1) << 31; /* the top bit: no forwarder's */
+    const uint8_t id[RPC_ID_BYTES] = {(uint8_t)(pending->id >> 24), (uint8_t)(pending->id >> 16),
+                                      (uint8_t)(pending->id >> 8), (uint8_t)pending->id};
+    struct rpc_frame *frame = rpc_frame_new(msg, id, sizeof id);
+    if (frame != NULL) {
+        pending->sent = false;
+        rpc_link_start(pending->link, pending, frame);
+    }
+    return frame != NULL;
 }
 
 static void envelope_fill(Chord__V1__RpcRequest *envelope, const struct rpc_pending *pending) {
@@ -93,82 +94,46 @@ static bool pending_send_again(struct rpc_pending *pending) {
     if (msg == NULL || !pending_sign(client, pending, start, clock_us, msg)) {
         return false;
     }
-    uint64_t passed_ms = (rpc_now_us() - pending->started_us) / 1000;
     pthread_mutex_lock(&client->lock);
-    bool goes = !client->closing && passed_ms < pending->timeout_ms;
+    bool goes = !client->closing && rpc_now_us() < rpc_pending_deadline_us(pending);
     if (goes) {
         pending->copy = NULL;
-        pending->receiving = false;
-        pending->msg = msg;
-        nng_aio_set_timeout(pending->aio, (nng_duration)(pending->timeout_ms - passed_ms));
-        nng_aio_set_msg(pending->aio, msg);
-        nng_ctx_send(pending->ctx, pending->aio);
+        goes = pending_start(pending, msg);
     }
     pthread_mutex_unlock(&client->lock);
     return goes;
 }
 
-static void pending_event(void *context) {
-    struct rpc_pending *pending = context;
+void rpc_pending_answer(struct rpc_pending *pending, const uint8_t *bytes, size_t bytes_count) {
     struct rpc_reply reply;
-    int rv = nng_aio_result(pending->aio);
-    bool sent = rv == 0 || pending->receiving;
-    if (rv == 0 && !pending->receiving) {
-        rv = pending_receive(pending);
-        if (rv == 0) {
+    rpc_reply_from_bytes(&reply, pending, bytes, bytes_count);
+    if (reply.code == CHORD__V1__CODE__CODE_CHALLENGE) {
+        if (pending_send_again(pending)) {
             return;
         }
-    } else if (rv == 0) {
-        nng_msg *msg = nng_aio_get_msg(pending->aio);
-        nng_aio_set_msg(pending->aio, NULL);
-        rpc_reply_from_msg(&reply, pending, msg);
-        if (reply.code == CHORD__V1__CODE__CODE_CHALLENGE) {
-            if (pending_send_again(pending)) {
-                return;
-            }
-            reply.code = CHORD__V1__CODE__CODE_UNAVAILABLE; /* nothing was done */
-        }
-    } else if (!pending->receiving) {
-        nng_msg_free(nng_aio_get_msg(pending->aio)); /* not sent: still ours */
-        nng_aio_set_msg(pending->aio, NULL);
+        reply.code = CHORD__V1__CODE__CODE_UNAVAILABLE; /* nothing was done */
     }
-    if (rv != 0) {
-        if (sent) {
-            rpc_nng_fix_given(pending->msg);
-        }
-        rpc_reply_from_nng(&reply, pending, rv);
-        reply.unsent = !sent;
-    }
-    pending_end(pending, rv, &reply);
+    pending_end(pending, 0, &reply);
 }
 
-/* Puts the packed request on its lane. 0, or what to tell the caller. With the lock held. */
+/* Takes the message. 0, or the nng error that says why not. With the lock held. */
 static int client_start(struct rpc_client *client, struct rpc_peer *peer,
                         const struct rpc_pending *wanted, nng_msg *msg) {
     struct rpc_link *link = &peer->links[rpc_method_lane(wanted->method)];
     int rv = rpc_link_open(link);
-    if (rv != 0) {
-        return rv;
-    }
-    struct rpc_pending *pending = rpc_link_take(link, pending_event);
+    struct rpc_pending *pending = rv == 0 ? malloc(sizeof *pending) : NULL;
     if (pending == NULL) {
+        nng_msg_free(msg);
+        return rv == 0 ? NNG_ENOMEM : rv;
+    }
+    *pending = *wanted;
+    pending->link = link;
+    if (!pending_start(pending, msg)) {
+        free(pending);
         return NNG_ENOMEM;
     }
-    pending->method = wanted->method;
-    pending->started_us = wanted->started_us;
-    pending->timeout_ms = wanted->timeout_ms;
-    memcpy(pending->request_id, wanted->request_id, sizeof pending->request_id);
-    pending->has_ring = wanted->has_ring;
-    memcpy(pending->ring_id, wanted->ring_id, sizeof pending->ring_id);
-    pending->payload_bytes = wanted->payload_bytes;
-    pending->copy = wanted->copy;
-    pending->on_reply = wanted->on_reply;
-    pending->context = wanted->context;
+    link->open_count++;
     client->calls_open++;
-    nng_aio_set_timeout(pending->aio, (nng_duration)rpc_pending_connect_ms(pending));
-    pending->msg = msg;
-    nng_aio_set_msg(pending->aio, msg);
-    nng_ctx_send(pending->ctx, pending->aio);
     return 0;
 }
 
@@ -230,12 +195,15 @@ static nng_msg *client_pack(struct rpc_client *client, const char *address, cons
 static bool client_send(struct rpc_client *client, const char *address, const char *url,
                         const struct rpc_pending *wanted, nng_msg *msg, struct rpc_reply *reply) {
     pthread_mutex_lock(&client->lock);
-    int rv = NNG_ECLOSED;
-    if (!client->closing && client->calls_open >= RPC_CLIENT_CALLS_MAX) {
-        rv = NNG_EAGAIN;
-    } else if (!client->closing) {
-        struct rpc_peer *peer = rpc_peer_get(client, address, url);
-        rv = peer == NULL ? NNG_ENOMEM : client_start(client, peer, wanted, msg);
+    int rv = client->closing                                      ? NNG_ECLOSED
+             : client->calls_open >= RPC_CLIENT_CALLS_MAX ? NNG_EAGAIN
+                                                          : 0;
+    struct rpc_peer *peer = rv == 0 ? rpc_peer_get(client, address, url) : NULL;
+    if (peer != NULL) {
+        rv = client_start(client, peer, wanted, msg);
+    } else {
+        rv = rv == 0 ? NNG_ENOMEM : rv;
+        nng_msg_free(msg);
     }
     pthread_mutex_unlock(&client->lock);
     if (rv == 0) {
@@ -248,7 +216,6 @@ static bool client_send(struct rpc_client *client, const char *address, const ch
         rpc_reply_error(reply, CHORD__V1__CODE__CODE_UNAVAILABLE, "cannot call %s: %s", address,
                         rv == NNG_ECLOSED ? "the client is closing" : nng_strerror(rv));
     }
-    nng_msg_free(msg);
     nng_msg_free(wanted->copy);
     return false;
 }
@@ -335,7 +302,7 @@ int rpc_client_open(struct rpc_client **out, const struct rpc_client_options *op
         rc = -EIO;
     }
     if (rc == 0) {
-        rc = rpc_janitor_start(client);
+        rc = rpc_timer_start(client);
     }
     if (rc != 0) {
         rpc_client_close(client);
@@ -360,19 +327,20 @@ void rpc_client_close(struct rpc_client *client) {
     }
     pthread_mutex_lock(&client->lock);
     client->closing = true;
+    struct rpc_pending *ended = NULL, **last = &ended;
     for (struct rpc_peer *peer = client->peers; peer != NULL; peer = peer->next) {
         for (int lane = 0; lane < RPC_LANES; lane++) {
-            for (struct rpc_pending *pending = peer->links[lane].open; pending != NULL;
-                 pending = pending->next) {
-                nng_aio_cancel(pending->aio);
-            }
+            last = rpc_link_take_all(&peer->links[lane], last);
         }
     }
+    pthread_mutex_unlock(&client->lock);
+    rpc_pending_fail(ended, NNG_ECLOSED);
+    pthread_mutex_lock(&client->lock);
     while (client->calls_open > 0) {
         pthread_cond_wait(&client->changed, &client->lock);
     }
     pthread_mutex_unlock(&client->lock);
-    rpc_janitor_stop(client);
+    rpc_timer_stop(client);
     while (client->peers != NULL) {
         struct rpc_peer *peer = client->peers;
         client->peers = peer->next;

@@ -28,6 +28,7 @@ enum {
     RPC_SILENT_MS_MAX = 60000,           /* a connection that never asked for anything */
     RPC_IDLE_MS_MAX = 900000,            /* one that did; callers of this runtime hang up first */
     RPC_SWEEP_MS = 100,
+    RPC_SWEEP_QUIET_MS = 2000, /* while nothing is under way whose time could be over */
     RPC_RECONNECT_MS_MIN = 50,
     RPC_RECONNECT_MS_MAX = 500, /* below RPC_CONNECT_MS_MAX, so that a peer that is back is found */
     RPC_PEERS_MAX_DEFAULT = 256,
@@ -89,11 +90,6 @@ int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
 
 /* Before anything else of nng: it starts its threads, once in the process. 0, or -ENOMEM. */
 int rpc_nng_start(void);
-/* nng took this message to send it, and freed it or lost it: only the address is of use. */
-void rpc_nng_fix_given(const void *msg);
-/* As nng_dialer_create. */
-int rpc_nng_fix_dialer(nng_dialer *dialer, nng_socket socket, const char *url);
-
 /* ---- shared small things (rpc_envelope.c) ---- */
 
 uint64_t rpc_now_us(void);             /* CLOCK_MONOTONIC */

@@ -31,7 +31,7 @@ void rpc_reply_from_nng(struct rpc_reply *reply, const struct rpc_pending *pendi
     const char *address = pending->link->peer->address;
     switch (rv) {
     case NNG_ETIMEDOUT:
-        if (pending->receiving) {
+        if (pending->sent) {
             rpc_reply_error(reply, CHORD__V1__CODE__CODE_DEADLINE_EXCEEDED,
                             "%s did not answer %s within %u ms", address,
                             rpc_method_name(pending->method), pending->timeout_ms);
@@ -137,13 +137,12 @@ static void reply_from_envelope(struct rpc_reply *reply, const struct rpc_pendin
     }
 }
 
-void rpc_reply_from_msg(struct rpc_reply *reply, const struct rpc_pending *pending, nng_msg *msg) {
+void rpc_reply_from_bytes(struct rpc_reply *reply, const struct rpc_pending *pending,
+                          const uint8_t *bytes, size_t bytes_count) {
     struct rpc_arena *arena;
     bool exhausted;
     Chord__V1__RpcResponse *envelope = (Chord__V1__RpcResponse *)rpc_arena_unpack(
-        &arena, &exhausted, &chord__v1__rpc_response__descriptor, nng_msg_body(msg),
-        nng_msg_len(msg));
-    nng_msg_free(msg);
+        &arena, &exhausted, &chord__v1__rpc_response__descriptor, bytes, bytes_count);
     if (envelope == NULL) {
         reply_unreadable(reply, pending, "it is not a chord.v1.RpcResponse");
         return;

@@ -14,46 +14,26 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "rpc_frames.h"
 #include "rpc_internal.h"
 #include "rpc_receiver.h"
-
-enum {
-    RPC_TRACE_BYTES_MAX = 32,          /* the caller's id behind those of up to 7 forwarders */
-    RPC_LENGTH_BYTES = 8,              /* in front of each message */
-    RPC_BUFFER_BYTES = 1024,           /* what a connection reads into, until more is needed */
-    RPC_BUFFER_FREE_BYTES = 16 * 1024, /* a buffer grows so far whatever else is held */
-};
-
-/* Bytes for the wire: length, id and an envelope; or the hello, without a message. */
-struct rpc_answer {
-    struct rpc_answer *next;
-    nng_msg *msg;
-    size_t head_bytes;
-    uint8_t head[RPC_LENGTH_BYTES + RPC_TRACE_BYTES_MAX];
-};
 
 struct rpc_connection {
     struct rpc_server *server;
     struct rpc_connection *next, *previous; /* all connections of the server */
     nng_stream *stream;
-    nng_aio *in_aio, *out_aio;
-    bool reading; /* in_aio is under way, or its callback; whoever sets it owns the buffer */
-    bool sending; /* out_aio is under way */
-    bool greeted; /* the other side's hello was right */
+    nng_aio *in_aio;
+    bool reading; /* in_aio is under way, or its callback; whoever sets it owns the inbox */
     bool spoke;   /* it has sent a request that was served */
     bool known;   /* it belongs to the ring, as far as one can tell: see rpc_connection_served */
     bool last;    /* to be closed when everything is sent */
     bool closed;
     unsigned unauthenticated; /* wrong MACs */
 
-    uint8_t *in; /* read and not handled yet: in[in_at] to in[in_bytes] */
-    size_t in_at, in_bytes, in_capacity;
+    struct rpc_inbox in;
     uint64_t in_since_ms; /* see since_after: a message that is not complete; 0 = there is none */
-    struct rpc_answer *out, **out_last;
-    size_t out_count;      /* answers that are not sent */
-    size_t out_bytes;      /* theirs */
+    struct rpc_outbox out; /* answers */
     size_t waiting;        /* requests that are not taken up: see rpc_call_taken */
-    size_t out_at;         /* what is sent of the first */
     uint64_t out_since_ms; /* see since_after: what is not sent */
 
     struct rpc_call *calls;       /* open */
@@ -81,7 +61,11 @@ struct rpc_server {
     pthread_mutex_t lock;
     pthread_cond_t gone; /* a connection is */
     nng_stream_listener *listener;
-    nng_aio *accept_aio, *sweep_aio;
+    nng_aio *accept_aio;
+    pthread_t sweeper;
+    bool sweeps;
+    pthread_cond_t sweep; /* earlier, or the end */
+    uint64_t sweep_ms;    /* when it is next */
     bool accept_waits; /* accepting failed (no file descriptor, no memory); the sweep tries again */
     bool closing;      /* nothing starts any more */
     bool closed;       /* the last open call frees the server */
@@ -113,8 +97,8 @@ bool rpc_connection_open(struct rpc_server *server, nng_stream *stream);
 /* Its open calls go on and are answered to nobody. May free it at once. */
 void rpc_connection_close(struct rpc_connection *connection);
 /* What time demands: closes what is too slow or idle, reads on where memory was short. May free
- * the connection. */
-void rpc_connection_sweep(struct rpc_connection *connection, uint64_t now_ms);
+ * the connection. True: nothing of it is under way whose time could soon be over. */
+bool rpc_connection_sweep(struct rpc_connection *connection, uint64_t now_ms);
 /* Reads on when nothing speaks against it any more. */
 void rpc_connection_resume(struct rpc_connection *connection);
 /* Puts an answer behind those that are not sent yet. Takes msg, also when it fails. */
@@ -135,6 +119,8 @@ void rpc_server_free(struct rpc_server *server);
 /* May so many bytes more be held, by a connection that is known, or not? What is not known leaves a
  * quarter to the others. */
 bool rpc_server_has_room(const struct rpc_server *server, bool known, size_t bytes);
+/* Something began whose time may be over before the next sweep. */
+void rpc_server_sweep_soon(struct rpc_server *server);
 /* Slots or memory are short: patience is. */
 bool rpc_server_is_short(const struct rpc_server *server);
 
