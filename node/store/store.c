@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The store's thread: takes all queued jobs, runs them in one transaction, commits, then reports
- * them done. Checkpoints run here too, when there is nothing else to do.
+ * them done. Checkpoints run here too, when there is nothing else to do. While it rests a submitter
+ * may visit the store, so that "store's thread only" means: of whoever has it, handed over by the
+ * mutex.
  */
 #include "store.h"
 
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +31,9 @@ enum {
     CHECKPOINT_PAGES_HARD = 16000,          /* busy: even then */
     FILES_PERIOD_MS = 1000,                 /* idle: look for the files so often */
     LISTING_REST = 2, /* times as long as the slice took: a search takes a third of a core */
+    VISIT_ROWS_MAX = 64,
+    VISIT_US = 5000,        /* one that took longer, */
+    VISIT_REST_US = 500000, /* or waited for the disk, is followed by none for so long */
 };
 
 struct jobs {
@@ -48,7 +54,9 @@ struct store {
     struct jobs jobs;     /* guarded by mutex, like the next two */
     struct jobs listings; /* wait their turn: one slice between two groups of the others */
     bool closing;
-    bool rests;              /* the thread waits to be woken; guarded by mutex */
+    bool rests;              /* the thread waits to be woken; guarded by mutex, like the next */
+    bool visited;            /* by a submitter who reads for himself while the thread rests */
+    uint64_t visit_after_us; /* submitters' only: no visit before */
     bool slice_next;         /* store's thread only, like the next */
     uint64_t slice_after_us; /* monotonic: listings rest until then */
     atomic_uint m;
@@ -314,6 +322,9 @@ static void wait_job(struct store *store) {
     store->rests = true;
     int rc = pthread_cond_timedwait(&store->wake, &store->mutex, &until);
     store->rests = false;
+    while (store->visited) {
+        pthread_cond_wait(&store->wake, &store->mutex);
+    }
     if (rc == ETIMEDOUT && !listing) {
         pthread_mutex_unlock(&store->mutex);
         files_hold(store);
@@ -367,7 +378,47 @@ static void *run(void *argument) {
     return NULL;
 }
 
+static long disk_reads_of_thread(void) {
+    struct rusage usage = {0};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_inblock + usage.ru_majflt;
+}
+
+/* A short read that finds the store at rest is done by its submitter, which spares two hand-overs
+ * between threads. False: it was not. */
+static bool visit(struct store *store, struct store_job *job) {
+    if (job->kind != STORE_JOB_READ || job->rows_count > VISIT_ROWS_MAX ||
+        now_us() < store->visit_after_us) {
+        return false;
+    }
+    pthread_mutex_lock(&store->mutex);
+    bool may = store->rests && !store->visited && store->jobs.first == NULL && !store->closing;
+    store->visited = store->visited || may;
+    pthread_mutex_unlock(&store->mutex);
+    if (!may) {
+        return false;
+    }
+    long disk_reads = disk_reads_of_thread();
+    uint64_t began_us = now_us();
+    run_group(store, job);
+    uint64_t ended_us = now_us();
+    if (ended_us - began_us > VISIT_US || disk_reads_of_thread() != disk_reads) {
+        store->visit_after_us = ended_us + VISIT_REST_US;
+    }
+    pthread_mutex_lock(&store->mutex);
+    store->visited = false;
+    bool awaited = !store->rests;
+    pthread_mutex_unlock(&store->mutex);
+    if (awaited) {
+        pthread_cond_signal(&store->wake);
+    }
+    return true;
+}
+
 void store_submit(struct store *store, struct store_job *job) {
+    if (visit(store, job)) {
+        return;
+    }
     pthread_mutex_lock(&store->mutex);
     jobs_push(job->kind == STORE_JOB_LIST_KEYS ? &store->listings : &store->jobs, job);
     bool rests = store->rests;

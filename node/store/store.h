@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The store: rows, views and the node's identity in one SQLite file. One connection on one thread
- * does every read, write and checkpoint (SQLite 3.40.1 loses commits when two connections write
- * and checkpoint at once), in the order in which the jobs came, many jobs per commit. A job is
- * done when its commit is on disk (synchronous=FULL).
+ * The store: rows, views and the node's identity in one SQLite file. One connection, used by one
+ * thread at a time, does every read, write and checkpoint (SQLite 3.40.1 loses commits when two
+ * connections write and checkpoint at once), in the order in which the jobs came, many jobs per
+ * commit. A job is done when its commit is on disk (synchronous=FULL).
  */
 #ifndef NODE_STORE_H
 #define NODE_STORE_H
@@ -121,7 +121,8 @@ struct store_options {
     const char *directory; /* made when missing */
     const char *address;   /* where the node runs; NULL: nowhere */
     bool moved;            /* somebody says that a copied file is the only one that is left */
-    /* On the store's thread, after the commit. The job is the receiver's again. */
+    /* On the store's thread, after the commit, or inside store_submit. The job is the receiver's
+     * again. */
     void (*on_done)(void *context, struct store_job *job);
     /* On the store's thread: the disk failed, nothing more will be written. */
     void (*on_failure)(void *context, const char *reason);
@@ -142,6 +143,7 @@ enum store_error store_downgrade(const char *directory, int schema, char *reason
                                  size_t reason_bytes);
 /* The ring's identifier bits, once known: needed for ranges. */
 void store_set_m(struct store *store, unsigned m);
+/* From one thread only. A short read may be done when this returns. */
 void store_submit(struct store *store, struct store_job *job);
 /* Finishes all jobs, syncs, closes. Accepts NULL. */
 void store_close(struct store *store);
