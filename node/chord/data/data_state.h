@@ -52,6 +52,7 @@ struct range {
         uint64_t round, done;     /* the last that began; the last that ended well */
         uint64_t agreed, calling; /* bit per member */
         uint64_t resend_ms;
+        uint64_t wide_ms; /* until then all members are asked at once */
     } check;
     bool resigned;       /* our disk refuses writes: the members do not hear that we lead */
     bool closed;         /* a decision was proposed at ballot 0: no write is committed any more */

@@ -7,12 +7,19 @@
  */
 #include "data.h"
 
-enum { RESEND_MS = 150 };
+enum {
+    RESEND_MS = 150,
+    HEDGE_MS = 20,  /* so long those suffice that make a majority, */
+    WIDE_MS = 1000, /* and once they did not, all are asked at once for so long */
+};
 
-static void send_all(struct step *step, uint16_t index) {
+/* Asks so many members of those that have not been, a different one first in each round. */
+static void ask(struct step *step, uint16_t index, unsigned count) {
     struct chord *chord = step->chord;
     struct range *range = range_at(chord, index);
-    for (uint16_t i = 0; i < range->view.members_count; i++) {
+    uint16_t members = range->view.members_count;
+    for (uint16_t k = 0; k < members && count > 0; k++) {
+        uint16_t i = (uint16_t)((range->check.round + k) % members);
         struct chord_request *request;
         if (((range->check.agreed | range->check.calling) & bit(i)) ||
             call_member(step, CALL_CHECK, (struct ref){index, range->check.serial}, i,
@@ -20,12 +27,18 @@ static void send_all(struct step *step, uint16_t index) {
                         &request) == NONE) {
             continue;
         }
+        count--;
         range->check.calling |= bit(i);
         request->kind = CHORD_CHECK;
         request->rows.range = range->view.range;
         request->rows.epoch = range->view.epoch;
     }
-    range->check.resend_ms = chord->now_ms + RESEND_MS;
+}
+
+static void ask_all(struct step *step, uint16_t index) {
+    struct range *range = range_at(step->chord, index);
+    ask(step, index, range->view.members_count);
+    range->check.resend_ms = step->chord->now_ms + RESEND_MS;
 }
 
 static void begin(struct step *step, uint16_t index) {
@@ -36,7 +49,13 @@ static void begin(struct step *step, uint16_t index) {
     range->check.serial = serial_new(chord); /* an answer to the round before is no answer */
     range->check.agreed = bit(view_self(chord, &range->view));
     range->check.calling = 0;
-    send_all(step, index);
+    if (chord->now_ms < range->check.wide_ms) {
+        ask_all(step, index);
+    } else {
+        ask(step, index, view_majority(&range->view) - 1);
+        range->check.resend_ms = chord->now_ms + HEDGE_MS;
+    }
+    batch_due(chord, range->check.resend_ms);
 }
 
 static bool round_done(struct step *step, uint16_t index) {
@@ -84,7 +103,8 @@ void confirm_reply(struct step *step, const struct call *call,
 void confirm_again(struct step *step, uint16_t index) {
     struct range *range = range_at(step->chord, index);
     if (range->check.open && range->check.resend_ms <= step->chord->now_ms) {
-        send_all(step, index);
+        range->check.wide_ms = step->chord->now_ms + WIDE_MS;
+        ask_all(step, index);
     } else if (!range->check.open) {
         begin(step, index);
     }
