@@ -57,21 +57,22 @@ static bool pattern_fits(const char *pattern, const char *path, const char **at,
     *at = "";
     *size = 0;
     while (*pattern != '\0') {
-        if (strcmp(pattern, "{*}") == 0) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++) {
+                return false;
+            }
+        } else if (strcmp(pattern, "{*}") == 0) {
             *at = path;
             *size = strlen(path);
             return true;
-        }
-        if (strncmp(pattern, "{}", 2) == 0) {
+        } else {
             *at = path;
             *size = strcspn(path, "/");
             path += *size;
-            pattern += 2;
+            pattern += strlen("{}");
             if (*size == 0) {
                 return false;
             }
-        } else if (*pattern++ != *path++) {
-            return false;
         }
     }
     return *path == '\0';
