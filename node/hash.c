@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SALTS_TRIED_MAX = 1 << 26 };
-
 static EVP_MD *digest;
 static EVP_MD_CTX *context;
 
@@ -37,19 +35,22 @@ void hash_key(const uint8_t *key, size_t key_bytes, uint8_t hash[CHORD_ID_BYTES]
     }
 }
 
-bool hash_derive_id(const char *address, uint32_t salt_first, unsigned m,
-                    const struct chord_id *target, uint32_t *salt, struct chord_id *id) {
+struct named {
+    const char *address;
+    unsigned m;
+};
+
+static void id_of_salt(void *context_of, uint32_t salt, struct chord_id *id) {
+    const struct named *named = context_of;
     uint8_t hash[CHORD_ID_BYTES];
     char text[CHORD_ADDRESS_BYTES + 16];
-    uint32_t tries = target != NULL ? SALTS_TRIED_MAX : 1;
-    for (uint32_t i = 0; i < tries; i++) {
-        *salt = salt_first + i;
-        int length = snprintf(text, sizeof text, "%s#%u", address, *salt);
-        hash_key((const uint8_t *)text, (size_t)length, hash);
-        *id = id_from_hash(hash, m);
-        if (target == NULL || id_equal(id, target)) {
-            return true;
-        }
-    }
-    return false;
+    int length = snprintf(text, sizeof text, "%s#%u", named->address, salt);
+    hash_key((const uint8_t *)text, (size_t)length, hash);
+    *id = id_from_hash(hash, named->m);
+}
+
+bool hash_derive_id(const char *address, const struct chord_wish *wish, uint32_t *salt,
+                    struct chord_id *id) {
+    struct named named = {address, wish->m};
+    return chord_derive_id(wish, id_of_salt, &named, salt, id);
 }

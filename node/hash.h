@@ -14,9 +14,8 @@ void hash_close(void);
 /* All 160 bits of a key's hash. One thread at a time. */
 void hash_key(const uint8_t *key, size_t key_bytes, uint8_t hash[CHORD_ID_BYTES]);
 
-/* The id of "host:port#salt" with m bits; or, with `target`, the first salt from salt_first on
- * whose id it is, tried at most 2^26 times. False: none found. */
-bool hash_derive_id(const char *address, uint32_t salt_first, unsigned m,
-                    const struct chord_id *target, uint32_t *salt, struct chord_id *id);
+/* An id of "host:port#salt" as wished, and its salt: chord_derive_id. */
+bool hash_derive_id(const char *address, const struct chord_wish *wish, uint32_t *salt,
+                    struct chord_id *id);
 
 #endif

@@ -70,7 +70,8 @@ static struct chord_limits limits_for(const struct settings *settings) {
 static bool make_core(struct node *node, const struct chord_stored_view *views,
                       size_t views_count) {
     struct chord_config config = {.limits = limits_for(&node->settings),
-                                  .timing = chord_timing_default};
+                                  .timing = chord_timing_default,
+                                  .places_evenly = true};
     memcpy(config.address, node->settings.listen, sizeof config.address);
     memcpy(config.store_id, node->store_id, sizeof config.store_id);
     const struct store_former *former = store_former(node->store);

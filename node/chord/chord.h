@@ -83,6 +83,7 @@ struct chord_config {
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     uint16_t former_count; /* where this disk has run before, the newest first */
     struct chord_address former[CHORD_FORMER_MAX];
+    bool places_evenly; /* a new member looks for its place (ring/place.c); else salt 0 tells it */
 };
 
 /* ---- events ---- */
@@ -213,6 +214,23 @@ struct chord_event {
 
 /* ---- actions ---- */
 
+enum { CHORD_ARCS_MAX = 8 };
+
+/* From one member's id to the next one's; equal: the whole ring. */
+struct chord_arc {
+    struct chord_id from, to;
+};
+
+/* Which id of hash(host:port#salt) a node would like. */
+struct chord_wish {
+    uint32_t salt_first;
+    unsigned m;
+    bool has_target; /* find the salt whose id is `target`; else */
+    struct chord_id target;
+    uint16_t arcs_count; /* the one that halves one of these best; else take salt_first */
+    struct chord_arc arcs[CHORD_ARCS_MAX];
+};
+
 enum chord_action_kind {
     CHORD_ACTION_SEND_REQUEST = 1,
     CHORD_ACTION_SEND_REPLY,
@@ -324,12 +342,7 @@ struct chord_action {
             bool has_after, done;
             uint8_t after[CHORD_ID_BYTES], last[CHORD_ID_BYTES];
         } store;
-        struct {
-            uint32_t salt_first;
-            unsigned m;
-            bool has_target; /* find the salt whose id is `target`; else take salt_first */
-            struct chord_id target;
-        } derive_id;
+        struct chord_wish derive_id;
         struct {
             const char *reason;                /* why this node may not be in the ring */
             bool copy;                         /* its store runs elsewhere, or ran there last: */
@@ -360,6 +373,13 @@ bool chord_restore_view(struct chord *chord, const struct chord_stored_view *sto
 /* One step. Clears and fills `actions`. */
 void chord_step(struct chord *chord, const struct chord_event *event,
                 struct chord_actions *actions);
+/* For DERIVE_ID: `hash` gives the id of a salt. False: none of the salts that were tried gives the
+ * target. At most CHORD_SALTS_MAX are. */
+enum { CHORD_SALTS_MAX = 1 << 22 };
+bool chord_derive_id(const struct chord_wish *wish,
+                     void (*hash)(void *context, uint32_t salt, struct chord_id *id), void *context,
+                     uint32_t *salt, struct chord_id *id);
+
 /* When the next TICK is due; UINT64_MAX = none. */
 uint64_t chord_deadline(const struct chord *chord);
 

@@ -12,7 +12,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { EXIT_VIOLATION = 1, EXIT_USAGE = 2, WIRE_ONE_IN = 8 };
+enum {
+    EXIT_VIOLATION = 1,
+    EXIT_USAGE = 2,
+    WIRE_ONE_IN = 8,
+    PLACES_BY_HASH_ONE_IN = 3, /* as in the scenarios, which know where the hash puts a node */
+};
 
 static const char usage[] =
     "usage: chord-sim [options]              one ring, by its seed\n"
@@ -148,6 +153,7 @@ static void plan_of_seed(const struct settings *settings, uint64_t seed, struct 
     plan->clients = settings->clients;
     plan->keys = settings->keys;
     plan->wire = settings->wire || seed % WIRE_ONE_IN == 0;
+    plan->places_evenly = seed % PLACES_BY_HASH_ONE_IN != 0;
 }
 
 static void how_to_replay(const struct settings *settings, uint64_t seed, char *text,

@@ -390,19 +390,25 @@ void run_job(struct host *host, int index, struct job *job) {
 
 /* ---- the rest ---- */
 
+struct named {
+    char *address;
+    unsigned m;
+};
+
+static void id_named(void *context, uint32_t salt, struct chord_id *id) {
+    struct named *named = context;
+    char text[CHORD_ADDRESS_BYTES + 16];
+    uint8_t hash[CHORD_ID_BYTES];
+    snprintf(text, sizeof text, "%s#%u", named->address, salt);
+    core_hash(text, hash);
+    *id = id_from_hash(hash, named->m);
+}
+
 static void derive(struct host *host, int index, const struct chord_action *action) {
     struct derived *derived = memory(sizeof *derived);
-    uint32_t salt = action->derive_id.salt_first;
-    for (; !derived->found && salt < 1u << 22; salt++) {
-        char text[CHORD_ADDRESS_BYTES + 16];
-        uint8_t hash[CHORD_ID_BYTES];
-        snprintf(text, sizeof text, "%s#%u", host->nodes[index].public.address, salt);
-        core_hash(text, hash);
-        derived->id = id_from_hash(hash, action->derive_id.m);
-        derived->salt = salt;
-        derived->found =
-            !action->derive_id.has_target || id_equal(&derived->id, &action->derive_id.target);
-    }
+    struct named named = {host->nodes[index].public.address, action->derive_id.m};
+    derived->found =
+        chord_derive_id(&action->derive_id, id_named, &named, &derived->salt, &derived->id);
     push(host, (struct event){.kind = EVENT_DERIVED,
                               .time_us = host->now_us + 50,
                               .node = index,

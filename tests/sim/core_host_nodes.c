@@ -142,6 +142,7 @@ void host_start(struct host *host, int index) {
     CHORD_ASSERT(!node->public.alive);
     struct chord_config config = {.limits = host->config.limits, .timing = host->config.timing};
     config.seed = random_of(&host->random_nodes);
+    config.places_evenly = host->config.places_evenly;
     memcpy(config.address, node->public.address, CHORD_ADDRESS_BYTES);
     memcpy(config.store_id, node->public.store.store_id, CHORD_STORE_ID_BYTES);
     core_store_runs_at(&node->public.store, node->public.address);

@@ -263,6 +263,7 @@ void experiment_run(const struct experiment *experiment, struct experiment_resul
                                  .replicas = 1,
                                  .timing = timing_of(experiment),
                                  .ring_only = true,
+                                 .places_evenly = true,
                                  .invariant_every = UINT64_MAX,
                                  .limits = host_limits_small(experiment->n)};
     memset(result, 0, sizeof *result);

@@ -146,6 +146,9 @@ static void print_order(const struct order *order, FILE *out) {
 void plan_print(const struct plan *plan, FILE *out) {
     fprintf(out, "m %u\nn %u\nreplicas %u\nseed %" PRIu64 "\nguard %s\ndata %s\n", plan->m, plan->n,
             plan->replicas, plan->seed, plan->guard ? "on" : "off", plan->data ? "on" : "off");
+    if (plan->places_evenly) {
+        fprintf(out, "places even\n");
+    }
     if (plan->wire) {
         fprintf(out, "wire on\n");
     }
@@ -380,6 +383,8 @@ static bool read_setting(struct plan *plan, struct words *words) {
         plan->replicas = (unsigned)number(words, value, &end);
     } else if (strcmp(name, "guard") == 0) {
         plan->guard = strcmp(value, "on") == 0;
+    } else if (strcmp(name, "places") == 0) {
+        plan->places_evenly = strcmp(value, "even") == 0;
     } else if (strcmp(name, "wire") == 0) {
         plan->wire = strcmp(value, "on") == 0;
     } else if (strcmp(name, "data") == 0) {

@@ -5,7 +5,7 @@
  * shortest plan that still shows it.
  *
  *   m 16                    settings first, one a line: m, n, replicas, seed,
- *                           guard on|off, wire on|off, store LEAST MOST, ...
+ *                           guard on|off, wire on|off, places even|hash, store LEAST MOST, ...
  *   delay tail 1ms 40ms     delay uniform|exponential|tail LEAST MOST
  *   clients 4               who read and write `keys 24` from the beginning
  *   0s start 0..4           then orders: WHEN WHAT WHO [more]
@@ -88,6 +88,7 @@ struct plan {
     unsigned m, n, replicas;
     bool guard;             /* crashes that the proof does not allow are left out */
     bool data;              /* ranges are kept; off: ring only */
+    bool places_evenly;     /* new members look for their place, as chord-node's do */
     bool wire;              /* messages pass through the real encode and decode (wire_mode.h) */
     unsigned clients, keys; /* who use them; with clients all disks are back in the end */
     enum host_delay delay;

@@ -58,6 +58,9 @@ static void on_get_list(struct step *step, const struct chord_request *request,
         response->ring.node = *predecessor;
     }
     successors_list(chord, &response->ring.successors);
+    if (request->kind == CHORD_GET_SUCCESSORS && request->has_sender) {
+        stabilize_for(chord, &request->sender);
+    }
 }
 
 /* A message from a peer proves that this incarnation of the peer is alive and that every earlier

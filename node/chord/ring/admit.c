@@ -6,7 +6,8 @@
 #include "ring.h"
 
 enum {
-    DIALLED_MS = 5000, /* how long an answer from the joiner's address counts */
+    DIALLED_MS = 5000, /* how long an answer from the joiner's address counts, */
+    STAYS_MS = 200,    /* if there is room so long only */
     DIAL_WAIT_MS = 10,
     WAIT_MS = 50,
 };
@@ -33,16 +34,42 @@ static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
     return false;
 }
 
+/* Another one was let in before us and has not notified us yet: where it stands is known then. */
+static bool arc_is_given(struct chord *chord, const struct chord_peer *joiner) {
+    const struct chord_peer *predecessor = predecessor_get(chord);
+    for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
+        const struct admitted *entry = admitted_at(chord, i);
+        if (entry->granted && entry->until_ms > chord->now_ms &&
+            !address_same(entry->peer.address, joiner->address) && predecessor != NULL &&
+            id_in_open(&predecessor->id, &entry->peer.id, &chord->self.id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- is it there? ---- */
 
+/* A joiner that comes back with another id is the same one. */
 static uint16_t admitted_find(struct chord *chord, const struct chord_peer *joiner) {
     for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
-        if (admitted_at(chord, i)->until_ms > chord->now_ms &&
-            peer_same(&admitted_at(chord, i)->peer, joiner)) {
+        struct admitted *entry = admitted_at(chord, i);
+        if (entry->until_ms > chord->now_ms && entry->peer.incarnation == joiner->incarnation &&
+            address_same(entry->peer.address, joiner->address) &&
+            store_same(entry->peer.store_id, joiner->store_id)) {
+            entry->granted = entry->granted && id_equal(&entry->peer.id, &joiner->id);
+            entry->peer = *joiner;
             return i;
         }
     }
     return NONE;
+}
+
+/* Nothing is open of it: it was let in, or went elsewhere. */
+static bool admitted_is_over(const struct chord *chord, const struct admitted *entry) {
+    bool asked = (entry->answered || entry->silent) && !entry->original_open;
+    return entry->granted || entry->until_ms <= chord->now_ms ||
+           (asked && entry->until_ms + STAYS_MS < chord->now_ms + DIALLED_MS);
 }
 
 /* NONE: as many as there is room for are being asked; one after the other. */
@@ -50,7 +77,7 @@ static uint16_t admitted_take(struct chord *chord, const struct chord_peer *join
     uint16_t slot = NONE;
     for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
         const struct admitted *entry = admitted_at(chord, i);
-        if ((entry->granted || entry->until_ms <= chord->now_ms) &&
+        if (admitted_is_over(chord, entry) &&
             (slot == NONE || entry->until_ms < admitted_at(chord, slot)->until_ms)) {
             slot = i;
         }
@@ -195,6 +222,9 @@ static enum chord_join_result place(struct chord *chord, const struct chord_peer
     }
     if (predecessor == NULL && chord->successors_count > 0) {
         return CHORD_JOIN_WAIT; /* it may have been admitted by another successor already */
+    }
+    if (arc_is_given(chord, joiner)) {
+        return CHORD_JOIN_WAIT;
     }
     return CHORD_JOIN_NONE;
 }

@@ -14,6 +14,10 @@ void free_id_derive(struct step *step) {
     action->derive_id.m = chord->parameters.m;
     action->derive_id.has_target = chord->join.has_target;
     action->derive_id.target = chord->join.target;
+    const struct place *place = &chord->join.place;
+    action->derive_id.arcs_count = place->one ? 1 : place->arcs_count;
+    memcpy(action->derive_id.arcs, place->one ? &place->arc : place->arcs,
+           sizeof place->arcs[0] * action->derive_id.arcs_count);
     chord->join.stage = JOIN_DERIVE;
     chord->join.open = true;
 }
@@ -38,6 +42,10 @@ void free_id_collision(struct step *step) {
         join_later(chord, JOIN_WALK, 0);
         return;
     }
+    if (join->placing) {
+        place_taken(step);
+        return;
+    }
     chord->salt++;
     free_id_derive(step);
 }
@@ -50,6 +58,22 @@ static void walk_gap(struct chord *chord, const struct chord_id *from, const str
     }
 }
 
+static struct chord_id gap_middle(const struct join *join, unsigned m) {
+    struct chord_id from = join->walk_whole ? join->walk_first : join->gap_from;
+    struct chord_id to = id_add(&from, &join->gap, m);
+    return id_middle(&from, &to, m);
+}
+
+/* M is small here. */
+static struct chord_id gap_anywhere(struct chord *chord) {
+    const struct join *join = &chord->join;
+    struct chord_id distance = {{0}};
+    uint64_t at = random_between(chord, 1, id_word(&join->gap, CHORD_ID_BYTES - 4) - 1u);
+    distance.bytes[CHORD_ID_BYTES - 2] = (uint8_t)(at >> 8);
+    distance.bytes[CHORD_ID_BYTES - 1] = (uint8_t)at;
+    return id_add(&join->gap_from, &distance, chord->parameters.m);
+}
+
 static void walk_end(struct step *step) {
     struct chord *chord = step->chord;
     struct join *join = &chord->join;
@@ -59,14 +83,9 @@ static void walk_end(struct step *step) {
         join_refuse(step, "the ring is full: every one of the 2^M ids is taken");
         return;
     }
-    struct chord_id from = join->walk_whole ? join->walk_first : join->gap_from;
-    struct chord_id to = from;
-    for (int i = CHORD_ID_BYTES - 1, carry = 0; i >= 0; i--) {
-        carry += from.bytes[i] + join->gap.bytes[i];
-        to.bytes[i] = (uint8_t)carry;
-        carry >>= 8;
-    }
-    join->target = id_middle(&from, &to, chord->parameters.m);
+    /* After a walk the middle was in use all the same, perhaps by one that is in no list. */
+    bool again = !join->walk_whole && join->collisions > COLLISIONS_BEFORE_WALK;
+    join->target = again ? gap_anywhere(chord) : gap_middle(join, chord->parameters.m);
     join->has_target = true;
     chord->salt = 0;
     free_id_derive(step);

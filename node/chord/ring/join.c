@@ -10,6 +10,7 @@
 enum {
     WAIT_MS_MAX = 5000, /* the longest that an answer can make a joiner wait */
     UNREACHABLE_MAX = 3,
+    JOIN_AGAIN_MS = 40,
 };
 
 void join_later(struct chord *chord, enum join_stage stage, uint64_t delay_ms) {
@@ -55,6 +56,7 @@ void join_begin(struct step *step, const struct chord_address *seeds, uint16_t c
     bool known = chord->parameters.m != 0;
     memset(join, 0, sizeof *join);
     join->returning = known;
+    join->placing = !known && chord->config.places_evenly;
     seeds_add_former(chord);
     seeds_add_known(chord);
     for (uint16_t i = 0; i < count && i < CHORD_SEEDS_MAX; i++) {
@@ -128,6 +130,7 @@ void join_again(struct step *step, const struct chord_peer *via) {
     chord->state = CHORD_STATE_JOINING;
     chord->salt++;
     chord->join.collisions = 1;
+    chord->join.placing = chord->config.places_evenly;
     chord->join.started_ms = chord->now_ms;
     neighbours_clear(chord);
     join_later(chord, JOIN_PING, 0);
@@ -207,6 +210,10 @@ static void ask_before(struct step *step) {
 void join_looked_up(struct step *step, bool found, const struct chord_peer *owner,
                     const struct chord_peer *before) {
     struct chord *chord = step->chord;
+    if (chord->join.stage == JOIN_PROBE) {
+        place_probed(step, found, owner, before);
+        return;
+    }
     if (chord->join.stage != JOIN_LOOKUP) {
         return;
     }
@@ -226,8 +233,20 @@ void join_looked_up(struct step *step, bool found, const struct chord_peer *owne
         free_id_collision(step);
         return;
     }
+    if (chord->join.placing && !chord->join.has_target && !place_found(step, owner, before)) {
+        return;
+    }
     chord->join.before = *before;
     ask_before(step);
+}
+
+/* The ring has changed near our place: where is it now? */
+static void look_again(struct step *step, uint64_t delay_ms) {
+    if (step->chord->join.placing) {
+        join_later(step->chord, JOIN_LOOKUP, delay_ms);
+    } else {
+        join_step_failed(step);
+    }
 }
 
 /* A member between the two that the predecessor to be knows, but the successor does not yet, would
@@ -238,12 +257,32 @@ static void on_before_reply(struct step *step, const struct chord_response *resp
     const struct chord_peer_list *list = &response->ring.successors;
     if (response->ring.busy) {
         join_later(chord, JOIN_BEFORE, JOIN_BUSY_RETRY_MS);
-    } else if (response->ring.forming ||
-               (list->count > 0 && peer_same(&list->items[0], &join->successor) &&
-                id_in_open(&join->before.id, &chord->self.id, &join->successor.id))) {
+    } else if (response->ring.forming) {
+        ask_successor(step);
+    } else if (list->count > 0 && peer_same(&list->items[0], &join->successor) &&
+               id_in_open(&join->before.id, &chord->self.id, &join->successor.id)) {
+        if (join->placing) {
+            join->stage = JOIN_BEHIND;
+            join_ask(step, &join->successor, CHORD_GET_PREDECESSOR);
+        } else {
+            ask_successor(step);
+        }
+    } else {
+        look_again(step, JOIN_AGAIN_MS);
+    }
+}
+
+/* A member that the predecessor to be does not know yet has taken of the arc that we chose. Since
+ * we asked, that one finds out. */
+static void on_behind_reply(struct step *step, const struct chord_response *response) {
+    struct join *join = &step->chord->join;
+    if (response->ring.busy) {
+        join_later(step->chord, JOIN_BEHIND, JOIN_BUSY_RETRY_MS);
+    } else if (response->ring.node.incarnation == 0 ||
+               peer_same(&response->ring.node, &join->before)) {
         ask_successor(step);
     } else {
-        join_step_failed(step);
+        look_again(step, JOIN_AGAIN_MS);
     }
 }
 
@@ -313,14 +352,19 @@ static void on_ask_reply(struct step *step, const struct chord_response *respons
     case CHORD_JOIN_UNREACHABLE:
         unreachable(step);
         break;
-    case CHORD_JOIN_WAIT:
-        join_later(chord, JOIN_BEFORE,
-                   response->retry_after_ms == 0            ? 50
-                   : response->retry_after_ms > WAIT_MS_MAX ? WAIT_MS_MAX
-                                                            : response->retry_after_ms);
+    case CHORD_JOIN_WAIT: {
+        uint32_t wait_ms = response->retry_after_ms == 0            ? 50
+                           : response->retry_after_ms > WAIT_MS_MAX ? WAIT_MS_MAX
+                                                                    : response->retry_after_ms;
+        if (chord->join.placing) { /* others may come first, and take of the same arc */
+            look_again(step, wait_ms);
+        } else {
+            join_later(chord, JOIN_BEFORE, wait_ms);
+        }
         break;
+    }
     default:
-        join_step_failed(step);
+        look_again(step, JOIN_AGAIN_MS);
         break;
     }
 }
@@ -345,11 +389,17 @@ void join_reply(struct step *step, const struct call *call, const struct chord_r
     case JOIN_PING:
         seeds_reply(step, seed, response);
         break;
+    case JOIN_LOOK:
+        place_look_reply(step, response);
+        break;
     case JOIN_WALK:
         free_id_walk_reply(step, response);
         break;
     case JOIN_BEFORE:
         on_before_reply(step, response);
+        break;
+    case JOIN_BEHIND:
+        on_behind_reply(step, response);
         break;
     case JOIN_ASK:
         on_ask_reply(step, response);
@@ -369,11 +419,20 @@ void join_tick(struct step *step) {
     case JOIN_PING:
         seeds_ask(step);
         break;
+    case JOIN_LOOK:
+        join_ask(step, &join->place.at, CHORD_GET_SUCCESSORS);
+        break;
+    case JOIN_LOOKUP:
+        join_look_up(step);
+        break;
     case JOIN_WALK:
         join_ask(step, &join->walk_at, CHORD_GET_SUCCESSORS);
         break;
     case JOIN_BEFORE:
         ask_before(step);
+        break;
+    case JOIN_BEHIND:
+        join_ask(step, &join->successor, CHORD_GET_PREDECESSOR);
         break;
     case JOIN_ASK:
         ask_successor(step);

@@ -30,6 +30,17 @@ void seeds_ask(struct step *step);
 void seeds_reply(struct step *step, uint16_t seed, const struct chord_response *response);
 void seeds_one_done(struct step *step, uint16_t seed); /* no answer, or one that is of no use */
 
+/* place.c */
+void place_look(struct step *step); /* from join.via on; ends with free_id_derive */
+void place_look_reply(struct step *step, const struct chord_response *response);
+void place_probed(struct step *step, bool found, const struct chord_peer *owner,
+                  const struct chord_peer *before);
+/* The id that was chosen lies between these two. True: it is as good as any that is known; else
+ * another one is being chosen. */
+bool place_found(struct step *step, const struct chord_peer *owner,
+                 const struct chord_peer *before);
+void place_taken(struct step *step); /* another member has that very id */
+
 /* free_id.c */
 void free_id_derive(struct step *step);
 void free_id_collision(struct step *step);

@@ -128,7 +128,7 @@ static const char *join_broken(const struct chord *chord, const struct counts *c
     if (!join->open) {
         return join->retry_ms == 0 ? "the join will never go on" : NULL;
     }
-    if (join->stage == JOIN_LOOKUP) {
+    if (join->stage == JOIN_LOOKUP || join->stage == JOIN_PROBE) {
         return counts->join_lookups == 0 ? "the join waits for no lookup" : NULL;
     }
     unsigned asked = join->stage == JOIN_PING ? bits_count(join->asking) : 1;

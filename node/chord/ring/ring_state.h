@@ -44,11 +44,27 @@ struct peer_entry {
 enum join_stage {
     JOIN_IDLE,
     JOIN_PING,   /* ask a seed for the ring's parameters and whether it is a member */
+    JOIN_LOOK,   /* a new member: GetSuccessors round the ring, for the arcs between its members */
+    JOIN_PROBE,  /* the same in a large ring: find_successor(a random point) */
     JOIN_DERIVE, /* wait for the id */
     JOIN_LOOKUP, /* find_successor(own id) through the seed */
     JOIN_WALK,   /* small M: walk the ring for a free id */
     JOIN_BEFORE, /* GetSuccessors to the predecessor to be: is our successor next in its list? */
+    JOIN_BEHIND, /* a new member: GetPredecessor to the successor to be: is it the one we know? */
     JOIN_ASK,    /* Join to the successor or the genesis authority */
+};
+
+/* What a joiner that looks for its place has seen (place.c). */
+struct place {
+    uint16_t arcs_count;
+    struct chord_arc arcs[CHORD_ARCS_MAX]; /* the largest ones, largest first */
+    bool one;             /* of these arcs this one is wanted, */
+    struct chord_arc arc; /* else any */
+    uint16_t choices;                      /* ids that were chosen so far */
+    uint16_t asks, seen, probes;           /* of this look; seen: members */
+    bool probing;
+    struct chord_id first, last; /* where the walk began, how far it has come */
+    struct chord_peer at;
 };
 
 struct join {
@@ -57,6 +73,8 @@ struct join {
     bool creating;       /* a fresh ring, once the id is derived */
     bool restarting;     /* was a member when it stopped */
     bool returning;      /* was a member once */
+    bool placing;        /* its place is not settled: it may choose another id */
+    struct place place;
     uint8_t unreachable; /* so often in a row members could not reach it */
     uint32_t serial;     /* of the request that is out */
     uint64_t retry_ms;   /* next attempt; 0 = none */

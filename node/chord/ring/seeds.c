@@ -185,7 +185,9 @@ void seeds_reply(struct step *step, uint16_t seed, const struct chord_response *
     seeds_all_done(chord);
     chord->parameters = *parameters;
     chord->join.via = response->ping.self;
-    if (known && chord->join.collisions == 0) {
+    if (chord->join.placing) {
+        place_look(step);
+    } else if (known && chord->join.collisions == 0) {
         join_look_up(step);
     } else {
         free_id_derive(step);

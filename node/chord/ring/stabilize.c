@@ -15,6 +15,15 @@ void stabilize_soon(struct chord *chord) {
     }
 }
 
+/* Who wants to stand between us and our successor waits until we know of others that do. */
+void stabilize_for(struct chord *chord, const struct chord_peer *joiner) {
+    const struct chord_peer *successor = successor_at(chord, 0);
+    if (successor != NULL && !peer_same(joiner, successor) &&
+        id_in_open(&chord->self.id, &joiner->id, &successor->id)) {
+        stabilize_soon(chord);
+    }
+}
+
 static void query_send(struct step *step) {
     struct chord *chord = step->chord;
     struct query *query = &chord->query;
