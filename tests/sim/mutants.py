@@ -258,6 +258,17 @@ UNIT_MUTANTS = {
     "older_epoch_writes": (
         "a leader does not write for who has seen a later epoch than its own",
         "operations.c", "write->seen.epoch > next.epoch) {", "false) {", "test_core_data"),
+    "one_arc_for_two": (
+        "of two joiners for one arc the second waits for the first",
+        "admit.c", "    if (arc_is_given(chord, joiner)) {", "    if (false) {", "test_core_place"),
+    "others_came_first": (
+        "who finds that others came first chooses again",
+        "place.c", "    if (will_do(chord, smaller_part(&arc, &chord->self.id, m))) {", "    if (true) {",
+        "test_core_place"),
+    "silent_half_asked_again": (
+        "where a majority does not answer in time, all are asked for a while",
+        "read_check.c", "    if (chord->now_ms < range->check.wide_ms) {", "    if (false) {",
+        "test_core_messages"),
     "full_leader_stays": (
         "a leader whose disk refuses its switch or its promise resigns",
         "leader.c", "            range->resigned = !ok;", "            range->resigned = false;",

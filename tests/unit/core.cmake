@@ -50,7 +50,8 @@ add_executable(test_sim_parcels ${CMAKE_CURRENT_LIST_DIR}/test_sim_parcels.c
 target_link_libraries(test_sim_parcels PRIVATE chord_warnings core_host chord_shell ${CMOCKA_LIBRARY})
 add_test(NAME test_sim_parcels COMMAND test_sim_parcels)
 set_tests_properties(test_sim_parcels PROPERTIES TIMEOUT 60)
-foreach(name IN ITEMS test_core_ring test_core_rings test_core_admit test_core_hostile)
+foreach(name IN ITEMS test_core_ring test_core_rings test_core_admit test_core_hostile
+  test_core_place)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings core_seeds)
   add_test(NAME ${name} COMMAND ${name})

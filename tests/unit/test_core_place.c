@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where new members stand, on the simulator's host: shares of the ring after joins one after the
+ * other and all at once, ids that can be verified, full rings; and the choice among salts by itself.
+ */
+#include "core_seeds.h"
+
+#include <stdlib.h>
+
+static struct host *host_make(unsigned m, unsigned n) {
+    current = host_new(&(struct host_config){
+        .seed = seed_now, .m = m, .n = n, .replicas = 3, .ring_only = true, .places_evenly = true});
+    return current;
+}
+
+static void host_end(struct host *host) {
+    host_free(host);
+    current = NULL;
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double turn_of(const struct chord_id *id, unsigned m) { /* in [0, 1) */
+    double turn = 0;
+    for (unsigned i = 0; i < CHORD_ID_BYTES; i++) {
+        turn = turn * 256 + id->bytes[i];
+    }
+    for (unsigned i = 0; i < m; i++) {
+        turn /= 2;
+    }
+    return turn;
+}
+
+/* The smallest and the largest arc, as parts of the mean; how many are below a tenth of it. */
+static int shares(struct host *host, unsigned m, double *least, double *most) {
+    double turns[128];
+    int count = host_count(host), tiny = 0;
+    for (int i = 0; i < count; i++) {
+        struct chord_status status;
+        host_status(host, i, &status);
+        turns[i] = turn_of(&status.self.id, m);
+    }
+    qsort(turns, (size_t)count, sizeof turns[0], compare);
+    *least = count;
+    *most = 0;
+    for (int i = 0; i < count; i++) {
+        double arc = i > 0 ? turns[i] - turns[i - 1] : 1 + turns[0] - turns[count - 1];
+        *least = arc * count < *least ? arc * count : *least;
+        *most = arc * count > *most ? arc * count : *most;
+        tiny += arc * count < 0.1;
+    }
+    return tiny;
+}
+
+/* Each id is that of its node's address with its salt, and nobody's else. */
+static void check_ids(struct host *host, unsigned m) {
+    for (int i = 0; i < host_count(host); i++) {
+        struct chord_status status, other;
+        char text[CHORD_ADDRESS_BYTES + 16];
+        uint8_t hash[CHORD_ID_BYTES];
+        host_status(host, i, &status);
+        snprintf(text, sizeof text, "%s#%u", host_node(host, i)->address, status.salt);
+        core_hash(text, hash);
+        struct chord_id id = id_from_hash(hash, m);
+        check(id_equal(&id, &status.self.id));
+        for (int k = 0; k < i; k++) {
+            host_status(host, k, &other);
+            check(!id_equal(&other.self.id, &status.self.id));
+        }
+    }
+}
+
+static void test_joins_in_turn(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        const unsigned m = seed_now % 2 == 0 ? 32 : 160;
+        struct host *host = host_make(m, 3);
+        for (int count = 1; count <= 64; count++) {
+            double least, most;
+            host_start(host, host_add(host));
+            check(host_run_until(host, host_ideal, 60000));
+            shares(host, m, &least, &most);
+            if (most > 2.2 || most > 4 * least) {
+                print_error("seed %llu: %d members: shares of the mean: %.2f to %.2f\n",
+                            (unsigned long long)seed_now, count, least, most);
+            }
+            check(most <= 2.2 && most <= 4 * least);
+        }
+        check_ids(host, m);
+        host_end(host);
+    }
+}
+
+static void test_joins_at_once(void **state) {
+    (void)state;
+    static const int counts[] = {5, 12, 32, 64};
+    FOR_SEEDS {
+        for (unsigned k = 0; k < sizeof counts / sizeof counts[0]; k++) {
+            struct host *host = host_make(32, 3);
+            double least, most;
+            for (int i = 0; i < counts[k]; i++) {
+                host_start(host, host_add(host));
+            }
+            check(host_run_until(host, host_ideal, 60000));
+            int tiny = shares(host, 32, &least, &most);
+            if (most > 3.2 || tiny > 1 + counts[k] / 16) {
+                print_error("seed %llu: %d members: shares of the mean: %.2f to %.2f, %d tiny\n",
+                            (unsigned long long)seed_now, counts[k], least, most, tiny);
+            }
+            /* By hash alone: up to 4 and more, one in ten tiny. */
+            check(most <= 3.2 && tiny <= 1 + counts[k] / 16);
+            check_ids(host, 32);
+            host_end(host);
+        }
+    }
+}
+
+/* Every id of a small ring can be taken; the next joiner is told so. */
+static void test_a_ring_that_becomes_full(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = host_make(4, 3);
+        for (int i = 0; i < 16; i++) {
+            host_start(host, host_add(host));
+            if (i % 4 == 3) {
+                check(host_run_until(host, host_ideal, 120000));
+            }
+        }
+        check_ids(host, 4);
+        host_start(host, host_add(host));
+        host_run(host, 30000);
+        check(host_node(host, 16)->refused != NULL);
+        host_end(host);
+    }
+}
+
+/* More members than are walked round: the joiner probes, under the invariant after each step. */
+static void test_a_large_ring_is_probed(void **state) {
+    (void)state;
+    enum { MEMBERS = 128 };
+    struct host *host = host_make(12, 2); /* 96 members are beyond ASKS_MAX * n */
+    for (int i = 0; i < MEMBERS; i++) {
+        host_start(host, host_add(host));
+        host_run(host, 100);
+    }
+    check(host_run_until(host, host_ideal, 60000));
+    double least, most;
+    shares(host, 12, &least, &most);
+    check(most <= 3.2 && least > 0);
+    host_end(host);
+}
+
+/* ---- the choice among salts ---- */
+
+static void spread(void *context, uint32_t salt, struct chord_id *id) { /* 16 bits */
+    (void)context;
+    uint32_t value = salt * 40503u & 0xffffu;
+    memset(id, 0, sizeof *id);
+    id->bytes[CHORD_ID_BYTES - 2] = (uint8_t)(value >> 8);
+    id->bytes[CHORD_ID_BYTES - 1] = (uint8_t)value;
+}
+
+static struct chord_id id16(unsigned value) {
+    struct chord_id id = {{0}};
+    id.bytes[CHORD_ID_BYTES - 2] = (uint8_t)(value >> 8);
+    id.bytes[CHORD_ID_BYTES - 1] = (uint8_t)value;
+    return id;
+}
+
+static unsigned value_of(const struct chord_id *id) {
+    return (unsigned)id->bytes[CHORD_ID_BYTES - 2] << 8 | id->bytes[CHORD_ID_BYTES - 1];
+}
+
+static void test_choice_among_salts(void **state) {
+    (void)state;
+    struct chord_wish wish = {.salt_first = 7, .m = 16};
+    struct chord_id id, expected;
+    uint32_t salt;
+    /* No wish: the first salt. */
+    assert_true(chord_derive_id(&wish, spread, NULL, &salt, &id));
+    assert_int_equal(salt, 7);
+    /* The middle of an arc, also over zero; of two arcs, that of the longer one. */
+    wish.arcs_count = 2;
+    wish.arcs[0] = (struct chord_arc){id16(0xff00), id16(0x0100)};
+    wish.arcs[1] = (struct chord_arc){id16(0x2000), id16(0x2010)};
+    assert_true(chord_derive_id(&wish, spread, NULL, &salt, &id));
+    spread(NULL, salt, &expected);
+    assert_true(id_equal(&id, &expected) && salt >= 7);
+    unsigned value = (value_of(&id) + 0x100) & 0xffff; /* from the arc's beginning on: 0..0x200 */
+    assert_true(value >= 0x100 - 0x20 && value <= 0x100 + 0x20);
+    /* An arc without room has no place: any salt, and never an end of it. */
+    wish.arcs_count = 1;
+    wish.arcs[0] = (struct chord_arc){id16(5), id16(6)};
+    assert_true(chord_derive_id(&wish, spread, NULL, &salt, &id));
+    assert_int_equal(salt, 7);
+    /* The whole ring of one member: opposite of it. */
+    wish.arcs[0] = (struct chord_arc){id16(0x1000), id16(0x1000)};
+    assert_true(chord_derive_id(&wish, spread, NULL, &salt, &id));
+    assert_true(value_of(&id) >= 0x8000 && value_of(&id) <= 0xa000);
+    /* Exactly one id. */
+    wish.has_target = true;
+    wish.target = id16(0xbeef);
+    assert_true(chord_derive_id(&wish, spread, NULL, &salt, &id));
+    assert_int_equal(value_of(&id), 0xbeef);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_joins_in_turn, teardown),
+        cmocka_unit_test_teardown(test_joins_at_once, teardown),
+        cmocka_unit_test_teardown(test_a_ring_that_becomes_full, teardown),
+        cmocka_unit_test_teardown(test_a_large_ring_is_probed, teardown),
+        cmocka_unit_test(test_choice_among_salts),
+    };
+    seeds_choose("test_core_place", 4);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
