@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { COUNT_PERIOD_MS = 250 };
+enum { COUNT_PERIOD_MS = 250, PSS_PERIOD_MS = 5000 };
 
 static uint64_t resident_bytes(void) {
     unsigned long long size = 0, resident = 0;
@@ -27,12 +27,12 @@ static uint64_t resident_bytes(void) {
     return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The kernel walks all mappings for it: at most once a second. */
+/* The kernel walks all mappings for it, so it is asked seldom. */
 static uint64_t proportional_bytes(void) {
     static uint64_t looked_ms, bytes;
     unsigned long long kib = 0;
     char line[128];
-    if (bytes != 0 && node_now_ms() < looked_ms + 1000) {
+    if (bytes != 0 && node_now_ms() < looked_ms + PSS_PERIOD_MS) {
         return bytes;
     }
     looked_ms = node_now_ms();

@@ -12,7 +12,7 @@
 enum {
     STACK_BYTES =
         1024 * 1024, /* nothing recurses; the default of 8 MiB is address space for naught */
-    THREADS_OWN = 4, /* main, store, signals, the RPC client's janitor */
+    THREADS_OWN = 5, /* main, store, signals, the RPC client's timer, the RPC server's sweep */
     THREADS_NNG = 8, /* its resolvers, poller, reaper, timers */
     THREADS_NNG_TASKS_MAX = 16,
     THREADS_MAX = 512,

@@ -44,6 +44,10 @@ CPU_S = 240  # of its own time: a busy machine kills no mutant
 
 # name: (rule, file, text, replacement)
 MUTANTS = {
+    "own_former_life_listed": (
+        "a life of its own that is over is no successor of a node",
+        "successors.c", "        if (address_same(rest->items[i].address, chord->self.address) &&",
+        "        if (false && address_same(rest->items[i].address, chord->self.address) &&"),
     "adopt_unasked": (
         "a pointer heard from a third party is adopted only after its target answered",
         "stabilize.c", "        query_start(step, QUERY_CANDIDATE, between);\n",

@@ -24,17 +24,20 @@ enum {
 
 #define WHOLE (UINT64_C(1) << 62)
 
+/* The 62 bits below the m-th. */
 static uint64_t length(const struct chord_id *from, const struct chord_id *to, unsigned m) {
     struct chord_id distance = id_distance(from, to, m);
+    unsigned below = m > 62 ? m - 62 : 0;
+    const uint8_t *last = &distance.bytes[CHORD_ID_BYTES - 1 - below / 8];
     uint64_t parts = 0;
-    /* The 62 bits below the m-th; ids end with the last byte. */
-    for (unsigned bit = 0; bit < 62; bit++) {
-        unsigned at = m - 1 - bit; /* of the distance, counted from its lowest */
-        unsigned byte = CHORD_ID_BYTES - 1 - at / 8;
-        if (bit < m && ((unsigned)distance.bytes[byte] >> at % 8 & 1u) != 0) {
-            parts |= UINT64_C(1) << (61 - bit);
-        }
+    for (unsigned i = 0; i < 8; i++) {
+        parts |= (uint64_t)last[-(int)i] << 8 * i;
     }
+    parts >>= below % 8;
+    if (below % 8 > 2) { /* they reach into a ninth byte */
+        parts |= (uint64_t)last[-8] << (64 - below % 8);
+    }
+    parts <<= m < 62 ? 62 - m : 0;
     return parts == 0 && id_equal(from, to) ? WHOLE : parts;
 }
 

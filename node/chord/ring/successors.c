@@ -40,6 +40,10 @@ void successors_adopt(struct step *step, const struct chord_peer *first,
     append(chord, &list, first);
     /* The first entry that is self or behind it ends the list: from there it has wrapped. */
     for (uint16_t i = 0; i < rest->count && list.count > 0; i++) {
+        if (address_same(rest->items[i].address, chord->self.address) &&
+            !id_equal(&rest->items[i].id, &chord->self.id)) {
+            continue; /* a life of ours with another id, which is over */
+        }
         uint16_t before = list.count;
         append(chord, &list, &rest->items[i]);
         if (list.count == before) {
