@@ -343,9 +343,8 @@ void action_stored(struct node *node, struct store_job *job) {
 
 static void derive_id(struct node *node, const struct chord_action *action) {
     struct item *item = item_new(ITEM_DERIVED);
-    item->derived.found =
-        hash_derive_id(node->settings.listen, &action->derive_id, &item->derived.salt,
-                       &item->derived.id);
+    item->derived.found = hash_derive_id(node->settings.listen, &action->derive_id,
+                                         &item->derived.salt, &item->derived.id);
     node_enqueue(node, item, true);
 }
 

@@ -195,7 +195,7 @@ static nng_msg *client_pack(struct rpc_client *client, const char *address, cons
 static bool client_send(struct rpc_client *client, const char *address, const char *url,
                         const struct rpc_pending *wanted, nng_msg *msg, struct rpc_reply *reply) {
     pthread_mutex_lock(&client->lock);
-    int rv = client->closing                                      ? NNG_ECLOSED
+    int rv = client->closing                              ? NNG_ECLOSED
              : client->calls_open >= RPC_CLIENT_CALLS_MAX ? NNG_EAGAIN
                                                           : 0;
     struct rpc_peer *peer = rv == 0 ? rpc_peer_get(client, address, url) : NULL;

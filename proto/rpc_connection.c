@@ -231,8 +231,7 @@ static bool in_make_room(struct rpc_connection *connection, size_t wanted) {
         return true;
     }
     return (capacity <= RPC_BUFFER_FREE_BYTES ||
-            rpc_server_has_room(server, connection->known,
-                                capacity - connection->in.capacity)) &&
+            rpc_server_has_room(server, connection->known, capacity - connection->in.capacity)) &&
            in_resize(connection, capacity);
 }
 

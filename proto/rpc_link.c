@@ -116,7 +116,7 @@ static void link_pause(struct rpc_link *link) {
     link->state = RPC_LINK_DOWN;
     link->dial_after_us = rpc_now_us() + link->dial_pause_ms * UINT64_C(1000);
     link->dial_pause_ms = 2 * link->dial_pause_ms < RPC_RECONNECT_MS_MAX ? 2 * link->dial_pause_ms
-                                                                        : RPC_RECONNECT_MS_MAX;
+                                                                         : RPC_RECONNECT_MS_MAX;
     if (link->open != NULL) {
         rpc_timer_wake_at(link->peer->client, link->dial_after_us);
     }
@@ -209,8 +209,8 @@ static bool in_go_on(struct rpc_link *link) {
 /* With the lock held, which it gives back: tells what ends with the connection. */
 static void link_lost(struct rpc_link *link) {
     struct rpc_client *client = link->peer->client;
-    bool tell = link->state == RPC_LINK_UP && !link_is_ours_to_end(link) &&
-                client->on_disconnect != NULL;
+    bool tell =
+        link->state == RPC_LINK_UP && !link_is_ours_to_end(link) && client->on_disconnect != NULL;
     char address[RPC_ADDRESS_BYTES_MAX + 1];
     memcpy(address, link->peer->address, sizeof address);
     struct rpc_pending *ended = link_end(link);
@@ -245,8 +245,8 @@ static void out_event(void *context) {
     struct rpc_link *link = context;
     struct rpc_client *client = link->peer->client;
     pthread_mutex_lock(&client->lock);
-    bool good = rpc_outbox_sent(&link->out) >= 0 && link->state != RPC_LINK_ENDS &&
-                !link->broken && !link_is_ours_to_end(link) && rpc_outbox_send(&link->out, link->stream) >= 0;
+    bool good = rpc_outbox_sent(&link->out) >= 0 && link->state != RPC_LINK_ENDS && !link->broken &&
+                !link_is_ours_to_end(link) && rpc_outbox_send(&link->out, link->stream) >= 0;
     if (good) {
         pthread_mutex_unlock(&client->lock);
     } else {

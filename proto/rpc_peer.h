@@ -32,8 +32,8 @@ struct rpc_pending {
     uint32_t id;                         /* on the wire */
     struct rpc_frame *frame; /* the request, as long as it waits for a connection; then NULL */
     bool sent;               /* some of it may have left this process */
-    nng_msg *copy;           /* to send once more when it is refused with CHALLENGE; NULL: not again */
-    size_t payload_bytes;    /* of the copy */
+    nng_msg *copy;        /* to send once more when it is refused with CHALLENGE; NULL: not again */
+    size_t payload_bytes; /* of the copy */
     enum rpc_method method;
     uint64_t started_us;
     uint32_t timeout_ms;
@@ -62,13 +62,13 @@ struct rpc_link {
     bool reading; /* in_aio is under way, or its callback; whoever sets it owns the inbox */
     struct rpc_inbox in;
     struct rpc_outbox out;
-    uint64_t dial_after_us;                          /* not before, after a failure */
-    uint32_t dial_pause_ms;                          /* after the next one */
-    struct rpc_pending *open, *open_last;            /* the oldest first */
-    struct rpc_pending *by_id[RPC_LINK_BUCKETS];     /* the same */
-    size_t open_count;                               /* and those whose end is being told */
-    uint32_t ids;                                    /* given so far */
-    uint64_t heard_us;                               /* the last answer */
+    uint64_t dial_after_us;                      /* not before, after a failure */
+    uint32_t dial_pause_ms;                      /* after the next one */
+    struct rpc_pending *open, *open_last;        /* the oldest first */
+    struct rpc_pending *by_id[RPC_LINK_BUCKETS]; /* the same */
+    size_t open_count;                           /* and those whose end is being told */
+    uint32_t ids;                                /* given so far */
+    uint64_t heard_us;                           /* the last answer */
 };
 
 struct rpc_peer {

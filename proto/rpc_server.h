@@ -31,7 +31,7 @@ struct rpc_connection {
     unsigned unauthenticated; /* wrong MACs */
 
     struct rpc_inbox in;
-    uint64_t in_since_ms; /* see since_after: a message that is not complete; 0 = there is none */
+    uint64_t in_since_ms;  /* see since_after: a message that is not complete; 0 = there is none */
     struct rpc_outbox out; /* answers */
     size_t waiting;        /* requests that are not taken up: see rpc_call_taken */
     uint64_t out_since_ms; /* see since_after: what is not sent */

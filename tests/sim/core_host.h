@@ -89,7 +89,7 @@ struct host_config {
     void (*on_end)(void *context, struct host *host, int node);            /* a life has ended */
     void (*on_assert)(void *context, const char *text); /* NULL: abort; must not return */
     void *context;
-    bool ring_only; /* no ranges, no data */
+    bool ring_only;     /* no ranges, no data */
     bool places_evenly; /* as chord_config's */
     /* The local invariant is checked after each of so many steps of a node, which takes a third of
      * a run when it is each one; 0: after each. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where new members stand, on the simulator's host: shares of the ring after joins one after the
- * other and all at once, ids that can be verified, full rings; and the choice among salts by itself.
+ * other and all at once, ids that can be verified, full rings; and the choice among salts by
+ * itself.
  */
 #include "core_seeds.h"
 

@@ -108,8 +108,7 @@ static void arc_add(struct chord *chord, const struct chord_id *from, const stru
         return;
     }
     uint16_t kept = place->arcs_count < CHORD_ARCS_MAX ? place->arcs_count : CHORD_ARCS_MAX - 1;
-    memmove(&place->arcs[at + 1], &place->arcs[at],
-            sizeof place->arcs[0] * (size_t)(kept - at));
+    memmove(&place->arcs[at + 1], &place->arcs[at], sizeof place->arcs[0] * (size_t)(kept - at));
     place->arcs[at] = arc;
     place->arcs_count = (uint16_t)(kept + 1);
 }
@@ -213,8 +212,8 @@ void place_probed(struct step *step, bool found, const struct chord_peer *owner,
 static bool is_large(const struct chord *chord) {
     const struct place *place = &chord->join.place;
     uint64_t walked = length(&place->first, &place->last, chord->parameters.m);
-    return place->asks >= ASKS_MAX || (place->asks >= ASKS_ESTIMATE &&
-                                       walked / (place->seen + 1u) < WHOLE / SMALL_RING);
+    return place->asks >= ASKS_MAX ||
+           (place->asks >= ASKS_ESTIMATE && walked / (place->seen + 1u) < WHOLE / SMALL_RING);
 }
 
 void place_look_reply(struct step *step, const struct chord_response *response) {
@@ -232,8 +231,8 @@ void place_look_reply(struct step *step, const struct chord_response *response) 
             join_step_failed(step);
             return;
         }
-        round = !place->probing && place->seen > 0 &&
-                id_in_half_open(&place->last, &place->first, id);
+        round =
+            !place->probing && place->seen > 0 && id_in_half_open(&place->last, &place->first, id);
         if (!round) {
             arc_found(chord, &place->last, id);
             place->last = *id;

@@ -63,7 +63,8 @@ void on_genesis(struct step *step, const struct chord_request *request, uint64_t
 
 /* stabilize.c */
 void stabilize_soon(struct chord *chord);
-void stabilize_for(struct chord *chord, const struct chord_peer *joiner); /* who asks for our list */
+void stabilize_for(struct chord *chord,
+                   const struct chord_peer *joiner); /* who asks for our list */
 void stabilize_tick(struct step *step);
 void query_end(struct chord *chord);
 void query_reply(struct step *step, const struct call *call, const struct chord_response *response);

@@ -58,8 +58,8 @@ enum join_stage {
 struct place {
     uint16_t arcs_count;
     struct chord_arc arcs[CHORD_ARCS_MAX]; /* the largest ones, largest first */
-    bool one;             /* of these arcs this one is wanted, */
-    struct chord_arc arc; /* else any */
+    bool one;                              /* of these arcs this one is wanted, */
+    struct chord_arc arc;                  /* else any */
     uint16_t choices;                      /* ids that were chosen so far */
     uint16_t asks, seen, probes;           /* of this look; seen: members */
     bool probing;
@@ -69,11 +69,11 @@ struct place {
 
 struct join {
     enum join_stage stage;
-    bool open;           /* its step awaits an answer */
-    bool creating;       /* a fresh ring, once the id is derived */
-    bool restarting;     /* was a member when it stopped */
-    bool returning;      /* was a member once */
-    bool placing;        /* its place is not settled: it may choose another id */
+    bool open;       /* its step awaits an answer */
+    bool creating;   /* a fresh ring, once the id is derived */
+    bool restarting; /* was a member when it stopped */
+    bool returning;  /* was a member once */
+    bool placing;    /* its place is not settled: it may choose another id */
     struct place place;
     uint8_t unreachable; /* so often in a row members could not reach it */
     uint32_t serial;     /* of the request that is out */
