@@ -100,26 +100,44 @@ static bool link_is_ours_to_end(const struct rpc_link *link) {
     return link->peer->closing || link->peer->client->closing;
 }
 
-uint64_t rpc_link_dials_us(const struct rpc_link *link) {
-    return link->state == RPC_LINK_DOWN && link->open != NULL && !link_is_ours_to_end(link)
-               ? link->dial_after_us
-               : UINT64_MAX;
+uint64_t rpc_link_due_us(const struct rpc_link *link) {
+    bool waits = link->state == RPC_LINK_DIALS || link->state == RPC_LINK_GREETS ||
+                 (link->state == RPC_LINK_DOWN && link->open != NULL);
+    return waits && !link_is_ours_to_end(link) ? link->due_us : UINT64_MAX;
 }
 
-void rpc_link_dial(struct rpc_link *link) {
+static void link_due_at(struct rpc_link *link, uint64_t us) {
+    link->due_us = us;
+    if (rpc_link_due_us(link) != UINT64_MAX) {
+        rpc_timer_wake_at(link->peer->client, us);
+    }
+}
+
+static void link_dial(struct rpc_link *link) {
     link->state = RPC_LINK_DIALS;
     nng_stream_dialer_dial(link->dialer, link->dial_aio);
+    link_due_at(link, rpc_now_us() + RPC_CONNECT_MS_MAX * UINT64_C(1000));
+}
+
+void rpc_link_due(struct rpc_link *link) {
+    link->due_us = UINT64_MAX;
+    if (link->state == RPC_LINK_DOWN) {
+        link_dial(link);
+    } else if (link->state == RPC_LINK_DIALS) {
+        nng_aio_cancel(link->dial_aio);
+    } else if (!link->broken) {
+        link->broken = true; /* its hello has not come: in_event will end it */
+        nng_stream_close(link->stream);
+    }
 }
 
 /* There is no connection, and none is tried for a while. */
 static void link_pause(struct rpc_link *link) {
+    uint64_t pause_us = link->dial_pause_ms * UINT64_C(1000);
     link->state = RPC_LINK_DOWN;
-    link->dial_after_us = rpc_now_us() + link->dial_pause_ms * UINT64_C(1000);
     link->dial_pause_ms = 2 * link->dial_pause_ms < RPC_RECONNECT_MS_MAX ? 2 * link->dial_pause_ms
                                                                          : RPC_RECONNECT_MS_MAX;
-    if (link->open != NULL) {
-        rpc_timer_wake_at(link->peer->client, link->dial_after_us);
-    }
+    link_due_at(link, rpc_now_us() + pause_us);
 }
 
 /* Once nothing of nng's points to a closed connection any more. */
@@ -155,7 +173,6 @@ static bool link_greeted(struct rpc_link *link) {
     link->in.greeted = true;
     link->state = RPC_LINK_UP;
     link->dial_pause_ms = RPC_RECONNECT_MS_MIN;
-    nng_aio_set_timeout(link->in_aio, NNG_DURATION_INFINITE);
     for (struct rpc_pending *pending = link->open; pending != NULL; pending = pending->next) {
         rpc_outbox_push(&link->out, pending->frame);
         pending->frame = NULL;
@@ -275,7 +292,7 @@ static void dial_event(void *context) {
     link->stream = stream;
     link->state = RPC_LINK_GREETS;
     link->reading = true;
-    nng_aio_set_timeout(link->in_aio, RPC_CONNECT_MS_MAX);
+    link_due_at(link, rpc_now_us() + RPC_CONNECT_MS_MAX * UINT64_C(1000));
     rpc_outbox_push(&link->out, hello);
     bool good = rpc_outbox_send(&link->out, stream) >= 0;
     rpc_inbox_recv(&link->in, stream, link->in_aio);
@@ -299,10 +316,10 @@ void rpc_link_start(struct rpc_link *link, struct rpc_pending *pending, struct r
             nng_stream_close(link->stream);
         }
     } else if (link->state == RPC_LINK_DOWN) {
-        if (rpc_now_us() >= link->dial_after_us) {
-            rpc_link_dial(link);
+        if (rpc_now_us() >= link->due_us) {
+            link_dial(link);
         } else {
-            rpc_timer_wake_at(link->peer->client, link->dial_after_us);
+            rpc_timer_wake_at(link->peer->client, link->due_us);
         }
     }
 }
@@ -363,8 +380,9 @@ static int dialer_get(nng_stream_dialer **dialer, const char *url) {
 
 /* ---- begin and end ---- */
 
-/* Nothing of it is under way. */
-static void link_free(struct rpc_link *link) {
+/* Nothing of it is under way. A dialer that was stopped while it dialled is not used again, since
+ * it could take the end of this attempt for that of the next. */
+static void link_free(struct rpc_link *link, bool reusable) {
     if (link->stream != NULL) {
         nng_stream_free(link->stream);
     }
@@ -375,7 +393,7 @@ static void link_free(struct rpc_link *link) {
     rpc_outbox_clear(&link->out);
     rpc_inbox_free(&link->in);
     if (link->dialer != NULL) {
-        dialer_put(link->dialer, link->peer->url);
+        dialer_put(link->dialer, reusable ? link->peer->url : "");
     }
     *link = (struct rpc_link){.peer = link->peer};
 }
@@ -389,10 +407,13 @@ int rpc_link_open(struct rpc_link *link) {
         (rv = nng_aio_alloc(&link->dial_aio, dial_event, link)) != 0 ||
         (rv = nng_aio_alloc(&link->in_aio, in_event, link)) != 0 ||
         (rv = rpc_outbox_open(&link->out, out_event, link)) != 0) {
-        link_free(link);
+        link_free(link, true);
         return rv;
     }
-    nng_aio_set_timeout(link->dial_aio, RPC_CONNECT_MS_MAX);
+    /* No times of nng's: when one is over, its thread of deadlines calls into the stream or dialer
+     * without keeping it, and the callback that this leads to may have freed it meanwhile. */
+    nng_aio_set_timeout(link->dial_aio, NNG_DURATION_INFINITE);
+    nng_aio_set_timeout(link->in_aio, NNG_DURATION_INFINITE);
     link->dial_pause_ms = RPC_RECONNECT_MS_MIN;
     return 0;
 }
@@ -413,9 +434,5 @@ void rpc_link_close(struct rpc_link *link) {
     nng_aio_stop(link->in_aio);
     nng_aio_stop(link->out.now);
     nng_aio_stop(link->out.later);
-    if (dials) { /* no spare: it may not take the end of this attempt for that of the next */
-        nng_stream_dialer_free(link->dialer);
-        link->dialer = NULL;
-    }
-    link_free(link);
+    link_free(link, !dials);
 }

@@ -62,7 +62,7 @@ struct rpc_link {
     bool reading; /* in_aio is under way, or its callback; whoever sets it owns the inbox */
     struct rpc_inbox in;
     struct rpc_outbox out;
-    uint64_t dial_after_us;                      /* not before, after a failure */
+    uint64_t due_us; /* DOWN: it may be dialled from then on; DIALS, GREETS: that has failed then */
     uint32_t dial_pause_ms;                      /* after the next one */
     struct rpc_pending *open, *open_last;        /* the oldest first */
     struct rpc_pending *by_id[RPC_LINK_BUCKETS]; /* the same */
@@ -131,9 +131,9 @@ void rpc_link_take(struct rpc_pending *pending);
 void rpc_link_told(const struct rpc_pending *pending, int rv);
 /* Takes all calls out: a list by `next` from *last on. Returns where it ends. */
 struct rpc_pending **rpc_link_take_all(struct rpc_link *link, struct rpc_pending **last);
-/* When rpc_link_dial is to be called, as far as is known now. */
-uint64_t rpc_link_dials_us(const struct rpc_link *link);
-void rpc_link_dial(struct rpc_link *link);
+/* When rpc_link_due is to be called, as far as is known now. UINT64_MAX: not. */
+uint64_t rpc_link_due_us(const struct rpc_link *link);
+void rpc_link_due(struct rpc_link *link);
 /* Without the lock: see rpc_peer_close. */
 void rpc_link_close(struct rpc_link *link);
 

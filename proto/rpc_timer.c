@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What time demands of the client, on one thread of its own: calls end at their deadlines, links
- * that calls wait for are dialled again, peers that nobody needs are hung up on (nng must not be
- * closed from its own callbacks). It sleeps until the earliest of these: seldom, since most calls
- * are over long before.
+ * that calls wait for are dialled again, and dialling and greeting end in time; peers that nobody
+ * needs are hung up on (nng must not be closed from its own callbacks). It sleeps until the
+ * earliest of these: seldom, since most calls are over long before.
  */
 #include <errno.h>
 
@@ -45,12 +45,13 @@ static struct rpc_pending **link_expire(struct rpc_link *link, uint64_t now_us, 
     return last;
 }
 
-static void link_redial(struct rpc_link *link, uint64_t now_us, uint64_t *next_us) {
-    uint64_t dials_us = rpc_link_dials_us(link);
-    if (dials_us <= now_us) {
-        rpc_link_dial(link);
-    } else if (dials_us < *next_us) {
-        *next_us = dials_us;
+static void link_look(struct rpc_link *link, uint64_t now_us, uint64_t *next_us) {
+    if (rpc_link_due_us(link) <= now_us) {
+        rpc_link_due(link);
+    }
+    uint64_t due_us = rpc_link_due_us(link);
+    if (due_us < *next_us) {
+        *next_us = due_us;
     }
 }
 
@@ -61,7 +62,7 @@ static struct rpc_pending *client_look(struct rpc_client *client, uint64_t *next
     for (struct rpc_peer *peer = client->peers; peer != NULL; peer = peer->next) {
         for (int lane = 0; lane < RPC_LANES; lane++) {
             last = link_expire(&peer->links[lane], now_us, next_us, last);
-            link_redial(&peer->links[lane], now_us, next_us);
+            link_look(&peer->links[lane], now_us, next_us);
         }
     }
     return ended;

