@@ -161,6 +161,11 @@ static bool address_may_go(const struct run *run) {
     return true;
 }
 
+/* Where the original does not run any more, that is a move. */
+static bool starts_with_a_copy(const struct host_node *node) {
+    return node->lives == 0 && node->store.identity.incarnation > 0;
+}
+
 static void lose_disk(struct run *run, int node) {
     if (run->lost_disks_count < PLAN_NODES_MAX) {
         memcpy(run->lost_disks[run->lost_disks_count++], host_node(run->host, node)->store.store_id,
@@ -181,7 +186,8 @@ static void order_node(struct run *run, const struct order *order, int node, boo
     switch (order->kind) {
     case ORDER_START:
     case ORDER_RESTART:
-        if (!public->alive && (order->kind == ORDER_START || public->lives > 0)) {
+        if (!public->alive && (order->kind == ORDER_START || public->lives > 0) &&
+            (!starts_with_a_copy(public) || address_may_go(run))) {
             host_start(host, node);
         }
         break;
