@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The RPC runtime: protobuf messages in one envelope over nng REQ/REP. The only code that includes
+ * The RPC runtime: protobuf messages in one envelope, REQ/REP over nng. The only code that includes
  * nng. It knows methods and bytes; it knows nothing of rings, keys or HTTP.
  *
- * Threads: callbacks run on nng's threads and must only enqueue. Every function here may be called
- * from any thread except where it says otherwise. Never fork after rpc_server_open or
- * rpc_client_open.
+ * Threads: callbacks run on nng's threads or the client's own and must only enqueue. Every function
+ * here may be called from any thread except where it says otherwise. Never fork after
+ * rpc_server_open or rpc_client_open.
  */
 #ifndef CHORD_RPC_H
 #define CHORD_RPC_H
@@ -195,7 +195,8 @@ void rpc_client_set_ring(struct rpc_client *client, const uint8_t *ring_id);
 /* Ends open calls (their callbacks run with UNAVAILABLE), then closes. Accepts NULL. */
 void rpc_client_close(struct rpc_client *client);
 
-/* Runs once, on an nng thread or, where the call cannot start, inside rpc_client_call. The callee
+/* Runs once, on a thread of nng's or of the client's or, where the call cannot start, inside
+ * rpc_client_call. The callee
  * owns *reply's response and calls rpc_reply_free (the struct may be copied first). */
 typedef void rpc_reply_fn(void *context, struct rpc_reply *reply);
 
