@@ -196,8 +196,8 @@ void rpc_client_set_ring(struct rpc_client *client, const uint8_t *ring_id);
 void rpc_client_close(struct rpc_client *client);
 
 /* Runs once, on a thread of nng's or of the client's or, where the call cannot start, inside
- * rpc_client_call. The callee
- * owns *reply's response and calls rpc_reply_free (the struct may be copied first). */
+ * rpc_client_call. The callee owns *reply's response and calls rpc_reply_free (the struct may be
+ * copied first). */
 typedef void rpc_reply_fn(void *context, struct rpc_reply *reply);
 
 /* Sends one request. The request is packed before this returns. `on_reply` always runs once. */
