@@ -135,6 +135,15 @@ uint64_t rpc_now_us(void) {
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+int rpc_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), void *context) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, stack_bytes);
+    int rc = pthread_create(thread, &attributes, run, context);
+    pthread_attr_destroy(&attributes);
+    return -rc;
+}
+
 int rpc_errno_from_nng(int nng_error) {
     if (nng_error >= NNG_ESYSERR) {
         return -(nng_error - NNG_ESYSERR);

@@ -6,6 +6,7 @@
 #define CHORD_RPC_INTERNAL_H
 
 #include <nng/nng.h>
+#include <pthread.h>
 
 #include "rpc.h"
 
@@ -92,7 +93,9 @@ int rpc_envelope_pack_response(nng_msg **msg, struct rpc_mac *mac,
 int rpc_nng_start(void);
 /* ---- shared small things (rpc_envelope.c) ---- */
 
-uint64_t rpc_now_us(void);             /* CLOCK_MONOTONIC */
+uint64_t rpc_now_us(void); /* CLOCK_MONOTONIC */
+/* 0 or negative errno. */
+int rpc_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), void *context);
 int rpc_errno_from_nng(int nng_error); /* negative errno */
 /* "tcp://host:port" of "host:port" into url. False: not such an address. */
 enum { RPC_URL_BYTES = RPC_ADDRESS_BYTES_MAX + 8 };

@@ -121,13 +121,9 @@ void rpc_server_sweep_soon(struct rpc_server *server) {
 }
 
 static int sweep_start(struct rpc_server *server) {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, SWEEP_STACK_BYTES);
-    int rc = pthread_create(&server->sweeper, &attributes, sweep_run, server);
-    pthread_attr_destroy(&attributes);
+    int rc = rpc_thread_start(&server->sweeper, SWEEP_STACK_BYTES, sweep_run, server);
     server->sweeps = rc == 0;
-    return -rc;
+    return rc;
 }
 
 /* ---- the server ---- */

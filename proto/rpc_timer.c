@@ -97,13 +97,9 @@ static void *timer_run(void *context) {
 }
 
 int rpc_timer_start(struct rpc_client *client) {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    int rc = pthread_create(&client->timer, &attributes, timer_run, client);
-    pthread_attr_destroy(&attributes);
+    int rc = rpc_thread_start(&client->timer, STACK_BYTES, timer_run, client);
     client->timer_runs = rc == 0;
-    return -rc;
+    return rc;
 }
 
 void rpc_timer_stop(struct rpc_client *client) {
