@@ -339,16 +339,20 @@ static struct {
     } items[DIALERS_SPARE_MAX];
 } spares = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+static nng_stream_dialer *spare_remove(size_t at) {
+    nng_stream_dialer *dialer = spares.items[at].dialer;
+    spares.count--;
+    memmove(&spares.items[at], &spares.items[at + 1], (spares.count - at) * sizeof spares.items[0]);
+    return dialer;
+}
+
 /* A spare one, taken out. NULL: there is none. */
 static nng_stream_dialer *spare_take(const char *url) {
     nng_stream_dialer *dialer = NULL;
     pthread_mutex_lock(&spares.lock);
     for (size_t i = spares.count; i-- > 0 && dialer == NULL;) {
         if (strcmp(spares.items[i].url, url) == 0) {
-            dialer = spares.items[i].dialer;
-            spares.count--;
-            memmove(&spares.items[i], &spares.items[i + 1],
-                    (spares.count - i) * sizeof spares.items[0]);
+            dialer = spare_remove(i);
         }
     }
     pthread_mutex_unlock(&spares.lock);
@@ -359,9 +363,7 @@ static void dialer_put(nng_stream_dialer *dialer, const char *url) {
     nng_stream_dialer *oldest = NULL;
     pthread_mutex_lock(&spares.lock);
     if (spares.count == DIALERS_SPARE_MAX) {
-        oldest = spares.items[0].dialer;
-        spares.count--;
-        memmove(&spares.items[0], &spares.items[1], spares.count * sizeof spares.items[0]);
+        oldest = spare_remove(0);
     }
     spares.items[spares.count].dialer = dialer;
     snprintf(spares.items[spares.count].url, RPC_URL_BYTES, "%s", url);

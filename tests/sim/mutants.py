@@ -165,7 +165,8 @@ DATA_MUTANTS = {
         "    range->settled = true;\n    if (!range->settled) {\n        settle_advance(step, index);\n"),
     "pieces_stay": (
         "what is left of a view that is over is remembered with its members",
-        "leader.c", " || range_remember(step, view))", ")"),
+        "leader.c", " || range_remember(step, view))", ")",
+        "test_core_data"),
     "copies_stay": (
         "of two members with one store one stops",
         "copies.c", "        copy_refused(step, peer->address);", "        (void)step;"),
@@ -264,7 +265,14 @@ UNIT_MUTANTS = {
         "operations.c", "write->seen.epoch > next.epoch) {", "false) {", "test_core_data"),
     "one_arc_for_two": (
         "of two joiners for one arc the second waits for the first",
-        "admit.c", "    if (arc_is_given(chord, joiner)) {", "    if (false) {", "test_core_place"),
+        "admit.c", "arc_is_given(chord, joiner) ||", "false ||", "test_core_place"),
+    "arc_kept_for_one_unheard": (
+        "who was let in and is not heard of keeps its arc for some round trips only",
+        "admit.c", "GRANTED_MS - ARC_MS", "0", "test_core_place"),
+    "genesis_asks_nobody_to_look_again": (
+        "who chose its place before the last round of genesis looks again",
+        "genesis.c", "    return chord->config.places_evenly && joiner->incarnation == 1 &&",
+        "    return false &&", "test_core_place"),
     "others_came_first": (
         "who finds that others came first chooses again",
         "place.c", "    if (will_do(chord, smaller_part(&arc, &chord->self.id, m))) {", "    if (true) {",

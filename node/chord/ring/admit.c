@@ -3,13 +3,14 @@
  * Admitting a joiner: what its successor to be decides (Zave 2017, J3), or in genesis the one
  * authority.
  */
-#include "ring.h"
+#include "join.h"
 
 enum {
     DIALLED_MS = 5000, /* how long an answer from the joiner's address counts, */
     STAYS_MS = 200,    /* if there is room so long only */
     DIAL_WAIT_MS = 10,
     WAIT_MS = 50,
+    GRANTED_MS = 3000, /* how long the id of one that was let in counts as taken */
 };
 
 static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
@@ -34,12 +35,13 @@ static bool id_taken(struct chord *chord, const struct chord_peer *joiner) {
     return false;
 }
 
-/* Another one was let in before us and has not notified us yet: where it stands is known then. */
+/* Another one was just let in before us and has not notified us yet: where it stands is known
+ * then. */
 static bool arc_is_given(struct chord *chord, const struct chord_peer *joiner) {
     const struct chord_peer *predecessor = predecessor_get(chord);
     for (uint16_t i = 0; i < admitted_max(&chord->config.limits); i++) {
         const struct admitted *entry = admitted_at(chord, i);
-        if (entry->granted && entry->until_ms > chord->now_ms &&
+        if (entry->granted && entry->until_ms > chord->now_ms + GRANTED_MS - ARC_MS &&
             !address_same(entry->peer.address, joiner->address) && predecessor != NULL &&
             id_in_open(&predecessor->id, &entry->peer.id, &chord->self.id)) {
             return true;
@@ -204,7 +206,7 @@ static void admitted_add(struct chord *chord, const struct chord_peer *joiner) {
     uint16_t index = admitted_find(chord, joiner);
     CHORD_ASSERT(index != NONE); /* it has answered */
     admitted_at(chord, index)->granted = true;
-    admitted_at(chord, index)->until_ms = chord->now_ms + 3000;
+    admitted_at(chord, index)->until_ms = chord->now_ms + GRANTED_MS;
 }
 
 static enum chord_join_result place(struct chord *chord, const struct chord_peer *joiner) {
@@ -223,7 +225,8 @@ static enum chord_join_result place(struct chord *chord, const struct chord_peer
     if (predecessor == NULL && chord->successors_count > 0) {
         return CHORD_JOIN_WAIT; /* it may have been admitted by another successor already */
     }
-    if (arc_is_given(chord, joiner)) {
+    struct chord_arc arc = {predecessor != NULL ? predecessor->id : chord->self.id, chord->self.id};
+    if (arc_is_given(chord, joiner) || genesis_cut(chord, &arc, joiner)) {
         return CHORD_JOIN_WAIT;
     }
     return CHORD_JOIN_NONE;

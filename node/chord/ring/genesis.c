@@ -6,7 +6,7 @@
  * were stopped.
  */
 #include "data/for_ring.h"
-#include "ring.h"
+#include "join.h"
 
 enum { FAILURES_MAX = 6, MISSED_MAX = 8 };
 
@@ -93,6 +93,7 @@ static bool complete(const struct chord *chord, uint16_t members) {
 
 static void finish(struct step *step, const struct chord_peer_list *members, bool formed) {
     struct chord *chord = step->chord;
+    chord->genesis.last_ms = chord->now_ms;
     adopt(step, members);
     trace_add(step, CHORD_WORD_GENESIS, CHORD_LEVEL_DEBUG, "took the authority's list")->count =
         members->count;
@@ -139,6 +140,23 @@ static bool send_list(struct step *step, uint16_t member) {
     return true;
 }
 
+bool genesis_cut(const struct chord *chord, const struct chord_arc *arc,
+                 const struct chord_peer *joiner) {
+    return chord->config.places_evenly && joiner->incarnation == 1 &&
+           chord->genesis.last_ms + ARC_MS > chord->now_ms &&
+           !place_halves(arc, &joiner->id, chord->parameters.m);
+}
+
+static struct chord_arc arc_around(const struct chord_peer_list *members,
+                                   const struct chord_peer *joiner) {
+    uint16_t at = 0;
+    while (!peer_same(&members->items[at], joiner)) {
+        at++;
+    }
+    return (struct chord_arc){members->items[(at + members->count - 1) % members->count].id,
+                              members->items[(at + 1) % members->count].id};
+}
+
 enum chord_join_result genesis_admit(struct step *step, const struct chord_peer *joiner) {
     struct chord *chord = step->chord;
     struct genesis *genesis = &chord->genesis;
@@ -160,6 +178,10 @@ enum chord_join_result genesis_admit(struct step *step, const struct chord_peer 
         }
     }
     insert_sorted(&members, joiner);
+    struct chord_arc arc = arc_around(&members, joiner);
+    if (genesis_cut(chord, &arc, joiner)) {
+        return CHORD_JOIN_WAIT;
+    }
     genesis->running = true;
     genesis->failures = 0;
     genesis->answered = 0;

@@ -31,6 +31,7 @@ void seeds_reply(struct step *step, uint16_t seed, const struct chord_response *
 void seeds_one_done(struct step *step, uint16_t seed); /* no answer, or one that is of no use */
 
 /* place.c */
+enum { ARC_MS = 300 }; /* how long others wait for one that was let in: some round trips */
 void place_look(struct step *step); /* from join.via on; ends with free_id_derive */
 void place_look_reply(struct step *step, const struct chord_response *response);
 void place_probed(struct step *step, bool found, const struct chord_peer *owner,
@@ -40,6 +41,8 @@ void place_probed(struct step *step, bool found, const struct chord_peer *owner,
 bool place_found(struct step *step, const struct chord_peer *owner,
                  const struct chord_peer *before);
 void place_taken(struct step *step); /* another member has that very id */
+/* Whether an id leaves each side a fair part of the arc. */
+bool place_halves(const struct chord_arc *arc, const struct chord_id *id, unsigned m);
 
 /* free_id.c */
 void free_id_derive(struct step *step);

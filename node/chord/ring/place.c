@@ -54,6 +54,10 @@ static uint64_t smaller_part(const struct chord_arc *arc, const struct chord_id 
     return before < behind ? before : behind;
 }
 
+static bool is_small_part(uint64_t part) {
+    return part <= WHOLE / 1024;
+}
+
 bool chord_derive_id(const struct chord_wish *wish,
                      void (*hash)(void *context, uint32_t salt, struct chord_id *id), void *context,
                      uint32_t *salt, struct chord_id *id) {
@@ -63,8 +67,8 @@ bool chord_derive_id(const struct chord_wish *wish,
         uint64_t whole = arc_length(&wish->arcs[i], wish->m);
         largest = whole > largest ? whole : largest;
     }
-    *salt = wish->salt_first;
-    hash(context, *salt, id);
+    /* A half, nearly; in a large ring few salts fall into an arc. */
+    uint64_t enough = is_small_part(largest) ? largest / 16 * 7 : largest / 64 * 31;
     for (unsigned k = 0; k < tries; k++) {
         struct chord_id tried;
         hash(context, wish->salt_first + k, &tried);
@@ -73,12 +77,12 @@ bool chord_derive_id(const struct chord_wish *wish,
             uint64_t here = smaller_part(&wish->arcs[i], &tried, wish->m);
             part = here > part ? here : part;
         }
-        if (part > best) {
+        if (k == 0 || part > best) {
             best = part;
             *salt = wish->salt_first + k;
             *id = tried;
         }
-        if (best >= largest / 16 * 7 && best > 0) { /* a half, nearly */
+        if (best >= enough && best > 0) {
             break;
         }
     }
@@ -86,6 +90,12 @@ bool chord_derive_id(const struct chord_wish *wish,
 }
 
 /* ---- the arcs that were seen ---- */
+
+static void arc_take(struct place *place, uint16_t at) {
+    place->arcs_count--;
+    memmove(&place->arcs[at], &place->arcs[at + 1],
+            sizeof place->arcs[0] * (size_t)(place->arcs_count - at));
+}
 
 static void arc_add(struct chord *chord, const struct chord_id *from, const struct chord_id *to) {
     struct place *place = &chord->join.place;
@@ -95,9 +105,7 @@ static void arc_add(struct chord *chord, const struct chord_id *from, const stru
     uint16_t at = 0;
     for (uint16_t i = 0; i < place->arcs_count; i++) { /* what was seen last is right */
         if (id_equal(&place->arcs[i].to, to)) {
-            place->arcs_count--;
-            memmove(&place->arcs[i], &place->arcs[i + 1],
-                    sizeof place->arcs[0] * (size_t)(place->arcs_count - i));
+            arc_take(place, i);
             break;
         }
     }
@@ -121,9 +129,7 @@ static void arc_found(struct chord *chord, const struct chord_id *from, const st
         bool from_in = id_in_open(&arc.from, from, &arc.to);
         bool to_in = id_in_open(&arc.from, to, &arc.to);
         if (from_in || to_in || id_equal(&arc.from, from)) {
-            place->arcs_count--;
-            memmove(&place->arcs[i], &place->arcs[i + 1],
-                    sizeof place->arcs[0] * (size_t)(place->arcs_count - i));
+            arc_take(place, i);
             if (from_in) {
                 arc_add(chord, &arc.from, from);
             }
@@ -154,13 +160,13 @@ void place_look(struct step *step) {
     ask(step, &chord->join.via);
 }
 
-/* In a large ring few salts fall into an arc, so any of those seen will do. */
+/* In a large ring any of those seen will do. */
 static void choose_in(struct step *step, const struct chord_arc *arc) {
     struct chord *chord = step->chord;
     struct place *place = &chord->join.place;
     place->choices++;
     place->arc = *arc;
-    place->one = arc_length(arc, chord->parameters.m) > WHOLE / 1024;
+    place->one = !is_small_part(arc_length(arc, chord->parameters.m));
     free_id_derive(step);
 }
 
@@ -254,6 +260,10 @@ void place_look_reply(struct step *step, const struct chord_response *response) 
 }
 
 /* ---- to choose ---- */
+
+bool place_halves(const struct chord_arc *arc, const struct chord_id *id, unsigned m) {
+    return smaller_part(arc, id, m) >= arc_length(arc, m) / 4;
+}
 
 /* Whether a part of this length is good enough. The more often others came first, the sooner. */
 static bool will_do(struct chord *chord, uint64_t part) {

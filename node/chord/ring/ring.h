@@ -55,6 +55,10 @@ void on_join(struct step *step, const struct chord_request *request, uint64_t re
 void genesis_create(struct step *step, bool fresh);
 bool genesis_authority(struct chord *chord, struct chord_peer *authority);
 enum chord_join_result genesis_admit(struct step *step, const struct chord_peer *joiner);
+/* One that chose its place before the last list came would cut this arc badly; it finds out when it
+ * looks again. */
+bool genesis_cut(const struct chord *chord, const struct chord_arc *arc,
+                 const struct chord_peer *joiner);
 void genesis_is_over(struct chord *chord, bool for_successor); /* as its answer says */
 void genesis_reply(struct step *step, const struct call *call,
                    const struct chord_response *response);

@@ -119,7 +119,8 @@ struct query {
 struct genesis { /* one round of the admission authority */
     bool running;
     uint16_t failures;
-    uint16_t joiner; /* index in members: it is told first */
+    uint16_t joiner;  /* index in members: it is told first */
+    uint64_t last_ms; /* when the last list came, our own or another's; 0: none has */
     uint32_t serial;
     uint16_t count;    /* in genesis_member_at: in id order */
     uint64_t answered; /* bit per member */
