@@ -27,9 +27,12 @@
 enum {
     GROUP_JOBS_MAX = 512,
     GROUP_READ_BYTES_MAX = 8 * 1024 * 1024, /* values that a group has read before it ends early */
-    CHECKPOINT_PAGES = 1000,                /* idle: checkpoint from here on */
-    CHECKPOINT_PAGES_HARD = 16000,          /* busy: even then */
-    FILES_PERIOD_MS = 1000,                 /* idle: look for the files so often */
+    CHECKPOINT_PAGES = 1000,                /* idle: checkpoint from here on, */
+    CHECKPOINT_REST_MS = 50,  /* if no job came for so long: the next one would have to wait, and a
+                                 page that it writes anew would be copied twice. At once where */
+    CHECKPOINT_ROOM_MB = 256, /* the disk has less room than a few such logs */
+    CHECKPOINT_PAGES_HARD = 16000, /* busy: even then */
+    FILES_PERIOD_MS = 1000,        /* idle: look for the files so often */
     LISTING_REST = 2, /* times as long as the slice took: a search takes a third of a core */
     VISIT_ROWS_MAX = 64,
     VISIT_US = 5000,        /* one that took longer, */
@@ -314,10 +317,17 @@ static uint64_t now_us(void) {
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* Until a job comes, a listing has rested, or it is time to look after the files. */
+/* How long it rests before a checkpoint. */
+static uint64_t checkpoint_rest_ms(struct store *store) {
+    return store_disk_free(store) >> 20 < CHECKPOINT_ROOM_MB ? 0 : CHECKPOINT_REST_MS;
+}
+
+/* Until a job comes, a listing has rested, or it is time to look after the files or the log. */
 static void wait_job(struct store *store) {
     bool listing = store->listings.first != NULL;
-    uint64_t until_us = listing ? store->slice_after_us : now_us() + FILES_PERIOD_MS * 1000;
+    bool long_log = store->wal_pages >= CHECKPOINT_PAGES && !store->failed;
+    uint64_t rest_ms = long_log ? checkpoint_rest_ms(store) : FILES_PERIOD_MS;
+    uint64_t until_us = listing ? store->slice_after_us : now_us() + rest_ms * 1000;
     struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
     store->rests = true;
     int rc = pthread_cond_timedwait(&store->wake, &store->mutex, &until);
@@ -327,7 +337,11 @@ static void wait_job(struct store *store) {
     }
     if (rc == ETIMEDOUT && !listing) {
         pthread_mutex_unlock(&store->mutex);
-        files_hold(store);
+        if (long_log) {
+            checkpoint(store);
+        } else {
+            files_hold(store);
+        }
         pthread_mutex_lock(&store->mutex);
     }
 }
@@ -343,12 +357,6 @@ static struct store_job *take_group(struct store *store) {
     bool slice;
     pthread_mutex_lock(&store->mutex);
     while (!(slice = slice_is_due(store)) && store->jobs.first == NULL && !store->closing) {
-        if (store->wal_pages >= CHECKPOINT_PAGES && !store->failed) {
-            pthread_mutex_unlock(&store->mutex);
-            checkpoint(store);
-            pthread_mutex_lock(&store->mutex);
-            continue;
-        }
         wait_job(store);
     }
     store->slice_next = !slice;

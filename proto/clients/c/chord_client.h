@@ -284,8 +284,8 @@ bool chord_walk_seek(struct chord_walk *walk, const struct chord_cursor *cursor)
 /* ---- bulk load: many puts; a window at a time, so memory stays the same ---- */
 
 enum {
-    CHORD_LOAD_ROWS_MAX = 32768,
-    CHORD_LOAD_BYTES_MAX = 4 * 1024 * 1024, /* keys and values */
+    CHORD_LOAD_ROWS_MAX = 262144,            /* fewer while the ring takes that many only slowly */
+    CHORD_LOAD_BYTES_MAX = 16 * 1024 * 1024, /* keys and values */
 };
 
 struct chord_load;

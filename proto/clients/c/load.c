@@ -21,6 +21,10 @@ enum {
     ROW_PACKED_BYTES = 96,   /* of an operation, beside key and value; measured at most 76 */
     BATCH_TIMEOUT_MS = 3000, /* at first; each round that ends so doubles it */
     BATCH_TIMEOUT_MS_MAX = 12000,
+    ROWS_MAX_FIRST = 65536, /* of a window: twice as many where that was fast, half where slow */
+    ROWS_MAX_LEAST = 32768,
+    FAST_MS = 1500,
+    SLOW_MS = 4000,
     NOBODY_MS = 5000, /* a ring in which no node answers is awaited for no longer */
     PAUSE_MS_FIRST = 25,
     PAUSE_MS_MAX = 1000,
@@ -54,7 +58,7 @@ struct chord_load {
     struct chord_load_events events;
     struct buf bytes;
     struct row *rows;
-    size_t rows_count;
+    size_t rows_count, rows_max, stored;
     uint32_t *order; /* rows by hash, key, place */
     struct batch_message *message;
     char reason[200];     /* why rows were not stored, the last one's */
@@ -81,6 +85,7 @@ struct chord_load *chord_load_new(struct chord_client *client,
     }
     load->client = client;
     load->events = *events;
+    load->rows_max = ROWS_MAX_FIRST;
     pthread_mutex_init(&load->lock, NULL);
     pthread_cond_init(&load->answered, NULL);
     load->rows = calloc(CHORD_LOAD_ROWS_MAX, sizeof load->rows[0]);
@@ -110,7 +115,7 @@ size_t chord_load_rows(const struct chord_load *load) {
 }
 
 bool chord_load_fits(const struct chord_load *load, size_t key_size, size_t value_size) {
-    return load->rows_count < CHORD_LOAD_ROWS_MAX &&
+    return load->rows_count < load->rows_max &&
            load->bytes.size + key_size + value_size <= CHORD_LOAD_BYTES_MAX;
 }
 
@@ -311,6 +316,13 @@ static void row_take(struct chord_load *load, struct row *row, const struct rpc_
     }
 }
 
+static void stored_tell(struct chord_load *load, size_t rows) {
+    load->stored += rows;
+    if (rows > 0 && load->events.stored != NULL) {
+        load->events.stored(load->events.context, rows);
+    }
+}
+
 static void batch_take(struct chord_load *load, struct batch *batch) {
     struct chord_client *client = load->client;
     const struct rpc_reply *reply = &batch->reply;
@@ -322,12 +334,15 @@ static void batch_take(struct chord_load *load, struct batch *batch) {
         load->events.again(load->events.context, batch->rows_count, batch->address, reply->message);
     }
     bool all = true;
+    size_t stored = 0;
     for (size_t i = 0; i < batch->rows_count; i++) {
         struct row *row = &load->rows[batch->rows[i]];
         bool has = response != NULL && i < response->n_results;
         row_take(load, row, reply, has ? response->results[i] : NULL);
         all = all && row->state != ROW_WAITING;
+        stored += row->state == ROW_STORED;
     }
+    stored_tell(load, stored);
     if (response != NULL && !all) {
         client->watch.mistrust(client->watch.context, batch->address, false);
     }
@@ -354,12 +369,13 @@ static void answers_take(struct chord_load *load, unsigned open_max) {
 
 /* ---- rounds ---- */
 
-static size_t rows_in(const struct chord_load *load, enum row_state state) {
-    size_t count = 0;
+static bool rows_wait(const struct chord_load *load) {
     for (size_t i = 0; i < load->rows_count; i++) {
-        count += load->rows[i].state == state;
+        if (load->rows[i].state == ROW_WAITING) {
+            return true;
+        }
     }
-    return count;
+    return false;
 }
 
 static bool is_cancelled(const struct chord_load *load) {
@@ -410,6 +426,17 @@ static void rows_settle(struct chord_load *load, struct chord_load_result *resul
     }
 }
 
+/* A row's page of a node's database holds rows next to it in the order of the hashes: the more rows
+ * a window has, the fewer pages are written for each. */
+static void rows_max_adapt(struct chord_load *load, uint64_t took_ms) {
+    bool full = load->rows_count == load->rows_max;
+    if (took_ms > SLOW_MS && load->rows_max > ROWS_MAX_LEAST) {
+        load->rows_max /= 2;
+    } else if (full && took_ms < FAST_MS && load->rows_max < CHORD_LOAD_ROWS_MAX) {
+        load->rows_max *= 2;
+    }
+}
+
 static void load_empty(struct chord_load *load) {
     load->rows_count = 0;
     buf_clear(&load->bytes);
@@ -417,24 +444,20 @@ static void load_empty(struct chord_load *load) {
 
 void chord_load_flush(struct chord_load *load, uint32_t timeout_ms,
                       struct chord_load_result *result) {
-    uint64_t end_ms = clock_now_ms() + timeout_ms;
-    uint64_t reached_ms = clock_now_ms();
+    uint64_t begun_ms = clock_now_ms();
+    uint64_t end_ms = begun_ms + timeout_ms;
+    uint64_t reached_ms = begun_ms;
     uint64_t wait_ms = PAUSE_MS_FIRST;
-    size_t stored = 0;
+    load->stored = 0;
     *result = (struct chord_load_result){.fate = CHORD_DONE};
     load->timeout_ms = timeout_ms < BATCH_TIMEOUT_MS ? timeout_ms : BATCH_TIMEOUT_MS;
     snprintf(load->reason, sizeof load->reason, "no memory");
     for (bool going = rows_prepare(load); going;) {
         round_run(load);
-        size_t more = rows_in(load, ROW_STORED) - stored;
-        stored += more;
-        if (load->events.stored != NULL) {
-            load->events.stored(load->events.context, more);
-        }
         uint64_t now_ms = clock_now_ms();
         reached_ms = load->reached ? now_ms : reached_ms;
-        going = rows_in(load, ROW_WAITING) > 0 && now_ms + wait_ms < end_ms &&
-                !is_cancelled(load) && now_ms - reached_ms <= NOBODY_MS;
+        going = rows_wait(load) && now_ms + wait_ms < end_ms && !is_cancelled(load) &&
+                now_ms - reached_ms <= NOBODY_MS;
         if (going) {
             clock_pause_ms(wait_ms);
             wait_ms = 2 * wait_ms < PAUSE_MS_MAX ? 2 * wait_ms : PAUSE_MS_MAX;
@@ -444,9 +467,8 @@ void chord_load_flush(struct chord_load *load, uint32_t timeout_ms,
         snprintf(load->reason, sizeof load->reason, "cancelled");
     }
     rows_settle(load, result);
-    if (load->events.stored != NULL && result->stored > stored) {
-        load->events.stored(load->events.context, result->stored - stored);
-    }
+    stored_tell(load, result->stored - load->stored);
+    rows_max_adapt(load, clock_now_ms() - begun_ms);
     result->reached = load->reached;
     snprintf(result->reason, sizeof result->reason, "%s", load->reason);
     load_empty(load);
