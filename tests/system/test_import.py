@@ -280,7 +280,7 @@ def test_import_survives_a_restart_of_the_node(own):
     thread.join()
     assert answers[0].status == 202 and answers[0].json()["rows_stored"] == 120000
     # It had nothing on disk; rows go out in the order of their hashes, and some after its return.
-    held = {gateway.value(f"again-{i}") for i in range(119000, 120000)}
+    held = {gateway.value(f"again-{i}") for i in range(0, 120000, 53)}
     assert held == {None, b"x" * 200}
 
 
