@@ -73,6 +73,7 @@ void admin_on_join(struct node *node, struct request *request) {
         return;
     }
     event.join.drop_rows = join->drop_rows;
+    event.join.another_place = join->another_place;
     error = chord_join_obstacle(node->chord, &event.join);
     if (error != NULL) {
         admin_refuse(node, request, CHORD__V1__CODE__CODE_FAILED_PRECONDITION, error);

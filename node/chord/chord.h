@@ -146,6 +146,7 @@ struct chord_entrance {
     struct chord_address seeds[CHORD_SEEDS_MAX];
     struct chord_parameters ring; /* m 0: its former ring; else this one, which may be another */
     bool drop_rows;               /* going to another ring: rows that are still here may go */
+    bool another_place;           /* with another id, where a new member would stand now */
 };
 
 struct chord_departure {

@@ -141,7 +141,8 @@ void host_move(struct host *host, int node);          /* to another address; whi
 /* To another address; the former ones stay names of it. While it is down. */
 void host_rename(struct host *host, int node);
 void host_leave(struct host *host, int node);
-void host_join(struct host *host, int node); /* after it has left */
+/* After it has left; with another id, or the one it had. */
+void host_join(struct host *host, int node, bool another_place);
 int host_count(const struct host *host);
 struct host_node *host_node(struct host *host, int node);
 void host_status(struct host *host, int node, struct chord_status *status);

@@ -233,8 +233,9 @@ void host_leave(struct host *host, int index) {
     step(host, index, &event);
 }
 
-void host_join(struct host *host, int index) {
+void host_join(struct host *host, int index, bool another_place) {
     struct chord_event event = {.kind = CHORD_EVENT_JOIN};
+    event.join.another_place = another_place;
     host->nodes[index].public.left = false;
     step(host, index, &event);
 }

@@ -269,6 +269,9 @@ UNIT_MUTANTS = {
     "arc_kept_for_one_unheard": (
         "who was let in and is not heard of keeps its arc for some round trips only",
         "admit.c", "GRANTED_MS - ARC_MS", "0", "test_core_place"),
+    "same_place_again": (
+        "who joins at another place has another id",
+        "join.c", "        if (entrance->another_place) {", "        if (false) {", "test_core_place"),
     "genesis_asks_nobody_to_look_again": (
         "who chose its place before the last round of genesis looks again",
         "genesis.c", "    return chord->config.places_evenly && joiner->incarnation == 1 &&",

@@ -14,9 +14,9 @@
 enum { ERROR_BYTES = 200, LINE_BYTES = 1024, WORDS_MAX = 64 };
 
 static const char *const order_names[ORDER_KINDS] = {
-    "start",  "crash", "restart", "wipe", "clone",     "move", "rename",
-    "leave",  "join",  "pause",   "cut",  "partition", "slow", "lose",
-    "double", "delay", "drift",   "jump", "disk",      "heal", "expect"};
+    "start", "crash",  "restart", "wipe", "clone",     "move",  "rename", "leave",
+    "join",  "reseat", "pause",   "cut",  "partition", "slow",  "lose",   "double",
+    "delay", "drift",  "jump",    "disk", "heal",      "expect"};
 static const char *const expect_names[EXPECT_KINDS] = {"ideal",    "lookups", "answers",
                                                        "one_ring", "settled", "refused"};
 static const char *const disk_names[] = {"well", "slow", "stalled", "full", "failing"};

@@ -35,6 +35,7 @@ enum order_kind {
     ORDER_RENAME,  /* the same, and its former address leads to it too */
     ORDER_LEAVE,
     ORDER_JOIN,      /* after it has left */
+    ORDER_RESEAT,    /* the same, with another id */
     ORDER_PAUSE,     /* lasting: SIGSTOP */
     ORDER_CUT,       /* lasting: a b, both ways, or a>b */
     ORDER_PARTITION, /* lasting: nodes against the others */

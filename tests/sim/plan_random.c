@@ -94,6 +94,9 @@ static void churn(struct maker *maker, uint64_t at_us) {
         return;
     }
     struct order *order = plan_add(maker->plan, moves[pick].kind, at_us);
+    if (order->kind == ORDER_JOIN && at_us % 2 == 1) {
+        order->kind = ORDER_RESEAT;
+    }
     order->a = order->b = node;
     maker->count += node == maker->count;
     maker->up += (moves[pick].to == LIFE_UP) - (from == LIFE_UP);

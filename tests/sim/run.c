@@ -228,8 +228,9 @@ static void order_node(struct run *run, const struct order *order, int node, boo
         }
         break;
     case ORDER_JOIN:
+    case ORDER_RESEAT:
         if (public->alive && public->left) {
-            host_join(host, node);
+            host_join(host, node, order->kind == ORDER_RESEAT);
         }
         break;
     case ORDER_PAUSE:

@@ -209,7 +209,7 @@ static void test_leave_and_return(void **state) {
             check(host_run_until(host, whole, 60000));
             check_all(host, 0);
             put_all(host, 1000);
-            host_join(host, node); /* with its old rows, of no worth now */
+            host_join(host, node, false); /* with its old rows, of no worth now */
             check(host_run_until(host, whole, 60000));
             check_all(host, 1000);
             put_all(host, 0);

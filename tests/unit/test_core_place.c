@@ -119,6 +119,40 @@ static void test_joins_at_once(void **state) {
     }
 }
 
+/* Who leaves and joins at another place has another id, and stands where a new member would: those
+ * of one half go, and the ring is even again. */
+static void test_another_place(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = host_make(32, 3);
+        double least, most;
+        for (int i = 0; i < 12; i++) {
+            host_start(host, host_add(host));
+            check(host_run_until(host, host_ideal, 60000));
+        }
+        for (int i = 0; i < 12; i++) {
+            struct chord_status before, after;
+            host_status(host, i, &before);
+            if (turn_of(&before.self.id, 32) > 0.5) {
+                continue;
+            }
+            host_leave(host, i);
+            for (int k = 0; k < 100 && !host_node(host, i)->left; k++) {
+                host_run(host, 100);
+            }
+            check(host_node(host, i)->left);
+            host_join(host, i, true);
+            check(host_run_until(host, host_ideal, 60000));
+            host_status(host, i, &after);
+            check(after.salt > before.salt && !id_equal(&after.self.id, &before.self.id));
+            shares(host, 32, &least, &most);
+            check(most <= 3 && most <= 6 * least); /* by hash: 4, and tiny ones */
+        }
+        check_ids(host, 32);
+        host_end(host);
+    }
+}
+
 /* Genesis lets in one after the other, and those that wait have chosen their places before. */
 static void test_five_at_once_many_times(void **state) {
     (void)state;
@@ -281,6 +315,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_joins_in_turn, teardown),
         cmocka_unit_test_teardown(test_joins_at_once, teardown),
+        cmocka_unit_test_teardown(test_another_place, teardown),
         cmocka_unit_test_teardown(test_five_at_once_many_times, teardown),
         cmocka_unit_test_teardown(test_an_arc_given_to_one_unheard, teardown),
         cmocka_unit_test_teardown(test_a_ring_that_becomes_full, teardown),

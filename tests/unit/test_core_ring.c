@@ -484,7 +484,7 @@ static void test_leave_and_join_again(void **state) {
         check(host_run_until(host, host_ideal, 30000));
         check(host_members(host) == 5);
         check_lookups(host);
-        host_join(host, 3);
+        host_join(host, 3, false);
         check(host_run_until(host, host_ideal, 30000));
         check(host_members(host) == 6);
         host_end(host);

@@ -300,7 +300,7 @@ static void test_the_last_member_returns(void **state) {
             check(serves_nothing(host, LAST));
             check(host_node(host, LAST)->store.views[0].view.epoch == epoch);
         }
-        host_join(host, LAST);
+        host_join(host, LAST, false);
         host_run(host, 3000);
         check(in_ring(host, LAST, 1));
         get_all(host, LAST, 1);

@@ -93,6 +93,13 @@ static void start(struct step *step) {
     }
 }
 
+/* Its next id is another one. */
+static void leave_place(struct chord *chord) {
+    chord->salt++;
+    chord->join.collisions = 1;
+    chord->join.placing = chord->config.places_evenly;
+}
+
 /* START, or JOIN of a node that has left. */
 void join_start(struct step *step) {
     struct chord *chord = step->chord;
@@ -108,6 +115,9 @@ void join_start(struct step *step) {
     } else {
         chord->self.incarnation++;
         join_begin(step, entrance->seeds, entrance->seeds_count);
+        if (entrance->another_place) {
+            leave_place(chord);
+        }
         identity_save(step, CHORD_STORE_IDENTITY);
     }
 }
@@ -128,9 +138,7 @@ void join_again(struct step *step, const struct chord_peer *via) {
                "another member has the same id; joining anew", via);
     chord->self.incarnation++;
     chord->state = CHORD_STATE_JOINING;
-    chord->salt++;
-    chord->join.collisions = 1;
-    chord->join.placing = chord->config.places_evenly;
+    leave_place(chord);
     chord->join.started_ms = chord->now_ms;
     neighbours_clear(chord);
     join_later(chord, JOIN_PING, 0);

@@ -222,8 +222,9 @@ struct chord_command {
     size_t seeds_count;
     /* Another ring than before, whose members the seeds are: of a leave, it goes there at once. */
     const struct chord_ring_name *ring;
-    bool last;      /* of a leave: also as the last member; it keeps its rows and serves none */
-    bool drop_rows; /* of a join: what a last member has kept is in the other ring */
+    bool last;          /* of a leave: also as the last member; it keeps its rows and serves none */
+    bool drop_rows;     /* of a join: what a last member has kept is in the other ring */
+    bool another_place; /* of a join: with another id, where a new member would stand now */
     const char *id; /* in hex. Of a kill: the node's; of a recovery: the last one of the range, */
     const char *lo; /* the one before its first, */
     uint64_t epoch; /* and of the view that the caller has seen */

@@ -79,6 +79,7 @@ static bool request_make(struct telling *telling, const struct chord_command *co
         telling->request.join.seeds = telling->seeds;
         telling->request.join.n_seeds = telling->seeds_count;
         telling->request.join.drop_rows = command->drop_rows;
+        telling->request.join.another_place = command->another_place;
         return true;
     case CHORD_KILL:
         chord__v1__kill_request__init(&telling->request.kill);
