@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Tests of the client library; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
-foreach(name IN ITEMS test_client test_client_flow test_client_run test_ring_check)
+foreach(name IN ITEMS test_client test_client_flow test_client_run test_ring_check test_ring_evenness)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings chord_client ${CMOCKA_LIBRARY})
   add_test(NAME ${name} COMMAND ${name})

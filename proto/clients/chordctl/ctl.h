@@ -101,7 +101,7 @@ extern const struct command keys_command, logs_command;
 extern const struct command get_command, put_command, del_command, lookup_command;
 extern const struct command leave_command, join_command, kill_command, import_command,
     export_command, recover_command, doctor_command;
-extern const struct command merge_command;
+extern const struct command merge_command, rebalance_command;
 
 /* ---- session ---- */
 
@@ -144,6 +144,9 @@ void walk_ring(struct ctl *ctl, struct ring_walk *walk);
 void nodes_learn(struct ctl *ctl);
 /* The address that a word names: an address, or an id that is looked for in the ring. */
 void node_resolve(struct ctl *ctl, const char *word, char address[CHORD_ADDRESS_SIZE]);
+/* Until the node is in `state`; ends with CTL_UNKNOWN when that takes longer (member.c). */
+void node_await(struct ctl *ctl, const char *address, Chord__V1__NodeState state,
+                uint32_t within_ms);
 /* Ends where there is no terminal to ask at: the option should have been given. */
 void ask_check(const char *option, const char *value);
 /* What a person types after `prompt`. */

@@ -9,10 +9,10 @@
 
 int main(int argc, char **argv) {
     const struct command commands[] = {
-        ring_command,   node_command, keys_command,   logs_command,   get_command,
-        put_command,    del_command,  lookup_command, import_command, export_command,
-        leave_command,  join_command, merge_command,  kill_command,   recover_command,
-        doctor_command, ping_command, info_command,   {.name = NULL},
+        ring_command,    node_command,   keys_command,      logs_command,   get_command,
+        put_command,     del_command,    lookup_command,    import_command, export_command,
+        leave_command,   join_command,   rebalance_command, merge_command,  kill_command,
+        recover_command, doctor_command, ping_command,      info_command,   {.name = NULL},
     };
     struct arguments arguments;
     struct ctl ctl = {0};

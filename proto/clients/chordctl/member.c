@@ -22,23 +22,31 @@ static void done_print(struct ctl *ctl, const char *address, const char *what,
     }
 }
 
-/* With --wait: until the node is in `state` or the time is over. */
-static void state_await(struct ctl *ctl, const struct arguments *arguments, const char *address,
-                        Chord__V1__NodeState state) {
-    uint64_t end_ms = clock_now_ms() + ctl->timeout_ms;
-    while (arguments_option(arguments, "wait") != NULL) {
+void node_await(struct ctl *ctl, const char *address, Chord__V1__NodeState state,
+                uint32_t within_ms) {
+    uint64_t end_ms = clock_now_ms() + within_ms;
+    while (true) {
         struct rpc_reply reply;
         Chord__V1__NodeState now = call_status(ctl, address, &reply)->state;
         rpc_reply_free(&reply);
         if (now == state) {
-            break;
+            return;
         }
         if (clock_now_ms() >= end_ms) {
             ctl_fail(CTL_UNKNOWN, "%s is %s, not %s, after %u ms; wait longer with --timeout",
-                     address, ring_state_text(now), ring_state_text(state), ctl->timeout_ms);
+                     address, ring_state_text(now), ring_state_text(state), within_ms);
         }
         clock_pause_ms(WAIT_PERIOD_MS);
     }
+}
+
+static bool waits(struct ctl *ctl, const struct arguments *arguments, const char *address,
+                  Chord__V1__NodeState state) {
+    bool wanted = arguments_option(arguments, "wait") != NULL;
+    if (wanted) {
+        node_await(ctl, address, state, ctl->timeout_ms);
+    }
+    return wanted;
 }
 
 /* ---- leave ---- */
@@ -49,8 +57,7 @@ static int leave_run(struct ctl *ctl, const struct arguments *arguments) {
     struct chord_told told;
     node_resolve(ctl, arguments->words[0], address);
     call_tell(ctl, &command, &told);
-    state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_LEFT);
-    bool waited = arguments_option(arguments, "wait") != NULL;
+    bool waited = waits(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_LEFT);
     done_print(ctl, address, waited ? "left" : "leaving", told.warning);
     return CTL_OK;
 }
@@ -71,8 +78,7 @@ static int join_run(struct ctl *ctl, const struct arguments *arguments) {
     }
     node_resolve(ctl, arguments->words[0], address);
     call_tell(ctl, &command, &told);
-    state_await(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_MEMBER);
-    bool waited = arguments_option(arguments, "wait") != NULL;
+    bool waited = waits(ctl, arguments, address, CHORD__V1__NODE_STATE__NODE_STATE_MEMBER);
     done_print(ctl, address, waited ? "member" : "joining", "");
     return CTL_OK;
 }
