@@ -13,6 +13,17 @@ export function range_share(lo, hi, m) {
   return share <= 0 ? share + 1 : share;
 }
 
+/**
+ * How evenly members share the circle: their largest and smallest arcs, in parts of the mean. `even` is what
+ * joins alone leave (as chordctl rebalance says). @param {string[]} ids @param {number} m
+ */
+export function evenness(ids, m) {
+  const at = ids.map((id) => ring_fraction(id, m)).sort((a, b) => a - b);
+  const arcs = at.map((x, i) => (i > 0 ? x - at[i - 1] : x - at[at.length - 1] + 1) * at.length);
+  const largest = Math.max(...arcs), smallest = Math.min(...arcs);
+  return { largest, smallest, even: largest <= 2.2 && largest <= 4 * smallest };
+}
+
 /** Point on a circle; fraction 0 is at the top and it runs clockwise. */
 export function ring_point(fraction, radius, centre) {
   const angle = 2 * Math.PI * fraction;

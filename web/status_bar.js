@@ -4,6 +4,7 @@
 import { computed, effect, html } from "./html.js";
 import { active_nodes, failure, link, refresh_ring, ring, ring_at_ms, stale, too_many_windows } from "./store.js";
 import { format_bytes, format_clock, format_count, format_percent, format_plural } from "./format.js";
+import { evenness } from "./ring_math.js";
 import { ring_state, state_class } from "./words.js";
 
 const LINKS = {
@@ -63,6 +64,16 @@ function copies_of(view) {
   return `${format_plural(copies, "copy", "copies")} of each${wanted}, ${format_bytes(sum(view.nodes, "bytes_stored"))} stored`;
 }
 
+/** How evenly the members share the ring, and what to do where they do not. */
+function Evenness({ view }) {
+  const ids = view.nodes.filter((node) => node.state === "member" && node.id).map((node) => node.id);
+  if (ids.length < 2) return `of ${format_count(view.nodes.length)} known`;
+  const { largest, smallest, even } = evenness(ids, view.m);
+  return html`of ${format_count(view.nodes.length)} known; arcs <span data-testid="evenness"
+    title="The arc that a node leads, in parts of the mean: the smallest and the largest.">${smallest.toFixed(1)} to ${largest.toFixed(1)} of the mean</span>${
+    !even && html`. <span class="warn-text" data-testid="uneven">Uneven: <code>chordctl rebalance</code></span>`}`;
+}
+
 function Tile({ name, testid, value, note }) {
   return html`<div class="tile"><dt>${name}</dt><dd><b data-testid=${testid}>${value}</b><small>${note}</small></dd></div>`;
 }
@@ -73,7 +84,7 @@ export function Tiles() {
   const memory = view?.memory;
   return html`<dl class="tiles">
     <${Tile} name="Active nodes" testid="active-nodes" value=${view ? format_count(active_nodes.value) : "–"}
-      note=${view ? `of ${format_count(nodes.length)} known` : ""} />
+      note=${view ? html`<${Evenness} view=${view} />` : ""} />
     <${Tile} name="Keys" testid="keys-total" value=${format_count(view?.keys)}
       note=${view?.keys_lost > 0 ? html`<span class="warn-text" data-testid="keys-lost">⚠ ${format_count(view.keys_lost)} of them cannot be read now</span>` : view ? copies_of(view) : ""} />
     <${Tile} name="Memory of the nodes" testid="memory" value=${format_bytes(sum(nodes, "pss_bytes"))}

@@ -105,6 +105,7 @@ test("the page shows every node of the ring, live", async () => {
   await wait_data(page, "ring-state", "state", "healthy");
   assert.equal(await survival_said(page), 1);
   assert.equal(await by(page, "active-nodes").textContent(), String(members_of(first).length));
+  assert.match(await by(page, "evenness").textContent(), /^\d\.\d to \d\.\d of the mean$/);
   assert.match(await page.title(), /healthy/);
   await page.evaluate(() => { window.not_reloaded = true; });
 });
@@ -407,6 +408,13 @@ test("ranges that have lost their majority are painted dead, and their keys coun
   assert.equal(await by(shown, "keys-total").textContent(), "100");
   assert.match(await by(shown, "keys-lost").textContent(), /38 of them cannot be read now/);
   assert.match(await shown.locator(".tiles").textContent(), /machine: 12\.5 % of 2 cores/);
+  const ids = (numbers) => answer.nodes.map((node, i) => ({ ...node, state: "member", id: numbers[i].toString(16).padStart(8, "0") }));
+  answer = { ...answer, nodes: ids(answer.nodes.map((_, i) => i + 1)) };
+  await by(shown, "uneven").waitFor();
+  assert.match(await by(shown, "uneven").textContent(), /chordctl rebalance/);
+  answer = { ...answer, nodes: ids(answer.nodes.map((_, i) => Math.floor(i * 2 ** 32 / answer.nodes.length))) };
+  await by(shown, "uneven").waitFor({ state: "detached" });
+  assert.equal(await by(shown, "evenness").textContent(), "1.0 to 1.0 of the mean");
   answer = { ...answer, state: "healing", state_reason: "the predecessor of node 2a should be 17" };
   await wait_data(shown, "ring-state", "state", "healing");
   assert.equal(await survival_said(shown), 1);

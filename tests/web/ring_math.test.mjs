@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { range_share, ring_fraction, ring_point, spread_labels } from "../../web/ring_math.js";
+import { evenness, range_share, ring_fraction, ring_point, spread_labels } from "../../web/ring_math.js";
 
 test("an id's place is id / 2^M at any M", () => {
   assert.equal(ring_fraction("20", 6), 0.5);
@@ -16,6 +16,13 @@ test("(lo, hi] wraps past 0, and lo == hi is everything", () => {
   assert.equal(range_share("30", "10", 6), 0.5);
   assert.equal(range_share("10", "30", 6), 0.5);
   assert.equal(range_share("10", "10", 6), 1);
+});
+
+test("evenness is of the mean arc, across 0", () => {
+  assert.deepEqual(evenness(["00", "10", "20", "30"], 6), { largest: 1, smallest: 1, even: true });
+  const { largest, smallest, even } = evenness(["08", "00", "20"], 6); // arcs of 32, 8 and 24
+  assert.deepEqual([largest, smallest, even], [1.5, 0.375, true]);
+  assert.equal(evenness(["01", "00"], 6).even, false);
 });
 
 test("0 is at the top and ids run clockwise", () => {
