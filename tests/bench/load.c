@@ -28,6 +28,7 @@ static void operation_done(void *context, struct chord_result *result) {
     } else if (slot->task.is_read) {
         reason = work_check(&slot->loop->work, slot->task.key, result->value, result->value_size);
     }
+    slot->task.hops = result->hops;
     chord_result_free(result);
     loop_done(slot, reason);
 }

@@ -175,6 +175,7 @@ void work_done(struct work *work, const struct task *task, uint64_t now_ns, cons
              : now_ns >= work->counted_from_ns && (now_ns < work->ends_ns || work->done == 0);
     if (!work->filling && counts) {
         work->done++;
+        work->hops += task->hops;
         work->last_done_ns = now_ns > work->last_done_ns ? now_ns : work->last_done_ns;
         histogram_add(&work->latencies, now_ns - task->intended_ns);
     }
@@ -227,12 +228,13 @@ int work_print(const struct work *work) {
            work->options.kind, (unsigned long long)work->done, (unsigned long long)work->errors,
            seconds, seconds > 0 ? (double)work->done / seconds : 0);
     printf(", \"mean_us\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
-           "\"max_us\": %.1f, \"not_begun\": %llu, \"reason\": ",
+           "\"max_us\": %.1f, \"not_begun\": %llu, \"hops_mean\": %.3f, \"reason\": ",
            times->count > 0 ? (double)times->sum / (double)times->count / us_in_ns : 0,
            (double)histogram_quantile(times, 0.5) / us_in_ns,
            (double)histogram_quantile(times, 0.99) / us_in_ns,
            (double)histogram_quantile(times, 0.999) / us_in_ns, (double)times->max / us_in_ns,
-           (unsigned long long)not_begun(work));
+           (unsigned long long)not_begun(work),
+           work->done > 0 ? (double)work->hops / (double)work->done : 0);
     print_text(work->reason);
     printf("}\n");
     return work->errors == 0 ? 0 : 1;

@@ -40,6 +40,7 @@ struct task {
     bool is_read;
     uint64_t key;
     uint64_t intended_ns; /* when it should begin: from then on its time counts */
+    uint32_t hops;        /* when it has ended: members that it went through; 0: not known */
 };
 
 struct work {
@@ -48,7 +49,7 @@ struct work {
     uint64_t random;
     struct zipf zipf;
     uint64_t began_ns, counted_from_ns, ends_ns, last_done_ns;
-    uint64_t started, done, errors;
+    uint64_t started, done, errors, hops;
     char reason[WORK_REASON_SIZE]; /* of the first error */
     struct histogram latencies;    /* ns, of what counts */
 };

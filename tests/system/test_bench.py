@@ -93,6 +93,21 @@ def test_errors_are_told(new_ring):
         assert "NOT_FOUND" in told["reason"] or "404" in told["reason"], told
 
 
+def test_a_client_goes_straight_to_the_leader(new_ring):
+    """A client remembers who leads what, so a ring that rests is one hop wide, whoever it asks first;
+    its first operations, with nothing to remember, take more."""
+    ring = new_ring(NUM_OF_NODES=8, M=32).start(8)
+    ring.wait_healthy(8)
+    load = (BUILD.absolute() / "tests" / "bench" / "load", "--members", ring.address(1), "--keys", 500,
+            "--kind", "get", "--in-flight", 1)
+    generate(*load, "--fill", "--seconds", 0.1)
+    cold = generate(*load, "--seconds", 0.2, "--warm-up", 0)
+    warm = generate(*load, "--seconds", 1, "--warm-up", 1)
+    assert cold["errors"] == warm["errors"] == 0
+    assert cold["hops_mean"] > 1.001, cold
+    assert 1 <= warm["hops_mean"] <= 1.1, warm
+
+
 def test_an_interrupted_bench_leaves_nothing(tmp_path):
     folder = tmp_path / "temporary"
     folder.mkdir()

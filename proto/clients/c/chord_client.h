@@ -121,6 +121,9 @@ struct chord_result {
     size_t value_size;
     uint64_t expires_at_ms; /* 0 = never */
     uint32_t retry_after_ms;
+    /* Members that it went through, of all attempts. 1: straight to the leader, as ranges that were
+     * heard of before go. */
+    uint32_t hops;
     char address[CHORD_ADDRESS_SIZE]; /* who was asked last */
     char message[200];                /* what went wrong, one sentence; may be empty */
     /* Too few copies of the key answer, these are missing. */

@@ -68,6 +68,16 @@ static void missing_take(struct chord_result *result, const Chord__V1__BatchResp
     }
 }
 
+/* Who was asked, whom that one asked for the leader, and the leader. */
+static void hops_take(struct chord_result *result, const Chord__V1__BatchResponse *response) {
+    result->hops++;
+    if (response != NULL) {
+        bool forwarded = response->hint != NULL && !response->stale &&
+                         strcmp(response->hint->address, result->address) != 0;
+        result->hops += response->hops + forwarded;
+    }
+}
+
 static void told_take(struct operation *operation, const struct rpc_reply *reply,
                       const Chord__V1__BatchResponse *response,
                       const Chord__V1__OperationResult *told) {
@@ -96,6 +106,7 @@ enum attempts_next operation_take(struct operation *operation, const struct rpc_
                                   const Chord__V1__BatchResponse *response, size_t at) {
     struct chord_result *result = &operation->result;
     const Chord__V1__OperationResult *told = response != NULL ? response->results[at] : NULL;
+    hops_take(result, response);
     result->answered = client_is_answer(reply);
     result->retry_after_ms = reply->retry_after_ms;
     snprintf(result->message, sizeof result->message, "%s", reply->message);
