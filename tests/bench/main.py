@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "tests" / "system")]
 
+import growth  # noqa: E402
 import peers  # noqa: E402
 import report  # noqa: E402
 import ring_alone  # noqa: E402
@@ -37,6 +38,8 @@ def arguments():
     parser.add_argument("--peers", action="store_true",
                         help="beside etcd and redis-server, too, where they are installed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the figures there, too")
+    parser.add_argument("--growth", type=int, metavar="ROWS",
+                        help="only what changes with the number of keys, up to so many")
     parser.add_argument("--seconds", type=float, help="of each measurement")
     parser.add_argument("--repeats", type=int, help="pairs of each figure")
     parser.add_argument("--keys", type=int, help="at most so many")
@@ -66,6 +69,8 @@ def measure_each(figures, plan, say):
 
 def measure_all(options, plan, folder, say):
     """(figures with a reference, those without)"""
+    if options.growth:
+        return [], list(growth.figures(options.build, folder, options.growth, say))
     say("starting a ring of 3 nodes")
     with Servers(options.build, folder / "3") as servers:
         others = peers.start_installed(servers, say) if options.peers else []
