@@ -219,7 +219,8 @@ def test_chordctl_lines(command, tmp_path):
     """Understood, and then stopped by the ring that is not there."""
     words = [str(tmp_path / word[1:]) if word.startswith("/") else word
              for word in words_of(command)[1:]]
-    if len(words) == 1 and words[0] in ("merge", "leave", "recover", "import", "export"):
+    if len(words) == 1 and words[0] in ("merge", "join", "leave", "recover", "import",
+                                              "export"):
         words.append("--help")  # named without its arguments
     for word in words[1:]:
         path = tmp_path / word
