@@ -217,6 +217,7 @@ def part_sim(full):
     for seed in TRACE_SEEDS:
         count.add(check_ring_trace(path, seed))
     count.add(check_hops(path))
+    count.add(check_instructions())
     if full:
         count.add(run_mutants(path))
     return count
@@ -256,6 +257,14 @@ def check_hops(path):
     print(f"{'ok' if well else 'not ok'} {HOPS_NODES} nodes: {result['hops_mean']:.2f} hops, half of "
           f"log2 n is {wanted:.2f}", flush=True)
     return Count(passed=int(well), failed=int(not well))
+
+
+def check_instructions():
+    """What an operation costs, whatever else the machine does."""
+    folder = build.build("sim", print, "bench_instructions").folder
+    ran_well, output = command([SYSTEM_PYTHON, str(ROOT / "tests" / "bench" / "instructions.py"),
+                                str(folder)], "instructions.log")
+    return from_lines(output, ran_well)
 
 
 def run_mutants(path):
