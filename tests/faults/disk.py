@@ -10,7 +10,7 @@ import subprocess
 
 
 class ShimDisk:
-    """honest: what was synced is kept; lie: nothing of it is; fail: syncs fail."""
+    """honest: what was synced is kept; lie: nothing of it is; fail: syncs fail; slow: each takes 50 ms."""
 
     def __init__(self, cluster, node, library):
         if not library.is_file():  # the loader only grumbles, and the disk would be an honest one

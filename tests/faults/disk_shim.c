@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A disk between a node and its files, by LD_PRELOAD: syncs that are kept, that are lied about,
- * that fail. CHORD_DISK_CONTROL names a file whose first letter says which: h(onest), l(ie),
- * f(ail).
+ * that fail, that take 50 ms. CHORD_DISK_CONTROL names a file whose first letter says which:
+ * h(onest), l(ie), f(ail), s(low).
  *
  * A power cut is played afterwards: the process is killed, and each file becomes what it was at its
  * last honest sync, a copy of which lies beside it as NAME.synced. Knows nothing of SQLite.
@@ -15,10 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KEPT_END ".synced"
-enum { CHUNK = 65536 };
+enum { CHUNK = 65536, SLOW_NS = 50000000 };
 
 int fsync(int file);
 int fdatasync(int file);
@@ -87,6 +88,9 @@ static int sync_file(int file) {
     case 'f':
         errno = EIO;
         return -1;
+    case 's':
+        nanosleep(&(struct timespec){.tv_nsec = SLOW_NS}, NULL);
+        return 0;
     default:
         must(fstat(file, &status) == 0, "disk_shim: fstat");
         if (S_ISREG(status.st_mode)) {

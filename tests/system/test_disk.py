@@ -3,6 +3,7 @@
 tests/unit/test_store_faults.c. Three nodes, so that every key has a copy on each."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from chord_client import ChordClient, ChordError
@@ -196,6 +197,53 @@ def put(gateway, key, size=BIG):
     began = time.monotonic()
     answer = gateway.request("PUT", f"/api/v1/kv/{key}", key.encode().ljust(size, b"."))
     return answer, time.monotonic() - began
+
+
+def keys_led(cluster, node, count):
+    """So many keys that this node leads."""
+    address, keys, number = cluster.addresses()[node - 1], [], 0
+    with ChordClient(*cluster.addresses(), timeout=10) as client:
+        while len(keys) < count:
+            number += 1
+            assert number < 100 * count, f"{address} leads nothing"
+            if client.lookup(f"led {number}").owner.address == address:
+                keys.append(f"led {number}")
+    return keys
+
+
+def writes_a_second(cluster, keys, seconds):
+    """Of so many writers at once, one for each key."""
+    stop = time.monotonic() + seconds
+
+    def run(key):
+        done = 0
+        with ChordClient(*cluster.addresses(), timeout=10) as client:
+            while time.monotonic() < stop:
+                client.put(key, f"value {done}")
+                done += 1
+        return done
+    with ThreadPoolExecutor(len(keys)) as pool:
+        return sum(pool.map(run, keys)) / seconds
+
+
+def test_a_slow_disk_slows_its_own_keys_only(cluster):
+    """50 ms a sync at one member of three: the others are a majority for the keys that they lead."""
+    disk = ShimDisk(cluster, BAD, SHIM)
+    disk.set("lie")  # as fast as none
+    start(cluster)
+    keys = [key for node in NODES if node != BAD for key in keys_led(cluster, node, 4)]
+    own = keys_led(cluster, BAD, 4)
+    writes_a_second(cluster, keys + own, 1)
+    pairs = []
+    for _ in range(3):
+        disk.set("lie")
+        fast = writes_a_second(cluster, keys, 1)
+        disk.set("slow")
+        pairs.append(writes_a_second(cluster, keys, 1) / fast)
+    of_its_own = writes_a_second(cluster, own, 1)
+    print(f"of others' keys {sorted(pairs)[1]:.2f} of what it was ({pairs}), its own {of_its_own:.0f}/s")
+    assert sorted(pairs)[1] > 0.7  # wanted 0.9, on a machine that does nothing else
+    assert of_its_own > 4 * 1000 / 50 / 4  # each waits for a sync or two
 
 
 def test_full_disks_everywhere_are_named_at_once(tmp_path):
