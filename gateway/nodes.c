@@ -240,6 +240,19 @@ void node_kill(struct app *app, struct http_request *request, const struct buf *
     }
 }
 
+/* What starts the node, to be typed into a shell: it may be another folder than init.py's own. */
+static bool start_hint(const struct app *app, bool systemd, int slot, struct buf *out) {
+    char text[64];
+    snprintf(text, sizeof(text),
+             systemd ? "systemctl start chord-node@%d" : "python3 init.py --start %d --data-dir '",
+             slot);
+    bool fits = buf_append_text(out, text);
+    for (const char *at = app->settings.data; fits && !systemd && *at != '\0'; at++) {
+        fits = *at == '\'' ? buf_append_text(out, "'\\''") : buf_append(out, at, 1);
+    }
+    return fits && (systemd || buf_append_text(out, "'")) && buf_append(out, "", 1);
+}
+
 void node_start(struct app *app, struct http_request *request, const struct buf *argument) {
     struct view_ref ref;
     char error[256] = "";
@@ -261,18 +274,18 @@ void node_start(struct app *app, struct http_request *request, const struct buf 
         ring_view_poke(app->view, ref.address);
     } else {
         const char *reason = json_get_text(answer, "error");
-        char hint[64];
-        snprintf(hint, sizeof(hint),
-                 systemd ? "systemctl start chord-node@%d" : "python3 init.py --start %d",
-                 ref.slot);
+        struct buf hint = {0};
+        const char *typed =
+            start_hint(app, systemd, ref.slot, &hint) ? (const char *)hint.data : "";
         if (systemd) {
             snprintf(error, sizeof(error), "systemd runs the nodes of this host");
             reason = NULL;
         }
         http_problem_more(request, 409, "FAILED_PRECONDITION", NULL,
-                          json_pack("{s:s}", "command", hint),
+                          json_pack("{s:s}", "command", typed),
                           reason != NULL ? "%s%s%s" : "%s; type: %s%s",
-                          reason != NULL ? reason : error, reason != NULL ? "" : hint, "");
+                          reason != NULL ? reason : error, reason != NULL ? "" : typed, "");
+        buf_free(&hint);
     }
     json_decref(answer);
 }

@@ -420,10 +420,12 @@ def test_slots_grow(own):
 
 
 @pytest.mark.parametrize("environment, command", [
-    ({}, "python3 init.py --start 1"), ({"SUPERVISOR": "systemd"}, "systemctl start chord-node@1"),
+    ({}, "python3 init.py --start 1 --data-dir {}"),
+    ({"SUPERVISOR": "systemd"}, "systemctl start chord-node@1"),
 ])
 def test_start_names_who_can(own, environment, command):
     gateway = own(**environment)
+    command = command.format(f"'{gateway.folder}/data'")
     answer = gateway.request("POST", f"/api/v1/nodes/{gateway.address(1)}/start")
     assert answer.status == 409 and command in answer.json()["detail"], answer.body
     assert answer.json()["command"] == command
