@@ -153,6 +153,62 @@ static void test_another_place(void **state) {
     }
 }
 
+/* Into the list with which a joiner is let in: a life of its own elsewhere, which is over. */
+static bool list_its_former_life(void *context, const struct host_message *message) {
+    const char *address = context;
+    if (message->response == NULL || message->kind != CHORD_JOIN ||
+        message->response->join.result != CHORD_JOIN_ADMITTED || address[0] == '\0') {
+        return true;
+    }
+    struct chord_peer_list *list = &message->response->join.successors;
+    check(list->count >= 2 && list->count <= CHORD_SUCCESSORS_MAX);
+    list->count -= list->count == CHORD_SUCCESSORS_MAX;
+    memmove(&list->items[2], &list->items[1], sizeof list->items[0] * (list->count - 1u));
+    list->count++;
+    struct chord_peer *former = &list->items[1];
+    *former = list->items[2];
+    former->id = id_middle(&list->items[0].id, &list->items[2].id, 32);
+    former->incarnation = 1;
+    memset(former->store_id, 7, sizeof former->store_id);
+    memcpy(former->address, address, sizeof former->address);
+    return true;
+}
+
+/* It lost its disk and stands elsewhere before the others know that its former life is over: what
+ * is in the list that it starts with is nobody (client seed 1663 of 67f8ebf). */
+static void test_a_former_life_in_the_list(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        char address[CHORD_ADDRESS_BYTES] = "";
+        struct host *host = host_new(&(struct host_config){.seed = seed_now,
+                                                           .m = 32,
+                                                           .n = 4,
+                                                           .replicas = 3,
+                                                           .ring_only = true,
+                                                           .places_evenly = true,
+                                                           .on_message = list_its_former_life,
+                                                           .context = address});
+        current = host;
+        for (int i = 0; i < 8; i++) {
+            host_start(host, host_add(host));
+        }
+        check(host_run_until(host, host_ideal, 60000));
+        int joiner = host_add(host);
+        memcpy(address, host_node(host, joiner)->address, sizeof address);
+        host_start(host, joiner);
+        for (int i = 0; i < 3000; i++) {
+            struct chord_status status;
+            host_run(host, 1);
+            host_status(host, joiner, &status);
+            for (uint16_t n = 0; n < status.successors.count; n++) {
+                check(strcmp(status.successors.items[n].address, address) != 0);
+            }
+        }
+        check(host_run_until(host, host_ideal, 60000));
+        host_end(host);
+    }
+}
+
 /* Genesis lets in one after the other, and those that wait have chosen their places before. */
 static void test_five_at_once_many_times(void **state) {
     (void)state;
@@ -316,6 +372,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_joins_in_turn, teardown),
         cmocka_unit_test_teardown(test_joins_at_once, teardown),
         cmocka_unit_test_teardown(test_another_place, teardown),
+        cmocka_unit_test_teardown(test_a_former_life_in_the_list, teardown),
         cmocka_unit_test_teardown(test_five_at_once_many_times, teardown),
         cmocka_unit_test_teardown(test_an_arc_given_to_one_unheard, teardown),
         cmocka_unit_test_teardown(test_a_ring_that_becomes_full, teardown),
