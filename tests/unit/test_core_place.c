@@ -162,7 +162,7 @@ static bool list_its_former_life(void *context, const struct host_message *messa
     }
     struct chord_peer_list *list = &message->response->join.successors;
     check(list->count >= 2 && list->count <= CHORD_SUCCESSORS_MAX);
-    list->count -= list->count == CHORD_SUCCESSORS_MAX;
+    list->count = (uint16_t)(list->count - (list->count == CHORD_SUCCESSORS_MAX));
     memmove(&list->items[2], &list->items[1], sizeof list->items[0] * (list->count - 1u));
     list->count++;
     struct chord_peer *former = &list->items[1];
