@@ -270,6 +270,10 @@ UNIT_MUTANTS = {
     "arc_kept_for_one_unheard": (
         "who was let in and is not heard of keeps its arc for some round trips only",
         "admit.c", "GRANTED_MS - ARC_MS", "0", "test_core_place"),
+    "no_time_to_come_back": (
+        "who was asked at its address keeps its room for as long as it needs to come back",
+        "admit.c", "entry->answered_ms + STAYS_MS + STAYS_ROUNDS * (entry->answered_ms - asked_ms)",
+        "asked_ms + STAYS_MS", "test_core_place"),
     "same_place_again": (
         "who joins at another place has another id",
         "join.c", "        if (entrance->another_place) {", "        if (false) {", "test_core_place"),

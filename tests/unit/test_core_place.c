@@ -209,6 +209,28 @@ static void test_a_former_life_in_the_list(void **state) {
     }
 }
 
+/* Who was asked at its address needs some round trips to come back, and the others must not have
+ * taken the room for its answer meanwhile (ring seed 8221: eight members after 200 s). */
+static void test_many_at_once_on_a_slow_network(void **state) {
+    (void)state;
+    FOR_SEEDS {
+        struct host *host = host_new(&(struct host_config){.seed = seed_now,
+                                                           .m = 32,
+                                                           .n = 6,
+                                                           .replicas = 3,
+                                                           .delay_us_min = 90000,
+                                                           .delay_us_max = 120000,
+                                                           .ring_only = true,
+                                                           .places_evenly = true});
+        current = host;
+        for (int i = 0; i < 40; i++) {
+            host_start(host, host_add(host));
+        }
+        check(host_run_until(host, host_ideal, 180000));
+        host_end(host);
+    }
+}
+
 /* Genesis lets in one after the other, and those that wait have chosen their places before. */
 static void test_five_at_once_many_times(void **state) {
     (void)state;
@@ -373,6 +395,7 @@ int main(void) {
         cmocka_unit_test_teardown(test_joins_at_once, teardown),
         cmocka_unit_test_teardown(test_another_place, teardown),
         cmocka_unit_test_teardown(test_a_former_life_in_the_list, teardown),
+        cmocka_unit_test_teardown(test_many_at_once_on_a_slow_network, teardown),
         cmocka_unit_test_teardown(test_five_at_once_many_times, teardown),
         cmocka_unit_test_teardown(test_an_arc_given_to_one_unheard, teardown),
         cmocka_unit_test_teardown(test_a_ring_that_becomes_full, teardown),

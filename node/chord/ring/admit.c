@@ -7,7 +7,8 @@
 
 enum {
     DIALLED_MS = 5000, /* how long an answer from the joiner's address counts, */
-    STAYS_MS = 200,    /* if there is room so long only */
+    STAYS_MS = 200,    /* if there is room so long only, and as many round trips as the joiner */
+    STAYS_ROUNDS = 10, /* needs to come back: it looks its place up anew */
     DIAL_WAIT_MS = 10,
     WAIT_MS = 50,
     GRANTED_MS = 3000, /* how long the id of one that was let in counts as taken */
@@ -69,9 +70,18 @@ static uint16_t admitted_find(struct chord *chord, const struct chord_peer *join
 
 /* Nothing is open of it: it was let in, or went elsewhere. */
 static bool admitted_is_over(const struct chord *chord, const struct admitted *entry) {
-    bool asked = (entry->answered || entry->silent) && !entry->original_open;
-    return entry->granted || entry->until_ms <= chord->now_ms ||
-           (asked && entry->until_ms + STAYS_MS < chord->now_ms + DIALLED_MS);
+    if (entry->granted || entry->until_ms <= chord->now_ms) {
+        return true;
+    }
+    if (!(entry->answered || entry->silent) || entry->original_open) {
+        return false;
+    }
+    uint64_t asked_ms = entry->until_ms - DIALLED_MS;
+    uint64_t stays_ms = asked_ms + STAYS_MS;
+    if (entry->answered) {
+        stays_ms = entry->answered_ms + STAYS_MS + STAYS_ROUNDS * (entry->answered_ms - asked_ms);
+    }
+    return stays_ms < chord->now_ms;
 }
 
 /* NONE: as many as there is room for are being asked; one after the other. */
@@ -142,6 +152,7 @@ void dial_reply(struct step *step, const struct call *call, const struct chord_r
     bool there = response != NULL && store_same(response->ping.self.store_id, entry->peer.store_id);
     if (which == 0) {
         entry->answered = there;
+        entry->answered_ms = step->chord->now_ms;
         entry->silent = !there;
         return;
     }

@@ -161,8 +161,9 @@ struct path {
 struct admitted {
     struct chord_peer peer;
     uint64_t until_ms;
-    uint32_t serial; /* of the questions that are out */
-    bool granted;    /* admitted */
+    uint64_t answered_ms; /* when it did */
+    uint32_t serial;      /* of the questions that are out */
+    bool granted;         /* admitted */
     bool answered, silent;
     bool original_open, original_lives; /* the one with its store id that we know */
     struct chord_peer original;
