@@ -19,8 +19,8 @@
 #include "buf.h"
 
 enum {
-    HTTP_THREADS = 768,
-    HTTP_THREADS_FREE = 64,  /* of them: kept for who comes next, by ending who waits longest */
+    HTTP_THREADS = 384,
+    HTTP_THREADS_FREE = 32,  /* of them: kept for who comes next, by ending who waits longest */
     HTTP_ADDED_THREADS = 32, /* of a port that is opened later */
     HTTP_ADDED_THREADS_FREE = 8,
     HTTP_THREAD_STACK_BYTES = 512 * 1024,

@@ -16,7 +16,7 @@
 #include "http_internal.h"
 #include "log.h"
 
-enum { YOUNG_MS = 50, TURN_MS = 100 };
+enum { YOUNG_MS = 20, YOUNG_LOOK_US = 5000 };
 
 /* It has just come or was just answered: its request may be on the way. */
 static bool is_young(const struct http_connection *connection) {
@@ -52,12 +52,13 @@ static bool oldest_gives_way(struct http_server *server, const struct http_engin
     return oldest != NULL;
 }
 
-/* With the lock held. */
-static void keep_threads_free(struct http_server *server, const struct http_engine *engine) {
+/* With the lock held; false = nobody could give way. */
+static bool keep_threads_free(struct http_server *server, struct http_engine *engine) {
     while (engine->connections - engine->leaving > engine->threads - engine->reserve &&
            (oldest_gives_way(server, engine, HTTP_PHASE_DRAIN | HTTP_PHASE_HELD) ||
             oldest_gives_way(server, engine, HTTP_PHASE_HEAD | HTTP_PHASE_BODY))) {
     }
+    return engine->connections - engine->leaving <= engine->threads - engine->reserve;
 }
 
 struct http_connection *http_crowd_enter(struct http_engine *engine, int fd,
@@ -87,7 +88,12 @@ struct http_connection *http_crowd_enter(struct http_engine *engine, int fd,
     server->all = connection;
     connection->number = engine->accepted++;
     engine->connections++;
-    keep_threads_free(server, engine); /* or when one of those that wait is young no more */
+    for (int i = 0; !keep_threads_free(server, engine) && i * YOUNG_LOOK_US <= YOUNG_MS * 1000;
+         i++) {
+        pthread_mutex_unlock(&server->lock);
+        (void)usleep(YOUNG_LOOK_US); /* nobody is young for long */
+        pthread_mutex_lock(&server->lock);
+    }
     pthread_mutex_unlock(&server->lock);
     return connection;
 }
@@ -146,7 +152,7 @@ void http_crowd_phase(struct http_connection *connection, enum http_phase phase)
     pthread_mutex_lock(&server->lock);
     connection->phase = phase;
     connection->since_ms = now;
-    keep_threads_free(server, connection->engine);
+    (void)keep_threads_free(server, connection->engine);
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -169,31 +175,11 @@ void http_crowd_work_end(struct http_connection *connection) {
     pthread_mutex_unlock(&server->lock);
 }
 
-static bool is_crowded(const struct http_engine *engine) {
-    return engine->connections >= engine->threads - 2 * engine->reserve;
-}
-
-bool http_crowd_turn_is_over(struct http_connection *connection) {
-    struct http_engine *engine = connection->engine;
+bool http_crowded(struct http_engine *engine) {
     pthread_mutex_lock(&engine->server->lock);
-    bool crowded = is_crowded(engine);
+    bool crowded = engine->connections >= engine->threads - 2 * engine->reserve;
     pthread_mutex_unlock(&engine->server->lock);
-    return crowded && clock_now_ms() >= connection->begun_ms + TURN_MS;
-}
-
-uint64_t http_crowd_young_ms(struct http_connection *connection) {
-    struct http_engine *engine = connection->engine;
-    pthread_mutex_lock(&engine->server->lock);
-    bool crowded = is_crowded(engine);
-    pthread_mutex_unlock(&engine->server->lock);
-    return crowded ? YOUNG_MS + 1 : 0;
-}
-
-void http_crowd_aged(struct http_connection *connection) {
-    struct http_server *server = connection->engine->server;
-    pthread_mutex_lock(&server->lock);
-    keep_threads_free(server, connection->engine);
-    pthread_mutex_unlock(&server->lock);
+    return crowded;
 }
 
 void http_crowd_hold(struct http_connection *connection, size_t bytes) {

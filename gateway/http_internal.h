@@ -49,9 +49,9 @@ struct http_connection {
     int slot;
     char peer[INET_ADDRSTRLEN];
     in_port_t peer_port;
-    uint64_t number;                /* of those that the engine accepted */
-    uint64_t accepted_ms, begun_ms; /* and when it got its thread */
-    bool late;                      /* it waited too long for a thread */
+    uint64_t number; /* of those that the engine accepted */
+    uint64_t accepted_ms;
+    bool late; /* it waited too long for a thread */
     /* Under the server's lock. */
     struct http_connection *next; /* the server's list of all */
     struct http_connection *before;
@@ -132,13 +132,8 @@ void http_crowd_phase(struct http_connection *connection, enum http_phase phase)
 /* Whether a handler may run now; then http_crowd_work_end follows. */
 bool http_crowd_work_begin(struct http_connection *connection);
 void http_crowd_work_end(struct http_connection *connection);
-/* Whether it should end after its answer, so that another one gets its thread: where many are
- * there, each has its turn, of more than one request. */
-bool http_crowd_turn_is_over(struct http_connection *connection);
-/* How long it waits for its client before it must tell, where many are there; 0: for as long as it
- * likes. Then it may be the one that gives way. */
-uint64_t http_crowd_young_ms(struct http_connection *connection);
-void http_crowd_aged(struct http_connection *connection);
+/* Whether connections should end after their answer, so that others get their threads. */
+bool http_crowded(struct http_engine *engine);
 /* An answer of this size waits for its client; 0 = no longer. */
 void http_crowd_hold(struct http_connection *connection, size_t bytes);
 /* Ends all connections. */

@@ -167,8 +167,8 @@ static void reply_prepare(struct http_request *request, int status) {
     request->replied = true;
     request->status = status;
     body_settle(request);
-    request->close = request->close || !request->lines->keep_alive ||
-                     http_crowd_turn_is_over(request->connection);
+    request->close =
+        request->close || !request->lines->keep_alive || http_crowded(request->connection->engine);
 }
 
 /* The ETag that `headers` say, or NULL; terminated, in `tag`. */

@@ -136,12 +136,8 @@ static int64_t head_receive(struct http_connection *connection) {
     size_t size = 0;
     size_t scanned = 0;
     uint64_t end_ms = clock_now_ms() + HTTP_HEAD_MS_MAX;
-    int64_t found = head_look(connection, &size, &scanned);
-    uint64_t young_ms = found == 0 ? http_crowd_young_ms(connection) : 0;
-    if (young_ms > 0 && !wait_for(connection, POLLIN, clock_now_ms() + young_ms)) {
-        http_crowd_aged(connection);
-    }
-    for (;; found = head_look(connection, &size, &scanned)) {
+    for (;;) {
+        int64_t found = head_look(connection, &size, &scanned);
         if (found != 0) {
             return found;
         }
@@ -205,7 +201,6 @@ int accept(int listener, __SOCKADDR_ARG address, socklen_t *restrict size) {
 
 ssize_t recv(int fd, void *data, size_t size, int flags) {
     if (serving != NULL && served == NULL && (served = http_crowd_find(serving, fd)) != NULL) {
-        served->begun_ms = begun_ms;
         served->late = begun_ms >= served->accepted_ms + HTTP_QUEUE_MS_MAX;
     }
     if (served == NULL || served->fd != fd) {

@@ -9,17 +9,13 @@ import os
 import select
 import signal
 import socket
-import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
 from lone_gateway import soon
-from ring import BUILD, ROOT, SANITIZED
-
-sys.path.insert(0, str(ROOT / "tests" / "bench"))
-from measure import generate  # noqa: E402
+from ring import SANITIZED
 
 HOST = b"Host: localhost\r\n"
 LIVEZ_S_MAX = 1.0
@@ -172,23 +168,22 @@ def test_unread_answers(gateway):
 
 
 def test_old_queue(own):
-    """While 640 handlers wait for a node that hangs, the others hear it at once: try again."""
+    """While 320 handlers wait for a node that hangs, the others hear it at once: try again."""
     gateway = own().start_node()
     with ExitStack() as stack, livez_answers(gateway):
         gateway.nodes[1].send_signal(signal.SIGSTOP)
         stack.callback(gateway.nodes[1].send_signal, signal.SIGCONT)
         asked = b"GET /api/v1/kv/hangs HTTP/1.1\r\n" + HOST + b"\r\n"
-        links = [stack.enter_context(link(gateway, asked)) for _ in range(800)]
+        links = [stack.enter_context(link(gateway, asked)) for _ in range(400)]
         began = time.monotonic()
         texts = [it.recv(4000) for it in links]
         # Who was slow to ask gave way; who asks again is answered.
         slow = texts.count(b"")
-        again = [stack.enter_context(link(gateway, asked)) for _ in range(slow)]
-        texts = [text for text in texts if text] + [it.recv(4000) for it in again]
+        texts = [text or stack.enter_context(link(gateway, asked)).recv(4000) for text in texts]
         took = time.monotonic() - began
     late = sum(b"more to do than it can" in text for text in texts)
     print(f"{late} of {len(texts)} were told to try again; all were answered after {took:.1f} s")
-    assert late > 0 and took < 12 and slow <= 100
+    assert late > 0 and took < 12 and slow <= 20
     assert all(b" 503 " in text[:20] and b"Retry-After: " in text for text in texts)
 
 
@@ -198,23 +193,6 @@ def test_more_connections_than_there_is_room_for(gateway):
         old = [stack.enter_context(link(gateway)) for _ in range(2200)]
         page_and_api_work(gateway)
         assert old[0].recv(10) == b""
-
-
-def test_twice_the_load(own):
-    """Twice and four times the connections that are of use: about as many answers, nobody is sent away,
-    and with more connections than threads each still has its turns."""
-    gateway = own().start_node()
-    load = (BUILD.absolute() / "tests" / "bench" / "http_load", "--address",
-            f"127.0.0.1:{gateway.port}", "--kind", "get", "--keys", 100, "--warm-up", 0.3)
-    generate(*load, "--fill", "--seconds", 0)
-    rates, errors = {}, {}
-    for connections in (256, 512, 1024):
-        told = generate(*load, "--in-flight", connections, "--seconds", 2)
-        rates[connections], errors[connections] = told["per_second"], told["errors"]
-    print(rates, errors)
-    assert errors[256] == errors[512] == 0
-    assert rates[512] > 0.6 * rates[256]  # wanted 0.9, on a machine that does nothing else
-    assert rates[1024] > 0.2 * rates[256]
 
 
 def test_wrong_tokens(own, tmp_path):
