@@ -31,7 +31,7 @@ RESULTS = ROOT / "build" / "test-results"
 PART_TIMEOUT_S = 1200
 CLEAN_UP_S = 20
 JOBS = 2
-SIM_SEEDS = 300
+SIM_SEEDS = 200
 # Rings that have just been formed, with lists as long as they can be.
 GENESIS = ("--n", "8", "--nodes", "9..14", "--minutes", "0.02", "--churn", "0", "--faults", "none")
 TRACE_SEEDS = (1, 2, 4, 6)

@@ -171,6 +171,7 @@ def read_to_the_end(proxy, answers):
         answers.append(got)
 
 
+@pytest.mark.slow
 def test_export_cut_behind_an_old_proxy(own):
     """A node that is killed in the middle, HTTP/1.0: the proxy sees a reset, not an end; and what
     came is told from a whole file by its last line."""
