@@ -47,16 +47,20 @@ static void places_of(struct places *places, const uint64_t *points, size_t coun
     }
 }
 
-struct evenness evenness_of(const uint64_t *points, size_t count) {
-    struct evenness evenness = {0, (double)count};
-    struct places places;
-    places_of(&places, points, count);
-    for (size_t i = 0; i < count; i++) {
-        double of_mean = part(&places, arc(&places, i)) * (double)count;
+static struct evenness measure(const struct places *places) {
+    struct evenness evenness = {0, (double)places->count};
+    for (size_t i = 0; i < places->count; i++) {
+        double of_mean = part(places, arc(places, i)) * (double)places->count;
         evenness.largest = of_mean > evenness.largest ? of_mean : evenness.largest;
         evenness.smallest = of_mean < evenness.smallest ? of_mean : evenness.smallest;
     }
     return evenness;
+}
+
+struct evenness evenness_of(const uint64_t *points, size_t count) {
+    struct places places;
+    places_of(&places, points, count);
+    return measure(&places);
 }
 
 bool evenness_is_good(struct evenness evenness) {
@@ -114,14 +118,6 @@ static double unevenness(const struct places *places) {
         sum += one * one;
     }
     return sum;
-}
-
-static struct evenness measure(const struct places *places) {
-    uint64_t points[EVENNESS_MEMBERS_MAX];
-    for (size_t i = 0; i < places->count; i++) {
-        points[i] = places->members[i].point;
-    }
-    return evenness_of(points, places->count);
 }
 
 size_t evenness_plan(const uint64_t *points, size_t count, unsigned m,
