@@ -8,10 +8,17 @@
 
 #include <stdlib.h>
 
-static struct host *host_make(unsigned m, unsigned n) {
-    current = host_new(&(struct host_config){
-        .seed = seed_now, .m = m, .n = n, .replicas = 3, .ring_only = true, .places_evenly = true});
+/* What the config does not say is as every test here wants it. */
+static struct host *host_of(struct host_config config) {
+    config.seed = seed_now;
+    config.replicas = 3;
+    config.ring_only = config.places_evenly = true;
+    current = host_new(&config);
     return current;
+}
+
+static struct host *host_make(unsigned m, unsigned n) {
+    return host_of((struct host_config){.m = m, .n = n});
 }
 
 static void host_end(struct host *host) {
@@ -180,15 +187,8 @@ static void test_a_former_life_in_the_list(void **state) {
     (void)state;
     FOR_SEEDS {
         char address[CHORD_ADDRESS_BYTES] = "";
-        struct host *host = host_new(&(struct host_config){.seed = seed_now,
-                                                           .m = 32,
-                                                           .n = 4,
-                                                           .replicas = 3,
-                                                           .ring_only = true,
-                                                           .places_evenly = true,
-                                                           .on_message = list_its_former_life,
-                                                           .context = address});
-        current = host;
+        struct host *host = host_of((struct host_config){
+            .m = 32, .n = 4, .on_message = list_its_former_life, .context = address});
         for (int i = 0; i < 8; i++) {
             host_start(host, host_add(host));
         }
@@ -214,15 +214,8 @@ static void test_a_former_life_in_the_list(void **state) {
 static void test_many_at_once_on_a_slow_network(void **state) {
     (void)state;
     FOR_SEEDS {
-        struct host *host = host_new(&(struct host_config){.seed = seed_now,
-                                                           .m = 32,
-                                                           .n = 6,
-                                                           .replicas = 3,
-                                                           .delay_us_min = 90000,
-                                                           .delay_us_max = 120000,
-                                                           .ring_only = true,
-                                                           .places_evenly = true});
-        current = host;
+        struct host *host = host_of(
+            (struct host_config){.m = 32, .n = 6, .delay_us_min = 90000, .delay_us_max = 120000});
         for (int i = 0; i < 40; i++) {
             host_start(host, host_add(host));
         }
@@ -268,15 +261,8 @@ static void test_an_arc_given_to_one_unheard(void **state) {
     (void)state;
     FOR_SEEDS {
         int unheard = -2 /* nobody yet: the first four come in */;
-        current = host_new(&(struct host_config){.seed = seed_now,
-                                                 .m = 32,
-                                                 .n = 3,
-                                                 .replicas = 3,
-                                                 .ring_only = true,
-                                                 .places_evenly = true,
-                                                 .on_message = let_in_unheard,
-                                                 .context = &unheard});
-        struct host *host = current;
+        struct host *host = host_of((struct host_config){
+            .m = 32, .n = 3, .on_message = let_in_unheard, .context = &unheard});
         for (int i = 0; i < 4; i++) {
             host_start(host, host_add(host));
             check(host_run_until(host, host_ideal, 60000));
