@@ -75,7 +75,6 @@ static void serve(struct http_connection *connection, struct http_request *reque
         counted = !connection->late && http_crowd_work_begin(connection);
         *refusal = counted ? *refusal : busy();
     }
-    http_crowd_phase(connection, HTTP_PHASE_WORK);
     if (refusal->status != 0) {
         request->close = true; /* where its body ends may not be known */
         http_problem_more(request, refusal->status, refusal->code, refusal->headers, NULL, "%s",
@@ -125,6 +124,10 @@ static int on_request(struct mg_connection *mg) {
         http_wire_drain(connection);
     }
     http_wire_next(connection);
+    if (!request.close && !http_wire_goes_on(connection)) {
+        connection->stays = true;
+        mg_disable_connection_keep_alive(mg);
+    }
     return request.status;
 }
 
@@ -150,7 +153,9 @@ static void on_close(const struct mg_connection *mg) {
         connection = http_crowd_find_peer(engine, info->remote_addr, (in_port_t)info->remote_port,
                                           info->server_port - engine->server->options.port);
     }
-    if (connection != NULL) {
+    if (connection != NULL && connection->stays) {
+        http_wire_keep(connection);
+    } else if (connection != NULL) {
         http_crowd_leave(connection);
     }
 }
@@ -218,7 +223,16 @@ static int engine_start(struct http_server *server, const char *ports, size_t th
         return -ENFILE;
     }
     struct http_engine *engine = &server->engines[server->engines_count];
-    *engine = (struct http_engine){.server = server, .threads = threads, .reserve = reserve};
+    *engine = (struct http_engine){.server = server,
+                                   .threads = threads,
+                                   .reserve = reserve,
+                                   .listeners_begin = server->listeners_count,
+                                   .waiting = -1,
+                                   .alarm = -1};
+    clock_cond_init(&engine->work_ended);
+    TAILQ_INIT(&engine->new);
+    TAILQ_INIT(&engine->idle);
+    TAILQ_INIT(&engine->busy);
     engine->context = civetweb_start(&callbacks, engine, options);
     server->engines_count += engine->context != NULL;
     return engine->context == NULL ? -EADDRINUSE : 0;
@@ -337,10 +351,13 @@ void http_server_close(struct http_server *server) {
     http_crowd_end(server);
     for (size_t i = 0; i < server->engines_count; i++) {
         mg_stop(server->engines[i].context);
+        http_crowd_free(&server->engines[i]);
+        http_idle_close(&server->engines[i]);
     }
-    while (server->all != NULL) { /* that never got a thread */
-        http_crowd_leave(server->all);
+    for (size_t i = 0; i < server->listeners_count; i++) {
+        close(server->listeners[i]);
     }
+    free(server->by_fd);
     mg_exit_library();
     pthread_mutex_destroy(&server->lock);
     http_guesses_free(server->guesses);

@@ -5,8 +5,8 @@
  * can take is bounded, and every answer carries the headers that it needs. It knows nothing of
  * rings or keys.
  *
- * A connection has a thread of civetweb's for as long as it lasts; a handler runs there and may
- * block. A few threads stay free, see http_crowd.c.
+ * A connection has a thread of civetweb's while it has something to do; a handler runs there and
+ * may block. A few threads stay free, see http_crowd.c.
  */
 #ifndef GATEWAY_HTTP_H
 #define GATEWAY_HTTP_H
@@ -19,11 +19,12 @@
 #include "buf.h"
 
 enum {
-    HTTP_THREADS = 384,
-    HTTP_THREADS_FREE = 32,  /* of them: kept for who comes next, by ending who waits longest */
+    HTTP_THREADS = 768,
+    HTTP_THREADS_FREE = 64,  /* of them: kept for who comes next, by ending who waits longest */
     HTTP_ADDED_THREADS = 32, /* of a port that is opened later */
     HTTP_ADDED_THREADS_FREE = 8,
     HTTP_THREAD_STACK_BYTES = 512 * 1024,
+    HTTP_CONNECTIONS_MAX = 4096, /* then who has been idle for longest ends */
     HTTP_HEAD_MS_MAX = 10000,
     HTTP_IDLE_MS_MAX = 32000,
     HTTP_IDLE_SECONDS_SAID = 30, /* in Keep-Alive; less, so that no request crosses the close */

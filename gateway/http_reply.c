@@ -167,8 +167,7 @@ static void reply_prepare(struct http_request *request, int status) {
     request->replied = true;
     request->status = status;
     body_settle(request);
-    request->close =
-        request->close || !request->lines->keep_alive || http_crowded(request->connection->engine);
+    request->close = request->close || !request->lines->keep_alive;
 }
 
 /* The ETag that `headers` say, or NULL; terminated, in `tag`. */

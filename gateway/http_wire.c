@@ -8,10 +8,11 @@
  * behind its parser that cannot be told in every case: LF and CRLF, a NUL, a blank before a colon
  * look alike there.
  *
- * So civetweb does not parse what clients send. It calls the C library's accept and recv, and a
- * definition in the program comes before the library's. The accept below notes the connection. The
- * recv below takes exactly one head from the socket (no byte more: a request that follows stays in
- * the socket, where civetweb waits for it), reads it strictly (http_head.h) and gives civetweb a
+ * So civetweb does not parse what clients send. It calls the C library's accept, recv and shutdown,
+ * and a definition in the program comes before the library's. The accept below gives it connections
+ * with something to read, and the shutdown takes back those that go on (http_idle.c). The recv
+ * below takes exactly one head from the socket (no byte more: a request that follows stays in the
+ * socket, where civetweb waits for it), reads it strictly (http_head.h) and gives civetweb a
  * constant head in its place. What was asked for, or why it is refused, is told to the handler
  * beside it. Bodies are read from the socket too, as far as they go, because civetweb's reader of
  * chunks knows no extensions and no trailers, and cannot tell a slow body from one that was cut.
@@ -30,6 +31,7 @@
 #include "log.h"
 
 enum {
+    LINGER_MS = 20, /* for the next request, before the connection gives up its thread */
     DRAIN_MS = 3000,
     DRAIN_QUIET_MS = 1000,
     DRAIN_BYTES_MAX = 16 * 1024 * 1024,
@@ -39,6 +41,7 @@ static _Thread_local struct http_server *starting;
 static _Thread_local struct http_engine *accepting;
 static _Thread_local struct http_engine *serving;
 static _Thread_local struct http_connection *served;
+static _Thread_local struct http_connection *kept;
 static _Thread_local uint64_t begun_ms; /* when the thread got its connection */
 
 void http_wire_starting(struct http_server *server) {
@@ -46,6 +49,11 @@ void http_wire_starting(struct http_server *server) {
 }
 
 void http_wire_accepting(struct http_engine *engine) {
+    int result = http_idle_open(engine);
+    if (result != 0) {
+        log_line("ERROR", "http", "cannot wait for connections: %s", strerror(-result));
+        abort();
+    }
     accepting = engine;
 }
 
@@ -67,6 +75,10 @@ struct http_connection *http_wire_end(void) {
     struct http_connection *connection = served;
     served = NULL;
     return connection;
+}
+
+void http_wire_keep(struct http_connection *connection) {
+    kept = connection;
 }
 
 /* > 0 bytes, 0 the client sends no more, -EAGAIN, -EPIPE. */
@@ -135,11 +147,16 @@ static int64_t head_look(struct http_connection *connection, size_t *size, size_
 static int64_t head_receive(struct http_connection *connection) {
     size_t size = 0;
     size_t scanned = 0;
+    bool waits = false;
     uint64_t end_ms = clock_now_ms() + HTTP_HEAD_MS_MAX;
     for (;;) {
         int64_t found = head_look(connection, &size, &scanned);
         if (found != 0) {
             return found;
+        }
+        if (!waits) {
+            http_crowd_phase(connection, HTTP_PHASE_HEAD);
+            waits = true;
         }
         if (!wait_for(connection, POLLIN, end_ms)) {
             if (size == 0) {
@@ -157,12 +174,12 @@ static int64_t head_receive(struct http_connection *connection) {
 static ssize_t head_take(struct http_connection *connection, void *out, size_t size) {
     static const char keep[] = "GET / HTTP/1.1\r\n\r\n";
     static const char close[] = "GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
-    http_crowd_phase(connection, HTTP_PHASE_HEAD);
     connection->head_text = malloc(HTTP_HEAD_BYTES_MAX);
     int64_t found = connection->head_text == NULL ? -ENODATA : head_receive(connection);
     if (found == -ENODATA) {
         return 0;
     }
+    http_crowd_phase(connection, HTTP_PHASE_WORK);
     if (found > 0) {
         connection->refusal =
             http_head_parse(&connection->head, connection->head_text, (size_t)found);
@@ -189,19 +206,32 @@ int accept(int listener, __SOCKADDR_ARG address, socklen_t *restrict size) {
     if (accepting == NULL) {
         return accept4(listener, peer, size, 0);
     }
-    int fd = accept4(listener, peer, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0 &&
-        http_crowd_enter(accepting, fd, (const struct sockaddr_in *)(const void *)peer) == NULL) {
-        close(fd);
-        errno = ENOMEM;
+    const struct http_connection *connection = http_idle_next(accepting);
+    if (connection == NULL) {
+        errno = EAGAIN;
         return -1;
     }
-    return fd;
+    *size = sizeof(connection->from);
+    memcpy(peer, &connection->from, sizeof(connection->from));
+    return connection->fd;
+}
+
+/* civetweb says goodbye: to one that stays, it is the thread that leaves. */
+int shutdown(int fd, int how) {
+    struct http_connection *connection = kept;
+    kept = NULL;
+    if (connection != NULL && connection->fd == fd) {
+        if (http_idle_keep(connection)) {
+            return 0;
+        }
+        http_crowd_leave(connection);
+    }
+    return (int)syscall(SYS_shutdown, fd, how);
 }
 
 ssize_t recv(int fd, void *data, size_t size, int flags) {
     if (serving != NULL && served == NULL && (served = http_crowd_find(serving, fd)) != NULL) {
-        served->late = begun_ms >= served->accepted_ms + HTTP_QUEUE_MS_MAX;
+        served->late = begun_ms >= served->ready_ms + HTTP_QUEUE_MS_MAX;
     }
     if (served == NULL || served->fd != fd) {
         return recvfrom(fd, data, size, flags, NULL, NULL);
@@ -253,6 +283,7 @@ int64_t http_wire_body(struct http_connection *connection, uint8_t *out, size_t 
 void http_wire_hold(struct http_connection *connection, unsigned ms) {
     http_crowd_phase(connection, HTTP_PHASE_HELD);
     (void)wait_for(connection, 0, clock_now_ms() + ms);
+    http_crowd_phase(connection, HTTP_PHASE_WORK);
 }
 
 void http_wire_drain(struct http_connection *connection) {
@@ -292,5 +323,10 @@ void http_wire_next(struct http_connection *connection) {
     connection->body_fault = HTTP_BODY_FINE;
     connection->late = false;
     connection->mg = NULL;
-    http_crowd_phase(connection, HTTP_PHASE_HEAD);
+    http_crowd_phase(connection, HTTP_PHASE_READY);
+}
+
+bool http_wire_goes_on(struct http_connection *connection) {
+    struct pollfd about = {.fd = connection->fd, .events = POLLIN};
+    return !http_crowd_turn_is_over(connection) && poll(&about, 1, LINGER_MS) > 0;
 }
