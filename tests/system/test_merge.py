@@ -169,6 +169,8 @@ def test_keys_that_are_made_while_their_rows_are_copied(new_ring, tmp_path):
 
     def write(keys):
         for key in keys:
+            if process.poll() is not None:
+                break
             if rings[1].put(key, "second") in (201, 204):
                 acknowledged[key] = "second"
 

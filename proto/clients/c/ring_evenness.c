@@ -80,10 +80,7 @@ static size_t largest(const struct places *places) {
  * room for another id. */
 static bool move(struct places *places, size_t at, unsigned m, struct evenness_move *done) {
     struct member member = places->members[at];
-    uint64_t gives = arc(places, at);
     done->member = member.index;
-    done->gives = places->members[(at + 1) % places->count].index;
-    done->gives_part = part(places, gives);
     places->count--;
     memmove(&places->members[at], &places->members[at + 1],
             (places->count - at) * sizeof places->members[0]);
@@ -95,7 +92,6 @@ static bool move(struct places *places, size_t at, unsigned m, struct evenness_m
         return false;
     }
     done->takes = places->members[to].index;
-    done->takes_part = (double)half / WHOLE;
     uint64_t before = places->members[(to + places->count - 1) % places->count].point;
     member.point = before + half;
     member.moved = true;

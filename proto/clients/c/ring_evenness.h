@@ -19,10 +19,8 @@ struct evenness {
 };
 
 struct evenness_move {
-    size_t member;                 /* who goes, */
-    size_t gives;                  /* who leads its arc then, */
-    size_t takes;                  /* and of whose arc it takes half: indices into the points */
-    double gives_part, takes_part; /* of the ring: what changes hands each time */
+    size_t member; /* who goes, */
+    size_t takes;  /* and of whose arc it takes half: indices into the points */
     struct evenness after;
 };
 

@@ -110,7 +110,13 @@ void client_leader_take(struct client_leader *leader, const char *address,
 static bool leader_find(struct chord_walk *walk, struct client_leader *leader) {
     const struct client_watch *watch = &walk->client->watch;
     if (watch->leader != NULL) {
-        return watch->leader(watch->context, &walk->next, leader);
+        bool known = watch->leader(watch->context, &walk->next, leader);
+        char address[CHORD_ADDRESS_SIZE];
+        char *why = walk->ring.none.message;
+        size_t size = sizeof walk->ring.none.message;
+        snprintf(why, size, "no node of the ring answers");
+        walk->nobody = !known && !watch->member(watch->context, address, why, size);
+        return known;
     }
     if (!walk->ring_known) {
         walk->ring_known = ring_walk(walk->client, &walk->ring);
@@ -263,10 +269,11 @@ static void page_take(struct chord_walk *walk, struct chord_page *page, const st
 bool chord_walk_next(struct chord_walk *walk, uint32_t limit, struct chord_page *page, char *error,
                      size_t error_size) {
     uint64_t end_ms = clock_now_ms() + STUCK_MS;
+    uint64_t nobody_end_ms = clock_now_ms() + walk->client->nobody_ms;
     *page = (struct chord_page){.done = walk->done};
     walk->nobody = false;
     snprintf(error, error_size, "no living node leads a part of the keys");
-    while (!page->done && !walk->nobody && !atomic_load(&walk->client->stopping)) {
+    while (!page->done && !atomic_load(&walk->client->stopping)) {
         struct client_leader leader;
         bool known = leader_find(walk, &leader);
         unsigned m = atomic_load(&walk->client->m);
@@ -282,10 +289,11 @@ bool chord_walk_next(struct chord_walk *walk, uint32_t limit, struct chord_page 
             }
             leader_mistrust(walk, leader.address);
         }
-        if (clock_now_ms() >= end_ms) {
+        uint64_t patience_ms = walk->client->watch.leader == NULL ? 0 : nobody_end_ms;
+        if (clock_now_ms() >= (walk->nobody ? patience_ms : end_ms)) {
             break;
         }
-        clock_pause_ms(walk->nobody ? 0 : PAUSE_MS);
+        clock_pause_ms(PAUSE_MS);
     }
     page->nobody = walk->nobody;
     if (walk->nobody) {

@@ -160,11 +160,12 @@ static void move_run(const struct rebalance *rebalance, const char *address) {
                rebalance->step_ms);
 }
 
-static bool confirmed(const struct arguments *arguments) {
+static bool confirmed(const struct arguments *arguments, const struct stand *stand) {
     char typed[ASK_BYTES];
     if (arguments_option(arguments, "dry-run") != NULL) {
         return false;
     }
+    room_check(stand);
     if (arguments_option(arguments, "yes") == NULL) {
         ask_check("--yes or --dry-run", "");
         ask("each one leaves, joins elsewhere, and its copies are made whole before the next goes; "
@@ -219,8 +220,7 @@ static int rebalance_run(struct ctl *ctl, const struct arguments *arguments) {
             plan_table(rebalance, stand);
         }
     }
-    if (rebalance->moves_count > 0 && confirmed(arguments)) {
-        room_check(stand);
+    if (rebalance->moves_count > 0 && confirmed(arguments, stand)) {
         moved = carry_out(rebalance, stand);
         after = evenness_of(stand->points, stand->count);
         evenness_text(after, text, sizeof text);
