@@ -10,6 +10,7 @@ KEYS = {64: 10000, 1024: 10000, 65536: 500}
 MIXES = {"A": 50, "B": 95, "C": 100}  # YCSB's: percent of reads
 ZIPF = 0.99
 MIX_FLIGHT = 64
+LOADS = (512, 256)  # connections
 # Of what must be done, not measured: a machine may be so busy that a put takes seconds.
 PATIENT = ("--attempt-ms", 20000, "--timeout-ms", 60000)
 CLIENT, HTTP = "libchord-client", "HTTP"
@@ -19,6 +20,7 @@ CLIENT, HTTP = "libchord-client", "HTTP"
 class Plan:
     sizes: tuple = (64, 1024, 65536)
     flights: tuple = (1, 8, 64, 256)
+    peer_flights: tuple = (1, 16, 64)
     mixes: tuple = ("A", "B", "C")
     mix_size: int = 1024
     rate: int = 1000  # of the open loop
@@ -32,7 +34,7 @@ class Plan:
     repeats: int = 5
 
 
-QUICK = Plan(sizes=(64,), flights=(1, 64), mixes=("A",), mix_size=64, rate=200,
+QUICK = Plan(sizes=(64,), flights=(1, 64), peer_flights=(16, 64), mixes=("A",), mix_size=64, rate=200,
              import_rows=20000, more_nodes=(), idle_seconds=3, breaks=1, keys_max=2000,
              seconds=0.3, warm_up=0.1, repeats=3)
 
@@ -54,6 +56,8 @@ class Figures:
             if size == self.plan.mix_size:
                 yield from self.of_mixes(size)
                 yield from self.of_rate(size)
+            if size == self.plan.sizes[0]:
+                yield self.of_overload(size)
             if size <= 1024:
                 yield from self.of_peers(size)
         yield from csv_rows.figures(self.servers, self.plan.import_rows, self.say)
@@ -139,10 +143,16 @@ class Figures:
                          self.echo(words), {"kind": kind, "value_bytes": size,
                                             "rate": self.plan.rate}, by="p99_us")
 
+    def of_overload(self, size):
+        """Twice the connections that are of use, beside these."""
+        twice, once = (self.http(self.words("get", size, flight)) for flight in LOADS)
+        once.what = f"the gateway with {LOADS[1]}"
+        return self.figure(f"{HTTP}, twice the load", "get", size, LOADS[0], twice, once)
+
     def of_peers(self, size):
         for peer in self.peers:
             for kind in ("get", "put"):
-                for flight in self.plan.flights:
+                for flight in self.plan.peer_flights:
                     if flight <= peer.flights_max:
                         words = self.words(kind, size, flight)
                         yield self.figure(peer.group, kind, size, flight,

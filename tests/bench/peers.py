@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Other stores on the same machine in the same minutes, of those that are installed: etcd, three
-members on loopback, through its JSON gateway; redis-server, one process that syncs every write.
-Nothing is ever installed."""
+members on loopback and one alone, through its JSON gateway; redis-server, one process that syncs
+every write. Nothing is ever installed."""
 
 import csv
 import http.client
@@ -13,7 +13,8 @@ from launcher.supervisor import Child
 from measure import Failed, Side
 from ring import until
 
-ETCD_PORT, REDIS_PORT = 27, 33  # behind the first of the ring's block of ports; etcd takes six
+# Behind the first of the ring's block of ports; etcd takes two for each member.
+ETCD_PORT, REDIS_PORT, ETCD_ALONE_PORT = 27, 33, 60
 ETCD_TEMPLATES = (
     "--get", "POST /v3/kv/range", "--get-body", '{"key":"@KEY64@"}',
     "--get-answer", '"value":"@VALUE64@"',
@@ -30,17 +31,17 @@ class Etcd:
     program, package = "etcd", "etcd-server"
     group = "HTTP, beside etcd (3 members, JSON)"
     flights_max = 64
-    MEMBERS = 3
+    name, port, members = "etcd", ETCD_PORT, 3
 
     def __init__(self, servers):
-        first = servers.ring.ports.port + ETCD_PORT
+        first = servers.ring.ports.port + self.port
         self.address = f"127.0.0.1:{first}"
-        urls = [f"http://127.0.0.1:{first + number}" for number in range(2 * self.MEMBERS)]
-        clients, peers = urls[:self.MEMBERS], urls[self.MEMBERS:]
+        urls = [f"http://127.0.0.1:{first + number}" for number in range(2 * self.members)]
+        clients, peers = urls[:self.members], urls[self.members:]
         cluster = ",".join(f"m{member}={peer}" for member, peer in enumerate(peers))
         for member, (client, peer) in enumerate(zip(clients, peers)):
-            start(servers, f"etcd-{member}", "etcd", "--name", f"m{member}", "--data-dir",
-                  servers.folder / f"etcd-{member}", "--listen-client-urls", client,
+            start(servers, f"{self.name}-{member}", "etcd", "--name", f"m{member}", "--data-dir",
+                  servers.folder / f"{self.name}-{member}", "--listen-client-urls", client,
                   "--advertise-client-urls", client, "--listen-peer-urls", peer,
                   "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster)
         until(self.is_ready, 30, "etcd is ready")
@@ -56,7 +57,7 @@ class Etcd:
             connection.close()
 
     def side(self, figures, words):
-        return figures.side("etcd", "http_load", ("--address", self.address), *words,
+        return figures.side(self.name, "http_load", ("--address", self.address), *words,
                             *ETCD_TEMPLATES)
 
     def fill(self, figures, size):
@@ -65,6 +66,11 @@ class Etcd:
     def sides(self, figures, words, kind, size, flight):
         del kind, size, flight
         return figures.http(words), self.side(figures, words)
+
+
+class EtcdAlone(Etcd):
+    group = "HTTP, beside etcd (1 member: one copy, JSON)"
+    name, port, members = "etcd-alone", ETCD_ALONE_PORT, 1
 
 
 class Redis:
@@ -113,7 +119,7 @@ class Redis:
 def start_installed(servers, say):
     """Those that are there; the others are named with their package."""
     started = []
-    for peer in (Etcd, Redis):
+    for peer in (Etcd, EtcdAlone, Redis):
         if shutil.which(peer.program):
             done = subprocess.run([peer.program, "--version"], capture_output=True, text=True,
                                   check=False)
