@@ -28,7 +28,7 @@ def start(servers, name, *words):
 
 
 class Etcd:
-    program, package = "etcd", "etcd-server"
+    package = "etcd-server"
     group = "HTTP, beside etcd (3 members, JSON)"
     flights_max = 64
     name, port, members = "etcd", ETCD_PORT, 3
@@ -74,7 +74,7 @@ class EtcdAlone(Etcd):
 
 
 class Redis:
-    program, package = "redis-server", "redis-server"
+    package = "redis-server"
     group = "libchord-client, beside redis-server (one copy, each write synced)"
     flights_max = 64
 
@@ -116,15 +116,17 @@ class Redis:
                                                                             flight))
 
 
+PEERS = {"etcd": (Etcd, EtcdAlone), "redis-server": (Redis,)}
+
+
 def start_installed(servers, say):
     """Those that are there; the others are named with their package."""
     started = []
-    for peer in (Etcd, EtcdAlone, Redis):
-        if shutil.which(peer.program):
-            done = subprocess.run([peer.program, "--version"], capture_output=True, text=True,
-                                  check=False)
-            say(f"starting {done.stdout.splitlines()[0]}")
-            started.append(peer(servers))
-        else:
-            say(f"{peer.program}: not installed, apt install {peer.package}")
+    for program, kinds in PEERS.items():
+        if not shutil.which(program):
+            say(f"{program}: not installed, apt install {kinds[0].package}")
+            continue
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        say(f"starting {done.stdout.splitlines()[0]}")
+        started += [kind(servers) for kind in kinds]
     return started

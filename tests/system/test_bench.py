@@ -32,6 +32,7 @@ def test_every_figure_has_a_reference_and_no_errors(tmp_path):
     kinds = {(figure["group"], figure["options"]["kind"]) for figure in told["figures"]}
     assert kinds == {("libchord-client", "get"), ("libchord-client", "put"),
                      ("libchord-client", "stale get"), ("HTTP", "get"), ("HTTP", "put"),
+                     ("HTTP, twice the load", "get"),
                      ("libchord-client, an open loop; the ratio is of p99", "get"),
                      ("libchord-client, an open loop; the ratio is of p99", "put"),
                      ("YCSB mixes, libchord-client", "YCSB A"), ("CSV import, rows", "import")}
