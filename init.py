@@ -48,7 +48,8 @@ def command_run(options, settings, reporter):
     if options.leave and orders.running_address(settings) is not None:
         return orders.leave(settings, reporter)
     preset = "release" if options.command == "release" else "debug"
-    return run.run(settings, reporter, preset, options.build, options.leave, options.moved)
+    return run.run(settings, reporter, preset, options.build, options.leave, options.moved,
+                   options.create)
 
 
 def command_test(options, settings, reporter):
@@ -155,7 +156,8 @@ def parser_of(table):
         epilog="Settings come from .env, the environment and the flags above; the later beats the "
                "earlier.\nCtrl-C stops the nodes and keeps the data; Ctrl-C twice ends them at "
                "once.\n\nexamples:\n  python3 init.py --nodes 3\n"
-               "  python3 init.py release --join 100.101.102.103:4001\n"
+               "  python3 init.py release --join 100.101.102.103\n"
+               "  python3 init.py release --join tailscale\n"
                "  python3 init.py --add 2          (beside a running init.py)\n"
                "  python3 init.py test")
     parser.add_argument("command", nargs="?", default="run", choices=COMMANDS, metavar="command",
@@ -165,6 +167,9 @@ def parser_of(table):
     parser.add_argument("--moved", action="store_true",
                         help="for this start, or with --start: the nodes' folders were copied here "
                              "and the originals are gone for good")
+    parser.add_argument("--create", action="store_true",
+                        help="make a new ring, although other hosts of this tailnet have nodes, or "
+                             "JOIN=tailscale finds none")
     orders = parser.add_argument_group("orders to the init.py that runs on the same DATA_DIR")
     orders = orders.add_mutually_exclusive_group()
     orders.add_argument("--add", type=whole_number, metavar="K", help="add K nodes to its ring")
@@ -220,6 +225,9 @@ def main():
     options.rest = words[passed_on:]
     if options.moved and (options.command not in ("run", "release") or options.add):
         sys.exit("init.py: --moved goes with a start or with --start I, and with nothing else")
+    if options.create and (options.command not in ("run", "release") or options.add or options.start
+                           or options.leave):
+        sys.exit("init.py: --create goes with a start, and with nothing else")
     function, package_set, _ = COMMANDS[options.command]
     reporter = report.choose(options.json)
     for number in (signal.SIGTERM, signal.SIGHUP):

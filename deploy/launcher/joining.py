@@ -35,7 +35,7 @@ def receive(connection, count):
     return data
 
 
-def problem_of(peer):
+def problem_of(peer, timeout_s=PROBE_TIMEOUT_S):
     """Why a seed cannot be joined, or None when a node listens there."""
     host, _, port = peer.rpartition(":")
     try:
@@ -43,7 +43,7 @@ def problem_of(peer):
     except OSError as error:
         return f"the name {host} is unknown ({error.strerror or error})"
     try:
-        with socket.create_connection((address, int(port)), PROBE_TIMEOUT_S) as connection:
+        with socket.create_connection((address, int(port)), timeout_s) as connection:
             connection.sendall(HELLO_OF_CLIENT)
             if receive(connection, len(HELLO_OF_NODE)) == HELLO_OF_NODE:
                 return None

@@ -3,63 +3,29 @@
 
 import errno
 import getpass
-import ipaddress
-import json
 import os
-import shutil
 import socket
-import subprocess
 import time
 from pathlib import Path
 
+from . import tailnet
 from .common import Refused
 
-TAILSCALE_TIMEOUT_S = 5
+FROM_TAILSCALE = "tailscale status"
 LEFTOVER_TIMEOUT_S = 20
 LISTEN_STATE = "0A"
 
 
-def tailscale_ipv4(status):
-    """(IPv4 address or None, Tailscale's state in a word) from the answer of `tailscale status
-    --json`. The format is not frozen: everything in it may be missing, or of another type."""
-    if not isinstance(status, dict):
-        return None, "unknown"
-    state = status.get("BackendState")
-    if state != "Running":
-        return None, state if isinstance(state, str) and state.isalpha() else "unknown"
-    own = status.get("Self")
-    if not isinstance(own, dict) or own.get("Online") is not True:
-        return None, "offline"
-    addresses = own.get("TailscaleIPs")
-    for text in addresses if isinstance(addresses, list) else []:
-        try:
-            if isinstance(text, str):
-                return str(ipaddress.IPv4Address(text)), "Running"
-        except ValueError:
-            continue
-    return None, "without an IPv4 address"
-
-
-def find_tailscale():
-    """The same as tailscale_ipv4(), asked now."""
-    if not shutil.which("tailscale"):
-        return None, "not installed"
-    try:
-        answer = subprocess.run(["tailscale", "status", "--json"], capture_output=True,
-                                timeout=TAILSCALE_TIMEOUT_S, stdin=subprocess.DEVNULL)
-        return tailscale_ipv4(json.loads(answer.stdout))
-    except (OSError, ValueError, RecursionError, subprocess.TimeoutExpired):
-        return None, "not answering"
-
-
-def choose_host(settings):
+def choose_host(settings, say):
     """Fills in HOST when nobody set it."""
     if settings["HOST"] is not None:
         return
-    found, state = find_tailscale()
+    found, state = tailnet.find_own()
     settings.values["HOST"] = found or "127.0.0.1"
-    settings.origin["HOST"] = ("tailscale status" if found else
-                               f"default: Tailscale is {state}")
+    settings.origin["HOST"] = FROM_TAILSCALE if found else f"default: Tailscale is {state}"
+    if not found and state != tailnet.NOT_INSTALLED:
+        say(f"{tailnet.reason(state)}, so this host's nodes listen on 127.0.0.1, which only this "
+            "machine can dial")
 
 
 def user_name():

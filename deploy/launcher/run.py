@@ -10,7 +10,8 @@ import os
 import signal
 import time
 
-from . import build, datadir, joining, memory, network, ringview, settings as settings_module
+from . import (build, datadir, joining, memory, network, ringview, seeds,
+               settings as settings_module)
 from .common import Refused
 from .control import ControlServer
 from .supervisor import Supervisor
@@ -418,18 +419,18 @@ def refuse_forgotten_ring(settings, report):
                       f"{settings.same_folder()}")
 
 
-def check_settings(settings):
+def check_settings(settings, say):
     """What the settings alone, and the nodes that are there, tell; returns the node count."""
-    network.choose_host(settings)
+    network.choose_host(settings, say)
     settings_module.check_exposure(settings)
     count = datadir.slots_to_start(settings)
     settings_module.check_together(settings, count)
     return count
 
 
-def check_start(settings, report):
+def check_start(settings, report, create):
     """Everything that can be refused before anything is built; returns the node count."""
-    count = check_settings(settings)
+    count = check_settings(settings, report.say)
     if count > settings["NUM_OF_NODES"]:
         report.say(f"{settings['DATA_DIR']} holds {count} nodes: all of them start, so that the "
                    "ring comes back whole (NUM_OF_NODES is "
@@ -437,7 +438,9 @@ def check_start(settings, report):
     ports = network.start_ports(settings, range(1, count + 1))
     network.wait_for_leftovers(settings, ports, report.say)
     network.check_ports(settings, ports)
-    joining.check(settings, count, is_fresh(settings, count))
+    fresh = is_fresh(settings, count)
+    seeds.choose(settings, fresh, create, report.say)
+    joining.check(settings, count, fresh)
     refuse_forgotten_ring(settings, report)
     return count
 
@@ -447,16 +450,17 @@ def is_fresh(settings, count):
     return not any(datadir.has_database(settings, slot) for slot in range(1, count + 1))
 
 
-def run(settings, report, preset, programs_folder=None, leave_on_stop=False, moved=False):
+def run(settings, report, preset, programs_folder=None, leave_on_stop=False, moved=False,
+        create=False):
     """The whole life of one start; returns the exit code."""
     settings_module.check_secrets(settings)
     datadir.prepare(settings)
     lock = datadir.Lock(settings["DATA_DIR"])
     if not lock.acquire("(starting)"):
-        check_settings(settings)  # their mistakes are told first: the other one may be right to run
+        check_settings(settings, report.say)  # their mistakes are told first: the other one may be right to run
         refuse_second(settings, lock)
     try:
-        count = check_start(settings, report)
+        count = check_start(settings, report, create)
         lock.write(settings.dashboard())
         if programs_folder:
             programs = build.Programs(programs_folder)

@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import envfile
+from . import envfile, tailnet
 from .common import EXIT_BAD_SETTING, ROOT, Refused
 
 
@@ -44,7 +44,8 @@ TABLE = (
             1, 65534),
     Setting("HOST", "address", None,
             "address to bind and advertise; Tailscale's when it runs, else 127.0.0.1"),
-    Setting("JOIN", "peers", "", "host:port of any member of an existing ring; several with commas"),
+    Setting("JOIN", "peers", "", "host[:port] of any member of an existing ring, several with commas; or "
+            "tailscale, tailscale:TAG: the hosts of the tailnet, those with the tag"),
     Setting("HOST_NAMES", "names", "",
             "further names of this host that browsers and proxies may ask for, with commas"),
     Setting("DATA_DIR", "path", "data", "databases, logs, sockets"),
@@ -52,7 +53,6 @@ TABLE = (
     Setting("API_TOKEN_FILE", "path", "", "file with the token for changes over HTTP"),
 )
 NAMES = {setting.name for setting in TABLE}
-TAILSCALE_NETWORK = ipaddress.ip_network("100.64.0.0/10")
 # sun_path has 108 bytes; the supervisor's socket lives in DATA_DIR.
 DATA_DIR_BYTES_MAX = 90
 RPC_PORT_ABOVE = 1000
@@ -139,14 +139,18 @@ def words_of(text):
 
 
 def parse_peers(setting, text, origin):
-    """Commas, blanks or both between them; what the programs get has commas only."""
+    """Commas, blanks or both between them; what the programs get (seeds.py) has commas only."""
+    if re.fullmatch(r"tailscale(:tag:[A-Za-z0-9-]+)?", text):
+        return text
     peers = words_of(text)
     for peer in peers:
-        host, _, port = peer.rpartition(":")
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", host) or not re.fullmatch(r"[0-9]{1,5}", port) \
-                or not 1 <= int(port) <= 65535 or len(peer) > ADDRESS_BYTES_MAX:
-            raise bad(setting, text, origin, f"has {peer!r}, which is not HOST:PORT[,HOST:PORT...] "
-                      f"of at most {ADDRESS_BYTES_MAX} bytes each, for example 100.101.102.103:4001")
+        host, _, port = peer.partition(":")
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", host) \
+                or ":" in peer and not re.fullmatch(r"[0-9]{1,5}", port) \
+                or port and not 1 <= int(port) <= 65535 or len(peer) > ADDRESS_BYTES_MAX:
+            raise bad(setting, text, origin, f"has {peer!r}, which is not HOST[:PORT] of at most "
+                      f"{ADDRESS_BYTES_MAX} bytes, for example 100.101.102.103:4001, or tailscale, or "
+                      "tailscale:tag:NAME alone")
     if len(peers) > JOIN_MAX:
         raise bad(setting, text, origin, f"has {len(peers)} addresses: range 1..{JOIN_MAX}")
     return ",".join(peers)
@@ -331,7 +335,7 @@ def check_owner(setting, path, origin, about):
 def check_exposure(settings):
     """Only loopback and Tailscale addresses go without secrets."""
     address = ipaddress.IPv4Address(settings["HOST"])
-    if address.is_loopback or address in TAILSCALE_NETWORK:
+    if address.is_loopback or address in tailnet.NETWORK:
         return
     lacking = [name for name in ("RING_KEY_FILE", "API_TOKEN_FILE") if not settings[name]]
     if lacking:

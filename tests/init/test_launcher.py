@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tailscale, ports, DATA_DIR, packages, counting: the launcher's other parts without a ring."""
+"""Ports, DATA_DIR, packages, counting: the launcher's other parts without a ring."""
 
-import contextlib
 import os
 import socket
 import stat
@@ -11,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, listener
 from launcher import (build, datadir, joining, network, orders, packages, report, run, settings as s,
                       suite)
 from launcher.common import Refused
@@ -21,38 +20,6 @@ def settings_for(tmp_path, **values):
     settings = s.choose({"DATA_DIR": tmp_path / "data", "HOST": "127.0.0.1", **values}, {},
                         tmp_path / "none")
     return settings
-
-
-# Shape of `tailscale status --json`, shortened.
-STATUS = {"Version": "1.56.1", "BackendState": "Running",
-          "Self": {"HostName": "a", "Online": True,
-                   "TailscaleIPs": ["fd7a:115c:a1e0::1", "100.101.102.103"]}, "Peer": {}}
-
-
-def self_with(**values):
-    return {**STATUS, "Self": {**STATUS["Self"], **values}}
-
-
-@pytest.mark.parametrize("status, expected", [
-    (STATUS, "100.101.102.103"),
-    ({**STATUS, "BackendState": "Stopped"}, None),
-    ({**STATUS, "BackendState": ["Running"]}, None),
-    (self_with(Online=False), None),
-    (self_with(Online="no"), None),
-    (self_with(TailscaleIPs=None), None),
-    (self_with(TailscaleIPs=7), None),
-    (self_with(TailscaleIPs="100.101.102.103"), None),
-    (self_with(TailscaleIPs={"100.101.102.103": 1}), None),
-    (self_with(TailscaleIPs=[None, 7, ["100.1.1.1"], "1.2.3", "no.ip"]), None),
-    (self_with(TailscaleIPs=[1681224295, "100.101.102.103"]), "100.101.102.103"),
-    ({**STATUS, "Self": None}, None),
-    ({**STATUS, "Self": ["a"]}, None),
-    ({**STATUS, "Self": "a"}, None),
-    ([], None), (None, None), (7, None), ("Running", None),
-])
-def test_tailscale_address(status, expected):
-    address, state = network.tailscale_ipv4(status)
-    assert address == expected and isinstance(state, str)
 
 
 def test_a_user_without_an_entry_has_a_hint_too(tmp_path, monkeypatch):
@@ -70,22 +37,6 @@ def test_taken_port_names_the_holder_and_the_way_out(tmp_path):
             network.check_ports(settings, [(port, "the ring dashboard")])
     text = str(refusal.value)
     assert f"port {port}" in text and str(os.getpid()) in text and "--port" in text
-
-
-@contextlib.contextmanager
-def listener(hello):
-    """A port that answers every connection with these bytes."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        def answer():
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = server.accept()
-                    with connection:
-                        connection.sendall(hello)
-                        connection.recv(64)
-        threading.Thread(target=answer, daemon=True).start()
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-        server.shutdown(socket.SHUT_RDWR)
 
 
 def test_joins_that_cannot_work_name_the_seed(tmp_path):

@@ -122,7 +122,7 @@ def test_an_order_can_be_pasted(tmp_path):
     ("PORT=70000", ["PORT=70000", "1..65534"]),
     ("NUM_OF_NODES=0", ["NUM_OF_NODES=0", "1..1000"]),
     ("DEFAULT_CHANNEL_SIZE=-1", ["DEFAULT_CHANNEL_SIZE=-1", "1..60000"]),
-    ("JOIN=somewhere", ["JOIN=somewhere", "HOST:PORT"]),
+    ("JOIN=some where:port", ["JOIN=some where:port", "HOST[:PORT]"]),
     ("HOST=0.0.0.0", ["HOST=0.0.0.0", "others can dial"]),
     ("HOST=example", ["HOST=example", "IPv4"]),
     ("what is this", ["line 1", "NAME=VALUE"]),
@@ -173,7 +173,8 @@ def refusal_of(call, *arguments, **flags):
     ("DEFAULT_CHANNEL_SIZE=60001", ["DEFAULT_CHANNEL_SIZE=60001", "1..60000"]),
     ("JOIN=" + ",".join(["a:1"] * 17), ["17 addresses", "1..16"]),
     ("JOIN=" + "a" * 62 + ":1", ["at most 63 bytes"]),
-    ("JOIN=http://a:1", ["'http://a:1'", "HOST:PORT"]),
+    ("JOIN=tailscale:chord", ["'tailscale:chord'", "tailscale:tag:NAME"]),
+    ("JOIN=http://a:1", ["'http://a:1'", "HOST[:PORT]"]),
     ("HOST_NAMES=https://a", ["HOST_NAMES", "'https://a'", "host name"]),
     ("HOST_NAMES=" + ",".join(["a"] * 25), ["25 names", "1..24"]),
 ])
