@@ -15,7 +15,23 @@
 #include "routes.h"
 #include "url.h"
 
-enum { KV_LOOKS_MAX = 10 };
+enum {
+    KV_LOOKS_MAX = 10,
+    LOST_MS = 500, /* for a key that has lost its majority: no longer than it takes to be back */
+    LOST_BYTES = 400,
+};
+
+/* One operation, waiting. Where the ring is known not to have the majority of the key's copies, the
+ * caller hears it soon; `lost` says it then, else it is empty. */
+static void kv_run(struct app *app, struct chord_operation *operation, struct chord_result *result,
+                   char lost[LOST_BYTES]) {
+    struct ring_id id;
+    lost[0] = '\0';
+    bool is_lost = client_key_id(app->ring, operation->key, operation->key_size, &id) &&
+                   ring_view_lost(app->view, &id, lost, LOST_BYTES);
+    operation->timeout_ms = is_lost ? LOST_MS : 0;
+    chord_run(app->ring, operation, 1, result);
+}
 
 /* The key from the path, or from ?key= (browsers cannot send "." as a path). */
 static bool kv_key(struct http_request *request, const struct buf *argument, struct buf *key,
@@ -51,11 +67,14 @@ static void headers_make(const struct app *app, const struct chord_operation *op
              hex[0] == '\0' ? "" : "Chord-Key-Id: ", hex, hex[0] == '\0' ? "" : "\r\n");
 }
 
-static void kv_problem(struct http_request *request, const struct chord_result *result) {
-    char text[400];
+static void kv_problem(struct http_request *request, const struct chord_result *result,
+                       const char *lost) {
+    char text[LOST_BYTES];
     bool unknown = result->fate == CHORD_MAYBE_DONE;
     const char *message = result->message[0] == '\0' || unknown ? NULL : result->message;
-    if (result->full) {
+    if (lost[0] != '\0' && result->fate == CHORD_NOT_DONE) {
+        message = lost;
+    } else if (result->full) {
         snprintf(text, sizeof(text),
                  "%sthe disks of all nodes that answer are full; make room, and writes go on",
                  unknown ? "whether the change was made is not known, read the key later to see: "
@@ -87,7 +106,8 @@ void kv_get(struct app *app, struct http_request *request, const struct buf *arg
     }
     operation.stale = url_parameter_text(request->query, "stale", stale, sizeof(stale)) &&
                       strcmp(stale, "1") == 0;
-    chord_run(app->ring, &operation, 1, &result);
+    char lost[LOST_BYTES];
+    kv_run(app, &operation, &result, lost);
     if (result.code == CHORD_CODE_OK) {
         char headers[256];
         headers_make(app, &operation, &result, "Cache-Control: no-cache\r\n", headers);
@@ -96,7 +116,7 @@ void kv_get(struct app *app, struct http_request *request, const struct buf *arg
     } else if (result.code == CHORD_CODE_NOT_FOUND) {
         http_problem(request, 404, "NOT_FOUND", "the ring has no value for this key");
     } else {
-        kv_problem(request, &result);
+        kv_problem(request, &result, lost);
     }
     chord_result_free(&result);
     buf_free(&key);
@@ -109,12 +129,12 @@ static bool precondition_look(struct app *app, struct http_request *request,
     struct chord_operation look = {
         .kind = CHORD_GET, .key = operation->key, .key_size = operation->key_size};
     struct chord_result result;
-    char tag[ETAG_SIZE];
-    chord_run(app->ring, &look, 1, &result);
+    char tag[ETAG_SIZE], lost[LOST_BYTES];
+    kv_run(app, &look, &result, lost);
     bool exists = result.code == CHORD_CODE_OK;
     bool go_on = result.fate == CHORD_DONE;
     if (!go_on) {
-        kv_problem(request, &result);
+        kv_problem(request, &result, lost);
     } else {
         etag_make(result.version.epoch, result.version.counter, tag);
         go_on = conditions_met(request->lines, exists, exists ? tag : NULL);
@@ -134,7 +154,8 @@ static bool precondition_look(struct app *app, struct http_request *request,
  * and the change there may have been another change: then the conditions are to be decided on what
  * is there now. */
 static bool kv_change(struct app *app, struct http_request *request,
-                      struct chord_operation *operation, struct chord_result *result) {
+                      struct chord_operation *operation, struct chord_result *result,
+                      char lost[LOST_BYTES]) {
     enum conditions_kind kind =
         conditions_kind(request->lines, &operation->version.epoch, &operation->version.counter);
     operation->if_absent = kind == CONDITIONS_ABSENT;
@@ -143,7 +164,7 @@ static bool kv_change(struct app *app, struct http_request *request,
         if (kind == CONDITIONS_LOOK && !precondition_look(app, request, operation)) {
             return false;
         }
-        chord_run(app->ring, operation, 1, result);
+        kv_run(app, operation, result, lost);
         if (kind != CONDITIONS_LOOK || result->code != CHORD_CODE_FAILED_PRECONDITION ||
             looks == KV_LOOKS_MAX) {
             return true;
@@ -157,6 +178,7 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
     struct buf value = {0};
     struct chord_operation operation = {.kind = CHORD_PUT};
     struct chord_result result;
+    char lost[LOST_BYTES];
     if (!kv_key(request, argument, &key, &operation)) {
         goto out;
     }
@@ -167,7 +189,7 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
     }
     operation.value = value.data;
     operation.value_size = value.size;
-    if (!kv_change(app, request, &operation, &result)) {
+    if (!kv_change(app, request, &operation, &result, lost)) {
         goto out;
     }
     if (result.fate == CHORD_DONE) {
@@ -175,7 +197,7 @@ void kv_put(struct app *app, struct http_request *request, const struct buf *arg
         headers_make(app, &operation, &result, "", headers);
         http_reply(request, result.existed ? 204 : 201, NULL, headers, NULL, 0);
     } else {
-        kv_problem(request, &result);
+        kv_problem(request, &result, lost);
     }
     chord_result_free(&result);
 out:
@@ -187,8 +209,9 @@ void kv_delete(struct app *app, struct http_request *request, const struct buf *
     struct buf key = {0};
     struct chord_operation operation = {.kind = CHORD_DELETE};
     struct chord_result result;
+    char lost[LOST_BYTES];
     if (kv_key(request, argument, &key, &operation) &&
-        kv_change(app, request, &operation, &result)) {
+        kv_change(app, request, &operation, &result, lost)) {
         bool gone = result.code == CHORD_CODE_NOT_FOUND ||
                     (result.code == CHORD_CODE_OK && !result.existed);
         if (gone && !result.repeated) { /* else our own first attempt may have deleted it */
@@ -196,7 +219,7 @@ void kv_delete(struct app *app, struct http_request *request, const struct buf *
         } else if (result.fate == CHORD_DONE) {
             http_reply(request, 204, NULL, NULL, NULL, 0);
         } else {
-            kv_problem(request, &result);
+            kv_problem(request, &result, lost);
         }
         chord_result_free(&result);
     }

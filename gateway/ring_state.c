@@ -114,3 +114,31 @@ void view_health_compute(struct ring_view *view, uint64_t now) {
     reports_count(view);
     state_judge(view, now);
 }
+
+bool ring_view_lost(struct ring_view *view, const struct ring_id *id, char *text, size_t size) {
+    bool lost = false;
+    pthread_mutex_lock(&view->lock);
+    const struct survival *survival = &view->health.verdict.survival;
+    for (size_t i = 0; i < survival->lost_count && !lost; i++) {
+        const struct survival_range *range = &survival->lost[i];
+        struct ring_id lo, hi;
+        lost = id_from_wire(&lo, range->lo.data, range->lo.len) &&
+               id_from_wire(&hi, range->hi.data, range->hi.len) && id_in_range(id, &lo, &hi);
+        if (lost) {
+            int used = snprintf(text, size,
+                                "%u of the key's %u copies can be reached, which is no majority; "
+                                "reach or start",
+                                range->alive, range->members);
+            for (size_t at = 0; at < survival->start_count && used > 0 && (size_t)used < size;
+                 at++) {
+                used += snprintf(text + used, size - (size_t)used, "%s %s",
+                                 at == 0               ? ""
+                                 : survival->start_any ? " or"
+                                                       : " and",
+                                 survival->start[at]);
+            }
+        }
+    }
+    pthread_mutex_unlock(&view->lock);
+    return lost;
+}

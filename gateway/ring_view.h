@@ -74,6 +74,9 @@ void ring_view_poke(struct ring_view *view, const char *address);
 bool ring_view_find(struct ring_view *view, const char *name, struct view_ref *ref);
 /* Nodes that answered lately, members first, starting at a different one each time. */
 size_t ring_view_alive(struct ring_view *view, struct view_ref *refs, size_t max);
+/* Whether the key with this id is known to have lost the majority of its copies; then a sentence
+ * says whom to start. */
+bool ring_view_lost(struct ring_view *view, const struct ring_id *id, char *text, size_t size);
 /* Whether there are nodes that answer and none of them has room on its disk. */
 bool ring_view_disks_full(struct ring_view *view);
 struct view_parameters ring_view_parameters(struct ring_view *view);

@@ -7,6 +7,8 @@ import hashlib
 import itertools
 import json
 import subprocess
+import time
+from urllib.parse import quote
 
 import pytest
 from chord_client import ChordClient
@@ -87,6 +89,16 @@ def test_two_of_five_are_killed(filled):
     dead_ids = sum((int(part["hi"], 16) - int(part["lo"], 16) - 1) % (1 << M) + 1
                    for part in answer["lost"])
     assert dead_ids == sum(2 * len(group - down) <= len(group) for group in by_id)
+
+    # Who asks for one of these keys hears it soon, and whom to start; the others are served.
+    gone = lost_keys(by_id, ring.keys, down)
+    for key in itertools.islice(gone, 3):
+        for method in ("GET", "PUT", "DELETE"):
+            began = time.monotonic()
+            status, body = ring.raw(method, f"/api/v1/kv/{quote(key)}", b"x" if method == "PUT" else None)
+            assert status == 503 and time.monotonic() - began < 3
+            assert "no majority" in body.decode() and " or ".join(enough) in body.decode()
+    assert ring.get(next(key for key in ring.keys if key not in gone))[0] == 200
 
     living = ring.address(next(slot for slot in slots if slot not in pair))
     assert sentence in chordctl("--node", living, "ring")

@@ -2,8 +2,10 @@
 """Several hosts, as README and deploy/README.md have it: network namespaces play them."""
 
 import json
+import time
 
 import pytest
+from ring import until
 from tailnet_hosts import Tailnet, why_not
 
 REASON = why_not()
@@ -42,3 +44,55 @@ def test_a_second_host_joins_with_one_command(tailnet):
         nodes = json.loads(host.ask("/api/v1/nodes")[1])["nodes"]
         assert {node["dashboard"] for node in nodes if node["address"].startswith(host.address)} == \
             {f"http://{host.address}:{3000 + slot}" for slot in (1, 2)}
+
+
+HEALED_S_MAX = 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut_s", [60])
+def test_a_host_is_cut_off_and_comes_back(tailnet, cut_s):
+    """The host that is alone says so soon; both sides refuse what they cannot do and serve the rest;
+    then it is one ring again, with every acknowledged write."""
+    hosts = tailnet(3)
+    hosts[0].start("--nodes", 4).wait_members(4)
+    for host in hosts[1:]:
+        host.start("--nodes", 4, "--join", "tailscale")
+    hosts[0].wait_members(12)
+    acknowledged = {}
+
+    def write(host, text):
+        """How many of the keys took it, and the longest that one waited."""
+        taken, longest = 0, 0.0
+        for key in (f"key-{number}" for number in range(40)):
+            began = time.monotonic()
+            status, _ = host.ask(f"/api/v1/kv/{key}", "-X", "PUT", "-d", f"{text} {key}")
+            longest = max(longest, time.monotonic() - began)
+            if status in (201, 204):
+                taken, acknowledged[key] = taken + 1, [f"{text} {key}"]
+            else:  # it may have been carried out, or not
+                acknowledged[key] = acknowledged.get(key, [""]) + [f"{text} {key}"]
+        return taken, longest
+
+    assert write(hosts[0], "first")[0] == 40
+    hosts[2].link("down")
+    began = time.monotonic()
+    for host in hosts:
+        until(lambda: host.ring()["state"] == "degraded", 10, lambda: str(host.ring()))
+    print(f"known on all hosts after {time.monotonic() - began:.1f} s: {hosts[2].ring()['state_reason']}")
+    few, few_longest = write(hosts[2], "alone")
+    most, most_longest = write(hosts[0], "together")
+    stale = sum(hosts[2].ask(f"/api/v1/kv/key-{number}?stale=1")[0] == 200 for number in range(40))
+    print(f"{few} of 40 writes on the host that is alone, {most} on the others, longest {few_longest:.1f} and "
+          f"{most_longest:.1f} s; {stale} stale reads")
+    assert few < most and few_longest < 3 and most_longest < 3
+    assert stale > 0
+    time.sleep(max(0.0, began + cut_s - time.monotonic()))
+    hosts[2].link("up")
+    began = time.monotonic()
+    for host in hosts:
+        until(lambda: host.ring()["state"] == "healthy" and len(host.members()) == 12, HEALED_S_MAX,
+              lambda: str(host.ring()["state_reason"]))
+    print(f"one ring again after {time.monotonic() - began:.1f} s")
+    for key, values in acknowledged.items():
+        assert hosts[2].ask(f"/api/v1/kv/{key}") in [(200, value) for value in values], key
