@@ -141,6 +141,7 @@ bool kv_request(struct node *node, struct request *request) {
     request->values = arena_alloc(&request->arena, sizeof *request->values * count);
     request->messages = arena_alloc(&request->arena, sizeof *request->messages * count);
     request->operations_count = (uint32_t)count;
+    bool reads = rpc_call_role(request->call) == RPC_ROLE_READER;
     for (size_t i = 0; i < count; i++) {
         struct wire_operation operation;
         const char *error;
@@ -151,6 +152,11 @@ bool kv_request(struct node *node, struct request *request) {
         if (error != NULL) {
             request->operations = NULL;
             return refuse(node, request, CHORD__V1__CODE__CODE_INVALID_ARGUMENT, error);
+        }
+        if (reads && operation.kind != CHORD_GET) {
+            request->operations = NULL;
+            return refuse(node, request, CHORD__V1__CODE__CODE_PERMISSION_DENIED,
+                          "this key is of a reader, who may not write");
         }
         request->messages[i] = operations[i];
         request->operations[i].kind = operation.kind;

@@ -33,6 +33,10 @@ static const char usage[] =
     "  --replicas COUNT         copies of each key, 1..N+1                       (REPLICAS)\n"
     "  --channel-size COUNT     open data requests, 1..60000          (DEFAULT_CHANNEL_SIZE)\n"
     "  --ring-key-file FILE     key shared by the ring's nodes              (RING_KEY_FILE)\n"
+    "  --ring-key-also-file FILE  another one that they take, while it is changed\n"
+    "                                                                  (RING_KEY_ALSO_FILE)\n"
+    "  --client-key-file FILE   key of programs that read and write        (CLIENT_KEY_FILE)\n"
+    "  --reader-key-file FILE   key of programs that only read             (READER_KEY_FILE)\n"
     "  --moved                  the data was copied here and the original is gone for good\n"
     "  --restore BACKUP         make a copy of a node's chord.db the data of a new replica; end\n"
     "  --downgrade-schema 6|7   make the data of a stopped node an earlier version's; end\n"
@@ -109,8 +113,11 @@ static bool only_itself(const struct settings *settings) {
     return settings->seeds_count > 0;
 }
 
+enum { KEYS = 4 };
+
 struct flags {
-    const char *listen, *join, *m, *n, *replicas, *channel_size, *key, *downgrade, *restore;
+    const char *listen, *join, *m, *n, *replicas, *channel_size, *downgrade, *restore;
+    const char *keys[KEYS]; /* the ring's, the one that is taken too, clients', readers' */
 };
 
 static void read_flags(int argc, char **argv, struct settings *settings, struct flags *flags) {
@@ -122,7 +129,10 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
                                             {"n", required_argument, NULL, 'n'},
                                             {"replicas", required_argument, NULL, 'r'},
                                             {"channel-size", required_argument, NULL, 's'},
-                                            {"ring-key-file", required_argument, NULL, 'k'},
+                                            {"ring-key-file", required_argument, NULL, '0'},
+                                            {"ring-key-also-file", required_argument, NULL, '1'},
+                                            {"client-key-file", required_argument, NULL, '2'},
+                                            {"reader-key-file", required_argument, NULL, '3'},
                                             {"moved", no_argument, NULL, 'o'},
                                             {"restore", required_argument, NULL, 'R'},
                                             {"downgrade-schema", required_argument, NULL, 'D'},
@@ -157,8 +167,11 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
         case 's':
             flags->channel_size = optarg;
             break;
-        case 'k':
-            flags->key = optarg;
+        case '0':
+        case '1':
+        case '2':
+        case '3':
+            flags->keys[option - '0'] = optarg;
             break;
         case 'o':
             settings->moved = true;
@@ -211,6 +224,39 @@ static void restore(const struct settings *settings, const char *backup) {
     exit(NODE_EXIT_OK);
 }
 
+static void read_keys(struct settings *settings, const struct flags *flags) {
+    static const char *const names[KEYS] = {"RING_KEY_FILE", "RING_KEY_ALSO_FILE",
+                                            "CLIENT_KEY_FILE", "READER_KEY_FILE"};
+    struct rpc_key *const keys[KEYS] = {&settings->key, &settings->also_key, &settings->client_key,
+                                        &settings->reader_key};
+    for (size_t i = 0; i < KEYS; i++) {
+        const char *path = flags->keys[i] != NULL ? flags->keys[i] : getenv(names[i]);
+        int rc = path == NULL || path[0] == '\0' ? 0 : rpc_key_read(keys[i], path);
+        if (rc != 0) {
+            fprintf(stderr, "chord-node: %s=%s cannot be used: %s\n", names[i], path,
+                    private_secret_error(rc));
+            exit(NODE_EXIT_SETTING);
+        }
+        if (keys[i]->bytes_count > 0 && keys[0]->bytes_count == 0) {
+            fprintf(stderr,
+                    "chord-node: %s=%s is set without RING_KEY_FILE: members need a key of their "
+                    "own\n",
+                    names[i], path);
+            exit(NODE_EXIT_SETTING);
+        }
+        for (size_t other = 0; other < i; other++) {
+            if (keys[i]->bytes_count > 0 && keys[i]->bytes_count == keys[other]->bytes_count &&
+                memcmp(keys[i]->bytes, keys[other]->bytes, keys[i]->bytes_count) == 0) {
+                fprintf(stderr,
+                        "chord-node: %s=%s holds the same key as %s, which allows something else: "
+                        "make one for it\n",
+                        names[i], path, names[other]);
+                exit(NODE_EXIT_SETTING);
+            }
+        }
+    }
+}
+
 static void read_settings(int argc, char **argv, struct settings *settings) {
     struct flags flags = {0};
     memset(settings, 0, sizeof *settings);
@@ -244,15 +290,7 @@ static void read_settings(int argc, char **argv, struct settings *settings) {
     if (settings->channel_size == 0) {
         settings->channel_size = 1000;
     }
-    const char *key = flags.key != NULL ? flags.key : getenv("RING_KEY_FILE");
-    if (key != NULL && key[0] != '\0') {
-        int rc = rpc_key_read(&settings->key, key);
-        if (rc != 0) {
-            fprintf(stderr, "chord-node: RING_KEY_FILE=%s cannot be used: %s\n", key,
-                    private_secret_error(rc));
-            exit(NODE_EXIT_SETTING);
-        }
-    }
+    read_keys(settings, &flags);
 }
 
 /* What others can reach goes by a key only, and what nobody can dial is no address: the rule of the

@@ -49,7 +49,7 @@ struct settings {
     struct chord_address seeds[CHORD_SEEDS_MAX];
     struct chord_parameters wanted; /* 0 = not given */
     uint32_t channel_size;
-    struct rpc_key key;
+    struct rpc_key key, also_key, client_key, reader_key; /* struct rpc_server_options */
 };
 
 /* One request that somebody waits for. */

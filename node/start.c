@@ -148,7 +148,10 @@ static enum node_exit open_network(struct node *node) {
                                         .services = node_services,
                                         .services_count = node_services_count,
                                         .data_calls_max = node->settings.channel_size,
-                                        .key = node->settings.key};
+                                        .key = node->settings.key,
+                                        .also = node->settings.also_key,
+                                        .client = node->settings.client_key,
+                                        .reader = node->settings.reader_key};
     services_attach(node);
     if (rpc_client_open(&node->client, &client) != 0) {
         fputs("chord-node: cannot start the RPC client\n", stderr);

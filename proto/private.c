@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -135,6 +136,23 @@ static int secret_line(int fd, char *line, size_t *bytes) {
     return 0;
 }
 
+/* What a person types to be done with it. Whether a key is good cannot be seen. */
+static bool secret_is_weak(const char *line, size_t count) {
+    enum { DIFFERENT_MIN = 8 };
+    bool seen[256] = {false};
+    size_t different = 0;
+    for (size_t i = 0; i < count; i++) {
+        different += !seen[(uint8_t)line[i]];
+        seen[(uint8_t)line[i]] = true;
+    }
+    for (size_t period = 1; period <= count / 2; period++) {
+        if (memcmp(line, line + period, count - period) == 0) {
+            return true;
+        }
+    }
+    return different < DIFFERENT_MIN;
+}
+
 int private_secret(const char *path, void *out, size_t bytes_min, size_t bytes_max, size_t *bytes) {
     char line[SECRET_BYTES_MAX];
     size_t count = 0;
@@ -145,6 +163,9 @@ int private_secret(const char *path, void *out, size_t bytes_min, size_t bytes_m
     int rc = secret_line(fd, line, &count);
     if (rc == 0 && (count < bytes_min || count > bytes_max)) {
         rc = -EINVAL;
+    }
+    if (rc == 0 && secret_is_weak(line, count)) {
+        rc = -EKEYREJECTED;
     }
     if (rc == 0) {
         memcpy(out, line, count);
@@ -157,6 +178,9 @@ int private_secret(const char *path, void *out, size_t bytes_min, size_t bytes_m
 
 const char *private_secret_error(int rc) {
     switch (rc) {
+    case -EKEYREJECTED:
+        return "its first line can be guessed (few different characters, or a text repeated): make "
+               "one by head -c 32 /dev/urandom | base64";
     case -EINVAL:
         return "its first line is too short or too long: a ring key has 16 to 64 bytes, an API "
                "token 16 to 256";

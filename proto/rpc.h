@@ -74,6 +74,13 @@ enum rpc_method {
         RPC_METHODS_COUNT
 };
 
+/* What a key allows; each role may do what those before it may. */
+enum rpc_role {
+    RPC_ROLE_READER, /* reads keys, asks who one is */
+    RPC_ROLE_CLIENT, /* and writes them */
+    RPC_ROLE_MEMBER, /* everything: it is, or commands, a member */
+};
+
 /* Two sockets per peer, so that data never delays maintenance. */
 enum rpc_lane { RPC_LANE_RING, RPC_LANE_DATA };
 
@@ -84,6 +91,8 @@ const ProtobufCMessageDescriptor *rpc_method_response(enum rpc_method method);
 enum rpc_lane rpc_method_lane(enum rpc_method method); /* the lane a call of it travels on */
 bool rpc_method_is_data(enum rpc_method method);       /* counts against the channel size */
 bool rpc_method_is_anyones(enum rpc_method method);    /* asks who one is: meant for any ring */
+/* Who may call it: at least this. */
+enum rpc_role rpc_method_role(enum rpc_method method);
 /* Lower-case hex, of a ring id for example; `text` has room for 2 * bytes_count + 1. */
 void rpc_hex(char *text, const uint8_t *bytes, size_t bytes_count);
 const char *rpc_code_text(Chord__V1__Code code); /* "NOT_FOUND" */
@@ -119,7 +128,10 @@ struct rpc_server_options {
     ProtobufCService *const *services;
     size_t services_count;
     size_t data_calls_max; /* open data requests above this are answered RESOURCE_EXHAUSTED */
-    struct rpc_key key;
+    struct rpc_key key;    /* the members'; empty: everybody may call everything, and there must be
+                              no other key */
+    struct rpc_key also;   /* the members' too, while the ring's key is being changed; or empty */
+    struct rpc_key client, reader; /* what they allow: enum rpc_role; or empty */
 };
 
 /* 0, or a negative errno (-EADDRINUSE, -EACCES, -EINVAL, -ENOMEM). On failure nothing is open. */
@@ -135,6 +147,7 @@ uint64_t rpc_server_refused_total(const struct rpc_server *server);
 uint64_t rpc_server_requests_total(const struct rpc_server *server);
 
 /* Valid inside a handler and until the reply. */
+enum rpc_role rpc_call_role(const struct rpc_call *call); /* of the key that signed it */
 enum rpc_method rpc_call_method(const struct rpc_call *call);
 bool rpc_call_expired(const struct rpc_call *call);          /* the caller no longer waits */
 uint32_t rpc_call_remaining_ms(const struct rpc_call *call); /* 0 when expired */

@@ -29,7 +29,9 @@ struct rpc_call *rpc_call_new(struct rpc_connection *connection) {
 }
 
 void rpc_server_free(struct rpc_server *server) {
-    rpc_mac_close(server->mac);
+    for (size_t i = 0; i < server->doors_count; i++) {
+        rpc_mac_close(server->doors[i].mac);
+    }
     rpc_receiver_close(server->receiver);
     pthread_cond_destroy(&server->gone);
     pthread_cond_destroy(&server->sweep);
@@ -66,7 +68,7 @@ void rpc_call_served(struct rpc_call *call) {
         return;
     }
     connection->spoke = true;
-    if (call->server->mac != NULL || rpc_method_is_between_members(call->method)) {
+    if (call->server->doors_count > 0 || rpc_method_is_between_members(call->method)) {
         connection->known = true;
     }
 }
@@ -108,15 +110,20 @@ static nng_msg *call_pack(const struct rpc_call *call, Chord__V1__Code code, con
     struct rpc_receiver_room room;
     rpc_receiver_name(call->server->receiver, &envelope, &room);
     nng_msg *msg = NULL;
-    int rc = rpc_envelope_pack_response(&msg, call->server->mac, &envelope, response);
+    struct rpc_mac *mac = call->door == NULL ? NULL : call->door->mac;
+    int rc = rpc_envelope_pack_response(&msg, mac, &envelope, response);
     if (rc == -EMSGSIZE) {
         snprintf(text, sizeof text, "the answer is larger than %d bytes; ask for less",
                  RPC_MESSAGE_BYTES_MAX);
         envelope.code = CHORD__V1__CODE__CODE_INTERNAL;
         envelope.retry_after_ms = 0;
-        rc = rpc_envelope_pack_response(&msg, call->server->mac, &envelope, NULL);
+        rc = rpc_envelope_pack_response(&msg, mac, &envelope, NULL);
     }
     return rc == 0 ? msg : NULL;
+}
+
+enum rpc_role rpc_call_role(const struct rpc_call *call) {
+    return call->door == NULL ? RPC_ROLE_MEMBER : call->door->role;
 }
 
 struct rpc_arena *rpc_call_keep(struct rpc_call *call) {

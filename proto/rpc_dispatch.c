@@ -37,6 +37,19 @@ static ProtobufCService *server_service(const struct rpc_server *server, enum rp
     return NULL;
 }
 
+/* The door whose key signed the envelope, or NULL. */
+static const struct rpc_door *door_of(const struct rpc_server *server,
+                                      const Chord__V1__RpcRequest *envelope) {
+    uint8_t expected[RPC_MAC_BYTES];
+    for (size_t i = 0; i < server->doors_count; i++) {
+        if (rpc_mac_request(server->doors[i].mac, envelope, envelope->payload, expected) &&
+            rpc_mac_equal(expected, envelope->mac)) {
+            return &server->doors[i];
+        }
+    }
+    return NULL;
+}
+
 /* Everything about the envelope that is not the payload. True: goes on. */
 static bool call_check(struct rpc_call *call, const Chord__V1__RpcRequest *envelope) {
     struct rpc_server *server = call->server;
@@ -50,16 +63,15 @@ static bool call_check(struct rpc_call *call, const Chord__V1__RpcRequest *envel
     }
     memcpy(call->request_id, id.data, id.len);
     call->request_id_bytes = id.len;
-    uint8_t expected[RPC_MAC_BYTES];
-    if (server->mac != NULL &&
-        (!rpc_mac_request(server->mac, envelope, envelope->payload, expected) ||
-         !rpc_mac_equal(expected, envelope->mac))) {
+    const struct rpc_door *door = door_of(server, envelope);
+    if (server->doors_count > 0 && door == NULL) {
         call_reply_error(call, CHORD__V1__CODE__CODE_UNAUTHENTICATED,
                          envelope->mac.len == 0
                              ? "this ring has a key and the request has no mac; give the ring key"
                              : "the mac is wrong; use the key of this ring");
         return false;
     }
+    call->door = door;
     if (envelope->protocol_version != RPC_PROTOCOL_VERSION) {
         snprintf(text, sizeof text, "protocol version %u is not spoken here; use %d",
                  envelope->protocol_version, RPC_PROTOCOL_VERSION);
@@ -74,6 +86,14 @@ static bool call_check(struct rpc_call *call, const Chord__V1__RpcRequest *envel
     if (!rpc_method_find(envelope->method, &call->method)) {
         snprintf(text, sizeof text, "there is no method \"%.100s\" here", envelope->method);
         call_reply_error(call, CHORD__V1__CODE__CODE_UNIMPLEMENTED, text);
+        return false;
+    }
+    if (rpc_call_role(call) < rpc_method_role(call->method)) {
+        snprintf(text, sizeof text, "%s needs the ring's %s key; this one is of a %s",
+                 rpc_method_name(call->method),
+                 rpc_method_role(call->method) == RPC_ROLE_MEMBER ? "own" : "client",
+                 rpc_call_role(call) == RPC_ROLE_READER ? "reader" : "client");
+        call_reply_error(call, CHORD__V1__CODE__CODE_PERMISSION_DENIED, text);
         return false;
     }
     call->timeout_ms = envelope->timeout_ms == 0                   ? RPC_TIMEOUT_MS_DEFAULT
@@ -146,6 +166,8 @@ void rpc_call_dispatch(struct rpc_call *call, const uint8_t *bytes, size_t bytes
     char text[RPC_MESSAGE_TEXT_MAX + 1];
     call->timeout_ms = RPC_TIMEOUT_MS_DEFAULT;
     call->received_us = rpc_now_us();
+    /* Until it is known whose key it is: each answer is signed. */
+    call->door = call->server->doors_count > 0 ? call->server->doors : NULL;
     atomic_fetch_add(&call->server->requests_total, 1);
     if (bytes_count > RPC_MESSAGE_BYTES_MAX) {
         snprintf(text, sizeof text, "the message has %zu bytes; at most %d are allowed",

@@ -131,6 +131,24 @@ bool rpc_method_is_anyones(enum rpc_method method) {
     }
 }
 
+enum rpc_role rpc_method_role(enum rpc_method method) {
+    switch (method) {
+    case RPC_KV_BATCH: /* its operations decide: node/kv.c */
+    case RPC_KV_GET:
+    case RPC_KV_LOOKUP:
+    case RPC_ADMIN_STATUS:
+    case RPC_ADMIN_LIST_KEYS:
+    case RPC_META_GET_SERVER_INFO:
+    case RPC_META_GET_FILE_DESCRIPTOR_SET:
+        return RPC_ROLE_READER;
+    case RPC_KV_PUT:
+    case RPC_KV_DELETE:
+        return RPC_ROLE_CLIENT;
+    default:
+        return RPC_ROLE_MEMBER;
+    }
+}
+
 bool rpc_code_is_known(Chord__V1__Code code) {
     return protobuf_c_enum_descriptor_get_value(&chord__v1__code__descriptor, (int)code) != NULL;
 }

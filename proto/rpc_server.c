@@ -143,6 +143,32 @@ static int server_listen(struct rpc_server *server, const char *url) {
     return 0;
 }
 
+static int doors_open(struct rpc_server *server, const struct rpc_server_options *options) {
+    const struct {
+        const struct rpc_key *key;
+        enum rpc_role role;
+    } doors[RPC_DOORS_MAX] = {{&options->key, RPC_ROLE_MEMBER},
+                              {&options->also, RPC_ROLE_MEMBER},
+                              {&options->client, RPC_ROLE_CLIENT},
+                              {&options->reader, RPC_ROLE_READER}};
+    for (size_t i = 0; i < RPC_DOORS_MAX; i++) {
+        if (doors[i].key->bytes_count == 0) {
+            continue;
+        }
+        if (options->key.bytes_count == 0) {
+            return -EINVAL; /* else members would need no key, and clients one */
+        }
+        struct rpc_door *door = &server->doors[server->doors_count];
+        int rc = rpc_mac_open(&door->mac, doors[i].key);
+        if (rc != 0) {
+            return rc;
+        }
+        door->role = doors[i].role;
+        server->doors_count++;
+    }
+    return 0;
+}
+
 int rpc_server_open(struct rpc_server **out, const struct rpc_server_options *options) {
     *out = NULL;
     char url[RPC_URL_BYTES];
@@ -162,9 +188,9 @@ int rpc_server_open(struct rpc_server **out, const struct rpc_server_options *op
     server->data_calls_max = options->data_calls_max;
     server->services_count = options->services_count;
     server->services = calloc(options->services_count + 1, sizeof *server->services);
-    int rc = server->services == NULL ? -ENOMEM : rpc_mac_open(&server->mac, &options->key);
+    int rc = server->services == NULL ? -ENOMEM : doors_open(server, options);
     if (rc == 0) {
-        rc = rpc_receiver_open(&server->receiver, server->mac != NULL);
+        rc = rpc_receiver_open(&server->receiver, server->doors_count > 0);
     }
     if (rc == 0) {
         for (size_t i = 0; i < options->services_count; i++) {

@@ -47,6 +47,7 @@ struct rpc_call {
     bool data;                         /* counted as data */
     bool waiting;                      /* not taken up yet */
     enum rpc_method method;
+    const struct rpc_door *door; /* whose key signed it, and signs the answer; NULL: no key */
     uint64_t received_us;
     uint32_t timeout_ms;
     size_t held_bytes; /* its part of server->held_bytes */
@@ -55,6 +56,14 @@ struct rpc_call {
     uint8_t request_id[RPC_REQUEST_ID_BYTES_MAX];
     size_t request_id_bytes;
     struct rpc_arena *arena; /* what the request message lives in */
+};
+
+enum { RPC_DOORS_MAX = 4 };
+
+/* A key that is accepted, and what it allows. */
+struct rpc_door {
+    struct rpc_mac *mac;
+    enum rpc_role role;
 };
 
 struct rpc_server {
@@ -69,7 +78,8 @@ struct rpc_server {
     bool accept_waits; /* accepting failed (no file descriptor, no memory); the sweep tries again */
     bool closing;      /* nothing starts any more */
     bool closed;       /* the last open call frees the server */
-    struct rpc_mac *mac;
+    struct rpc_door doors[RPC_DOORS_MAX]; /* the first is the members'; none: no key is needed */
+    size_t doors_count;
     struct rpc_receiver *receiver;
     ProtobufCService **services;
     size_t services_count;

@@ -50,6 +50,10 @@ TABLE = (
             "further names of this host that browsers and proxies may ask for, with commas"),
     Setting("DATA_DIR", "path", "data", "databases, logs, sockets"),
     Setting("RING_KEY_FILE", "path", "", "file with the key that all nodes of the ring share"),
+    Setting("RING_KEY_ALSO_FILE", "path", "",
+            "file with another one that they take too, while the ring's key is changed"),
+    Setting("CLIENT_KEY_FILE", "path", "", "file with a key for programs that read and write keys"),
+    Setting("READER_KEY_FILE", "path", "", "file with a key for programs that only read"),
     Setting("API_TOKEN_FILE", "path", "", "file with the token for changes over HTTP"),
 )
 NAMES = {setting.name for setting in TABLE}
@@ -63,7 +67,9 @@ HOST_NAMES_MAX = 24
 HOST_NAME_BYTES_MAX = 253
 SHELL_VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}?|\([^)]*\)?)|`[^`]*`?")
 QUOTES = "\"'\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # typewriter's and printers'
-SECRET_BYTES = {"RING_KEY_FILE": (16, 64), "API_TOKEN_FILE": (16, 256)}
+RING_KEYS = ("RING_KEY_FILE", "RING_KEY_ALSO_FILE", "CLIENT_KEY_FILE", "READER_KEY_FILE")
+SECRET_BYTES = {**dict.fromkeys(RING_KEYS, (16, 64)), "API_TOKEN_FILE": (16, 256)}
+DIFFERENT_MIN = 8  # characters of a secret
 
 
 @dataclass
@@ -269,8 +275,25 @@ def check_together(settings, slots):
 
 
 def check_secrets(settings):
+    lines = {}
     for name in SECRET_BYTES:
-        check_secret(settings, name)
+        line = check_secret(settings, name)
+        if not line or name not in RING_KEYS:
+            continue
+        if not settings["RING_KEY_FILE"]:
+            raise bad(setting_named(name), settings[name], settings.origin[name],
+                      "is set without RING_KEY_FILE: members need a key of their own")
+        if line in lines:
+            raise bad(setting_named(name), settings[name], settings.origin[name],
+                      f"holds the same secret as {lines[line]}, which allows something else: make "
+                      "one for it")
+        lines[line] = name
+
+
+def is_weak(line):
+    """What a person types to be done with it."""
+    repeated = any(line.startswith(line[period:]) for period in range(1, len(line) // 2 + 1))
+    return repeated or len(set(line)) < DIFFERENT_MIN
 
 
 def check_ports(settings, slots):
@@ -299,10 +322,10 @@ def check_ports(settings, slots):
 
 
 def check_secret(settings, name):
-    """The same rules as the programs': proto/private.c."""
+    """The same rules as the programs': proto/private.c. The secret, or None."""
     path = settings[name]
     if not path:
-        return
+        return None
     setting, origin = setting_named(name), settings.origin[name]
     low, high = SECRET_BYTES[name]
     try:
@@ -319,7 +342,11 @@ def check_secret(settings, name):
     if not low <= len(line) <= high:
         raise bad(setting, path, origin, f"has {len(line)} bytes in its first line: a secret has "
                   f"{low} to {high}, for example: head -c 32 /dev/urandom | base64 > {path}")
+    if is_weak(line):
+        raise bad(setting, path, origin, "has a first line that can be guessed (few different "
+                  f"characters, or a text repeated): head -c 32 /dev/urandom | base64 > {path}")
     check_owner(setting, path, origin, about)
+    return line
 
 
 def check_owner(setting, path, origin, about):

@@ -166,7 +166,7 @@ class Supervisor:
                      "--channel-size", settings["DEFAULT_CHANNEL_SIZE"]]
         arguments += ["--create"] if creates else ["--join", seeds] if seeds else []
         arguments += ["--moved"] if moved else []
-        return arguments + self.parameters(creates) + self.secrets(["RING_KEY_FILE"])
+        return arguments + self.parameters(creates) + self.secrets(settings_module.RING_KEYS)
 
     def start_node(self, slot, seeds=None, creates=False, moved=False):
         """moved: its folder was copied here, and somebody says that the original is gone."""

@@ -168,7 +168,9 @@ static void whole_request(const uint8_t *data, size_t size, const struct rpc_key
         pointers[i] = &services[i].base;
     }
     must(pthread_mutex_init(&server.lock, NULL) == 0, "no mutex");
-    must(rpc_mac_open(&server.mac, key) == 0, "no key");
+    must(rpc_mac_open(&server.doors[0].mac, key) == 0, "no key");
+    server.doors[0].role = RPC_ROLE_CLIENT;
+    server.doors_count = server.doors[0].mac != NULL;
     must(rpc_receiver_open(&server.receiver, false) == 0, "no receiver");
     must(call != NULL, "no memory");
     call->server = &server; /* and no connection: nobody is told */
@@ -176,7 +178,7 @@ static void whole_request(const uint8_t *data, size_t size, const struct rpc_key
     rpc_call_dispatch(call, data, size); /* a second answer to it would be a use after free */
     must(server.calls_open == 0, "not exactly one answer");
     must(server.held_bytes == 0 && server.data_open == 0, "an answered call still holds something");
-    rpc_mac_close(server.mac);
+    rpc_mac_close(server.doors[0].mac);
     rpc_receiver_close(server.receiver);
     pthread_mutex_destroy(&server.lock);
 }

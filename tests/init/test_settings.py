@@ -247,6 +247,18 @@ def test_strangers_address_needs_secrets(tmp_path):
     s.check_exposure(chosen(tmp_path, "HOST=127.0.0.1"))
 
 
+@pytest.mark.parametrize("text, parts", [
+    ("CLIENT_KEY_FILE=one", ["CLIENT_KEY_FILE", "without RING_KEY_FILE"]),
+    ("RING_KEY_FILE=one\nREADER_KEY_FILE=one", ["READER_KEY_FILE", "the same secret as RING_KEY_FILE"]),
+])
+def test_keys_that_do_not_go_together(tmp_path, text, parts):
+    (tmp_path / "one").write_text("a secret of some length\n")
+    (tmp_path / "one").chmod(0o600)
+    with pytest.raises(Refused) as refusal:
+        s.check_secrets(chosen(tmp_path, text))
+    assert all(part in str(refusal.value) for part in parts), refusal.value
+
+
 def test_what_counts_as_insisting(tmp_path):
     assert not chosen(tmp_path, "M=6").explicit("M")
     assert chosen(tmp_path, "M=7").explicit("M")
@@ -259,6 +271,7 @@ def test_what_counts_as_insisting(tmp_path):
     (b"a secret of some length\n", 0o640, "chmod 600"),
     (b"\xef\xbb\xbfa secret of some length\n", 0o600, "byte order mark"),
     (b"short\n", 0o600, "5 bytes"),
+    (b"passwordpasswordpass\n", 0o600, "can be guessed"), (b"12123123412312341234\n", 0o600, "can be guessed"),
     (b"", 0o600, "0 bytes"),
     (b"\na secret of some length\n", 0o600, "0 bytes"),
     (b"x" * 65, 0o600, "65 bytes"),

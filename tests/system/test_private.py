@@ -111,6 +111,8 @@ def test_files_of_an_older_version_are_closed_to_others(ports, tmp_path):
     (b"a secret of some length\n", 0o660, "chmod 600"),
     (b"\xef\xbb\xbfa secret of some length\n", 0o600, "byte order mark"),
     (b"short\n", 0o600, "too short"), (b"", 0o600, "too short"), (None, 0o600, "No such file"),
+    (b"aaaaaaaaaaaaaaaaaaaa\n", 0o600, "can be guessed"),
+    (b"passwordpasswordpass\n", 0o600, "can be guessed"), (b"12123123412312341234\n", 0o600, "can be guessed"),
 ])
 def test_secrets(ports, tmp_path, program, secret, mode, words):
     key = tmp_path / "key"
@@ -121,6 +123,20 @@ def test_secrets(ports, tmp_path, program, secret, mode, words):
     for flag in flags:
         said = refusal(program(ports, tmp_path / "data", flag, key), EXIT_SETTING)
         assert words in said and str(key) in said
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--client-key-file", "one"], "without RING_KEY_FILE"),
+    (["--ring-key-file", "one", "--reader-key-file", "one"], "the same key as RING_KEY_FILE"),
+    (["--ring-key-file", "one", "--client-key-file", "two", "--reader-key-file", "two"], "the same key as CLIENT_KEY_FILE"),
+    (["--ring-key-file", "one", "--ring-key-also-file", "nothing"], "RING_KEY_ALSO_FILE"),
+])
+def test_keys_that_do_not_go_together(ports, tmp_path, flags, words):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"the key named {name}, of some length\n")
+        (tmp_path / name).chmod(0o600)
+    flags = [flag if flag.startswith("--") else tmp_path / flag for flag in flags]
+    assert words in refusal(node(ports, tmp_path / "data", *flags), EXIT_SETTING)
 
 
 # One range in every program: the launcher's own is tests/init/test_settings.py.
