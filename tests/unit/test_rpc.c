@@ -427,7 +427,9 @@ static void test_key_file(void **state) {
     } cases[] = {
         {"0123456789abcdef\n", 0, 16},
         {"0123456789abcdef0\r\nrest", 0, 17},
-        {"0123456789012345678901234567890123456789012345678901234567890123", 0, 64},
+        {"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/", 0, 64},
+        {"0123456789012345678901234567890123456789012345678901234567890123", -EKEYREJECTED, 0},
+        {"abcdefgabcdfegacbdefg\n", -EKEYREJECTED, 0},
         {"01234567890123456789012345678901234567890123456789012345678901234\n", -EINVAL, 0},
         {"0123456789abcde\n", -EINVAL, 0},
         {"", -EINVAL, 0},
