@@ -173,7 +173,7 @@ static bool target_choose(struct operation *operation) {
     struct chord_result *result = &operation->result;
     struct hint hint;
     if (operation->by_hint && operation->id_known &&
-        hints_find(client->hints, &operation->id, &hint)) {
+        hints_find(client->hints, &operation->id, &hint) && hint.address[0] != '\0') {
         memcpy(result->address, hint.address, sizeof result->address);
         operation->hinted = true;
         operation->range_hi = hint.hi;
@@ -275,7 +275,7 @@ static const char *refusal_of(const struct chord_operation *asked) {
         return "a key has 1 to 1024 bytes";
     }
     if (asked->kind == CHORD_PUT && asked->value_size > CHORD_VALUE_BYTES_MAX) {
-        return "a value has at most 1048576 bytes";
+        return "a value has at most 1 MiB";
     }
     return NULL;
 }
