@@ -178,7 +178,7 @@ def test_history_is_linearizable(language, rings, drivers, tmp_path):
     mine, place = drivers(language), rings.get("three")
     driver = mine.get()
     answer, _ = driver.ask({"do": "open", "members": [place.outer(slot) for slot in place.slots],
-                            "timeout_ms": 6000, "attempt_ms": 1000}, 20)
+                            "timeout_ms": 6000, "attempt_ms": 300}, 20)
     assert answer.get("code") == "OK", answer
     prefix = random.randbytes(3).hex()
     for proxy in place.proxies:
