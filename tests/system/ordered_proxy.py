@@ -21,8 +21,10 @@ LATE_S = 5  # for a node to answer a recorded request
 # What becomes of the request, and ...
 REQUEST_ORDERS = ("lose request", "send twice", "record", "close")
 # ... of its answer.
-ANSWER_ORDERS = ("lose answer", "hold answer", "close in answer", "wrong mac", "stray answer",
-                 "huge answer")
+CHANGES = {"wrong mac": {}, "wrong request id": {"request_id": bytes(16)},
+           "wrong ring": {"ring_id": bytes(range(16))}}
+ANSWER_ORDERS = ("lose answer", "hold answer", "close in answer", "stray answer", "huge answer",
+                 *CHANGES)
 
 
 class Orders:
@@ -88,7 +90,7 @@ class OrderedLink(Link):
 
     def answer(self, message):
         name, seconds = self.answer_orders.pop(message[:4], ("", 0.0))
-        message = self.proxy.sign(message)
+        message = self.proxy.sign(message, CHANGES.get(name, {}), spoiled=name == "wrong mac")
         if name == "lose answer":
             return
         if name == "hold answer":
@@ -101,8 +103,6 @@ class OrderedLink(Link):
         if name == "huge answer":
             self.write(struct.pack(">Q", HUGE_BYTES) + message)
             return
-        if name == "wrong mac":
-            message = self.proxy.sign(message, spoiled=True)
         if name == "stray answer":
             super().answer(COPY_ID + message[4:])
         super().answer(message)
@@ -147,14 +147,17 @@ class OrderedProxy(HostileProxy):
             link.close()
         self.links = []
 
-    def sign(self, message, spoiled=False):
-        if not self.key:
+    def sign(self, message, changes, spoiled):
+        """The answer with other fields, signed anew."""
+        if not self.key and not changes:
             return message
         answer = self.messages.envelope.RpcResponse.FromString(message[4:])
-        answer.mac = chord_client._mac(
-            self.key, "chord.v1.RpcResponse", answer.protocol_version, answer.request_id,
-            answer.code, answer.message, answer.retry_after_ms, answer.payload, answer.ring_id,
-            answer.start, chord_client._Long(answer.clock_ms))
-        if spoiled:
-            answer.mac = bytes([answer.mac[0] ^ 1]) + answer.mac[1:]
+        for name, value in changes.items():
+            setattr(answer, name, value)
+        if self.key:
+            mac = chord_client._mac(
+                self.key, "chord.v1.RpcResponse", answer.protocol_version, answer.request_id,
+                answer.code, answer.message, answer.retry_after_ms, answer.payload, answer.ring_id,
+                answer.start, chord_client._Long(answer.clock_ms))
+            answer.mac = bytes([mac[0] ^ spoiled]) + mac[1:]
         return message[:4] + answer.SerializeToString()
