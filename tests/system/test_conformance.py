@@ -17,7 +17,7 @@ import pytest
 
 from conformance import CASES, Case, encode
 from conformance_driver import Driver
-from conformance_rings import CaseRings
+from conformance_rings import NOBODY, CaseRings
 from histories import DONE, FAILED, UNKNOWN, run_history
 from ring import BUILD, ROOT
 
@@ -206,7 +206,12 @@ def test_history_is_linearizable(language, rings, drivers, tmp_path):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_driver_ends(language, drivers):
-    """With its input, with 0, and soon; under a sanitizer this also means that nothing leaks."""
+    """With its input, with 0, and soon, also while something is under way; under a sanitizer this
+    also means that nothing leaks."""
     mine = drivers(language)
-    mine.get()
-    print(f"ended after {max(mine.end()):.2f} s")
+    mine.end()
+    driver = mine.get()
+    driver.ask({"do": "open", "members": [NOBODY], "timeout_ms": 1000, "attempt_ms": 500}, 20)
+    driver.send({"do": "put", "key": encode(b"k"), "value": ""})
+    (seconds,) = mine.end()
+    print(f"ended after {seconds:.2f} s")
