@@ -41,11 +41,12 @@ class Link:
 
     def __init__(self, proxy, client):
         self.proxy, self.client = proxy, client
-        self.node = socket.create_connection(("127.0.0.1", proxy.port), 10)
+        self.node = socket.create_connection(("127.0.0.1", proxy.node_port), 10)
         self.node.settimeout(None)
-        self.lock = threading.Lock()  # of writes to the node
+        self.lock = threading.Lock()  # of writes to the node, ...
+        self.answer_lock = threading.Lock()  # ... and to the client
         self.unanswered = set()       # ids whose answers are lost
-        self.copies = 0x80000000
+        self.copies = 0xf0000000      # hardly ever ids of the client
         time.sleep(proxy.hello_s)
         client.sendall(read_exactly(self.node, 8))
         self.node.sendall(read_exactly(client, 8))
@@ -73,6 +74,9 @@ class Link:
     def requests(self):
         message = read_message(self.client)
         self.proxy.wait()
+        self.hand_on(message)
+
+    def hand_on(self, message):
         dice = self.proxy.draw() if KV in message else (1, 1, 1, 0)
         if dice[2] < COPIED:
             self.copies += 1
@@ -88,15 +92,21 @@ class Link:
         message = read_message(self.node)
         self.proxy.wait()
         if message[:4] not in self.unanswered:
-            message = message.replace(INNER, OUTER)
+            self.answer(message.replace(INNER, OUTER))
+
+    def answer(self, message):
+        with self.answer_lock:
             self.client.sendall(struct.pack(">Q", len(message)) + message)
 
 
 class HostileProxy:
     """In front of the node at a port; ended with close(). `hostile` False: it only counts."""
 
+    link = Link
+
     def __init__(self, port, seed, hostile=True, hello_s=0.0):
-        self.port, self.random = port, random.Random(f"{seed} {port}")
+        self.port = self.node_port = port
+        self.random = random.Random(f"{seed} {port}")
         self.hostile, self.requests = hostile, 0  # about keys
         self.hello_s = hello_s  # until a connection speaks
         self.lock, self.links, self.due = threading.Condition(), [], []
@@ -131,8 +141,9 @@ class HostileProxy:
                 while self.due and self.due[0][0] <= now:
                     ready.append(heapq.heappop(self.due)[3])
                 if not ready:
-                    soon = min(next_still, self.due[0][0] if self.due else next_still)
-                    self.lock.wait(max(0.001, soon - now) if self.hostile else None)
+                    times = [self.due[0][0]] if self.due else []
+                    times += [next_still] if self.hostile else []
+                    self.lock.wait(max(0.001, min(times) - now) if times else None)
             if now >= next_still and self.hostile:
                 self.still_until = now + self.random.uniform(*STILL_S)
                 next_still = now + self.random.uniform(STILL_EVERY_S / 2, STILL_EVERY_S * 1.5)
@@ -146,9 +157,16 @@ class HostileProxy:
         while not self.ended:
             try:
                 client, _ = self.listener.accept()
-                self.links.append(Link(self, client))
             except OSError:
                 continue
+            # A node that stands still lets nobody else wait.
+            threading.Thread(target=self.connect, args=(client,), daemon=True).start()
+
+    def connect(self, client):
+        try:
+            self.links.append(self.link(self, client))
+        except OSError:
+            client.close()  # nobody is behind this proxy
 
     def close(self):
         self.ended = True

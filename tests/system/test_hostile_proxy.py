@@ -3,7 +3,6 @@
 stands still (hostile_proxy.py): each write takes effect at most once, nobody is told what is not
 true. What all were told of a key must be linearizable (tests/sim/check_history.c)."""
 
-import itertools
 import os
 import random
 import subprocess
@@ -13,16 +12,13 @@ import time
 import pytest
 
 import chord_client
-from clients import Entry, History, now_us
+from histories import DONE, FAILED, UNKNOWN, run_history
 from hostile_proxy import HostileProxy
 from lone_gateway import Gateway
 from ring import BUILD, until
-from verdict import check
 
 SEED = int(os.environ.get("CHORD_TEST_SEED", time.time_ns() % 1_000_000))
-THREADS, KEYS, SECONDS = 6, 3, 5
-CHECK_HISTORY = BUILD / "tests" / "sim" / "check-history"
-UNKNOWN, FAILED = "unknown", "failed"
+SECONDS = 5
 
 
 class Python:
@@ -41,11 +37,11 @@ class Python:
                 code = self.client.code_name(result.code)
                 if code not in ("OK", "NOT_FOUND"):
                     return UNKNOWN if code == "UNKNOWN" else FAILED, None, None
-                return "done", None, result.existed
+                return DONE, None, result.existed
             answer = getattr(self.client, kind)(*arguments)
         except chord_client.ChordError as error:
             return UNKNOWN if error.outcome_unknown else FAILED, None, None
-        return ("done", answer, None) if kind == "get" else ("done", None, answer)
+        return (DONE, answer, None) if kind == "get" else (DONE, None, answer)
 
 
 class Http:
@@ -60,12 +56,12 @@ class Http:
         assert answer.status != 409, answer.body
         if kind == "get":
             read = answer.body if answer.status == 200 else None
-            return "done" if answer.status in (200, 404) else FAILED, read, None
+            return DONE if answer.status in (200, 404) else FAILED, read, None
         if kind == "delete" and answer.status in (204, 404):
             # 204 also where an unknown first attempt may have been the one that found it
-            return "done", None, None if answer.status == 204 else False
+            return DONE, None, None if answer.status == 204 else False
         if answer.status in (201, 204):
-            return "done", None, answer.status == 204
+            return DONE, None, answer.status == 204
         return UNKNOWN if answer.json()["code"] == "UNKNOWN" else FAILED, None, None
 
 
@@ -79,29 +75,12 @@ class Ctl:
         words = {"get": ["get", key], "delete": ["del", key], "put": ["put", key, value or b""]}
         done = subprocess.run([*self.command, *words[kind]], capture_output=True, check=False)
         if kind == "get" and done.returncode in (0, 1):
-            return "done", done.stdout if done.returncode == 0 else None, None
+            return DONE, done.stdout if done.returncode == 0 else None, None
         if done.returncode in (0, 1):
             existed = b"replaced" in done.stdout if kind == "put" else done.returncode == 0
-            return "done", None, existed
+            return DONE, None, existed
         assert done.returncode in (3, 4, 5), done
         return UNKNOWN if done.returncode == 5 else FAILED, None, None
-
-
-def ask(asker, history, values, number, pick, key):
-    kind = pick.choices(("get", "put", "delete"), (3, 6, 1))[0]
-    entry = Entry(key, kind=kind, client=number, node=1, attempts=1, called=now_us())
-    entry.value = next(values) if kind == "put" else 0
-    outcome, read, existed = asker.ask(kind, key, b"%d" % entry.value)
-    entry.returned = now_us()
-    if outcome == FAILED or (outcome == UNKNOWN and kind == "get"):
-        history.failed += 1
-        return
-    entry.outcome = outcome
-    if kind == "get":
-        entry.value = int(read) if read else 0
-    elif existed is not None:
-        entry.existed = "existed" if existed else "not"
-    history.add(entry)
 
 
 @pytest.fixture
@@ -136,43 +115,9 @@ def test_histories_are_linearizable(kind, proxies, outer_gateway, tmp_path):
     print(f"CHORD_TEST_SEED={SEED}")
     ring, made = proxies
     outer = [f"127.0.0.2:{proxy.port}" for proxy in made]
-    history, values, problems = History(), itertools.count(1), []
-    end = time.monotonic() + SECONDS
-
-    def counts():
-        return [sum(proxy.counts[which] for proxy in made) for which in range(3)]
-
-    def enough():  # a busy machine takes longer to meet each kind of harm
-        return time.monotonic() > end and (min(counts()) > 2 or time.monotonic() > end + 40)
-
-    def loop(number):
-        try:
-            asker, pick = kind(outer, outer_gateway, SEED + number), random.Random(f"{SEED} {number}")
-            while not enough():
-                ask(asker, history, values, number, pick, f"key-{pick.randrange(KEYS)}")
-        except BaseException as problem:
-            problems.append(problem)
-            raise
-
-    threads = [threading.Thread(target=loop, args=(number,)) for number in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not problems
     with chord_client.ChordClient(ring.address(1)) as reader:
-        for key in (f"key-{number}" for number in range(KEYS)):
-            entry = Entry(key, outcome="done", last=True, called=now_us(), node=1, attempts=1)
-            entry.value = int(reader.get(key) or 0)
-            entry.returned = now_us()
-            history.add(entry)
-    figures = check(CHECK_HISTORY, history, tmp_path / "history.txt")
-    unknown = sum(entry.outcome == UNKNOWN for entry in history.entries)
-    lost, unanswered, copied = counts()
-    print(f"{kind.__name__}: {len(history.entries)} operations, {unknown} unknown, {history.failed} "
-          f"failed; {lost} requests lost, {unanswered} answers lost, {copied} copies; {figures}")
-    assert min(lost, unanswered, copied) > 2
-    assert unknown * 10 <= len(history.entries)
+        run_history(lambda number: kind(outer, outer_gateway, SEED + number), made, SEED, SECONDS,
+                    reader.get, tmp_path, kind.__name__)
 
 
 class Writer:

@@ -171,10 +171,35 @@ static void test_hints(void **state) {
     hint_put(hints, 20, 40, 1, "b"); /* an old word */
     assert_string_equal(hint_of(hints, 25), "d");
     hints_forget_address(hints, "d");
-    assert_string_equal(hint_of(hints, 25), "-");
+    assert_string_equal(hint_of(hints, 25), "");
+    hint_put(hints, 20, 30, 1, "e"); /* better than nobody */
+    assert_string_equal(hint_of(hints, 25), "e");
     hint_put(hints, 7, 7, 3, "all");
     assert_string_equal(hint_of(hints, 7), "all");
     assert_string_equal(hint_of(hints, 50), "all");
+    hints_free(hints);
+}
+
+static uint64_t seen_of(struct hints *hints, uint8_t value) {
+    struct hint hint = {.seen_counter = 0};
+    struct ring_id id = id_of(value);
+    return hints_find(hints, &id, &hint) ? 100 * hint.seen_epoch + hint.seen_counter : 0;
+}
+
+/* Else the next write is taken for a late copy of an older one. */
+static void test_what_was_seen_outlives_the_leader(void **state) {
+    (void)state;
+    struct hints *hints = hints_new();
+    struct ring_id id = id_of(15);
+    hint_put(hints, 10, 20, 1, "a");
+    hints_seen(hints, &id, 1, 7);
+    assert_int_equal(seen_of(hints, 15), 107);
+    hints_forget_address(hints, "a");
+    assert_int_equal(seen_of(hints, 15), 107);
+    hint_put(hints, 10, 20, 2, "b");
+    assert_int_equal(seen_of(hints, 15), 107);
+    hint_put(hints, 10, 30, 3, "b"); /* another range */
+    assert_int_equal(seen_of(hints, 15), 0);
     hints_free(hints);
 }
 
@@ -186,6 +211,7 @@ int main(void) {
         cmocka_unit_test(test_what_nobody_can_find_out),
         cmocka_unit_test(test_a_read_is_never_maybe),
         cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_what_was_seen_outlives_the_leader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -326,13 +326,31 @@ static void test_some_travel_alone(void **state) {
     start((struct chord_operation){.kind = CHORD_PUT, .value = value, .value_size = sizeof value},
           "large");
     expect_call(2, 1, "large", "large");
-    start((struct chord_operation){.kind = CHORD_PUT}, ""); /* a node refuses it with its batch */
-    expect_call(3, 1, "", "");
+    /* A node refuses it with its batch. */
     start((struct chord_operation){.kind = CHORD_PUT, .if_absent = true, .if_match = true}, "both");
-    expect_call(4, 1, "both", "both");
+    expect_call(3, 1, "both", "both");
     start((struct chord_operation){.kind = CHORD_PUT, .timeout_ms = ATTEMPT_MS / 2}, "hurry");
-    expect_call(5, 1, "hurry", "hurry");
+    expect_call(4, 1, "hurry", "hurry");
     expect_done();
+}
+
+static void test_what_no_node_takes_is_not_sent(void **state) {
+    (void)state;
+    static char value[1024 * 1024 + 1];
+    size_t refused[] = {
+        start_get(""),
+        start(
+            (struct chord_operation){.kind = CHORD_PUT, .value = value, .value_size = sizeof value},
+            "k"),
+        start((struct chord_operation){.kind = CHORD_DELETE}, ""),
+    };
+    await_ended(3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(results[refused[i]].code, CHORD_CODE_INVALID_ARGUMENT);
+        assert_int_equal(results[refused[i]].fate, CHORD_NOT_DONE);
+        assert_string_not_equal(results[refused[i]].message, "");
+    }
+    assert_int_equal(calls_count, 0);
 }
 
 static void test_a_refusal_is_one_operations(void **state) {
@@ -410,6 +428,7 @@ int main(void) {
         TEST(test_each_kind_travels_by_itself),
         TEST(test_changes_of_one_key_travel_apart),
         TEST(test_some_travel_alone),
+        TEST(test_what_no_node_takes_is_not_sent),
         TEST(test_a_refusal_is_one_operations),
         TEST(test_values_that_leave_no_room),
         TEST(test_a_call_fails),

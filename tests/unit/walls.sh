@@ -22,7 +22,10 @@ library_allowed() {
     '<nng/'*) [ "$2" = proto ] ;;
     '<civetweb.h>') [ "$2" = gateway ] ;;
     '<sqlite3.h>') [ "$2" = node/store ] || [ "$2" = gateway ] ;;
-    '<jansson.h>') [ "$2" = gateway ] || [ "$2" = "$chordctl" ] || [ "$2" = proto/clients/json ] ;;
+    '<jansson.h>')
+        [ "$2" = gateway ] || [ "$2" = "$chordctl" ] || [ "$2" = proto/clients/json ] ||
+            [ "$2" = proto/clients/conformance ]
+        ;;
     '<pthread.h>' | '<threads.h>') [ "$2" != tests/sim ] ;;
     *) true ;;
     esac
@@ -89,11 +92,12 @@ check_room node/store node node/chord proto
 check_room proto wire
 check_room proto/clients/c proto wire
 check_room proto/clients/json proto/clients/c proto wire
+check_room proto/clients/conformance proto/clients/c proto wire
 check_room "$chordctl" proto/clients/json proto/clients/c proto wire
 check_room gateway proto/clients/json proto/clients/c proto wire
 check_room tests/sim node/chord node # node: the wire mode's encode and decode
 # Whoever calls a ring from outside stands on the one client library.
-for file in gateway/*.[ch] "$chordctl"/*.[ch]; do
+for file in gateway/*.[ch] "$chordctl"/*.[ch] proto/clients/conformance/*.[ch]; do
     if grep -q '\<rpc_client_' "$file"; then
         offends "$file" rpc_client_... "nodes are asked through proto/clients/c here"
     fi

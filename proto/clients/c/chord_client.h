@@ -134,7 +134,8 @@ struct chord_result {
 /* The struct itself is the caller's. */
 void chord_result_free(struct chord_result *result);
 
-/* Runs once, on a thread of the client, and must only hand on; the callee frees the result. */
+/* Runs once, on a thread of the client or, where nothing can be sent, inside chord_start, and must
+ * only hand on; the callee frees the result. */
 typedef void chord_done_fn(void *context, struct chord_result *result);
 
 /* Returns at once. Key and value must live until `done` has run. */

@@ -87,8 +87,7 @@ static bool has_time(const struct operation *operation) {
 /* A node refuses a whole batch for one operation that is not well formed. */
 static bool is_sociable(const struct operation *operation) {
     const struct chord_operation *asked = &operation->asked;
-    return operation->hinted && !operation->alone && asked->key_size >= 1 &&
-           asked->key_size <= CHORD_KEY_BYTES_MAX && asked->value_size <= SMALL_BYTES &&
+    return operation->hinted && !operation->alone && asked->value_size <= SMALL_BYTES &&
            !(asked->if_absent && asked->if_match) && has_time(operation);
 }
 

@@ -67,14 +67,14 @@ void hints_put(struct hints *hints, const struct ring_id *lo, const struct ring_
     struct hint hint = {.lo = *lo, .hi = *hi, .epoch = epoch};
     snprintf(hint.address, sizeof(hint.address), "%s", address);
     pthread_mutex_lock(&hints->lock);
-    struct hint *same = hints_entry(hints, hi);
-    if (same != NULL && id_compare(&same->hi, hi) == 0 && id_compare(&same->lo, lo) == 0 &&
-        same->epoch == epoch) {
-        memcpy(same->address, hint.address, sizeof(same->address)); /* keeps what was seen */
-        goto out;
+    const struct hint *same = hints_entry(hints, hi);
+    if (same != NULL && id_compare(&same->hi, hi) == 0 && id_compare(&same->lo, lo) == 0) {
+        hint.seen_epoch = same->seen_epoch; /* stays true, whoever leads */
+        hint.seen_counter = same->seen_counter;
     }
     for (size_t i = 0; i < hints->count; i++) {
-        if (ranges_overlap(&hint, &hints->entries[i]) && hints->entries[i].epoch > epoch) {
+        if (ranges_overlap(&hint, &hints->entries[i]) && hints->entries[i].epoch > epoch &&
+            hints->entries[i].address[0] != '\0') {
             goto out;
         }
     }
@@ -123,9 +123,9 @@ void hints_clear(struct hints *hints) {
 
 void hints_forget_address(struct hints *hints, const char *address) {
     pthread_mutex_lock(&hints->lock);
-    for (size_t i = hints->count; i-- > 0;) {
+    for (size_t i = 0; i < hints->count; i++) {
         if (strcmp(hints->entries[i].address, address) == 0) {
-            hints_remove(hints, i);
+            hints->entries[i].address[0] = '\0';
         }
     }
     pthread_mutex_unlock(&hints->lock);

@@ -18,8 +18,8 @@ struct hint {
     struct ring_id lo; /* the keys in (lo, hi] */
     struct ring_id hi;
     uint64_t epoch;
-    char address[HINTS_ADDRESS_SIZE];
-    uint64_t seen_epoch; /* the newest version heard from the range */
+    char address[HINTS_ADDRESS_SIZE]; /* empty: forgotten */
+    uint64_t seen_epoch;              /* the newest version heard from the range */
     uint64_t seen_counter;
 };
 
@@ -33,6 +33,7 @@ void hints_put(struct hints *hints, const struct ring_id *lo, const struct ring_
 bool hints_find(struct hints *hints, const struct ring_id *id, struct hint *hint);
 void hints_seen(struct hints *hints, const struct ring_id *id, uint64_t epoch, uint64_t counter);
 void hints_clear(struct hints *hints);
+/* Nobody leads its ranges, as far as is known; what was seen of them stays true. */
 void hints_forget_address(struct hints *hints, const char *address);
 
 #endif

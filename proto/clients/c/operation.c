@@ -173,7 +173,7 @@ static bool target_choose(struct operation *operation) {
     struct chord_result *result = &operation->result;
     struct hint hint;
     if (operation->by_hint && operation->id_known &&
-        hints_find(client->hints, &operation->id, &hint)) {
+        hints_find(client->hints, &operation->id, &hint) && hint.address[0] != '\0') {
         memcpy(result->address, hint.address, sizeof result->address);
         operation->hinted = true;
         operation->range_hi = hint.hi;
@@ -269,6 +269,17 @@ void operation_resume(struct operation *operation) {
 
 /* ---- the start ---- */
 
+/* What no node takes is not sent. NULL: it may be. */
+static const char *refusal_of(const struct chord_operation *asked) {
+    if (asked->key_size < 1 || asked->key_size > CHORD_KEY_BYTES_MAX) {
+        return "a key has 1 to 1024 bytes";
+    }
+    if (asked->kind == CHORD_PUT && asked->value_size > CHORD_VALUE_BYTES_MAX) {
+        return "a value has at most 1 MiB";
+    }
+    return NULL;
+}
+
 static bool attempts_begin(struct operation *operation) {
     uint8_t op_id[CHORD_OP_ID_BYTES];
     if (operation->asked.kind == CHORD_GET) {
@@ -299,6 +310,13 @@ void chord_start(struct chord_client *client, const struct chord_operation *aske
         operation->began_ms + (asked->timeout_ms > 0 ? asked->timeout_ms : client->timeout_ms);
     operation->pause_ms = PAUSE_MS_FIRST;
     operation->by_hint = true;
+    const char *refusal = refusal_of(asked);
+    if (refusal != NULL) {
+        operation->code = CHORD__V1__CODE__CODE_INVALID_ARGUMENT;
+        snprintf(operation->result.message, sizeof operation->result.message, "%s", refusal);
+        operation_end(operation, false);
+        return;
+    }
     operation->id_known = client_key_id(client, asked->key, asked->key_size, &operation->id);
     if (!attempts_begin(operation)) {
         operation->code = CHORD__V1__CODE__CODE_RESOURCE_EXHAUSTED;
