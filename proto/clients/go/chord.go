@@ -57,6 +57,7 @@ type Client struct {
 	nodes          *nodes
 	members        members
 	hints          hints
+	turns          turns
 	ring           atomic.Pointer[Ring] // nil: nobody has told yet
 	learning       chan struct{}        // holds one token: whoever has it asks
 	requests       atomic.Uint64

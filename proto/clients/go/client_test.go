@@ -378,6 +378,47 @@ func TestOperationsUnderWayAreLimited(t *testing.T) {
 	}
 }
 
+// Writes of one key wait here, in their order; of those that wait nothing was done.
+func TestWritesOfOneKeyTakeTurns(t *testing.T) {
+	node, arrived := waitingNode(t)
+	client := opened(t, Options{Members: []string{node.address()}, Attempt: time.Minute, Timeout: time.Minute})
+	ctx, cancel := context.WithCancel(background)
+	errs := make(chan error)
+	put := func(ctx context.Context) {
+		_, err := client.Put(ctx, "key", nil)
+		errs <- err
+	}
+	for i := 0; i < turnsMax; i++ {
+		go put(ctx)
+		<-arrived
+	}
+	short, end := within(50)
+	defer end()
+	go put(short)
+	if failure := expectError(t, <-errs, Unavailable, NotDone); !errors.Is(failure, context.DeadlineExceeded) {
+		t.Error(failure)
+	}
+	go put(background)
+	other, endOther := within(200)
+	defer endOther()
+	_, err := client.Put(other, "other", nil) // has its own turns
+	expectError(t, err, Unknown, MaybeDone)
+	<-arrived
+	if client.Requests() != turnsMax+1 {
+		t.Error(client.Requests())
+	}
+	cancel()
+	<-arrived // the one that waited
+	for i := 0; i < turnsMax; i++ {
+		expectError(t, <-errs, Cancelled, MaybeDone)
+	}
+	client.Close()
+	expectError(t, <-errs, Unknown, MaybeDone)
+	if len(client.turns.byKey) != 0 {
+		t.Error(client.turns.byKey)
+	}
+}
+
 func TestLocalRefusals(t *testing.T) {
 	node := newFakeNode(t, echo)
 	client := opened(t, Options{Members: []string{node.address()}})

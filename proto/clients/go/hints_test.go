@@ -74,11 +74,17 @@ func TestHints(t *testing.T) {
 
 func TestHintsAreBounded(t *testing.T) {
 	var h hints
-	for i := 0; i < hintsMax+10; i++ {
+	numbered := func(i int) hint {
 		lo, hi := fmt.Sprintf("%06d", i), fmt.Sprintf("%06d", i+1)
-		h.learn(hint{span: span{place(lo), place(hi)}, epoch: 1, address: "a"})
+		return hint{span: span{place(lo), place(hi)}, epoch: 1, address: "a"}
 	}
-	if len(h.entries) != hintsMax {
+	for i := 0; i < hintsMax-1; i++ {
+		h.insert(numbered(i))
+	}
+	for i := hintsMax - 1; i < hintsMax+3; i++ {
+		h.learn(numbered(i))
+	}
+	if len(h.entries) != hintsMax || h.entries[hintsMax-1].span != numbered(hintsMax-1).span {
 		t.Error(len(h.entries))
 	}
 }

@@ -162,6 +162,14 @@ func (c *Client) run(ctx context.Context, todo []*pending) {
 	defer c.leave(len(todo))
 	ctx, cancel := c.limited(ctx)
 	defer cancel()
+	if one := todo[0]; len(todo) == 1 && one.writes() {
+		if !c.turns.take(ctx, c.closing, one.key) {
+			one.said.message = "other writes of the key were under way all the time"
+			one.finish(ctx, true, c.isClosing())
+			return
+		}
+		defer c.turns.give(one.key)
+	}
 	c.drive(ctx, todo, newPace())
 }
 
