@@ -135,6 +135,54 @@ func TestAbortedGoesOnAtOnce(t *testing.T) {
 	}
 }
 
+func TestANodeThatCannotIsNotAskedAgain(t *testing.T) {
+	node := newFakeNode(t, echo)
+	for _, word := range []*chordv1.RpcResponse{
+		results(result(chordv1.Code_CODE_UNAVAILABLE, Version{})),
+		{Code: chordv1.Code_CODE_UNAVAILABLE, Message: "not now"},
+		{Code: chordv1.Code_CODE_WRONG_RING, RingId: bytes.Repeat([]byte{8}, 16)},
+	} {
+		cannot := newFakeNode(t, inTurn(word))
+		client := opened(t, Options{Members: []string{cannot.address(), node.address()}})
+		if _, err := client.Put(background, "key", nil); err != nil {
+			t.Error(word, err)
+		}
+		if sent := node.operations(); len(cannot.requests()) != 1 || sent[len(sent)-1][0].Attempt != 1 {
+			t.Error(word, len(cannot.requests()))
+		}
+	}
+}
+
+func TestAnAnswerWithoutAResult(t *testing.T) {
+	node := newFakeNode(t, inTurn(results(), okResult))
+	client := opened(t, Options{Members: []string{node.address()}})
+	if _, err := client.Put(background, "key", nil); err != nil {
+		t.Fatal(err)
+	}
+	if sent := node.operations(); len(sent) != 2 || sent[1][0].Attempt != 2 {
+		t.Error(sent)
+	}
+}
+
+// One silence is enough: no other key waits for that node.
+func TestASilentLeaderOfTwoRanges(t *testing.T) {
+	silent := newFakeNode(t, func(*chordv1.RpcRequest) *chordv1.RpcResponse { return nil })
+	node := newFakeNode(t, echo)
+	client := opened(t, Options{Members: []string{node.address(), silent.address()}})
+	middle := place([]byte{0x80, 0, 0, 0})
+	for _, of := range []span{{"\x00\x00\x00\x00", middle}, {middle, "\x00\x00\x00\x00"}} {
+		client.hints.learn(hint{span: of, epoch: 1, address: silent.address()})
+	}
+	for _, key := range []string{"apple", "b", "c", "d"} { // d0be..., e9d7..., 84a5..., 3c36...
+		if _, err := client.Put(background, key, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(silent.requests()) != 1 {
+		t.Error(len(silent.requests()))
+	}
+}
+
 func TestUnknownForGood(t *testing.T) {
 	node := newFakeNode(t, inTurn(nil, results(result(chordv1.Code_CODE_UNKNOWN, Version{3, 7}))))
 	client := opened(t, Options{Members: []string{node.address()}})
@@ -208,6 +256,13 @@ func TestChallenge(t *testing.T) {
 	}
 	if sent := node.operations(); len(sent) != 4 || sent[3][0].Attempt != 1 || client.Requests() != 3 {
 		t.Error(len(sent), client.Requests())
+	}
+	node.change(func(is *identity) { is.start = bytes.Repeat([]byte{7}, 16) })
+	if _, err := client.Call(background, "", methodBatch, node.requests()[1].Payload); err != nil {
+		t.Error("within one attempt:", err)
+	}
+	if info, err := client.ServerInfo(background); err != nil || info.M != 32 || !bytes.Equal(info.RingID, testRing) {
+		t.Error(info, err)
 	}
 }
 
@@ -376,6 +431,11 @@ func TestOperationsUnderWayAreLimited(t *testing.T) {
 	if client.Requests() != 1 {
 		t.Error(client.Requests())
 	}
+	short, end := within(50)
+	defer end()
+	for _, result := range client.Batch(short, Get("a"), Get("b"), Get("c")) {
+		expectError(t, result.Err, DeadlineExceeded, NotDone)
+	}
 }
 
 // Writes of one key wait here, in their order; of those that wait nothing was done.
@@ -449,6 +509,7 @@ func TestLocalRefusals(t *testing.T) {
 
 func TestBatch(t *testing.T) {
 	full := results(result(chordv1.Code_CODE_OK, old), result(chordv1.Code_CODE_RESOURCE_EXHAUSTED, Version{}))
+	full.RetryAfterMs = 60_000 // not meant for what only had no room
 	node := newFakeNode(t, inTurn(full, okResult))
 	client := opened(t, Options{Members: []string{node.address()}})
 	all := client.Batch(background, Get("a"), Get("b"))
@@ -470,7 +531,7 @@ func TestBatchIsParted(t *testing.T) {
 		operations = append(operations, Put(fmt.Sprint("key ", i%6), value))
 	}
 	for i := 0; i < 1500; i++ {
-		operations = append(operations, Get(fmt.Sprint("small ", i)))
+		operations = append(operations, Get(fmt.Sprint("small ", i%1400)))
 	}
 	for i, result := range client.Batch(background, operations...) {
 		if result.Err != nil || (i >= 8 && string(result.Value) != operations[i].key) {

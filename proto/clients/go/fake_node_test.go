@@ -172,6 +172,9 @@ func (n *fakeNode) word(is identity, request *chordv1.RpcRequest) *chordv1.RpcRe
 		}
 	}
 	if request.Method == methodInfo {
+		if len(request.RingId) != 0 {
+			n.t.Error("who a node is was asked of one ring only")
+		}
 		return packed(&chordv1.GetServerInfoResponse{Parameters: &chordv1.RingParameters{
 			RingId: is.ringID, M: 32, N: 3, Replicas: 3}})
 	}

@@ -98,11 +98,13 @@ func TestWithoutAnAnswer(t *testing.T) {
 			t.Error(code, fate)
 		}
 	}
-	r := writer(1, false)
-	if next := r.take(outcome{code: Unavailable, by: unsent}); next != later || r.attempt != 1 || r.maybe {
-		t.Error("no connection: the same attempt again", next, r)
+	for _, code := range []Code{Unavailable, Unknown} {
+		r := writer(1, false)
+		if next := r.take(outcome{code: code, by: unsent}); next != later || r.attempt != 1 || r.maybe {
+			t.Error("no connection: the same attempt again", next, r)
+		}
 	}
-	r = writer(1, false)
+	r := writer(1, false)
 	if next := r.take(outcome{code: Unauthenticated, by: unsettled}); next != end || !r.maybe {
 		t.Error("a wrong mac: another key, but who knows what was done", next, r)
 	}
