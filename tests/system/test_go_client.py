@@ -164,13 +164,12 @@ def test_a_paused_node(new_ring, new_driver):
 
 
 class Go:
-    """The driver as test_hostile_proxy asks its clients: one for each thread."""
+    """Drivers as test_hostile_proxy asks its clients: each for half of the threads."""
 
-    program = None
+    drivers = ()
 
     def __init__(self, outer, gateway, seed):
-        self.driver = Driver(Go.program)
-        assert self.driver.ask("open", members=outer, timeout_ms=6000) == {"code": "OK"}
+        self.driver = Go.drivers[seed % len(Go.drivers)]
 
     def ask(self, kind, key, value):
         fields = {"value": text(value)} if kind == "put" else {}
@@ -183,7 +182,9 @@ class Go:
 
 
 @pytest.mark.slow
-def test_histories_are_linearizable(proxies, program, tmp_path, monkeypatch):  # noqa: F811
+def test_histories_are_linearizable(proxies, new_driver, tmp_path, monkeypatch):  # noqa: F811
     """Behind proxies that lose, repeat and delay."""
-    monkeypatch.setattr(Go, "program", program)
+    outer = [f"127.0.0.2:{proxy.port}" for proxy in proxies[1]]
+    drivers = [new_driver(members=outer, timeout_ms=6000) for _ in range(2)]
+    monkeypatch.setattr(Go, "drivers", drivers)
     test_hostile_proxy.test_histories_are_linearizable(Go, proxies, None, tmp_path)

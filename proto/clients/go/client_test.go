@@ -112,6 +112,20 @@ func TestAClosedConnectionMayHaveDoneIt(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatWasClosedMeanwhile(t *testing.T) {
+	node := newFakeNode(t, echo)
+	client := opened(t, Options{Members: []string{node.address()}})
+	kept := client.nodes.get(node.address()).link
+	node.hangUp()
+	<-kept.over // noticed, without a request
+	if _, err := client.Put(background, "key", nil); err != nil {
+		t.Fatal(err)
+	}
+	if sent := node.operations(); len(sent) != 1 || sent[0][0].Attempt != 1 || node.connections() != 2 {
+		t.Error(sent, node.connections())
+	}
+}
+
 func TestNobodyThereIsTheSameAttempt(t *testing.T) {
 	node := newFakeNode(t, echo)
 	client := opened(t, Options{Members: []string{node.address(), deadAddress(t)}})

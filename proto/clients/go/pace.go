@@ -4,7 +4,8 @@ package chord
 
 import (
 	"context"
-	"math/rand"
+	"crypto/rand"
+	"encoding/binary"
 	"time"
 )
 
@@ -28,7 +29,7 @@ func newPace() pace {
 
 // next is the pause before the next attempt, and at least what the node asked for.
 func (p *pace) next(asked time.Duration) time.Duration {
-	wait := p.pause/2 + time.Duration(rand.Int63n(int64(p.pause/2)+1))
+	wait := p.pause/2 + upTo(p.pause/2)
 	if p.pause *= 2; p.pause > pauseMost {
 		p.pause = pauseMost
 	}
@@ -36,6 +37,13 @@ func (p *pace) next(asked time.Duration) time.Duration {
 		return asked
 	}
 	return wait
+}
+
+// upTo draws from 0 to most. From the system, since Go before 1.20 draws the same in every process.
+func upTo(most time.Duration) time.Duration {
+	var drawn [8]byte
+	rand.Read(drawn[:]) // without it, only the pauses are alike
+	return time.Duration(binary.LittleEndian.Uint64(drawn[:]) % uint64(most+1))
 }
 
 // patience is how long the next node is waited for: longer when all of them were silent in turn.
