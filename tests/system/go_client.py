@@ -26,20 +26,19 @@ def run(*arguments, **options):
     return done.stdout
 
 
-def generate():
+def check_tools():
     for tool, package in (("go", "golang-go"), ("protoc", "protobuf-compiler"),
                           ("protoc-gen-go", "protoc-gen-go")):
         assert shutil.which(tool), f"{package} is missing (sh deploy/install-deps.sh test)"
-    run("sh", SOURCE / "generate.sh")
 
 
 def go(*arguments):
+    check_tools()
     return run("sh", SOURCE / "go.sh", BUILD, *arguments)
 
 
 def build(command):
     """The path of a program of cmd/."""
-    generate()
     program = BUILD / "bin" / command
     go("build", "-o", program, f"{PACKAGE}/cmd/{command}")
     return program

@@ -10,7 +10,7 @@ import signal
 import pytest
 
 import test_hostile_proxy
-from go_client import PACKAGE, SOURCE, Driver, build, generate, go, run, text
+from go_client import PACKAGE, SOURCE, Driver, build, go, run, text
 from ring import Ring
 from test_hostile_proxy import FAILED, UNKNOWN, proxies  # noqa: F401
 
@@ -46,7 +46,6 @@ def new_driver(program):
 
 
 def test_format_vet_and_its_own_tests():
-    generate()
     assert run("gofmt", "-l", *SOURCE.glob("*.go"), *SOURCE.glob("cmd/*/*.go")) == ""
     programs = [f"{PACKAGE}/cmd/{name}" for name in ("conformance", "measure")]
     go("vet", PACKAGE, *programs)
@@ -57,7 +56,6 @@ def test_the_readme(ring, tmp_path):
     (lines,) = re.findall(r"```go\n(.*?)```", (SOURCE / "README.md").read_text(), re.S)
     source = tmp_path / "main.go"
     source.write_text(lines)
-    generate()
     assert run("gofmt", "-l", source) == ""
     go("build", "-o", tmp_path / "hello", source)
     assert run(tmp_path / "hello", "127.0.0.1:1", ring.address(2)) == "hello, ring\n"

@@ -545,7 +545,7 @@ func TestBatchIsParted(t *testing.T) {
 		operations = append(operations, Put(fmt.Sprint("key ", i%6), value))
 	}
 	for i := 0; i < 1500; i++ {
-		operations = append(operations, Get(fmt.Sprint("small ", i%1400)))
+		operations = append(operations, Get(fmt.Sprint("small ", i%700)))
 	}
 	for i, result := range client.Batch(background, operations...) {
 		if result.Err != nil || (i >= 8 && string(result.Value) != operations[i].key) {

@@ -114,22 +114,3 @@ func TestARetiredLinkCloses(t *testing.T) {
 		t.Error("it stays open", err)
 	}
 }
-
-func TestPace(t *testing.T) {
-	p := newPace()
-	for _, most := range []time.Duration{20, 40, 80, 160, 320, 500, 500} {
-		most *= time.Millisecond
-		if wait := p.next(0); wait < most/2 || wait > most {
-			t.Errorf("%v of %v", wait, most)
-		}
-	}
-	if wait := p.next(3 * time.Second); wait != 3*time.Second {
-		t.Error(wait)
-	}
-	c := &Client{attempt: time.Second, members: members{addresses: []string{"a", "b"}}}
-	for silent, wanted := range map[int]time.Duration{0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 1000: 64} {
-		if got := c.patience(pace{silent: silent}); got != wanted*time.Second {
-			t.Errorf("%d: %v", silent, got)
-		}
-	}
-}
