@@ -8,11 +8,11 @@ set -eu
 cd "$1"
 sources=$(find . -maxdepth 1 -type f \( -name '*.py' -o -name CMakeLists.txt \)
     find .ci deploy gateway node proto tests web \
-        \( -name vendor -o -name node_modules -o -name corpus -o -name __pycache__ \) -prune -o -type f \
+        \( -name vendor -o -name node_modules -o -name corpus -o -name __pycache__ -o -name chordv1 \) -prune -o -type f \
         \( -name '*.c' -o -name '*.h' -o -name '*.proto' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' \
         -o -name CMakeLists.txt -o -name '*.js' -o -name '*.mjs' -o -name '*.css' -o -name '*.html' \
         -o -name '*.svg' -o -name '*.pml' -o -name '*.map' -o -name '*.pc.in' -o -name '*.service' \
-        -o -name '*.target' -o -name '*.yaml' -o -path '.ci/run' \) -print)
+        -o -name '*.target' -o -name '*.yaml' -o -name '*.go' -o -path '.ci/run' \) -print)
 bad=0
 files=0
 for file in $sources; do
