@@ -190,6 +190,7 @@ export class Client {
   /** What is under way ends with its fate; no connection and no timer is left. */
   async close() {
     this.#closed = true;
+    this.#runner.close();
     for (const run of [...this.#runs]) run.stop("closed");
     await this.#caller.close();
   }

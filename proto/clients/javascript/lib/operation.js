@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { ChordError, invalid } from "./error.js";
 import { outcomeOf } from "./fate.js";
 import { KINDS } from "./messages.js";
-import { Recipe, UNANSWERED, UNREADABLE, UNSENT } from "./recipe.js";
+import { CUT_OFF, Recipe, UNANSWERED, UNREADABLE, UNSENT } from "./recipe.js";
 import { PAUSE_MS_FIRST } from "./run.js";
 import { NO_VERSION, newest, parseVersion, versionText } from "./version.js";
 
@@ -160,9 +160,9 @@ export class Operation {
     this.stopped = reason;
     if (this.waits) this.message = "earlier changes of the same key by this client had not ended";
     if (this.flight?.sent) {
-      this.last = UNANSWERED;
+      this.last = reason === "closed" ? CUT_OFF : UNANSWERED;
       this.message = "it was given up before its answer came";
-      this.recipe.take(UNANSWERED, NO_VERSION);
+      this.recipe.take(this.last, NO_VERSION);
     }
     this.flight = null;
   }

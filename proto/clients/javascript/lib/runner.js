@@ -33,14 +33,20 @@ export class Runner {
     this.#attemptMs = attemptMs;
   }
 
-  /** Keys of which a change is under way. */
-  get keysInTurn() {
-    return this.#turns.size;
+  /** Nothing that waits is sent any more. */
+  close() {
+    this.#turns.close();
   }
 
   /** Once the ring is known. Resolves when each has ended. @param {Operation[]} operations @param {Run} run
    * @returns {Promise<void>} */
-  run(operations, run) {
+  async run(operations, run) {
+    if (run.reason) for (const operation of operations) operation.giveUp(run.reason);
+    else await this.#drive(operations, run);
+  }
+
+  /** @param {Operation[]} operations @param {Run} run @returns {Promise<void>} */
+  #drive(operations, run) {
     return new Promise((resolve) => {
       let left = operations.length;
       const ended = () => {

@@ -32,4 +32,9 @@ export class Turns {
     for (let next = line?.shift(); next; next = line?.shift()) if (next()) return;
     this.#lines.delete(key);
   }
+
+  /** No turn comes any more. */
+  close() {
+    this.#lines.clear();
+  }
 }
