@@ -17,6 +17,7 @@ async function during(count, action) {
   const end = performance.now() + Number(seconds) * 1000;
   const done = Array(count).fill(0);
   let longestMs = 0;
+  const before = process.cpuUsage();
   await Promise.all(done.map(async (_, number) => {
     for (let began = performance.now(); began < end; began = performance.now()) {
       await action(number, done[number]);
@@ -24,7 +25,9 @@ async function during(count, action) {
       longestMs = Math.max(longestMs, performance.now() - began);
     }
   }));
-  return { done, longestMs: Math.round(longestMs), sum: done.reduce((sum, one) => sum + one, 0) };
+  const { user, system } = process.cpuUsage(before);
+  const sum = done.reduce((total, one) => total + one, 0);
+  return { done, sum, longestMs: Math.round(longestMs), cpuUs: Math.round((user + system) / sum) };
 }
 
 await client.put("hot", "first");
@@ -39,4 +42,5 @@ await client.close();
 console.log(JSON.stringify({
   puts: puts.sum, putsOfEach: puts.done, callsAPut: callsOfPuts / puts.sum, longestPutMs: puts.longestMs,
   getsPerSecond: Math.round(gets.sum / Number(seconds)), longestGetMs: gets.longestMs,
+  cpuUsOfAGet: gets.cpuUs,
 }));

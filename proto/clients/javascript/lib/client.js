@@ -51,7 +51,7 @@ const RING_KEY_BYTES_MIN = 16;
 const RING_KEY_BYTES_MAX = 64;
 const REQUEST_BYTES_MAX = 1024 * 1024 + 64 * 1024;
 /** What may be under way in one client at the same time. */
-export const OPERATIONS_MAX = 4096;
+export const OPERATIONS_MAX = 16384;
 export const BYTES_MAX = 64 * 1024 * 1024;
 const NOTHING = new Uint8Array(0);
 

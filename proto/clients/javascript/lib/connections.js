@@ -11,6 +11,7 @@ export class Connections {
   /** Retired ones among them, until they are closed. @type {Set<Connection>} */
   #all = new Set();
   #connectMs;
+  #closed = false;
 
   /** @param {number} connectMs */
   constructor(connectMs) {
@@ -28,6 +29,7 @@ export class Connections {
 
   /** @param {string} address */
   #connect(address) {
+    if (this.#closed) throw new NoAnswer("the client is closed", { sent: false });
     for (const old of this.#all) if (old.retired && old.open === 0) old.close();
     if (this.#all.size >= CONNECTIONS_MAX) {
       const idle = [...this.#current.values()].find((one) => one.open === 0);
@@ -65,6 +67,7 @@ export class Connections {
 
   /** Calls that are open end. */
   async close() {
+    this.#closed = true;
     const all = [...this.#all];
     for (const connection of all) connection.close();
     await Promise.all(all.map((connection) => connection.closed));

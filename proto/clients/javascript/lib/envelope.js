@@ -17,6 +17,7 @@ const RING_ID_BYTES = 16;
 const START_BYTES = 16;
 const WRONG_RING = 17;
 const RECEIVERS_MAX = 1024;
+const CLOCK_MS_MAX = 2n ** 63n; // beyond: nonsense, and no room for the time since
 const NOTHING = new Uint8Array(0);
 /** They ask who one is, so they are meant for any ring. */
 const ANYONES = new Set(["AdminService/Status", "AdminService/Logs", "MetaService/GetServerInfo",
@@ -25,8 +26,8 @@ const ANYONES = new Set(["AdminService/Status", "AdminService/Logs", "MetaServic
 export class Envelopes {
   #key;
   #now;
-  /** By address: the process that answered there last, and when its clock was at 0 by ours.
-   * @type {Map<string, {start: Uint8Array, zeroMs: number}>} */
+  /** By address: the process that answered there last, its clock then, and ours.
+   * @type {Map<string, {start: Uint8Array, clockMs: bigint, atMs: number}>} */
   #receivers = new Map();
   /** The ring that this client belongs to; empty: not known yet. @type {Uint8Array} */
   ringId;
@@ -58,7 +59,7 @@ export class Envelopes {
     if (this.#key) {
       const receiver = this.#receivers.get(address);
       request.receiver = receiver?.start ?? new Uint8Array(START_BYTES);
-      request.sentMs = receiver ? BigInt(Math.max(0, Math.floor(this.#now() - receiver.zeroMs))) : 0n;
+      request.sentMs = receiver ? receiver.clockMs + BigInt(Math.floor(this.#now() - receiver.atMs)) : 0n;
       request.mac = requestMac(this.#key, request);
     }
     return { sent: /** @type {Sent} */ (request), body: rpcRequest.pack(request) };
@@ -94,7 +95,8 @@ export class Envelopes {
   #hear(address, response) {
     if (!this.#key || response.start.length !== START_BYTES) return;
     this.#receivers.delete(address);
-    this.#receivers.set(address, { start: new Uint8Array(response.start), zeroMs: this.#now() - Number(response.clockMs) });
+    const clockMs = response.clockMs > CLOCK_MS_MAX ? 0n : response.clockMs;
+    this.#receivers.set(address, { start: new Uint8Array(response.start), clockMs, atMs: this.#now() });
     if (this.#receivers.size > RECEIVERS_MAX) {
       this.#receivers.delete(/** @type {string} */ (this.#receivers.keys().next().value));
     }
