@@ -17,30 +17,19 @@ import time
 import pytest
 
 import chord_client
+import javascript_package
 from clients import Entry, History, now_us
 from hostile_proxy import HostileProxy
-from launcher import build
+from javascript_package import DEADLINE_S, run
 from ring import ROOT
 from test_hostile_proxy import CHECK_HISTORY, FAILED, KEYS, SEED, THREADS, UNKNOWN, ask, check
 
-FOLDER = ROOT / "proto" / "clients" / "javascript"
 KEY = b"a ring key of the tests"
-DEADLINE_S = 60
-
-
-def run(*command, folder=FOLDER):
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False,
-                          timeout=DEADLINE_S)
-    assert done.returncode == 0, f"{command}:\n{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def package():
-    """With its modules, and with the messages of the contract as it is now."""
-    build.npm_ci(FOLDER)
-    run("node", "build.mjs")
-    return FOLDER
+    return javascript_package.built()
 
 
 class Driver:
@@ -135,10 +124,10 @@ def check_ring(driver, ring):
 
 
 def test_units_and_types(package):
+    run("npm", "run", "--silent", "build")
+    assert "class Client" in (package / "generated" / "types" / "client.d.ts").read_text()
     run("npm", "run", "--silent", "types")
     print(run("npm", "test", "--silent").splitlines()[-8:])
-    run("npx", "--no-install", "tsc", "--project", "tsconfig.declarations.json")
-    assert "class Client" in (package / "generated" / "types" / "client.d.ts").read_text()
 
 
 def test_version_and_lock(package):
