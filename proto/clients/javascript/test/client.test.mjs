@@ -2,6 +2,7 @@
 // The client against nodes that answer as a test says: which requests it sends, and what it tells its user.
 
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import test from "node:test";
 import { OPERATIONS_MAX } from "../lib/client.js";
 import { ChordError, Client } from "../lib/index.js";
@@ -159,8 +160,10 @@ test("fates at the deadline: a write may have been done, a read was not", async 
   node.batch = () => null;
   await assert.rejects(client.put("k", "v", { timeoutMs: 250 }), failed("UNKNOWN", "maybe done"));
   await assert.rejects(client.get("k", { timeoutMs: 250 }), failed("DEADLINE_EXCEEDED", "not done"));
-  node.batch = () => ({ results: [{ code: 14 }], missing: ["x:1", "y:1"] });
-  await assert.rejects(client.put("k", "v", { timeoutMs: 600 }), failed("UNAVAILABLE", "not done", /x:1, y:1/));
+  let told = false;
+  node.batch = () => (told ? null : (told = true, { results: [{ code: 14 }], missing: ["x:1", "y:1"] }));
+  await assert.rejects(client.get("k", { timeoutMs: 600 }), failed("UNAVAILABLE", "not done", /x:1, y:1/));
+  assert.ok(node.connections > 1); // one that was silent for a whole attempt is given up
 });
 
 test("an AbortSignal ends it, with its fate and its reason", async (t) => {
@@ -178,6 +181,23 @@ test("an AbortSignal ends it, with its fate and its reason", async (t) => {
   await assert.rejects(client.put("other", "v", { signal: sent.signal }), failed("CANCELLED", "not done"));
   await assert.rejects(client.lookup("k", { signal: sent.signal }), failed("CANCELLED", "not done"));
   assert.equal(node.batches.length, before);
+  const { signal } = new AbortController();
+  node.batch = () => ({ results: [OK(1n)] });
+  await client.put("k", "v", { signal });
+  assert.deepEqual(getEventListeners(signal, "abort"), []);
+});
+
+test("aborted before it could be sent: not done", async (t) => {
+  const { node, client } = await opened(t);
+  await client.put("k", "v");
+  node.greets = false;
+  for (const socket of node.sockets) socket.destroy();
+  await closed(0);
+  const user = new AbortController();
+  const write = client.put("k", "v", { signal: user.signal });
+  while (node.connections < 2) await new Promise((resolve) => setImmediate(resolve));
+  user.abort();
+  await assert.rejects(write, failed("CANCELLED", "not done"));
 });
 
 test("close: what is under way ends with its fate; no socket and no timer stays", async (t) => {
@@ -191,10 +211,14 @@ test("close: what is under way ends with its fate; no socket and no timer stays"
   const waits = assert.rejects(client.put("k", "w"), failed("UNAVAILABLE", "not done", /closed/));
   const read = assert.rejects(client.get("k"), failed("UNAVAILABLE", "not done", /closed/));
   while (node.batches.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  node.batch = () => ({ results: [{ code: 14 }], retryAfterMs: 500 });
+  const pauses = assert.rejects(client.put("other", "v"), failed("UNAVAILABLE", "not done"));
+  while (node.batches.length < 3) await new Promise((resolve) => setImmediate(resolve));
+  await client.call("chord.v1.KvService/Nothing", new Uint8Array(0)); // its answer comes after the refusal
   await client.close();
-  await Promise.all([write, waits, read]);
+  await Promise.all([write, waits, read, pauses]);
   await assert.rejects(client.get("k"), failed("UNAVAILABLE", "not done", /closed/));
-  assert.equal(client.calls, 2);
+  assert.equal(client.calls, 4);
   await closed(0);
   assert.deepEqual(held(), before);
 });
@@ -208,6 +232,8 @@ test("a ring key: challenged once, then never", async (t) => {
   await client.put("k", "v");
   assert.equal(client.calls, 4);
   assert.equal(node.batches[2][0].attempt, 1);
+  node.start = Buffer.alloc(16, 9);
+  assert.equal((await client.call("chord.v1.KvService/Nothing", new Uint8Array(0))).code, "UNIMPLEMENTED"); // one attempt
 });
 
 test("a wrong ring key is told when the client opens", async (t) => {
@@ -248,6 +274,32 @@ test("a batch: each has its result, changes of one key go one after the other", 
   assert.deepEqual(await client.batch([]), []);
 });
 
+test("who refuses is not asked again at once, also where hints lead there", async (t) => {
+  const { nodes, client } = await opened(t, { count: 2 });
+  nodes[0].batch = (_, number) => ({ hint: nodes[0].leads(), results: [number === 1 ? OK(1n) : { code: 14 }] });
+  nodes[1].batch = () => ({ results: [OK(2n)] });
+  await client.get("k");
+  assert.equal((await client.put("k", "v")).version, "1.2");
+  assert.deepEqual(nodes.map((node) => node.batches.length), [2, 1]);
+});
+
+test("a value that had no room in an answer is asked for again, there and at once", async (t) => {
+  const { nodes, client } = await opened(t, { count: 2 });
+  nodes[0].batch = (operations) => ({ hint: nodes[0].leads(), results: operations.map((_, at) => (at === 0 ? OK(1n) : { code: 8 })) });
+  const results = await client.batch(["a", "b", "c"].map((key) => ({ kind: /** @type {const} */ ("get"), key })));
+  assert.deepEqual(results.map((one) => one.code), ["OK", "OK", "OK"]);
+  assert.deepEqual(nodes.map((node) => node.batches.map((batch) => batch.length)), [[3, 2, 1], []]);
+});
+
+test("the version of a condition was seen, unless nobody has told of its epoch", async (t) => {
+  const { node, client } = await opened(t);
+  node.batch = () => ({ hint: node.leads(5n), results: [OK(5n)] });
+  await client.put("k", "v", { ifVersion: "9.9" });
+  await client.put("k", "v", { ifVersion: "1.7" });
+  await client.put("k", "v", { ifVersion: "2.1" });
+  assert.deepEqual(node.batches.map(([one]) => seenOf(one)), ["0.0", "1.7", "1.5"]);
+});
+
 test("large batches are cut", async (t) => {
   const { node, client } = await opened(t);
   const value = Buffer.alloc(300 * 1024, 1);
@@ -284,6 +336,11 @@ test("so many may be under way, one more is refused", async (t) => {
   await assert.rejects(client.get("one more"), failed("RESOURCE_EXHAUSTED", "not done"));
   await client.close();
   assert.ok((await all).every((one) => one.code === "UNAVAILABLE" && one.fate === "not done"));
+  const other = await Client.open({ members: [String(node.address)] });
+  t.after(() => other.close());
+  node.batch = (operations) => ({ results: operations.map(() => OK(1n)) });
+  assert.ok((await other.batch(keys)).every((one) => one.code === "OK"));
+  assert.ok((await other.batch(keys)).every((one) => one.code === "OK")); // those that have ended count no more
 });
 
 test("a raw call is sent once, and its answer told whatever its code", async (t) => {
@@ -299,7 +356,8 @@ test("a raw call is sent once, and its answer told whatever its code", async (t)
 test("numbers keep all 64 bits, values are the caller's own", async (t) => {
   const { node, client } = await opened(t);
   const version = { epoch: 2n ** 63n + 1n, counter: 2n ** 64n - 1n };
-  node.batch = (operations) => ({ results: [{ code: 0, version, value: Buffer.from("v"), expiresAtMs: operations[0].expiresAtMs || 2n ** 53n + 1n }] });
+  node.batch = (_, number) => (number === 2 ? "close"
+    : { results: [{ code: 0, version, value: Buffer.from("v"), expiresAtMs: 2n ** 53n + 1n }] });
   const row = await client.get("k");
   assert.deepEqual([row?.version, row?.expiresAt], ["9223372036854775809.18446744073709551615", 2n ** 53n + 1n]);
   assert.equal(row?.value.buffer.byteLength, 1);
@@ -307,6 +365,6 @@ test("numbers keep all 64 bits, values are the caller's own", async (t) => {
   const done = client.put("k", value, { ifVersion: String(row?.version), expiresAt: 2n ** 63n + 1n });
   value.fill(0);
   await done;
-  const [sent] = node.batches[1];
+  const [sent] = node.batches[2]; // the second attempt
   assert.deepEqual([String(sent.value), sent.expiresAtMs, sent.precondition.version], ["before", 2n ** 63n + 1n, version]);
 });

@@ -91,6 +91,10 @@ test("members: one that fails goes to the end of the line, a silent one is left 
   assert.equal(members.isSilent("b:1"), true); // twice as long
   members.heard("b:1");
   assert.equal(members.isSilent("b:1"), false);
+  const both = new Members(["a:1", "b:1"], () => now);
+  both.silence("a:1");
+  both.mistrust("b:1");
+  assert.equal(both.next(""), "b:1"); // rather who refused than who was silent
   for (let port = 1; port <= 1000; port++) members.learn(`d:${port}`);
   assert.equal(members.count, 2 + 64); // those that were named stay
   assert.deepEqual(new Members(["a:1"], () => 0).next("a:1"), "a:1");
