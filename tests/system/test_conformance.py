@@ -9,12 +9,12 @@ language.
 import base64
 import os
 import random
-import shutil
-import subprocess
 import time
 
 import pytest
 
+import go_client
+import javascript_package
 from conformance import CASES, Case, encode
 from conformance_driver import Driver
 from conformance_rings import NOBODY, CaseRings
@@ -52,20 +52,12 @@ def python_driver(folder):
 
 def javascript_driver(folder):
     del folder
-    return ["node", need(CLIENTS / "javascript" / "conformance.mjs")], {}
+    return ["node", javascript_package.built() / "conformance.mjs"], {}
 
 
 def go_driver(folder):
-    need(CLIENTS / "go" / "cmd" / "conformance")
-    if shutil.which("go") is None:
-        raise Missing("the program go is not there: apt-get install golang-go")
-    program = folder / "conformance"
-    done = subprocess.run(["sh", CLIENTS / "go" / "go.sh", ROOT / "build" / "go", "build", "-o", program,
-                           "chord.example/dht/cmd/conformance"], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise Broken(f"go build: {done.stdout[:2000]}")
-    return [program], {}
+    del folder
+    return [go_client.build("conformance")], {}
 
 
 def need(path):
