@@ -17,7 +17,7 @@ libxxhash-dev libcmocka-dev"
 RUN="python3 python3-psutil python3-protobuf nodejs npm"
 # clang-format and clang-tidy of one version: another one formats otherwise.
 TEST="python3-pytest spin chromium iproute2 util-linux nginx haproxy curl sqlite3
-ieee-data distro-info-data clang-format-14 clang-tidy-14 valgrind"
+ieee-data distro-info-data clang-format-14 clang-tidy-14 valgrind dpkg-dev debootstrap"
 FUZZ="clang libclang-rt-dev"
 COVERAGE="gcovr"
 FIGURES="gnuplot-nox"

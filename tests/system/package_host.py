@@ -37,7 +37,9 @@ become() {
         mount --bind "/dev/$name" "$1/dev/$name"
     done
     ln -s /proc/self/fd "$1/dev/fd"
-    mkdir "$1/dev/shm"
+    mkdir "$1/dev/shm" "$1/dev/pts"
+    mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$1/dev/pts"
+    ln -s pts/ptmx "$1/dev/ptmx"
     mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm"
     mkdir "$1/run/old"
     cd "$1"
@@ -258,7 +260,11 @@ class BootedHost(Host):
         assert "chord" not in self.run("systemctl", "list-units", "--plain", "--no-legend")
 
     def start(self, *units):
-        self.run("systemctl", "enable", "--now", *units, "chord.target")
+        try:
+            self.run("systemctl", "enable", "--now", *units, "chord.target")
+        except AssertionError as problem:
+            status = self.run("systemctl", "status", "--no-pager", *units, check=False)
+            raise AssertionError(f"{problem}\n{status}") from None
 
     def restart(self, unit):
         self.run("systemctl", "restart", unit)
