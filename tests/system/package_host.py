@@ -10,7 +10,6 @@ the same. `Refused` says why there is no such host here.
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -196,19 +195,25 @@ class OverlayHost(Host):
 
 
 class BootedHost(Host):
-    def __init__(self, folder):
+    def __init__(self, folder, own_network=False):
+        """own_network: nobody from outside reaches it, and it has every address to itself. Only
+        packages are still fetched from outside."""
         super().__init__()
         needs("unshare", "nsenter", "debootstrap")
         if os.geteuid() != 0:
             raise Refused("only root can make a system by debootstrap")
         self.cgroup = self.cgroup_make()
-        self.debootstrap(folder)
+        fresh = folder.parents[1] / "fresh-system"
+        if not fresh.exists():
+            self.debootstrap(fresh)
+        subprocess.run(["cp", "--archive", fresh, folder], check=True)
+        network = ["--net"] if own_network else []
         join = f"echo $$ >{self.cgroup}/cgroup.procs && exec \"$@\""
         self.holder = subprocess.Popen(
             ["sh", "-c", join, "sh", "unshare", "--mount", "--pid", "--fork", "--uts", "--ipc",
-             "--cgroup", "--kill-child", "sh", "-c", BOOTED, "sh", str(folder)],
+             "--cgroup", *network, "--kill-child", "sh", "-c", BOOTED, "sh", str(folder)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.flags = ["--pid", "--uts", "--ipc", "--cgroup"]
+        self.flags = ["--pid", "--uts", "--ipc", "--cgroup", *network]
         until(self.is_booted, 60, "a booted system")
 
     @staticmethod
@@ -236,6 +241,7 @@ class BootedHost(Host):
         except subprocess.TimeoutExpired:
             raise Refused(f"debootstrap did not end within {DEBOOTSTRAP_TIMEOUT_S} s") from None
         if done.returncode != 0:
+            shutil.rmtree(folder, ignore_errors=True)
             raise Refused(f"debootstrap failed: {(done.stdout.splitlines() or ['?'])[-1]}")
         shutil.copy("/etc/resolv.conf", folder / "etc" / "resolv.conf")
         folder.chmod(0o755)
@@ -251,10 +257,14 @@ class BootedHost(Host):
 
     def install(self, packages):
         """With what they depend on, from the distribution."""
-        if not self.exists("/usr/bin/chord-node"):
-            self.run("apt-get", "update")
-        return self.run("apt-get", "install", "--yes", "--no-install-recommends",
-                        *self.copied(packages))
+        flags, self.flags = self.flags, [flag for flag in self.flags if flag != "--net"]
+        try:
+            if not self.exists("/usr/bin/chord-node"):
+                self.run("apt-get", "update")
+            return self.run("apt-get", "install", "--yes", "--no-install-recommends",
+                            *self.copied(packages))
+        finally:
+            self.flags = flags
 
     def check_nothing_started(self):
         assert "chord" not in self.run("systemctl", "list-units", "--plain", "--no-legend")
@@ -282,8 +292,13 @@ class BootedHost(Host):
         for unit in UNITS:
             assert (self.pid_of(unit) == pids[unit]) == unit.startswith("chord-node@"), unit
 
-    def kill(self, unit):
-        self.run("kill", "-s", str(int(signal.SIGKILL)), self.pid_of(unit))
+    def signal(self, unit, number):
+        self.run("sh", "-c", f"kill -{int(number)} {self.pid_of(unit)}")
+
+    def add_address(self, address):
+        """Of its own network."""
+        subprocess.run(["nsenter", "--target", str(self.pid), "--net", "ip", "address", "add",
+                        f"{address}/32", "dev", "lo"], check=True)
 
     def remove(self, names):
         return self.run("dpkg", "--remove", *names)

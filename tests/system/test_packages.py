@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -213,6 +214,18 @@ def host(request, tmp_path):
         made.close()
 
 
+@pytest.fixture
+def lone_host(tmp_path):
+    made = BootedHost.__new__(BootedHost)
+    try:
+        made.__init__(tmp_path / "host", own_network=True)
+        yield made
+    except Refused as reason:
+        pytest.skip(str(reason))
+    finally:
+        made.close()
+
+
 class Cluster:
     """Three nodes and the gateway of one host, set up as deploy/README.md says."""
 
@@ -296,3 +309,76 @@ def test_install_start_upgrade_remove(host, packages, tmp_path):
         assert f"the data in {folder} stays" in purged
     assert not host.exists("/etc/chord/chord.env") and host.exists("/etc/chord/ring.key")
     cluster.ports.close()
+
+
+def readme_lines(first, count):
+    """A block of deploy/README.md, from the line that begins so; sudo is not needed by root."""
+    lines = (ROOT / "deploy" / "README.md").read_text().splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith("    " + first))
+    return [line.strip().replace("sudo ", "") for line in lines[at:at + count]]
+
+
+def state(host, unit):
+    """(active, how often it was started again)"""
+    return host.show(unit, "ActiveState"), int(host.show(unit, "NRestarts"))
+
+
+@pytest.mark.slow
+@pytest.mark.time_limit(900)
+def test_the_commands_of_the_readme_and_what_systemd_does_then(lone_host, packages):
+    host, (one, two, three) = lone_host, UNITS[:3]
+    apt, secrets, settings, enable = readme_lines("sudo apt install", 4)
+    assert re.findall(r"\./(\S+?)_\*", apt) == ["chord-node", "chord-gateway", "chord-tools"]
+    host.install([packages[name] for name in NAMES[:3]])
+    address = re.search(r"100(\.\d+){3}", settings)[0]
+    host.add_address(address)
+    ring = ["chordctl", "--node", f"{address}:4001", "--ring-key-file", "/etc/chord/ring.key"]
+
+    # Without settings a unit ends at once, says what is missing, and is not tried again.
+    assert "failed" in host.run("systemctl", "start", one, check=False)
+    assert "ring.key cannot be used" in host.run("systemctl", "status", one, check=False)
+    assert state(host, one) == ("failed", 0)
+    for line in (secrets, settings, enable):
+        host.run("sh", "-c", line)
+    assert host.status(one).endswith(f"at {address}:4001, alone"), host.status(one)
+    for unit in (two, three):
+        host.run("systemctl", "enable", "--now", unit)
+        assert "its successor is" in host.status(unit)
+    host.run(*ring, "put", "kept", "by all")
+
+    # Killed, and hanging: started again.
+    host.signal(two, signal.SIGKILL)
+    until(lambda: state(host, two) == ("active", 1), 60, lambda: state(host, two))
+    host.signal(two, signal.SIGSTOP)
+    until(lambda: state(host, two) == ("active", 2), 120, lambda: state(host, two))
+
+    # A member waits for a majority and says so; its unit is not started before.
+    host.run("systemctl", "stop", "chord.target")
+    until(lambda: [state(host, unit)[0] for unit in UNITS[:3]] == ["inactive"] * 3, 60, "the end")
+    host.run("systemctl", "start", "--no-block", two)
+    until(lambda: "1 of 3 are here, 2 are enough" in host.status(two), 60,
+          lambda: host.status(two))
+    assert state(host, two)[0] == "activating"
+    host.run("systemctl", "start", one, three)
+    until(lambda: state(host, two)[0] == "active", 60, lambda: state(host, two))
+    assert host.run(*ring, "get", "kept").strip() == "by all"
+
+    # Back from a backup: systemd gives the folder to the user of its units.
+    host.run("systemctl", "stop", two)
+    host.run("sh", "-c", "mkdir /backup && cp /var/lib/private/chord/node-2/chord.db "
+             "/backup/node-2.db")
+    for line in readme_lines("systemctl stop chord-node@2 && mv", 3):
+        host.run("sh", "-c", line)
+    assert state(host, two)[0] == "active"
+    assert host.run(*ring, "get", "kept").strip() == "by all"
+
+    # A step back, here one that the start takes forward again.
+    for line in (*readme_lines("systemctl stop chord-node@2 && chown", 2), f"systemctl start {two}"):
+        host.run("sh", "-c", line)
+    assert state(host, two)[0] == "active"
+
+    # Leaving is an order of its own.
+    host.run(*ring, "leave", "--wait", f"{address}:4002")
+    until(lambda: "has left the ring" in host.status(two), 30, lambda: host.status(two))
+    host.run("systemctl", "disable", "--now", two)
+    assert host.run(*ring, "get", "kept").strip() == "by all"
