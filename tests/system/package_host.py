@@ -77,6 +77,9 @@ class Refused(Exception):
 
 
 def needs(*tools):
+    """Also root: the kernel lets nobody else lay a folder over the whole system."""
+    if os.geteuid() != 0:
+        raise Refused("only root can make a host for packages")
     for tool in tools:
         if shutil.which(tool) is None:
             raise Refused(f"{tool} is missing (sh deploy/install-deps.sh test)")
@@ -137,15 +140,13 @@ class OverlayHost(Host):
         super().__init__()
         needs("unshare", "nsenter", "dpkg")
         folder.mkdir()
-        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        self.flags = ["--user", "--preserve-credentials"] if user else []
         self.holder = subprocess.Popen(
-            ["unshare", "--mount", *user, "sh", "-c", OVERLAY, "sh", str(folder)],
+            ["unshare", "--mount", "sh", "-c", OVERLAY, "sh", str(folder)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.pid = self.holder.pid
         if self.holder.stdout.readline() != "ready\n":
             problem = self.holder.communicate()[1].strip().splitlines()
-            raise Refused(f"no mounts of its own: {(problem or ['it ended'])[-1]}")
+            raise Refused(f"no mounts of its own: {(problem or ['it ended'])[0]}")
         self.services = {}
         self.write("/usr/local/sbin/systemctl", '#!/bin/sh\necho "$*" >>/run/orders\n', 0o755)
 
@@ -200,8 +201,6 @@ class BootedHost(Host):
         packages are still fetched from outside."""
         super().__init__()
         needs("unshare", "nsenter", "debootstrap")
-        if os.geteuid() != 0:
-            raise Refused("only root can make a system by debootstrap")
         self.cgroup = self.cgroup_make()
         fresh = folder.parents[1] / "fresh-system"
         if not fresh.exists():
@@ -249,7 +248,7 @@ class BootedHost(Host):
     def is_booted(self):
         if self.holder.poll() is not None:
             problem = self.holder.communicate()[1].strip().splitlines()
-            raise Refused(f"systemd does not start here: {(problem or ['it ended'])[-1]}")
+            raise Refused(f"systemd does not start here: {(problem or ['it ended'])[0]}")
         if self.pid is None:
             children = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text()
             self.pid = int(children.split()[0]) if children.split() else None

@@ -34,7 +34,7 @@ class Service:
         self.host, self.unit, self.process = host, unit, None
         self.values = read_unit((host.root / UNITS.lstrip("/") / file).read_text())
         self.credentials = f"/run/credentials/{unit}.service"
-        self.uid = DYNAMIC_USER if os.geteuid() == 0 else 0  # one user only without root
+        self.uid = DYNAMIC_USER
         assert self.values["Type"] == ["notify"] and self.values["DynamicUser"] == ["yes"]
 
     def specifiers(self, text):

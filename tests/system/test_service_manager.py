@@ -75,12 +75,12 @@ def test_a_node_is_ready_when_it_is_a_member_and_says_for_whom_it_waits(start):
 def test_the_loop_itself_says_that_it_goes_round(start):
     node = start(1, "--create", watchdog_s=0.4, named=False)
     node.manager.wait("READY=1")
-    for _ in range(5):
+    for _ in range(3):
         node.manager.wait("WATCHDOG=1", 5)
     node.process.send_signal(signal.SIGSTOP)
     while True:  # what was sent before
         try:
-            node.manager.hear(1)
+            node.manager.hear(0.6)
         except AssertionError:
             break
     node.process.send_signal(signal.SIGCONT)
@@ -93,7 +93,7 @@ def test_a_gateway_is_ready_when_it_listens(start):
     gateway.manager.wait("READY=1")
     assert any(text.startswith("STATUS=listens at http://127.0.0.1:")
                for text in gateway.manager.heard), gateway.manager.heard
-    for _ in range(5):
+    for _ in range(3):
         gateway.manager.wait("WATCHDOG=1", 5)
     assert gateway.stop()
 
