@@ -97,8 +97,8 @@ class Host:
         return Path(f"/proc/{self.pid}/root")
 
     def words(self, *command):
-        return ["nsenter", "--target", str(self.pid), "--mount", "--root", "--wd=/", *self.flags,
-                "env", "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+        return ["nsenter", "--target", str(self.pid), "--mount", "--root", *self.flags,
+                "env", "--chdir=/", "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "DEBIAN_FRONTEND=noninteractive", *map(str, command)]
 
     def run(self, *command, check=True):

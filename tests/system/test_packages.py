@@ -287,7 +287,8 @@ def test_install_start_upgrade_remove(host, packages, tmp_path):
 
     newer = pack(tmp_path / "newer", "-R", next_version())
     pids = {unit: host.pid_of(unit) for unit in UNITS}
-    host.install([newer[name] for name in names])
+    told = host.install([newer[name] for name in names])
+    assert "nodes go on with the version before" in told
     host.check_upgraded(pids)
     assert host.run("dpkg-query", "--show", "--showformat=${Version} ", *names).split() == \
         [next_version()] * 3
