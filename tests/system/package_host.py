@@ -18,7 +18,7 @@ from ring import until
 from service_unit import Service
 
 STEP_TIMEOUT_S = 120
-DEBOOTSTRAP_TIMEOUT_S = 400
+DEBOOTSTRAP_TIMEOUT_S = 600
 UNITS = ("chord-node@1", "chord-node@2", "chord-node@3", "chord-gateway")
 
 # Mounts of its own, the folder $1 in memory, and at the end `become` in the new root. Of /dev it gets
@@ -238,6 +238,7 @@ class BootedHost(Host):
                                   stderr=subprocess.STDOUT, text=True, check=False, umask=0o022,
                                   timeout=DEBOOTSTRAP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
+            shutil.rmtree(folder, ignore_errors=True)
             raise Refused(f"debootstrap did not end within {DEBOOTSTRAP_TIMEOUT_S} s") from None
         if done.returncode != 0:
             shutil.rmtree(folder, ignore_errors=True)

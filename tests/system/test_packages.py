@@ -269,7 +269,7 @@ class Cluster:
 
 
 @pytest.mark.slow
-@pytest.mark.time_limit(900)
+@pytest.mark.time_limit(1200)
 def test_install_start_upgrade_remove(host, packages, tmp_path):
     names = NAMES[:3]
     host.install([packages[name] for name in names])
@@ -326,7 +326,7 @@ def state(host, unit):
 
 
 @pytest.mark.slow
-@pytest.mark.time_limit(900)
+@pytest.mark.time_limit(1200)
 def test_the_commands_of_the_readme_and_what_systemd_does_then(lone_host, packages):
     host, (one, two, three) = lone_host, UNITS[:3]
     apt, secrets, settings, enable = readme_lines("sudo apt install", 4)
