@@ -17,8 +17,12 @@ libxxhash-dev libcmocka-dev"
 RUN="python3 python3-psutil python3-protobuf nodejs npm"
 # clang-format and clang-tidy of one version: another one formats otherwise.
 TEST="python3-pytest spin chromium iproute2 util-linux nginx haproxy curl sqlite3
+<<<<<<< HEAD
 ieee-data distro-info-data clang-format-14 clang-tidy-14 valgrind
 golang-go golang-google-protobuf-dev protoc-gen-go"
+=======
+ieee-data distro-info-data clang-format-14 clang-tidy-14 valgrind dpkg-dev debootstrap"
+>>>>>>> af60a48b319d3bd16f925fd5f79fdab64aaba378
 FUZZ="clang libclang-rt-dev"
 COVERAGE="gcovr"
 FIGURES="gnuplot-nox"

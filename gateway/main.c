@@ -26,11 +26,13 @@
 #include "ring_view.h"
 #include "ring_watch.h"
 #include "routes.h"
+#include "sd_notify.h"
 
 enum {
     EXIT_SETTING = 2,
     EXIT_LISTEN = 3,
     EXIT_DATA = 4,
+    ROUND_MS_MAX = 1000, /* from one look at the slots to the next */
 /* After that the process goes, whatever still hangs, such as a call to a node that does not answer.
  * Nothing is lost by that; with a sanitizer there is time for its own end. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -161,10 +163,21 @@ static void parent_follow(const struct settings *settings, pid_t parent) {
     }
 }
 
-static void run(struct app *app, const sigset_t *signals) {
-    struct timespec second = {.tv_sec = 1};
+/* Where the manager's watchdog wants to hear of us more often than once a second, we go round so.
+ */
+static struct timespec pause_of(const struct sd_notify *notify) {
+    uint64_t now_ms = clock_now_ms(), next_ms = sd_notify_next_ms(notify);
+    uint64_t pause_ms = next_ms <= now_ms ? 1 : next_ms - now_ms;
+    pause_ms = pause_ms < ROUND_MS_MAX ? pause_ms : ROUND_MS_MAX;
+    return (struct timespec){.tv_sec = (time_t)(pause_ms / 1000),
+                             .tv_nsec = (long)(pause_ms % 1000) * 1000000};
+}
+
+static void run(struct app *app, const sigset_t *signals, struct sd_notify *notify) {
     for (;;) {
-        int got = sigtimedwait(signals, NULL, &second);
+        sd_notify_tick(notify, clock_now_ms());
+        struct timespec pause = pause_of(notify);
+        int got = sigtimedwait(signals, NULL, &pause);
         if (got == SIGTERM || got == SIGINT) {
             log_line("INFO", "stop", "%s", got == SIGTERM ? "SIGTERM" : "SIGINT");
             return;
@@ -186,6 +199,10 @@ int main(int argc, char **argv) {
         return read > 0 ? 0 : complain(EXIT_SETTING, error);
     }
     parent_follow(&app.settings, parent);
+    struct sd_notify notify;
+    if (!sd_notify_open(&notify, error, sizeof(error))) {
+        (void)complain(0, error);
+    }
     /* Blocked before the first thread, so that only sigtimedwait gets them. */
     sigset_t signals;
     sigemptyset(&signals);
@@ -207,7 +224,13 @@ int main(int argc, char **argv) {
     fflush(stdout);
     log_line("INFO", "start", "http://%s:%d, %d local nodes", app.settings.host, app.settings.port,
              app.settings.slots);
-    run(&app, &signals);
+    char status[sizeof(app.settings.host) + 40];
+    snprintf(status, sizeof(status), "listens at http://%s:%d", app.settings.host,
+             app.settings.port);
+    sd_notify_status(&notify, status);
+    sd_notify_ready(&notify);
+    run(&app, &signals, &notify);
+    sd_notify_stopping(&notify);
     atomic_store(&app.stopping, true);
     pthread_t thread;
     if (pthread_create(&thread, NULL, watchdog, NULL) == 0) {

@@ -153,6 +153,7 @@ void action_replied(struct node *node, struct item *item) {
     }
     join_words_reply(node, item->context, &item->reply);
     notices_reply(node, item->context, &item->reply);
+    readiness_reply(node, item->context, &item->reply);
     node->reply_message = item->reply.response;
     node_event(node, &event);
     node->reply_message = NULL;

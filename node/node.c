@@ -289,9 +289,12 @@ void node_loop(struct node *node) {
         }
         deadline_ms = node->scrub.next_ms < deadline_ms && !node->scrub.open ? node->scrub.next_ms
                                                                              : deadline_ms;
+        uint64_t tell_ms = readiness_next_ms(node);
+        deadline_ms = tell_ms < deadline_ms ? tell_ms : deadline_ms;
         node_wait(node, deadline_ms);
         run_resumes(node);
         scrub_tick(node);
+        readiness_tick(node);
         if (node->kill_at_ms != 0 && node->kill_at_ms <= node_now_ms()) {
             _exit(137); /* KYS: nothing is handed over, as if the machine had died */
         }

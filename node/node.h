@@ -12,6 +12,7 @@
 #include "creation.h"
 #include "notices.h"
 #include "operations.h"
+#include "readiness.h"
 #include "rpc.h"
 #include "store.h"
 
@@ -156,6 +157,7 @@ struct node {
 
     struct notices notices;
     struct creation creation;
+    struct readiness readiness;
 
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     uint64_t started_ms;

@@ -185,6 +185,7 @@ enum node_exit node_run(const struct settings *settings) {
     node.urgent.last = &node.urgent.first;
     node.data.last = &node.data.first;
     node.resumes.last = &node.resumes.first;
+    readiness_open(&node);
     pthread_mutex_init(&node.mutex, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -240,6 +241,7 @@ enum node_exit node_run(const struct settings *settings) {
     node_loop(&node);
     code = node.exit_code;
 out:
+    readiness_close(&node);
     store_job_free(node.counted);
     free(views);
     rpc_server_close(node.server);

@@ -35,7 +35,7 @@ PLACEHOLDERS = {"HOST:4001": "127.0.0.1:1", "FIRST:4001": "127.0.0.1:1", "OTHER:
 NO_COMMANDS = (re.compile(r"node   00 53 "),)
 # Programs of the distribution whose lines only need to name what is there.
 FOREIGN = ("systemctl", "sudo", "mv", "cp", "chown", "chmod", "mkdir", "useradd", "install", "head",
-           "base64", "journalctl", "runuser", "tailscale", "spin")
+           "base64", "journalctl", "tailscale", "spin", "cpack", "for")
 OWN = ("python3", SYSTEM_PYTHON, "init.py", "cmake", "ctest", "pytest", "curl", "chordctl",
        "chord-node", "chord-gateway")
 
@@ -256,6 +256,8 @@ def test_foreign_lines_name_what_is_there(command):
                 assert name in units, word
     if words[0] == "cmake":
         test_cmake_lines(" ".join(words))
+    if words[0] == "cpack":
+        assert "include(CPack)" in (ROOT / "deploy" / "package.cmake").read_text()
 
 
 def test_the_secrets_that_the_readme_makes_are_good(tmp_path):

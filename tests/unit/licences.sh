@@ -12,7 +12,7 @@ sources=$(find . -maxdepth 1 -type f \( -name '*.py' -o -name CMakeLists.txt \)
         \( -name '*.c' -o -name '*.h' -o -name '*.proto' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' \
         -o -name CMakeLists.txt -o -name '*.js' -o -name '*.mjs' -o -name '*.css' -o -name '*.html' \
         -o -name '*.svg' -o -name '*.pml' -o -name '*.map' -o -name '*.pc.in' -o -name '*.service' \
-        -o -name '*.target' -o -name '*.yaml' -o -name '*.go' -o -path '.ci/run' \) -print)
+        -o -name '*.target' -o -name '*.bash' -o -path '*/deploy/debian/*/p*' -o -name '*.yaml' -o -name '*.go' -o -path '.ci/run' \) -print)
 bad=0
 files=0
 for file in $sources; do

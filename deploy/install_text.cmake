@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+# Part of cmake --install (CMakeLists.txt here): one text with the places of this installation.
+# file, to (below the prefix, or SETTINGS), bin, doc and into (where the text is made) are set.
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr" OR CMAKE_INSTALL_PREFIX STREQUAL "/")
+  set(settings /etc)
+else()
+  set(settings ${CMAKE_INSTALL_PREFIX}/etc)
+endif()
+get_filename_component(name ${file} NAME)
+file(READ ${file} text)
+string(REPLACE "/usr/bin/" "${CMAKE_INSTALL_PREFIX}/${bin}/" text "${text}")
+string(REPLACE "/usr/share/doc/chord/" "${CMAKE_INSTALL_PREFIX}/${doc}/" text "${text}")
+string(REPLACE "/etc/chord/" "${settings}/chord/" text "${text}")
+string(REPLACE "@SETTINGS@" "${settings}" text "${text}")
+string(REPLACE "@DOC@" "${CMAKE_INSTALL_PREFIX}/${doc}" text "${text}")
+file(WRITE ${into}/${name} "${text}")
+if(to STREQUAL "SETTINGS")
+  if(NOT EXISTS "$ENV{DESTDIR}${settings}/chord/${name}")
+    file(INSTALL ${into}/${name} DESTINATION ${settings}/chord)
+  endif()
+else()
+  file(INSTALL ${into}/${name} DESTINATION ${CMAKE_INSTALL_PREFIX}/${to})
+endif()
