@@ -2,10 +2,11 @@
 """The project's own Python client, and what only tests ask of it: any method of any node, messages
 instead of bytes; reading many keys through one node."""
 
+import socket
 import time
 
 import chord_dht
-from chord_dht import ChordError, Get, fates, messages
+from chord_dht import ChordError, Get, fates, framing, messages
 
 BATCH_KEYS = 500
 DEADLINE_S = 60
@@ -51,6 +52,32 @@ class RingClient(chord_dht.Client):
         """The StatusResponse of one node."""
         admin = self.messages.admin
         return self.ask("AdminService/Status", admin.StatusRequest(), admin.StatusResponse, address)
+
+
+class SpConnection:
+    """One blocking connection, for bytes that no client would send."""
+
+    def __init__(self, address, timeout):
+        host, _, port = address.rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), timeout)
+        self._number, self._reader = 0, framing.Reader()
+        self._socket.sendall(framing.HELLO)
+
+    def close(self):
+        self._socket.close()
+
+    def call(self, body, deadline):
+        """Sends one request and returns the body of its answer."""
+        self._number += 1
+        self._socket.sendall(framing.frame(self._number, body))
+        while True:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            data = self._socket.recv(1 << 16)
+            if not data:
+                raise ConnectionError("the node closed the connection")
+            for number, answer in self._reader.feed(data):
+                if number == self._number:
+                    return answer
 
 
 def code_of(result):
