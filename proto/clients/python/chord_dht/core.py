@@ -163,7 +163,7 @@ class Core:
         if reply.code == "OK" and not reply.local:
             response = _unpacked(messages.load().kv.BatchResponse, reply.payload)
             if response is not None and len(response.results) == len(pending):
-                return self._told(address, pending, response)
+                return self._told(address, pending, response, reply.retry_after_ms)
             reply = Reply("UNKNOWN", message=f"the answer of {address} has not one result for each "
                                              "operation", local=True)
         if not reply.local:
@@ -174,12 +174,13 @@ class Core:
             return [reply.again] * len(pending)
         return [one.attempts.unanswered(reply.again) for one in pending]
 
-    def _told(self, address: str, pending: List[Pending], response: Any) -> List[str]:
+    def _told(self, address: str, pending: List[Pending], response: Any,
+              retry_after_ms: int) -> List[str]:
         for hint in (response.hint, *response.hints):
             self.members.learn(self.hints.learn(hint))
         following = []
         for one, result in zip(pending, response.results):
-            following.append(one.take(result, response))
+            following.append(one.take(result, response, retry_after_ms))
             # Nothing of what was read counts as seen: a writer that has seen nothing may overwrite
             # a damaged row.
             if one.writes and result.version.epoch > 0:
@@ -228,6 +229,7 @@ class Core:
     async def _learned(self, until: float) -> Optional[Reply]:
         """M and the ring's id must be known before keys are asked for. Else why they are not."""
         pauses = Pauses()
+        why = "no member told of its ring in time"
         while self.hints.m == 0:
             if self._closing.done():
                 return Reply("UNAVAILABLE", message="this client is closing", local=True)
@@ -235,12 +237,13 @@ class Core:
                 self._learning = self._loop.create_task(self._learn())
             learning = self._learning
             if not await ended(self._loop, learning, until):
-                return Reply("UNAVAILABLE", message="no member told of its ring in time", local=True)
+                return Reply("UNAVAILABLE", message=why, local=True)
             if self._learning is learning:
                 self._learning = None
             failure = learning.result()
             if failure.code == "OK":
                 continue
+            why = failure.message
             if failure.again == NEVER or failure.code == "WRONG_RING" or \
                     not await self._paused(pauses.next_s(), until):
                 # Whatever became of that question: the operation itself was never sent.

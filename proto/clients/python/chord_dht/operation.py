@@ -84,10 +84,10 @@ class Pending:
         self.refused(code, message, retry_after_ms)
         return self.attempts.take(code)
 
-    def take(self, told: Any, response: Any) -> str:
-        """A node's OperationResult, in its BatchResponse."""
+    def take(self, told: Any, response: Any, retry_after_ms: int) -> str:
+        """A node's OperationResult, in its BatchResponse. What is next, as in Attempts.take."""
+        self.refused(messages.code_name(told.code), "", retry_after_ms)
         self._heard, self._was_stale = told, response.stale
-        self.code, self.message, self.retry_after_ms = messages.code_name(told.code), "", 0
         self.missing = list(response.missing) or self.missing
         following = self.attempts.take(self.code, version_of(told))
         if following == LATER and self.code == "RESOURCE_EXHAUSTED" and not self.writes \
