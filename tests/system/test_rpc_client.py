@@ -15,15 +15,21 @@ from chord_dht import ChordError, Delete, Get, Put, Version, fates, messages
 from chord_dht.envelopes import PROTOCOL_VERSION
 from chord_dht.hints import Hints
 from kv import RingClient, code_of
+from ring import Ring
 
 PACKAGE = Path(chord_dht.__file__).parent
 COMMAND = (sys.executable, "-m", "chord_dht")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
 
 
-@pytest.fixture
-def ring(new_ring):
-    return new_ring().start(3)
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory):
+    """One for the tests that leave it as it was, each with keys of its own."""
+    made = Ring(tmp_path_factory.mktemp("rpc"))
+    try:
+        yield made.start(3)
+    finally:
+        made.close()
 
 
 def addresses(ring):
@@ -227,7 +233,8 @@ def test_server_info_and_descriptors_match_this_contract(ring):
         assert services == set(info.methods)
 
 
-def test_goes_on_to_the_next_address_when_one_is_dead(ring):
+def test_goes_on_to_the_next_address_when_one_is_dead(new_ring):
+    ring = new_ring().start(3)
     with RingClient(*addresses(ring), timeout=20) as client:
         client.put("survivor", "value")
         ring.kill(1)
