@@ -214,6 +214,15 @@ def test_aborted_goes_again_at_once_with_the_version_that_it_told():
         assert (first.attempt, second.attempt, second.seen) == (1, 1, version(9, 1))
 
 
+def test_any_number_of_attempts():
+    """More than Python lets functions call each other."""
+    count = itertools.count(1)
+    with FakeNode(lambda _: [("ABORTED", {"version": version(9, next(count))})] if
+                  len(node.requests) < 400 else DONE) as node, Client(node.address, timeout=60) as client:
+        client.put("k", "v")
+        assert len(node.requests) == 400
+
+
 def test_later_writes_have_seen_what_was_heard():
     with FakeNode(lambda _: [("OK", {"version": version(3, 12)})]) as node, \
             Client(node.address) as client:

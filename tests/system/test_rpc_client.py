@@ -2,6 +2,8 @@
 """The Python client of proto/clients against live nodes: the wire format as outsiders use it, with no
 nng and no generated C in between."""
 
+import base64
+import json
 import os
 import subprocess
 import sys
@@ -270,3 +272,32 @@ def test_codes_mean_what_the_shared_table_says():
         "UNAVAILABLE", "RESOURCE_EXHAUSTED", "CHALLENGE"}
     assert {code for code in again if fates.FATES[code].fate == fates.MAYBE_DONE} == {
         "UNKNOWN", "DEADLINE_EXCEEDED", "CANCELLED"}
+
+
+def test_the_conformance_driver_speaks_its_protocol(ring):
+    """One answer to each line, in any order; it ends with its input. The cases that all clients
+    share: test_conformance.py."""
+    key, value = (base64.b64encode(text).decode() for text in (b"driver", b"\0\xff"))
+    asked = [
+        {"do": "get", "key": key}, {"do": "open", "members": [ring.address(2)], "timeout_ms": 20000},
+        {"do": "put", "key": key, "value": value, "if_absent": True},
+        {"do": "batch", "operations": [{"do": "get", "key": ""}, {"do": "get", "key": key + "=x"},
+                                       {"do": "delete", "key": key, "if_version": "1.999"}]},
+        {"do": "lookup", "key": key}, {"do": "server_info"}, {"do": "nonsense"}, {"do": "counters"},
+        {"do": "call", "method": "chord.v1.KvService/Nothing", "payload": ""}]
+    lines = "".join(json.dumps({"id": at, **one}) + "\n" for at, one in enumerate(asked))
+    done = subprocess.run([sys.executable, "-X", "dev", "-m", "chord_dht.conformance"], text=True,
+                          input=lines + "no json\n", capture_output=True, timeout=60, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = {answer.pop("id"): answer for answer in map(json.loads, done.stdout.splitlines())}
+    assert len(told) == len(asked) + 1
+    refused = {"code": "INVALID_ARGUMENT", "fate": "not done"}
+    for one in (told[0], told[6], told[None], *told[3]["results"][:2]):
+        assert refused.items() <= one.items() and one["message"], one
+    assert told[1] == {"code": "OK"}
+    assert told[2]["code"] == "OK" and told[2]["existed"] is False and "." in told[2]["version"]
+    assert told[3]["results"][2]["code"] == "FAILED_PRECONDITION"
+    assert told[4]["owner"] in addresses(ring) and told[4]["hops"] >= 1
+    assert (told[5]["m"], told[5]["n"], told[5]["replicas"]) == (6, 3, 3)
+    assert told[7] == {"code": "OK", "calls": 0} or told[7]["calls"] > 0
+    assert (told[8]["code"], told[8]["fate"], told[8]["payload"]) == ("UNIMPLEMENTED", "not done", "")

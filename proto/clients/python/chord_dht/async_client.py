@@ -31,7 +31,8 @@ class AsyncClient:
     over, and takes effect at most once; else a ChordError says with its `fate` what became of it.
     Any number of tasks of one event loop may use a client at the same time; their requests share one
     connection to each node. The calls of a client are concurrent: of two writes of one key that are
-    under way together either may be the last.
+    under way together either may be the last. A write whose task is cancelled may still be carried
+    out.
     """
 
     def __init__(self, members: Union[str, Iterable[str]], *, key: bytes = b"", ring_id: bytes = b"",

@@ -5,6 +5,7 @@ known or their time is over. Belongs to one event loop; not thread safe."""
 from __future__ import annotations
 
 import asyncio
+import copy
 from dataclasses import dataclass, field
 from typing import Any, Callable, List, Optional, Sequence, Set, Tuple
 
@@ -89,7 +90,7 @@ class Core:
                 run = self._run(timeout)
                 failure = await self._learned(run.until)
                 if failure is None:
-                    await self._drive(run, pending, Pauses(), by_hint=True)
+                    await self._drive(run, pending, Pauses())
                 else:
                     for one in pending:
                         one.refused(failure.code, failure.message, failure.retry_after_ms)
@@ -101,30 +102,54 @@ class Core:
         return Run(self._loop.time() + (self._timeout if timeout is None else timeout),
                    asyncio.Semaphore(BATCH_CALLS_MAX))
 
-    async def _drive(self, run: Run, pending: List[Pending], pauses: Pauses, by_hint: bool,
+    async def _drive(self, run: Run, pending: List[Pending], pauses: Pauses,
                      avoided: str = "") -> None:
-        """Until each has its result."""
-        calls = self._calls(run, pending, by_hint, avoided)
-        if len(calls) == 1:
-            await self._call(run, *calls[0], pauses)
-        else:
-            await asyncio.gather(*(self._call(run, address, some, Pauses())
-                                   for address, some in calls))
+        """Until each is over. `avoided`: who was asked last and did not carry them out."""
+        while pending:
+            calls = self._calls(run, pending, avoided)
+            if len(calls) > 1:
+                await asyncio.gather(*(self._drive(run, some, copy.copy(pauses), avoided)
+                                       for _, some in calls))
+                return
+            ((address, pending),) = calls
+            at_once, later = await self._call(run, address, pending)
+            if at_once and later:
+                await asyncio.gather(self._again(run, at_once, copy.copy(pauses), ""),
+                                     self._again(run, later, copy.copy(pauses), address))
+                return
+            pending, avoided = at_once or later, "" if at_once else address
+            pending = await self._rested(run, pending, pauses, avoided)
 
-    def _calls(self, run: Run, pending: List[Pending], by_hint: bool,
+    async def _again(self, run: Run, pending: List[Pending], pauses: Pauses, avoided: str) -> None:
+        await self._drive(run, await self._rested(run, pending, pauses, avoided), pauses, avoided)
+
+    async def _rested(self, run: Run, pending: List[Pending], pauses: Pauses,
+                      avoided: str) -> List[Pending]:
+        """Those that are tried again, after a pause where somebody is avoided: all, or none."""
+        wait = 0.0
+        if avoided and pending:
+            wait = pauses.next_s(max(one.retry_after_ms for one in pending))
+        if not (run.foreign and self.members.all_in(run.foreign)) and \
+                await self._paused(wait, run.until):
+            return pending
+        for one in pending:
+            one.out_of_time = True
+        return []
+
+    def _calls(self, run: Run, pending: List[Pending],
                avoided: str) -> List[Tuple[str, List[Pending]]]:
-        """Who is asked for which."""
+        """Who is asked for which: those who lead the keys; where somebody is avoided, another."""
         targets: "dict[str, List[Pending]]" = {}
         other = self.members.choose({*run.foreign, avoided})
         for one in pending:
-            address = self.hints.address(one.key) if by_hint else ""
-            if address in run.foreign:
-                address = ""
-            targets.setdefault(address or other, []).append(one)
+            address = "" if avoided else self.hints.address(one.key)
+            target = other if not address or address in run.foreign else address
+            targets.setdefault(target, []).append(one)
         return [(address, some) for address, ones in targets.items() for some in groups(ones)]
 
-    async def _call(self, run: Run, address: str, pending: List[Pending], pauses: Pauses) -> None:
-        """One attempt at some operations, and all that follow from it."""
+    async def _call(self, run: Run, address: str,
+                    pending: List[Pending]) -> Tuple[List[Pending], List[Pending]]:
+        """One attempt. Gives those to be asked for again at once, and those later."""
         kv = messages.load().kv
         async with run.slots:
             request = kv.BatchRequest(operations=[one.fill(self.hints) for one in pending])
@@ -132,30 +157,8 @@ class Core:
                 request.consistency = kv.CONSISTENCY_STALE
             reply = await self._attempt(address, BATCH, request.SerializeToString(), run.until)
         following = self._heard(run, address, pending, reply)
-        at_once: List[Pending] = []
-        later: List[Pending] = []
-        for one, what in zip(pending, following):
-            if what != NEVER:
-                (at_once if what == AT_ONCE else later).append(one)
-        jobs = []
-        if at_once:
-            jobs.append(self._again(run, at_once, pauses, 0.0, ""))
-        if later:
-            wait = pauses.next_s(max(one.retry_after_ms for one in later))
-            jobs.append(self._again(run, later, pauses, wait, address))
-        if len(jobs) == 1:
-            await jobs[0]
-        elif jobs:
-            await asyncio.gather(*jobs)
-
-    async def _again(self, run: Run, pending: List[Pending], pauses: Pauses, wait: float,
-                     avoided: str) -> None:
-        if run.foreign and self.members.all_in(run.foreign) or \
-                not await self._paused(wait, run.until):
-            for one in pending:
-                one.out_of_time = True
-        else:
-            await self._drive(run, pending, pauses, by_hint=not avoided, avoided=avoided)
+        return ([one for one, what in zip(pending, following) if what == AT_ONCE],
+                [one for one, what in zip(pending, following) if what == LATER])
 
     def _heard(self, run: Run, address: str, pending: List[Pending], reply: Reply) -> List[str]:
         """What is next for each: NEVER, LATER, AT_ONCE."""

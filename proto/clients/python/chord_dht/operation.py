@@ -91,7 +91,7 @@ class Pending:
         self.missing = list(response.missing) or self.missing
         following = self.attempts.take(self.code, version_of(told))
         if following == LATER and self.code == "RESOURCE_EXHAUSTED" and not self.writes \
-                and len(response.results) > 1:
+                and any(other.code != told.code for other in response.results):
             return AT_ONCE  # the others' values left no room for this one's
         return following
 
