@@ -33,7 +33,7 @@ class FakeNode:
 
     def __init__(self, say, key=b"", ring_id=RING, say_info=None, hello=PEER_HELLO):
         self.say, self.say_info, self.key, self.ring_id = say, say_info, key, ring_id
-        self.hello = hello
+        self.hello, self.start = hello, START
         self.protos = messages.load()
         self.requests, self.links = [], []  # RpcRequests but GetServerInfo; sockets
         self.lock = threading.Condition()
@@ -98,8 +98,8 @@ class FakeNode:
         if isinstance(said, list):
             said = self.batch(said)
         said.protocol_version = 1
-        said.request_id = said.request_id or request.request_id
-        said.ring_id, said.start, said.clock_ms = said.ring_id or self.ring_id, START, 5000
+        said.request_id = request.request_id
+        said.ring_id, said.start, said.clock_ms = said.ring_id or self.ring_id, self.start, 5000
         if self.key and not said.mac:
             said.mac = response_mac(self.key, said)
         return said.SerializeToString()
@@ -137,4 +137,4 @@ class FakeNode:
     def challenge_first(self, request):
         """Whether it is not signed for this start, as at the first request; its MAC must be right."""
         assert request.mac == request_mac(self.key, request)
-        return request.receiver != START
+        return request.receiver != self.start
