@@ -62,7 +62,9 @@ class FakeNode:
                 link, _ = self.listener.accept()
             except OSError:
                 return
-            self.links.append(link)
+            with self.lock:
+                self.links.append(link)
+                self.lock.notify_all()
             threading.Thread(target=self.serve, args=(link,), daemon=True).start()
 
     def serve(self, link):
@@ -108,6 +110,11 @@ class FakeNode:
         """Until so many requests have come."""
         with self.lock:
             assert self.lock.wait_for(lambda: len(self.requests) >= count, timeout_s), self.requests
+
+    def wait_for_links(self, count, timeout_s=20):
+        """Until so many connections were made."""
+        with self.lock:
+            assert self.lock.wait_for(lambda: len(self.links) >= count, timeout_s)
 
     # What it may say
 

@@ -492,6 +492,23 @@ def test_close_ends_what_is_under_way_and_leaves_nothing():
     assert set(os.listdir("/proc/self/fd")) <= files
 
 
+def test_close_does_not_wait_for_who_never_says_hello():
+    with FakeNode(lambda _: DONE, hello=b"") as node:
+        client = Client(node.address, timeout=60, attempt_timeout=60)
+        ends = []
+        asking = [threading.Thread(target=lambda: ends.append(failure(client.put, "k", "v"))),
+                  threading.Thread(target=lambda: ends.append(failure(client.lookup, "k")))]
+        for thread in asking:
+            thread.start()
+        node.wait_for_links(1)
+        began = time.monotonic()
+        client.close()
+        for thread in asking:
+            thread.join(10)
+        assert time.monotonic() - began < 3
+        assert {(end.code, end.fate) for end in ends} == {("UNAVAILABLE", "not done")}
+
+
 def test_an_interrupted_caller_leaves_the_client_as_it_was():
     with FakeNode(lambda _: SILENCE) as node:
         async def run():

@@ -33,6 +33,9 @@ def wheel(tmp_path_factory):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("CMakeLists.txt", "LICENSE", "proto/clients/fates.csv"):
         shutil.copy(ROOT / name, source / name)
+    missing = [name for name in ("pip", "setuptools", "wheel") if subprocess.run(
+        [SYSTEM_PYTHON, "-c", f"import {name}"], capture_output=True, check=False).returncode]
+    assert not missing, f"python3-{missing[0]} is missing: sh deploy/install-deps.sh test"
     before = sorted(source.rglob("*"))
     run(SYSTEM_PYTHON, "-m", "pip", "wheel", "--no-index", "--no-build-isolation", "--no-deps",
         "--wheel-dir", folder, source / "proto" / "clients" / "python")

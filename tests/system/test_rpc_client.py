@@ -141,6 +141,31 @@ def test_a_key_is_one_request_away(ring):
             assert code_of(answer.results[0]) == "OK"
 
 
+def test_sixteen_writers_of_one_key_cost_one_request_a_put(ring):
+    """Also where each names the version that it replaces: who comes too late is told at once."""
+    with RingClient(*addresses(ring)) as client:
+        client.put("hot", "first")
+        before = client.requests_sent
+        with ThreadPoolExecutor(16) as pool:
+            written = list(pool.map(lambda number: client.put("hot", str(number)), range(160)))
+        assert len({one.version for one in written}) == 160
+        sent = client.requests_sent - before
+
+        def replace(number):
+            try:
+                return client.put("hot", "mine", if_version=client.get("hot").version).version
+            except ChordError as error:
+                assert (error.code, error.fate) == ("FAILED_PRECONDITION", "not done")
+                return None
+        before = client.requests_sent
+        with ThreadPoolExecutor(16) as pool:
+            won = [version for version in pool.map(replace, range(80)) if version]
+        print(f"{sent / 160:.2f} requests a put; {len(won)} of 80 conditions held, "
+              f"{(client.requests_sent - before) / 160:.2f} requests an operation")
+        assert sent <= 1.1 * 160 and client.requests_sent - before <= 1.1 * 160
+        assert won and len(set(won)) == len(won)
+
+
 def test_no_forward_answers_what_is_led(ring):
     """One node after the other: each answers its own keys, and says of the others who leads them."""
     keys = [f"nf-{number}" for number in range(60)]

@@ -55,7 +55,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(HELLO)  # asyncio switches Nagle's algorithm off
+        if self.usable:
+            self._transport.write(HELLO)  # asyncio switches Nagle's algorithm off
+        else:  # closed while it was dialled
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._heard += len(data)
@@ -209,22 +212,19 @@ class Connections:
         self._all.add(connection)
         await self._loop.create_connection(lambda: connection, host, port)
 
-    async def close(self) -> None:
-        """All of them; returns when every socket is closed."""
+    def hang_up(self) -> None:
+        """What is out on them ends as unanswered, now; what waits for one, as unsent."""
         self._closed = True
-        waiting: Tuple["asyncio.Future[Any]", ...] = tuple(self._dials.values())
         for dial in self._dials.values():
             dial.cancel()
-        connections = list(self._all)
-        for connection in connections:
+        for connection in list(self._all):
             connection.close()
-        waiting += tuple(connection.lost for connection in connections)
+
+    async def close(self) -> None:
+        """All of them; returns when every socket is closed."""
+        waiting: Tuple["asyncio.Future[Any]", ...] = (
+            *self._dials.values(), *(connection.lost for connection in self._all))
+        self.hang_up()
         if waiting:
             await asyncio.wait(waiting)
         self._open.clear()
-
-    def hang_up(self) -> None:
-        """What is out on them ends as unanswered, now."""
-        self._closed = True
-        for connection in list(self._all):
-            connection.close()
