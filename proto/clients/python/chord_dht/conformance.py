@@ -63,6 +63,11 @@ def answer_of(operation: Operation, result: Result) -> Json:
     return answer
 
 
+def error_of(error: ChordError) -> Json:
+    """Of what did not succeed."""
+    return {"code": error.code, "fate": error.fate, "message": error.message}
+
+
 def refusal(problem: Exception) -> Json:
     """Of a request that is not understood; nothing was sent."""
     return {"code": "INVALID_ARGUMENT", "fate": "not done",
@@ -81,10 +86,7 @@ class Driver:
         try:
             return await self._answer(request)
         except ChordError as error:
-            answer: Json = {"code": error.code, "fate": error.fate, "message": error.message}
-            if error.version is not None:
-                answer["version"] = str(error.version)
-            return answer
+            return error_of(error)
         except (KeyError, TypeError, ValueError) as problem:
             return refusal(problem)
 
@@ -135,7 +137,10 @@ class Driver:
             except (KeyError, TypeError, ValueError) as problem:
                 asked.append(refusal(problem))
         operations = [one for one in asked if not isinstance(one, dict)]
-        results = iter(await client.batch(operations, timeout=_seconds(request)))
+        try:
+            results = iter(await client.batch(operations, timeout=_seconds(request)))
+        except ChordError as error:  # not one was begun
+            return [one if isinstance(one, dict) else error_of(error) for one in asked]
         return [one if isinstance(one, dict) else answer_of(one, next(results)) for one in asked]
 
     async def close(self) -> Json:
