@@ -11,7 +11,7 @@ proto/README.md describes what travels. For people at a terminal: python3 -m cho
 from .async_client import AsyncClient
 from .client import Client
 from .errors import ChordError
-from .types import (Answer, Delete, Get, Hop, Lookup, Operation, Peer, Put, Result, ServerInfo,
+from .data import (Answer, Delete, Get, Hop, Lookup, Operation, Peer, Put, Result, ServerInfo,
                     Value, Version, Written)
 
 __all__ = ["Answer", "AsyncClient", "ChordError", "Client", "Delete", "Get", "Hop", "Lookup",

@@ -13,7 +13,7 @@ from .envelopes import Envelopes
 from .errors import ChordError
 from .fates import DONE
 from .members import Members
-from .types import (KEY_BYTES_MAX, Answer, Data, Delete, Get, Hop, Lookup, Operation, Peer, Put,
+from .data import (KEY_BYTES_MAX, Answer, Data, Delete, Get, Hop, Lookup, Operation, Peer, Put,
                     Result, ServerInfo, Value, Version, Written, to_bytes)
 
 TIMEOUT_S = 8.0

@@ -10,7 +10,7 @@ from typing import Any, Coroutine, Iterable, List, Optional, Sequence, Type, Typ
 
 from .async_client import ATTEMPT_TIMEOUT_S, OPERATIONS_MAX, TIMEOUT_S, AsyncClient
 from .errors import ChordError
-from .types import (Answer, Data, Lookup, Operation, Result, ServerInfo, Value, Version, Written)
+from .data import (Answer, Data, Lookup, Operation, Result, ServerInfo, Value, Version, Written)
 
 _T = TypeVar("_T")
 

@@ -18,7 +18,7 @@ from .hints import Hints
 from .members import Members
 from .operation import Pending, groups
 from .recipe import Pauses
-from .types import BATCH_MAX, Operation, Result, Version, refusal
+from .data import BATCH_MAX, Operation, Result, Version, refusal
 
 REQUEST_BYTES_MAX = 1024 * 1024 + 64 * 1024
 ATTEMPT_S_MIN = 0.05  # with less, "not done" would only become "maybe done"

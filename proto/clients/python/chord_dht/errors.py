@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from .types import Version
+from .data import Version
 
 _SENTENCES = {
     "ABORTED": "others kept writing the key",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, List, Optional
 
 from .recipe import NOTHING_SEEN
-from .types import Version
+from .data import Version
 
 HINTS_MAX = 4096
 

@@ -12,7 +12,7 @@ from .errors import sentence
 from .fates import AT_ONCE, DONE, LATER
 from .hints import Hints
 from .recipe import Attempts
-from .types import Get, Operation, Put, Result, Version, to_bytes
+from .data import Get, Operation, Put, Result, Version, to_bytes
 
 CALL_OPERATIONS_MAX = 128      # of one request
 CALL_BYTES_MAX = 256 * 1024    # keys and values of a request with several

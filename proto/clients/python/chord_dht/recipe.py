@@ -8,7 +8,7 @@ import random
 from typing import Optional
 
 from .fates import (AT_ONCE, DONE, LATER, MAYBE_DONE, NEVER, NOT_DONE, Outcome, outcome_of)
-from .types import Version
+from .data import Version
 
 NOTHING_SEEN = Version(0, 0)
 PAUSE_S = (0.02, 0.5)  # between two attempts: the first, and the longest
