@@ -4,8 +4,8 @@
 import time
 
 import availability
-from chord_client import ChordError
-from clients import Clients, Entry, History, now_us
+from chord_dht import ChordError, Get
+from clients import NO_VERSION, Clients, Entry, History, now_us
 from cluster import Finding
 from faults import draw_episode, live_through
 from verdict import check
@@ -131,10 +131,10 @@ class Block:
                 called = now_us()
                 results = self.batch(node, part)
                 for key, result in zip(part, results):
-                    if result.code in (0, 5):
+                    if result.fate == "done":
                         found[key] = Entry(key, outcome="done", value=int(result.value or 0),
                                            called=called, returned=now_us(), node=node, last=True,
-                                           version=(result.version.epoch, result.version.counter))
+                                           version=tuple(result.version or NO_VERSION))
                 part = [key for key in part if key not in found]
                 if part and time.monotonic() > deadline:
                     raise Finding(f"{len(part)} keys of earlier blocks cannot be read in a healthy "
@@ -143,6 +143,6 @@ class Block:
 
     def batch(self, node, keys):
         try:
-            return self.cluster.looks[node].batch([("get", key) for key in keys])
+            return self.cluster.looks[node].batch([Get(key) for key in keys])
         except ChordError:
             return []

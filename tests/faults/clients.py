@@ -15,7 +15,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from chord_client import ChordClient, ChordError
+from chord_dht import ChordError
+from kv import RingClient, code_of
 
 PATIENCE_S = 20.0       # an operation is sent again for so long
 ATTEMPT_S = (0.2, 1.0)  # how long one attempt waits for its answer
@@ -103,7 +104,7 @@ class Client:
     def __init__(self, number, addresses, history, seed):
         self.number, self.addresses, self.history = number, addresses, history
         self.random = random.Random(f"{seed} {number}")
-        self.wire = ChordClient(*addresses)
+        self.wire = RingClient(*addresses)
         self.kv = self.wire.messages.kv
         self.known = {}
 
@@ -173,14 +174,15 @@ class Client:
         address = self.random.choice(self.addresses)
         entry.node = self.addresses.index(address) + 1
         entry.attempts += 1
-        deadline = time.monotonic() + self.random.uniform(*ATTEMPT_S)
         try:
-            response = self.wire._attempt(address, f"KvService/{name}", request,
-                                          getattr(self.kv, f"{name}Response"), deadline)
+            response = self.wire.once(f"KvService/{name}", request,
+                                      getattr(self.kv, f"{name}Response"), address,
+                                      timeout=self.random.uniform(*ATTEMPT_S))
         except ChordError as error:
             self.look_strange(entry, address, error.code)
-            return Answer(error.code, maybe=error.outcome_unknown or error.code not in NOT_EXECUTED)
-        code = self.wire._code(response.result.code)
+            maybe = error.fate == "maybe done" or error.code not in NOT_EXECUTED
+            return Answer(error.code, maybe=maybe)
+        code = code_of(response.result)
         self.look_strange(entry, address, code)
         if response.hint.address and code in ("OK", "NOT_FOUND"):
             self.history.leaders[entry.key] = response.hint.address

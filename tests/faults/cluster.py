@@ -9,7 +9,8 @@ import shutil
 import signal
 import time
 
-from chord_client import ChordClient, ChordError
+from chord_dht import ChordError
+from kv import RingClient
 from launcher.supervisor import Child
 
 POLL_S = 0.03
@@ -27,7 +28,7 @@ class Cluster:
         self.count, self.m = count, m
         self.wrappers = {}  # node -> what its program is started with
         self.children, self.paused, self.ended = {}, set(), set()
-        self.looks = {node: ChordClient(self.address(node), timeout=STATUS_TIMEOUT_S)
+        self.looks = {node: RingClient(self.address(node), timeout=STATUS_TIMEOUT_S)
                       for node in self.nodes()}
 
     def nodes(self):
@@ -101,8 +102,8 @@ class Cluster:
 
     def status(self, node):
         try:
-            return self.looks[node].status()
-        except (ChordError, OSError):
+            return self.looks[node].status(self.address(node))
+        except ChordError:
             return None
 
     def why_not_healthy(self):

@@ -2,6 +2,7 @@
 """Clients of any kind behind hostile proxies (hostile_proxy.py), and the verdict of the simulator's
 checker over what all were told: it must be linearizable (tests/sim/check_history.c)."""
 
+import contextlib
 import itertools
 import random
 import threading
@@ -53,8 +54,9 @@ def run_history(make_asker, proxies, seed, seconds, read, folder, name):
     def loop(number):
         try:
             asker, pick = make_asker(number), random.Random(f"{seed} {number}")
-            while not enough():
-                ask(asker, history, values, number, pick, f"key-{pick.randrange(KEYS)}")
+            with contextlib.closing(asker) if hasattr(asker, "close") else contextlib.nullcontext():
+                while not enough():
+                    ask(asker, history, values, number, pick, f"key-{pick.randrange(KEYS)}")
         except BaseException as problem:
             problems.append(problem)
             raise

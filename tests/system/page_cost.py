@@ -11,7 +11,8 @@ import threading
 import time
 from urllib.parse import quote
 
-from chord_client import ChordClient, ChordError
+from chord_dht import ChordError
+from kv import RingClient
 
 PROCESSES = 2
 SPACE_S = 0.002  # between two operations of one client: a machine at its limit measures itself
@@ -26,7 +27,7 @@ def percentile(values, share):
 def client(addresses, rows, number, results, stop):
     """Gets and puts in turn, each with the moment at which it began."""
     taken, turn = [], number
-    with ChordClient(*addresses[number % len(addresses):], *addresses, timeout=20) as ring:
+    with RingClient(*addresses[number % len(addresses):], *addresses, timeout=20) as ring:
         while not stop.is_set():
             turn = (turn * 7919 + 104729) % rows
             key, began = f"user {turn:07d}", time.monotonic()
@@ -35,7 +36,7 @@ def client(addresses, rows, number, results, stop):
                     ring.put(key, b"w" * 40)
                 else:
                     ring.get(key)
-            except (ChordError, OSError) as error:
+            except ChordError as error:
                 print("client:", error)
             taken.append((began, (time.monotonic() - began) * 1000))
             time.sleep(SPACE_S)

@@ -6,9 +6,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from chord_client import ChordClient, ChordError
+from chord_dht import ChordError, Get
 from cluster import OPEN, Cluster
 from disk import ShimDisk, SmallDisk
+from kv import RingClient
 from lone_gateway import Gateway
 from network import Loopback
 from ports import PortBlock
@@ -42,7 +43,7 @@ def start(cluster):
 def write(cluster, name, count=ROWS, size=20):
     """{key: value} of what was acknowledged; what was not is left out."""
     rows = {}
-    with ChordClient(*cluster.addresses(), timeout=10) as client:
+    with RingClient(*cluster.addresses(), timeout=10) as client:
         for number in range(count):
             key, value = f"{name} {number}", f"{name} value {number} ".encode().ljust(size, b".")
             try:
@@ -58,9 +59,9 @@ def read(client, keys, deadline_s=30):
     found, keys, deadline = {}, list(keys), time.monotonic() + deadline_s
     while left := [key for key in keys if key not in found][:READ_AT_ONCE]:
         assert time.monotonic() < deadline, f"{left[0]} is not answered"
-        for key, result in zip(left, client.batch([("get", key) for key in left])):
-            if client._code(result.code) in ("OK", "NOT_FOUND"):
-                found[key] = result.value if client._code(result.code) == "OK" else None
+        for key, result in zip(left, client.batch([Get(key) for key in left])):
+            if result.fate == "done":
+                found[key] = result.value if result.code == "OK" else None
     return found
 
 
@@ -75,7 +76,7 @@ def missing(cluster, rows):
     """Keys that no longer have their value, through every node that runs."""
     wrong = set()
     for node in set(cluster.nodes()) - cluster.ended:
-        with ChordClient(cluster.address(node), timeout=20) as client:
+        with RingClient(cluster.address(node), timeout=20) as client:
             wrong |= {key for key, value in read(client, rows).items() if value != rows[key]}
     return wrong
 
@@ -202,7 +203,7 @@ def put(gateway, key, size=BIG):
 def keys_led(cluster, node, count):
     """So many keys that this node leads."""
     address, keys, number = cluster.addresses()[node - 1], [], 0
-    with ChordClient(*cluster.addresses(), timeout=10) as client:
+    with RingClient(*cluster.addresses(), timeout=10) as client:
         while len(keys) < count:
             number += 1
             assert number < 100 * count, f"{address} leads nothing"
@@ -217,7 +218,7 @@ def writes_a_second(cluster, keys, seconds):
 
     def run(key):
         done = 0
-        with ChordClient(*cluster.addresses(), timeout=10) as client:
+        with RingClient(*cluster.addresses(), timeout=10) as client:
             while time.monotonic() < stop:
                 client.put(key, f"value {done}")
                 done += 1

@@ -10,9 +10,9 @@ import sys
 import time
 
 import pytest
-from chord_client import ChordClient
 from clients import Clients
 from cluster import Cluster
+from kv import RingClient, code_of
 from network import Loopback
 from ports import PortBlock
 from ring import BUILD, RELEASE_BUILD, ROOT
@@ -62,15 +62,14 @@ def cluster(tmp_path):
 def test_an_outcome_that_nobody_can_tell_any_more_has_a_version(cluster):
     """A later attempt at a write, after another has taken its place: its leader remembers, and when
     that is gone no attempt will find out."""
-    with ChordClient(*cluster.addresses()) as client:
+    with RingClient(*cluster.addresses()) as client:
         kv = client.messages.kv
 
         def put(op_id, attempt):
             operation = kv.Operation(kind=kv.OPERATION_KIND_PUT, key=b"key", value=b"value",
                                      op_id=op_id, attempt=attempt)
-            return client._attempt(cluster.address(1), "KvService/Put",
-                                   kv.PutRequest(operation=operation), kv.PutResponse,
-                                   time.monotonic() + 10).result
+            return client.once("KvService/Put", kv.PutRequest(operation=operation), kv.PutResponse,
+                               cluster.address(1), timeout=10).result
         one, other = b"one".ljust(16), b"other".ljust(16)
         first, second = put(one, 1), put(other, 1)
         assert put(other, 2).version == second.version  # done already
@@ -79,9 +78,8 @@ def test_an_outcome_that_nobody_can_tell_any_more_has_a_version(cluster):
             cluster.kill(node)
             cluster.start(node)
             cluster.wait_healthy()
-        client.close()  # what it is connected to has ended
         late = put(one, 2)
-        assert client._code(late.code) == "UNKNOWN"
+        assert code_of(late) == "UNKNOWN"
         assert late.version == second.version != first.version
 
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from chord_client import ChordClient
+from kv import RingClient
 from ring import RELEASE_BUILD, until
 
 HELLO = bytes.fromhex("0053500000300000")
@@ -74,7 +74,7 @@ class Watch:
     def __init__(self, ring, slot, key):
         self.ring, self.slot = ring, slot
         self.pid = ring.supervisor.nodes[slot].pid
-        self.client = ChordClient(ring.address(slot), timeout=10, key=key)
+        self.client = RingClient(ring.address(slot), timeout=10, key=key)
         self.client.put("watched", "value")
         self.before = self.memory()
         self.most, self.pings_ms, self.calls, self.failed = self.before, [], 0, []
@@ -95,10 +95,10 @@ class Watch:
             began = time.monotonic()
             try:
                 info = self.client.messages.meta
-                self.client.call("MetaService/GetServerInfo", info.GetServerInfoRequest(),
+                self.client.once("MetaService/GetServerInfo", info.GetServerInfoRequest(),
                                  info.GetServerInfoResponse)
                 self.pings_ms.append((time.monotonic() - began) * 1000)
-                assert self.client.get("watched") == b"value"
+                assert self.client.value("watched") == b"value"
                 self.calls += 1
             except Exception as problem:  # told by the test's own thread
                 self.failed.append(repr(problem))
@@ -159,7 +159,7 @@ def test_answers_that_nobody_reads(target):
 
 def test_large_values_that_nobody_reads(new_ring):
     ring = new_ring(build=RELEASE_BUILD).start(3)
-    with ChordClient(ring.address(1), timeout=20) as client:
+    with RingClient(ring.address(1), timeout=20) as client:
         client.put("large", random.randbytes(1024 * 1024))
     gets = frame(b"KvService/Get", field(1, b"large")) * 60
     with Watch(ring, 2, b"") as watch:
@@ -197,7 +197,7 @@ def test_connections_that_say_nothing(target):
             ring.stop(3)
             links += [connect(ring.address(2)) for _ in range(20)]  # in the slots that it left
             ring.start_node(3)
-            with ChordClient(ring.address(3), timeout=20, key=key) as client:
+            with RingClient(ring.address(3), timeout=20, key=key) as client:
                 until(lambda: client.status().state == client.messages.common.NODE_STATE_MEMBER,
                       20, "node 3 back in its ring")
                 for number in range(30):  # some of them are led by node 2

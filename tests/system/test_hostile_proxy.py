@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-import chord_client
+from chord_dht import ChordError, Delete, Get, Put
 from histories import DONE, FAILED, UNKNOWN, run_history
 from hostile_proxy import HostileProxy
+from kv import RingClient
 from lone_gateway import Gateway
 from ring import BUILD, until
 
@@ -25,23 +26,27 @@ class Python:
     """proto/clients/python, single operations and batches."""
 
     def __init__(self, outer, gateway, seed):
-        self.client = chord_client.ChordClient(*outer, timeout=6)
+        self.client = RingClient(*outer, timeout=6)
         self.random = random.Random(seed)
 
     def ask(self, kind, key, value):
         """The outcome (done, UNKNOWN, FAILED), the value that was read, what existed."""
-        arguments = (key, value) if kind == "put" else (key,)
+        operation = {"get": Get(key), "put": Put(key, value), "delete": Delete(key)}[kind]
+        if self.random.random() < 0.5:
+            (result,) = self.client.batch([operation])
+            if result.fate != "done":
+                return UNKNOWN if result.fate == "maybe done" else FAILED, None, None
+            return DONE, result.value, result.existed if kind != "get" else None
         try:
-            if kind != "get" and self.random.random() < 0.5:
-                (result,) = self.client.batch([(kind, *arguments)])
-                code = self.client.code_name(result.code)
-                if code not in ("OK", "NOT_FOUND"):
-                    return UNKNOWN if code == "UNKNOWN" else FAILED, None, None
-                return DONE, None, result.existed
-            answer = getattr(self.client, kind)(*arguments)
-        except chord_client.ChordError as error:
-            return UNKNOWN if error.outcome_unknown else FAILED, None, None
-        return (DONE, answer, None) if kind == "get" else (DONE, None, answer)
+            if kind == "get":
+                return DONE, self.client.value(key), None
+            written = self.client.put(key, value) if kind == "put" else self.client.delete(key)
+            return DONE, None, written.existed
+        except ChordError as error:
+            return UNKNOWN if error.fate == "maybe done" else FAILED, None, None
+
+    def close(self):
+        self.client.close()
 
 
 class Http:
@@ -115,9 +120,9 @@ def test_histories_are_linearizable(kind, proxies, outer_gateway, tmp_path):
     print(f"CHORD_TEST_SEED={SEED}")
     ring, made = proxies
     outer = [f"127.0.0.2:{proxy.port}" for proxy in made]
-    with chord_client.ChordClient(ring.address(1)) as reader:
+    with RingClient(ring.address(1)) as reader:
         run_history(lambda number: kind(outer, outer_gateway, SEED + number), made, SEED, SECONDS,
-                    reader.get, tmp_path, kind.__name__)
+                    reader.value, tmp_path, kind.__name__)
 
 
 class Writer:
@@ -155,7 +160,7 @@ def test_sixteen_writers_of_one_key(new_ring, tmp_path):
     ring = new_ring(M=32).start(3)
     made = [HostileProxy(ring.settings["RPC_PORT"] + slot, SEED, hostile=False) for slot in (1, 2, 3)]
     gateways = [gateway_behind(ring, tmp_path / name) for name in ("one", "other")]
-    clients = [chord_client.ChordClient(*(f"127.0.0.2:{proxy.port}" for proxy in made))
+    clients = [RingClient(*(f"127.0.0.2:{proxy.port}" for proxy in made))
                for _ in range(5)]
     try:
         writers = [Writer(http_put(gateways[number % 2])) for number in range(11)]
@@ -189,9 +194,9 @@ def test_a_paused_address_costs_a_second(proxies):
     """The first address stands still: the others are asked, long before the timeout."""
     ring, made = proxies
     made[0].still_until = time.monotonic() + 20
-    with chord_client.ChordClient(*(f"127.0.0.2:{proxy.port}" for proxy in made), timeout=15) as client:
+    with RingClient(*(f"127.0.0.2:{proxy.port}" for proxy in made), timeout=15) as client:
         began = time.monotonic()
         client.put("paused", "value")
-        assert client.get("paused") == b"value"
+        assert client.value("paused") == b"value"
         assert time.monotonic() - began < 8
     made[0].still_until = 0.0

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from chord_client import ChordClient, ChordError
-from kv import read_all
+from chord_dht import ChordError, Get
+from kv import RingClient, read_all
 from ring import until
 from rows import unicode_rows, write_csv
 from test_chordctl import CHORDCTL, NO_NODE, NOT_FOUND, OK, REFUSED, USAGE, Chordctl
@@ -110,7 +110,7 @@ class Writer(threading.Thread):
 
     def run(self):
         number = 0
-        with ChordClient(self.address, timeout=2) as client:
+        with RingClient(self.address, timeout=2) as client:
             while not self.ended.is_set():
                 number += 1
                 key, value = f"written through {self.name} as {number}", f"value {number}"
@@ -228,9 +228,9 @@ def test_what_loses_comes_back(new_ring, tmp_path, on_conflict):
              for at, key in enumerate(keys)}
     stays = {key: (b"stays " + key, 0) for key in keys}
     for ring, rows in ((rings[kept], stays), (rings[lost], loses)):
-        with ChordClient(ring.address(1), timeout=20) as client:
+        with RingClient(ring.address(1), timeout=20) as client:
             for key, row in rows.items():
-                client.put(key, *row)
+                client.put(key, row[0], expires_at_ms=row[1])
     file = tmp_path / "lost.csv"
     file.write_bytes(b"of another merge")
     words = ["merge", "--from", rings[0].address(1), "--into", rings[1].address(1), "--yes",
@@ -244,9 +244,9 @@ def test_what_loses_comes_back(new_ring, tmp_path, on_conflict):
     imported = ctl.json("import", f"{file}.2")
     assert (imported["state"], imported["form"]) == ("done", "lossless")
     assert imported["rows_stored"] == len(keys)
-    with ChordClient(rings[1].address(1), timeout=20) as client:
+    with RingClient(rings[1].address(1), timeout=20) as client:
         for at in range(0, len(keys), 100):
-            for key, found in zip(keys[at:], client.batch([("get", key) for key in keys[at:at + 100]])):
+            for key, found in zip(keys[at:], client.batch([Get(key) for key in keys[at:at + 100]])):
                 assert (found.value, found.expires_at_ms) == loses[key], key
 
 

@@ -35,8 +35,8 @@ PLACEHOLDERS = {"HOST:4001": "127.0.0.1:1", "FIRST:4001": "127.0.0.1:1", "OTHER:
 NO_COMMANDS = (re.compile(r"node   00 53 "),)
 # Programs of the distribution whose lines only need to name what is there.
 FOREIGN = ("systemctl", "sudo", "mv", "cp", "chown", "chmod", "mkdir", "useradd", "install", "head",
-           "base64", "journalctl", "tailscale", "spin", "cpack", "for")
-OWN = ("python3", SYSTEM_PYTHON, "init.py", "cmake", "ctest", "pytest", "curl", "chordctl",
+           "base64", "journalctl", "runuser", "tailscale", "spin", "cpack", "for")
+OWN = ("python3", SYSTEM_PYTHON, "init.py", "cmake", "ctest", "pytest", "pip", "curl", "chordctl",
        "chord-node", "chord-gateway")
 
 
@@ -64,6 +64,9 @@ def parts_of(line):
 def spans(text):
     """(line number, text, whether it is a line of a block) of all that may be a command line."""
     fence, carried = False, ""
+    # Python of a README is run by test_python_package.py.
+    text = re.sub(r"^```python\n.*?^```$", lambda code: re.sub(".+", "", code.group()), text,
+                  flags=re.MULTILINE | re.DOTALL)
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
             fence = not fence
@@ -139,6 +142,10 @@ def test_python_lines(command):
         words = words[1:]
     if words[:2] == ["-m", "pytest"]:
         check_pytest(words[2:])
+    elif words[0] == "-m":  # a module: its words must be understood
+        done = run([SYSTEM_PYTHON, *words, "--help"],
+                   env={**os.environ, "PYTHONPATH": str(ROOT / "proto" / "clients" / "python")})
+        assert done.returncode == 0, done.stderr
     elif words[0] == "init.py":
         check_init(words[1:])
     else:
@@ -185,6 +192,14 @@ def check_pytest(words):
     done = run([SYSTEM_PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q",
                 *words])
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+@of_program("pip")
+def test_pip_lines(command):
+    """What it does: test_python_package.py."""
+    words = command.split()
+    assert words[1] == "install" and (ROOT / words[-1] / "pyproject.toml").is_file(), command
+    assert set(words[2:-1]) <= {"--no-build-isolation"}
 
 
 @of_program("ctest")

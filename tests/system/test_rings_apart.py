@@ -8,7 +8,8 @@ import subprocess
 import time
 
 import pytest
-from chord_client import ChordClient, ChordError, Envelopes, SpConnection, load_messages
+from chord_dht import ChordError, envelopes, messages
+from kv import RingClient, SpConnection
 from ring import BUILD, until
 from test_chordctl import NOT_FOUND, Chordctl
 
@@ -107,19 +108,23 @@ def test_a_client_belongs_to_one_ring(new_ring, node_at):
     ring = new_ring(M=32).start(1)
     apart = f"127.0.0.1:{ring.settings['RPC_PORT'] + 20}"
     node_at(apart, "--create", "--m", "32")
-    with ChordClient(apart) as other:
+    kv = messages.load().kv
+    with RingClient(apart) as other:
         other.put("key", "of B")
-    with ChordClient(ring.address(1)) as client:
+    with RingClient(ring.address(1)) as client:
         client.put("key", "of A")
-        client._addresses = [apart]
-        client.hints.forget(ring.address(1))
-        for change in (lambda: client.put("key", "again"), lambda: client.get("key"),
-                       lambda: client.batch([("put", "key", "again")])):
+        belongs = client.ring_id
+    with RingClient(apart, ring_id=belongs) as client:
+        for ask in (lambda: client.put("key", "again"), lambda: client.get("key"),
+                    lambda: client.lookup("key"), client.server_info,
+                    lambda: client.once("KvService/Get", kv.GetRequest(key=b"key"), kv.GetResponse)):
             with pytest.raises(ChordError) as error:
-                change()
-            assert error.value.code == "WRONG_RING" and not error.value.outcome_unknown
-    with ChordClient(apart) as other:
-        assert other.get("key") == b"of B"
+                ask()
+            assert (error.value.code, error.value.fate) == ("WRONG_RING", "not done")
+    with RingClient(apart, ring.address(1), ring_id=belongs) as client:
+        assert client.value("key") == b"of A"
+    with RingClient(apart) as other:
+        assert other.value("key") == b"of B"
     assert Chordctl(ring.address(1)).text("get", "key") == "of A"
 
 
@@ -127,9 +132,9 @@ class Recorder:
     """Speaks to one node as the owner of the key does, and keeps the bytes."""
 
     def __init__(self, address):
-        self.messages = load_messages()
+        self.messages = messages.load()
         self.address = address
-        self.envelopes = Envelopes(self.messages.envelope, KEY.encode())
+        self.envelopes = envelopes.Envelopes(KEY.encode())
         self.connection = SpConnection(address, 5)
 
     def close(self):
@@ -144,7 +149,7 @@ class Recorder:
     def call(self, method, request):
         """The bytes of a request that was executed."""
         for _ in range(2):
-            sealed = self.envelopes.seal(self.address, method, request.SerializeToString(), 5000)
+            sealed = self.envelopes.seal(self.address, f"chord.v1.{method}", request.SerializeToString(), 5000)
             code, answer = self.send(sealed.SerializeToString())
             self.envelopes.open(self.address, sealed, answer)
             if code != "CODE_CHALLENGE":

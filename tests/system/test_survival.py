@@ -11,7 +11,7 @@ import time
 from urllib.parse import quote
 
 import pytest
-from chord_client import ChordClient
+from kv import RingClient
 from ring import BUILD, until
 
 NODES, M, ROWS = 5, 6, 1000
@@ -32,7 +32,7 @@ def groups(ring):
     """[the addresses of the newest view's members] of each id, by what the nodes tell."""
     views = []
     for slot in ring.running_slots():
-        with ChordClient(ring.address(slot), timeout=5) as client:
+        with RingClient(ring.address(slot), timeout=5) as client:
             views += [entry.view for entry in client.status().ranges]
     newest = [max((view for view in views if inside(view, wanted)), key=lambda view: view.epoch)
               for wanted in range(1 << M)]

@@ -8,7 +8,8 @@ import random
 import signal
 import time
 
-import chord_client
+from chord_dht import ChordError
+from kv import RingClient
 from ring import until
 
 NODES, KEYS = 4, 8
@@ -21,13 +22,13 @@ def write(client, key, value):
     try:
         client.put(key, value)
         return True
-    except chord_client.ChordError as error:
-        return None if error.outcome_unknown else False
+    except ChordError as error:
+        return None if error.fate == "maybe done" else False
 
 
 def read(ring, slot, key):
-    with chord_client.ChordClient(ring.address(slot), timeout=20) as client:
-        return client.get(key)
+    with RingClient(ring.address(slot), timeout=20) as client:
+        return client.value(key)
 
 
 def test_all_but_one(new_ring):
@@ -37,7 +38,7 @@ def test_all_but_one(new_ring):
     ring.wait_healthy(NODES)
     slots = range(1, NODES + 1)
     possible = {}
-    with chord_client.ChordClient(ring.address(1)) as client:
+    with RingClient(ring.address(1)) as client:
         for number in range(KEYS):
             client.put(f"key-{number}", "first")
             possible[f"key-{number}"] = {b"first"}
@@ -48,7 +49,7 @@ def test_all_but_one(new_ring):
             child.signal(signal.SIGSTOP)
         try:
             end = time.monotonic() + draw.uniform(*SUSPENDED_S)
-            with chord_client.ChordClient(ring.address(alone), timeout=0.3) as client:
+            with RingClient(ring.address(alone), timeout=0.3) as client:
                 for key in draw.sample(sorted(possible), 3):
                     value = f"{key} of {alone}".encode()
                     done = write(client, key, value)
@@ -61,7 +62,7 @@ def test_all_but_one(new_ring):
         finally:
             for child in suspended:
                 child.signal(signal.SIGCONT)
-        with chord_client.ChordClient(*(ring.address(slot) for slot in slots), timeout=20) as client:
+        with RingClient(*(ring.address(slot) for slot in slots), timeout=20) as client:
             client.put(f"after {alone}", "all")  # they work again
         for key, values in possible.items():
             found = {read(ring, slot, key) for slot in slots}
