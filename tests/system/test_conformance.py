@@ -4,6 +4,8 @@ driver a language, the same rings. The README there tells the driver's protocol 
 language.
 
     pytest tests/system/test_conformance.py -k python-put
+
+CHORD_CONFORMANCE_DRIVER: C's driver, where it is not the build folder's.
 """
 
 import base64
@@ -52,6 +54,8 @@ def python_driver(folder):
 
 def javascript_driver(folder):
     del folder
+    if shutil.which("node") is None:
+        raise Missing("the program node is not there: apt-get install nodejs")
     return ["node", need(CLIENTS / "javascript" / "conformance.mjs")], {}
 
 
