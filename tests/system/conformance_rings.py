@@ -5,7 +5,8 @@ needs them, each node behind a proxy, made whole again after a case that broke s
 import signal
 import time
 
-import chord_client
+from chord_dht import ChordError
+from kv import RingClient
 from ordered_proxy import OrderedProxy, Orders
 from ring import Ring, until
 
@@ -46,14 +47,14 @@ class CaseRing:
         return f"127.0.0.2:{self.port(slot)}"
 
     def reader(self):
-        return chord_client.ChordClient(*(self.ring.address(slot) for slot in self.slots),
-                                        timeout=10, key=self.key)
+        return RingClient(*(self.ring.address(slot) for slot in self.slots), timeout=10,
+                          key=self.key)
 
     def leader(self, key):
         """The slot of the node that leads the key, as a node says."""
         with self.reader() as reader:
             kv = reader.messages.kv
-            answer = reader.call("KvService/Get", kv.GetRequest(key=key), kv.GetResponse)
+            answer = reader.ask("KvService/Get", kv.GetRequest(key=key), kv.GetResponse)
         addresses = {self.ring.address(slot): slot for slot in self.slots}
         return addresses[answer.hint.address]
 
@@ -81,10 +82,10 @@ class CaseRing:
         self.ring.start_node(slot)
 
         def is_member():
-            with chord_client.ChordClient(self.ring.address(slot), timeout=1, key=self.key) as one:
+            with RingClient(self.ring.address(slot), timeout=1, key=self.key) as one:
                 try:
                     return one.status().state == one.messages.common.NODE_STATE_MEMBER
-                except chord_client.ChordError:
+                except ChordError:
                     return False
         until(is_member, WHOLE_S, f"node {slot} as a member again")
 

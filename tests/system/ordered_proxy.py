@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 
-import chord_client
+from chord_dht import envelopes, messages
 from hostile_proxy import KV, HostileProxy, Link, read_exactly, read_message
 
 HELLO = b"\0SP\0" + struct.pack(">HH", 0x30, 0)
@@ -119,7 +119,7 @@ class OrderedProxy(HostileProxy):
 
     def __init__(self, port, orders, seed, key=b""):
         self.orders, self.key, self.connections = orders, key, 0
-        self.messages = chord_client.load_messages()
+        self.messages = messages.load()
         super().__init__(port, seed, hostile=False)
 
     def connect(self, client):
@@ -155,9 +155,6 @@ class OrderedProxy(HostileProxy):
         for name, value in changes.items():
             setattr(answer, name, value)
         if self.key:
-            mac = chord_client._mac(
-                self.key, "chord.v1.RpcResponse", answer.protocol_version, answer.request_id,
-                answer.code, answer.message, answer.retry_after_ms, answer.payload, answer.ring_id,
-                answer.start, chord_client._Long(answer.clock_ms))
+            mac = envelopes.response_mac(self.key, answer)
             answer.mac = bytes([mac[0] ^ spoiled]) + mac[1:]
         return message[:4] + answer.SerializeToString()

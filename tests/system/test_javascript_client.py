@@ -3,11 +3,8 @@
 live rings: with a ring key, with a node that is paused, behind a hostile proxy."""
 
 import base64
-import itertools
 import json
-import os
 import queue
-import random
 import re
 import signal
 import subprocess
@@ -16,13 +13,10 @@ import time
 
 import pytest
 
-import chord_client
 import javascript_package
-from clients import Entry, History, now_us
-from hostile_proxy import HostileProxy
 from javascript_package import DEADLINE_S, run
+from kv import RingClient
 from ring import ROOT
-from test_hostile_proxy import CHECK_HISTORY, FAILED, KEYS, SEED, THREADS, UNKNOWN, ask, check
 
 KEY = b"a ring key of the tests"
 
@@ -117,8 +111,8 @@ def check_ring(driver, ring):
     assert (info["m"], info["n"], info["replicas"]) == (32, 3, 3) and len(info["ring_id"]) == 32
     found = driver.do("lookup", key=b"one")
     assert found["owner"] in [ring.address(slot) for slot in (1, 2, 3)]
-    with chord_client.ChordClient(ring.address(1), key=driver.ring_key) as other:
-        assert other.get("one") == b"1"
+    with RingClient(ring.address(1), key=driver.ring_key) as other:
+        assert other.value("one") == b"1"
         told = other.lookup("one")
         assert (found["owner"], found["key_id"]) == (told.owner.address, told.key_id.hex())
 
@@ -207,60 +201,3 @@ def test_a_ring_with_a_key(new_ring, package, tmp_path):
         assert driver.do("counters")["calls"] <= before + 22  # challenged no more
     finally:
         driver.close()
-
-
-class JavaScript:
-    """For test_hostile_proxy.ask."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def ask(self, kind, key, value):
-        more = {"value": value} if kind == "put" else {}
-        answer = self.driver.do(kind, key=key.encode(), timeout_ms=6000, **more)
-        if answer["fate"] != "done":
-            return UNKNOWN if answer["fate"] == "maybe done" else FAILED, None, None
-        return ("done", value_of(answer), None) if kind == "get" else ("done", None, answer["existed"])
-
-
-@pytest.mark.slow
-def test_histories_are_linearizable(new_ring, package, tmp_path):
-    """Requests and answers are lost, late copies are sent, nodes stand still: one client, whose
-    operations are under way at the same time."""
-    print(f"CHORD_TEST_SEED={SEED}")
-    seconds = float(os.environ.get("CHORD_TEST_SECONDS", 10))
-    ring = new_ring(M=32).start(3)
-    made = [HostileProxy(ring.settings["RPC_PORT"] + slot, SEED) for slot in (1, 2, 3)]
-    driver = Driver(package, *(f"127.0.0.2:{proxy.port}" for proxy in made))
-    history, values, problems = History(), itertools.count(1), []
-    end = time.monotonic() + seconds
-
-    def loop(number):
-        try:
-            pick, asker = random.Random(f"{SEED} {number}"), JavaScript(driver)
-            while time.monotonic() < end:
-                ask(asker, history, values, number, pick, f"key-{pick.randrange(KEYS)}")
-        except BaseException as problem:
-            problems.append(problem)
-            raise
-    threads = [threading.Thread(target=loop, args=(number,)) for number in range(THREADS)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        driver.close()
-        for proxy in made:
-            proxy.close()
-    assert not problems
-    with chord_client.ChordClient(ring.address(1)) as reader:
-        for key in (f"key-{number}" for number in range(KEYS)):
-            entry = Entry(key, outcome="done", last=True, called=now_us(), node=1, attempts=1)
-            entry.value = int(reader.get(key) or 0)
-            entry.returned = now_us()
-            history.add(entry)
-    unknown = sum(entry.outcome == UNKNOWN for entry in history.entries)
-    figures = check(CHECK_HISTORY, history, tmp_path / "history.txt")
-    print(f"{len(history.entries)} operations, {unknown} unknown, {history.failed} failed; {figures}")
-    assert unknown * 10 <= len(history.entries)
