@@ -6,6 +6,7 @@ import { getEventListeners } from "node:events";
 import test from "node:test";
 import { OPERATIONS_MAX } from "../lib/client.js";
 import { ChordError, Client } from "../lib/index.js";
+import { status } from "../lib/messages.js";
 import { FakeNode, RING_ID } from "./fake_node.mjs";
 
 const OK = (/** @type {bigint} */ counter) => ({ code: 0, version: { epoch: 1n, counter } });
@@ -221,6 +222,33 @@ test("close: what is under way ends with its fate; no socket and no timer stays"
   assert.equal(client.calls, 4);
   await closed(0);
   assert.deepEqual(held(), before);
+});
+
+test("close while the ring is not known yet: nobody else is called", async (t) => {
+  const { nodes } = await setUp(t, { count: 2 });
+  nodes[0].tells = false;
+  const members = nodes.map((node) => String(node.address));
+  const client = new Client({ members });
+  const write = assert.rejects(client.put("k", "v"), failed("UNAVAILABLE", "not done", /closed/));
+  while (nodes[0].requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  await client.close();
+  await write;
+  const later = await Client.open({ members: members.slice(1) });
+  await later.close();
+  assert.equal(nodes[1].connections, 1); // this one's
+});
+
+test("one member is enough: it tells of others", async (t) => {
+  const { nodes: [one, other] } = await setUp(t, { count: 2 });
+  const id = Buffer.alloc(4);
+  one.other = () => ({ payload: status.pack({ successors: [{ id, address: String(other.address) }] }) });
+  const client = await Client.open({ members: [String(one.address)] });
+  t.after(() => client.close());
+  await client.put("k", "v");
+  await one.close();
+  await closed(0);
+  await client.put("k", "v");
+  assert.deepEqual([one.batches.length, other.batches.length], [1, 1]);
 });
 
 test("a ring key: challenged once, then never", async (t) => {

@@ -15,7 +15,7 @@ const M = 32;
 /** @typedef {any} Operation */
 /** What the answer to a batch has; null: none is sent; "close": the connection is closed.
  * @typedef {{results?: any[], code?: number, message?: string, hint?: any, missing?: string[], retryAfterMs?: number,
- *   stale?: boolean, ringId?: Uint8Array} | null | "close"} Said */
+ *   payload?: Uint8Array, stale?: boolean, ringId?: Uint8Array} | null | "close"} Said */
 
 /** The server's side reads frames as the client's does, after another hello. */
 function reader() {

@@ -33,6 +33,7 @@ test("versions keep all 64 bits", () => {
   assert.equal(versionText(parseVersion(text)), text);
   assert.equal(versionText({ epoch: 0n, counter: 0n }), undefined);
   assert.ok(isNewer(parseVersion("10.1"), parseVersion("9.99")));
+  assert.ok(!isNewer(parseVersion("9.99"), parseVersion("10.1")));
   for (const bad of ["", "1", "1.", "1.2.3", "-1.2", "a.b", "18446744073709551616.1"]) {
     assert.throws(() => parseVersion(bad), { code: "INVALID_ARGUMENT", fate: "not done" });
   }
