@@ -24,7 +24,8 @@ test("ids are the top M bits of SHA-1", () => {
 
 test("ranges are (lo, hi], clockwise; lo = hi is the whole ring", () => {
   assert.deepEqual(["10", "11", "20", "21"].map((id) => inRange(id, "10", "20")), [false, true, true, false]);
-  assert.deepEqual(["f0", "f1", "00", "20", "21"].map((id) => inRange(id, "f0", "20")), [false, true, true, true, false]);
+  assert.deepEqual(["f0", "f1", "00", "20", "21"].map((id) => inRange(id, "f0", "20")),
+    [false, true, true, true, false]);
   assert.deepEqual(["00", "10", "ff"].map((id) => inRange(id, "10", "10")), [true, true, true]);
 });
 
