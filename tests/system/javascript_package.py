@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""proto/clients/javascript, ready to run: its modules by npm (over the network the first time only),
-and the messages of the contract as it is now."""
+"""proto/clients/javascript, ready to run: its modules by npm (over the network the first time
+only), and the messages of the contract as it is now."""
 
 import subprocess
 

@@ -33,7 +33,8 @@ export class Caller {
   async attempt(address, method, payload, timeoutMs, flight) {
     const until = performance.now() + timeoutMs;
     for (let last = false; ; last = true) {
-      const answer = await this.#send(address, method, payload, Math.max(1, Math.floor(until - performance.now())), flight);
+      const leftMs = Math.max(1, Math.floor(until - performance.now()));
+      const answer = await this.#send(address, method, payload, leftMs, flight);
       if (last || answer.outcome.code !== "CHALLENGE") return answer;
       flight.sent = false; // nothing was done; at once signed anew, with what the answer told
     }

@@ -143,7 +143,8 @@ export class Client {
    * @returns {Promise<Lookup>} */
   async lookup(key, limits = {}) {
     const payload = lookupRequest.pack({ key: keyBytes(key) });
-    const { keyId, owner, hops } = await this.#askAnyone("chord.v1.KvService/Lookup", payload, limits, lookupResponse.unpack);
+    const { keyId, owner, hops } = await this.#askAnyone("chord.v1.KvService/Lookup", payload, limits,
+      lookupResponse.unpack);
     if (!owner) throw new ChordError("INTERNAL", "not done", "the answer names no owner");
     return { keyId: hex(keyId), owner: peerOf(owner),
       hops: hops.map(({ node, microseconds }) => ({ node: peerOf(node), microseconds })) };
@@ -273,7 +274,8 @@ export class Client {
       for (let pauseMs = PAUSE_MS_FIRST; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX)) {
         address = this.#ring.members.next(address);
         const flight = { sent: false, counted: true };
-        const answer = await this.#attempt(run, address, method, payload, Math.min(this.#attemptMs, run.leftMs), flight);
+        const timeoutMs = Math.min(this.#attemptMs, run.leftMs);
+        const answer = await this.#attempt(run, address, method, payload, timeoutMs, flight);
         if (!answer) throw stoppedError(run, "not done", flight.sent ? "DEADLINE_EXCEEDED" : UNSENT.code);
         this.#ring.hearOf(address, answer);
         const { outcome: { code, again }, message, retryAfterMs } = answer;
@@ -315,7 +317,8 @@ function unpackOr(address, answer, unpack) {
   }
 }
 
-/** @param {Run} run @param {Fate} fate @param {string} late the code where its time was over @param {string} [message] */
+/** @param {Run} run @param {Fate} fate @param {string} late the code where its time was over
+ * @param {string} [message] */
 function stoppedError(run, fate, late, message) {
   const { reason, cause } = run;
   if (reason === "abort") return new ChordError("CANCELLED", fate, "it was aborted", { cause });

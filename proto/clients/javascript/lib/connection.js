@@ -46,7 +46,8 @@ export class Connection {
   /** No new call is to be made on it; it closes when the last one has ended. */
   retired = false;
 
-  /** @param {string} address @param {number} connectMs @param {() => void} onEnd when it is closed, or to be given up */
+  /** @param {string} address @param {number} connectMs
+   * @param {() => void} onEnd when it is closed, or to be given up */
   constructor(address, connectMs, onEnd) {
     this.#address = address;
     this.#onEnd = onEnd;

@@ -74,7 +74,8 @@ export class Connections {
   }
 }
 
-/** Whether a promise is fulfilled in time. @param {Promise<void>} promise @param {number} ms @returns {Promise<boolean>} */
+/** Whether a promise is fulfilled in time. @param {Promise<void>} promise @param {number} ms
+ * @returns {Promise<boolean>} */
 function within(promise, ms) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => resolve(false), ms);

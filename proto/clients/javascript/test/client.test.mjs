@@ -6,6 +6,7 @@ import { getEventListeners } from "node:events";
 import test from "node:test";
 import { OPERATIONS_MAX } from "../lib/client.js";
 import { ChordError, Client } from "../lib/index.js";
+import { status } from "../lib/messages.js";
 import { FakeNode, RING_ID } from "./fake_node.mjs";
 
 const OK = (/** @type {bigint} */ counter) => ({ code: 0, version: { epoch: 1n, counter } });
@@ -223,6 +224,33 @@ test("close: what is under way ends with its fate; no socket and no timer stays"
   assert.deepEqual(held(), before);
 });
 
+test("close while the ring is not known yet: nobody else is called", async (t) => {
+  const { nodes } = await setUp(t, { count: 2 });
+  nodes[0].tells = false;
+  const members = nodes.map((node) => String(node.address));
+  const client = new Client({ members });
+  const write = assert.rejects(client.put("k", "v"), failed("UNAVAILABLE", "not done", /closed/));
+  while (nodes[0].requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  await client.close();
+  await write;
+  const later = await Client.open({ members: members.slice(1) });
+  await later.close();
+  assert.equal(nodes[1].connections, 1); // this one's
+});
+
+test("one member is enough: it tells of others", async (t) => {
+  const { nodes: [one, other] } = await setUp(t, { count: 2 });
+  const id = Buffer.alloc(4);
+  one.other = () => ({ payload: status.pack({ successors: [{ id, address: String(other.address) }] }) });
+  const client = await Client.open({ members: [String(one.address)] });
+  t.after(() => client.close());
+  await client.put("k", "v");
+  await one.close();
+  await closed(0);
+  await client.put("k", "v");
+  assert.deepEqual([one.batches.length, other.batches.length], [1, 1]);
+});
+
 test("a ring key: challenged once, then never", async (t) => {
   const { node, client } = await opened(t, { key: KEY });
   await client.put("k", "v");
@@ -233,7 +261,8 @@ test("a ring key: challenged once, then never", async (t) => {
   assert.equal(client.calls, 4);
   assert.equal(node.batches[2][0].attempt, 1);
   node.start = Buffer.alloc(16, 9);
-  assert.equal((await client.call("chord.v1.KvService/Nothing", new Uint8Array(0))).code, "UNIMPLEMENTED"); // one attempt
+  const { code } = await client.call("chord.v1.KvService/Nothing", new Uint8Array(0));
+  assert.equal(code, "UNIMPLEMENTED"); // within one attempt
 });
 
 test("a wrong ring key is told when the client opens", async (t) => {
@@ -264,11 +293,14 @@ test("an answer of another ring is refused, and another member asked", async (t)
 test("a batch: each has its result, changes of one key go one after the other", async (t) => {
   const { node, client } = await opened(t);
   const codes = /** @type {Record<string, number>} */ ({ none: 5, held: 9 });
-  node.batch = (operations) => ({ results: operations.map((one) => ({ ...OK(4n), code: codes[String(one.key)] ?? 0 })) });
+  const told = (/** @type {any} */ { key }) => ({ ...OK(4n), code: codes[String(key)] ?? 0 });
+  node.batch = (operations) => ({ results: operations.map(told) });
   const results = await client.batch([{ kind: "put", key: "a", value: "1" }, { kind: "put", key: "a", value: "2" },
-    { kind: "get", key: "none" }, { kind: "put", key: "held", value: "", ifAbsent: true }, { kind: "put", key: "", value: "" }]);
-  assert.deepEqual(results.map(({ code, fate, version }) => [code, fate, version]), [["OK", "done", "1.4"], ["OK", "done", "1.4"],
-    ["NOT_FOUND", "done", "1.4"], ["FAILED_PRECONDITION", "not done", "1.4"], ["INVALID_ARGUMENT", "not done", undefined]]);
+    { kind: "get", key: "none" }, { kind: "put", key: "held", value: "", ifAbsent: true },
+    { kind: "put", key: "", value: "" }]);
+  assert.deepEqual(results.map(({ code, fate, version }) => [code, fate, version]), [["OK", "done", "1.4"],
+    ["OK", "done", "1.4"], ["NOT_FOUND", "done", "1.4"], ["FAILED_PRECONDITION", "not done", "1.4"],
+    ["INVALID_ARGUMENT", "not done", undefined]]);
   const sent = node.batches.map((batch) => batch.map((one) => `${one.kind} ${one.key} ${one.value}`).sort());
   assert.deepEqual(sent.sort(), [["1 none "], ["2 a 1", "2 held "], ["2 a 2"]]);
   assert.deepEqual(await client.batch([]), []);
@@ -285,7 +317,8 @@ test("who refuses is not asked again at once, also where hints lead there", asyn
 
 test("a value that had no room in an answer is asked for again, there and at once", async (t) => {
   const { nodes, client } = await opened(t, { count: 2 });
-  nodes[0].batch = (operations) => ({ hint: nodes[0].leads(), results: operations.map((_, at) => (at === 0 ? OK(1n) : { code: 8 })) });
+  nodes[0].batch = (operations) => ({ hint: nodes[0].leads(),
+    results: operations.map((_, at) => (at === 0 ? OK(1n) : { code: 8 })) });
   const results = await client.batch(["a", "b", "c"].map((key) => ({ kind: /** @type {const} */ ("get"), key })));
   assert.deepEqual(results.map((one) => one.code), ["OK", "OK", "OK"]);
   assert.deepEqual(nodes.map((node) => node.batches.map((batch) => batch.length)), [[3, 2, 1], []]);
@@ -303,7 +336,8 @@ test("the version of a condition was seen, unless nobody has told of its epoch",
 test("large batches are cut", async (t) => {
   const { node, client } = await opened(t);
   const value = Buffer.alloc(300 * 1024, 1);
-  await client.batch(Array.from({ length: 5 }, (_, number) => ({ kind: /** @type {const} */ ("put"), key: `k${number}`, value })));
+  const put = /** @type {const} */ ("put");
+  await client.batch(Array.from({ length: 5 }, (_, number) => ({ kind: put, key: `k${number}`, value })));
   assert.deepEqual(node.batches.map((batch) => batch.length), [2, 2, 1]);
 });
 
@@ -331,7 +365,8 @@ test("what cannot be asked is refused here", async (t) => {
 test("so many may be under way, one more is refused", async (t) => {
   const { node, client } = await opened(t);
   node.batch = () => null;
-  const keys = Array.from({ length: OPERATIONS_MAX }, (_, number) => ({ kind: /** @type {const} */ ("get"), key: `k${number}` }));
+  const get = /** @type {const} */ ("get");
+  const keys = Array.from({ length: OPERATIONS_MAX }, (_, number) => ({ kind: get, key: `k${number}` }));
   const all = client.batch(keys);
   await assert.rejects(client.get("one more"), failed("RESOURCE_EXHAUSTED", "not done"));
   await client.close();
@@ -366,5 +401,6 @@ test("numbers keep all 64 bits, values are the caller's own", async (t) => {
   value.fill(0);
   await done;
   const [sent] = node.batches[2]; // the second attempt
-  assert.deepEqual([String(sent.value), sent.expiresAtMs, sent.precondition.version], ["before", 2n ** 63n + 1n, version]);
+  assert.deepEqual([String(sent.value), sent.expiresAtMs, sent.precondition.version],
+    ["before", 2n ** 63n + 1n, version]);
 });

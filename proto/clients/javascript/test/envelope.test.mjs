@@ -74,7 +74,8 @@ test("an answer with a missing or wrong MAC tells nothing", () => {
   const { sent } = it.seal(AT, "chord.v1.KvService/Get", NOTHING, 1000);
   for (const key of [null, Buffer.from("another key of 16+")]) {
     const { outcome, said } = it.open(AT, sent, answer(sent, {}, key));
-    assert.deepEqual([outcome.code, outcome.fate, outcome.again, said], ["UNAUTHENTICATED", "maybe done", "never", false]);
+    assert.deepEqual([outcome.code, outcome.fate, outcome.again, said],
+      ["UNAUTHENTICATED", "maybe done", "never", false]);
   }
   assert.equal(it.open(AT, sent, answer(sent, {}, KEY)).outcome.code, "OK");
 });

@@ -15,7 +15,7 @@ const M = 32;
 /** @typedef {any} Operation */
 /** What the answer to a batch has; null: none is sent; "close": the connection is closed.
  * @typedef {{results?: any[], code?: number, message?: string, hint?: any, missing?: string[], retryAfterMs?: number,
- *   stale?: boolean, ringId?: Uint8Array} | null | "close"} Said */
+ *   payload?: Uint8Array, stale?: boolean, ringId?: Uint8Array} | null | "close"} Said */
 
 /** The server's side reads frames as the client's does, after another hello. */
 function reader() {
@@ -87,13 +87,15 @@ export class FakeNode {
     if (this.key && !this.start.equals(request.receiver)) return { code: 19 };
     const method = request.method.replace("chord.v1.", "");
     if (method === "MetaService/GetServerInfo") {
-      return this.tells ? { payload: serverInfo.pack({ parameters: { ringId: RING_ID, m: M, n: 3, replicas: 3 } }) } : null;
+      const parameters = { ringId: RING_ID, m: M, n: 3, replicas: 3 };
+      return this.tells ? { payload: serverInfo.pack({ parameters }) } : null;
     }
     if (method !== "KvService/Batch") return this.other(method);
     const { operations } = batchRequest.unpack(request.payload);
     this.batches.push(operations);
     const said = await this.batch(operations, this.batches.length);
-    return said && said !== "close" && said.results ? { ...said, payload: batchResponse.pack(/** @type {any} */ (said)) } : said;
+    if (said === null || said === "close" || !said.results) return said;
+    return { ...said, payload: batchResponse.pack(/** @type {any} */ (said)) };
   }
 
   /** @param {RpcRequest} request @param {any} said */

@@ -24,7 +24,8 @@ test("ids are the top M bits of SHA-1", () => {
 
 test("ranges are (lo, hi], clockwise; lo = hi is the whole ring", () => {
   assert.deepEqual(["10", "11", "20", "21"].map((id) => inRange(id, "10", "20")), [false, true, true, false]);
-  assert.deepEqual(["f0", "f1", "00", "20", "21"].map((id) => inRange(id, "f0", "20")), [false, true, true, true, false]);
+  assert.deepEqual(["f0", "f1", "00", "20", "21"].map((id) => inRange(id, "f0", "20")),
+    [false, true, true, true, false]);
   assert.deepEqual(["00", "10", "ff"].map((id) => inRange(id, "10", "10")), [true, true, true]);
 });
 
@@ -33,6 +34,7 @@ test("versions keep all 64 bits", () => {
   assert.equal(versionText(parseVersion(text)), text);
   assert.equal(versionText({ epoch: 0n, counter: 0n }), undefined);
   assert.ok(isNewer(parseVersion("10.1"), parseVersion("9.99")));
+  assert.ok(!isNewer(parseVersion("9.99"), parseVersion("10.1")));
   for (const bad of ["", "1", "1.", "1.2.3", "-1.2", "a.b", "18446744073709551616.1"]) {
     assert.throws(() => parseVersion(bad), { code: "INVALID_ARGUMENT", fate: "not done" });
   }

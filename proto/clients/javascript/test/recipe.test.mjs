@@ -22,7 +22,8 @@ test("the table is that of fates.csv, the numbers are those of envelope.proto", 
   assert.equal(heading, "code,fate,again");
   assert.deepEqual(allOutcomes().map(({ code, fate, again }) => [code, fate, again]), table);
   const contract = readFileSync(new URL("../../../chord/v1/envelope.proto", import.meta.url), "utf8");
-  const numbers = [...contract.matchAll(/^ {2}CODE_(\w+) = (\d+);/gm)].map(([, code, number]) => [code, Number(number)]);
+  const lines = [...contract.matchAll(/^ {2}CODE_(\w+) = (\d+);/gm)];
+  const numbers = lines.map(([, code, number]) => [code, Number(number)]);
   assert.deepEqual(allOutcomes().map(({ code, number }) => [code, number]), numbers);
 });
 
