@@ -188,7 +188,7 @@ func (c *Client) attemptOf(ctx context.Context, g *group, pace *pace) {
 	var said reply
 	var response *chordv1.BatchResponse
 	first := 0 // place of the group's first result
-	patience := c.patience(*pace)
+	began, patience := time.Now(), c.patience(*pace)
 	if one := g.members[0]; len(g.members) == 1 && one.hinted != "" && !one.writes() {
 		to := way{g.address, one.hinted, g.stale}
 		said, response, first = c.ride(ctx, to, one.message(), patience)
@@ -199,7 +199,8 @@ func (c *Client) attemptOf(ctx context.Context, g *group, pace *pace) {
 		}
 		said, response = c.batch(ctx, g.address, g.stale, operations, patience)
 	}
-	if said.silent() {
+	blamed := c.blames(ctx, began)
+	if said.silent() && blamed {
 		pace.silent++
 		c.hints.forgetAddress(g.address)
 		c.members.demote(g.address)
@@ -207,7 +208,9 @@ func (c *Client) attemptOf(ctx context.Context, g *group, pace *pace) {
 	if response == nil {
 		for _, one := range g.members {
 			one.fail(said)
-			c.afterwards(one)
+			if blamed {
+				c.afterwards(one)
+			}
 		}
 		return
 	}
@@ -220,6 +223,11 @@ func (c *Client) attemptOf(ctx context.Context, g *group, pace *pace) {
 	for i, one := range g.members {
 		c.takeResult(one, said, response, first+i)
 	}
+}
+
+// blames: a silent node is to blame, and not its caller, who cancelled soon.
+func (c *Client) blames(ctx context.Context, began time.Time) bool {
+	return !errors.Is(ctx.Err(), context.Canceled) || time.Since(began) >= c.attempt/2
 }
 
 func (c *Client) takeResult(one *pending, said reply, response *chordv1.BatchResponse, at int) {

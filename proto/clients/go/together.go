@@ -113,10 +113,10 @@ func (t *together) leave(to way, r *rider) bool {
 // ride is one attempt of a get, perhaps together with others.
 func (c *Client) ride(ctx context.Context, to way, operation *chordv1.Operation, patience time.Duration) (reply, *chordv1.BatchResponse, int) {
 	r := &rider{operation: operation, arrived: make(chan struct{})}
+	began := time.Now()
 	if c.together.join(to, r) {
 		said, response := c.batch(ctx, to.address, to.stale, []*chordv1.Operation{operation}, patience)
-		// One that was given up by its caller says nothing of the node.
-		c.letGo(to, response != nil || ctx.Err() != nil)
+		c.letGo(to, response != nil || !c.blames(ctx, began))
 		return said, response, 0
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)

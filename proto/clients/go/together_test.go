@@ -81,7 +81,7 @@ func TestGetsThatWaitTravelTogether(t *testing.T) {
 		return echo(request)
 	})
 	client := led(t, node, Options{Attempt: time.Minute, Timeout: time.Minute})
-	const many = 50
+	const many = togetherMax + 50
 	errs := gets(client, background, many+togetherOut)
 	awaitWaiting(t, client, many)
 	close(goOn)
@@ -90,8 +90,13 @@ func TestGetsThatWaitTravelTogether(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if client.Requests() > togetherOut+3 {
+	if client.Requests() > togetherOut+4 {
 		t.Error(client.Requests())
+	}
+	for _, operations := range node.operations() {
+		if len(operations) > togetherMax {
+			t.Error(len(operations))
+		}
 	}
 	expectNoLines(t, client)
 }
@@ -110,6 +115,23 @@ func TestGetsThatWaitForASilentNode(t *testing.T) {
 		t.Error("each waited for the silent node", len(silent.requests()))
 	}
 	expectNoLines(t, client)
+}
+
+func TestGetsThatWaitForANodeThatEnds(t *testing.T) {
+	leader, arrived := waitingNode(t)
+	node := newFakeNode(t, echo)
+	client := led(t, leader, Options{Members: []string{node.address()}, Attempt: time.Minute, Timeout: 10 * time.Second})
+	errs := gets(client, background, togetherOut+5)
+	for i := 0; i < togetherOut; i++ {
+		<-arrived
+	}
+	awaitWaiting(t, client, 5)
+	leader.close()
+	for i := 0; i < togetherOut+5; i++ {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestOneThatWaitsLeaves(t *testing.T) {
@@ -133,6 +155,9 @@ func TestOneThatWaitsLeaves(t *testing.T) {
 	<-arrived
 	for i := 0; i < togetherOut; i++ {
 		expectError(t, <-errs, Cancelled, NotDone)
+	}
+	if client.hints.find("\x01\x00\x00\x00").address != node.address() || client.Requests() != togetherOut+1 {
+		t.Error("a node was blamed for its callers' haste", client.Requests())
 	}
 	client.Close()
 	expectError(t, <-staying, Unavailable, NotDone)
