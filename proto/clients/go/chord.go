@@ -58,6 +58,7 @@ type Client struct {
 	members        members
 	hints          hints
 	turns          turns
+	together       together
 	ring           atomic.Pointer[Ring] // nil: nobody has told yet
 	learning       chan struct{}        // holds one token: whoever has it asks
 	requests       atomic.Uint64
@@ -142,8 +143,9 @@ func (c *Client) Close() error {
 		close(c.closing)
 	}
 	c.lock.Unlock()
-	c.nodes.close()
+	c.nodes.stop()
 	c.operationsDone.Wait()
+	c.nodes.ended.Wait()
 	return nil
 }
 

@@ -138,11 +138,16 @@ func (c *Client) target(one *pending) string {
 	if one.at == "" {
 		one.at = placeOf(one.key, c.ring.Load().M)
 	}
-	address, heard := c.hints.find(one.at)
-	one.begin(heard)
-	if address != "" && !one.avoid[address] {
-		return address
+	told := c.hints.find(one.at)
+	one.begin(told.seen)
+	one.hinted = ""
+	if one.said.address == "" { // it was not sent before
+		one.hinted = told.hi
 	}
+	if told.address != "" && !one.avoid[told.address] {
+		return told.address
+	}
+	one.hinted = ""
 	return c.members.pick(one.avoid)
 }
 
@@ -151,13 +156,9 @@ func (c *Client) groups(todo []*pending) []*group {
 		return []*group{{address: c.target(todo[0]), stale: todo[0].stale, members: todo}}
 	}
 	var groups []*group
-	type way struct {
-		address string
-		stale   bool
-	}
 	open := make(map[way]*group)
 	for _, one := range todo {
-		to := way{c.target(one), one.stale}
+		to := way{address: c.target(one), stale: one.stale}
 		into := open[to]
 		if into == nil || !into.fits(one) {
 			into = &group{address: to.address, stale: to.stale, keys: make(map[string]bool)}
@@ -184,15 +185,22 @@ func (g *group) add(one *pending) {
 // ---- one attempt ----
 
 func (c *Client) attemptOf(ctx context.Context, g *group, pace *pace) {
-	request := &chordv1.BatchRequest{Operations: make([]*chordv1.Operation, len(g.members))}
-	for i, one := range g.members {
-		request.Operations[i] = one.message()
+	var said reply
+	var response *chordv1.BatchResponse
+	first := 0 // place of the group's first result
+	began, patience := time.Now(), c.patience(*pace)
+	if one := g.members[0]; len(g.members) == 1 && one.hinted != "" && !one.writes() {
+		to := way{g.address, one.hinted, g.stale}
+		said, response, first = c.ride(ctx, to, one.message(), patience)
+	} else {
+		operations := make([]*chordv1.Operation, len(g.members))
+		for i, one := range g.members {
+			operations[i] = one.message()
+		}
+		said, response = c.batch(ctx, g.address, g.stale, operations, patience)
 	}
-	if g.stale {
-		request.Consistency = chordv1.Consistency_CONSISTENCY_STALE
-	}
-	said, response := c.batch(ctx, g, request, c.patience(*pace))
-	if said.silent() {
+	blamed := c.blames(ctx, began)
+	if said.silent() && blamed {
 		pace.silent++
 		c.hints.forgetAddress(g.address)
 		c.members.demote(g.address)
@@ -200,43 +208,63 @@ func (c *Client) attemptOf(ctx context.Context, g *group, pace *pace) {
 	if response == nil {
 		for _, one := range g.members {
 			one.fail(said)
-			c.afterwards(one)
+			if blamed {
+				c.afterwards(one)
+			}
 		}
 		return
 	}
-	c.learnHint(response.Hint)
-	for _, told := range response.Hints {
-		c.learnHint(told)
+	if first == 0 { // else it was learned for another one
+		c.learnHint(response.Hint)
+		for _, told := range response.Hints {
+			c.learnHint(told)
+		}
 	}
-	finished := 0
 	for i, one := range g.members {
-		one.take(said, response.Results[i], response)
-		if one.writes() {
-			// Nothing of what was read counts as seen: a writer that has seen nothing may overwrite
-			// a damaged row.
-			c.hints.hear(one.at, one.last.version)
-		}
-		c.afterwards(one)
-		if one.next == end {
-			finished++
-		}
-	}
-	for _, one := range g.members {
-		if finished > 0 && one.next == later && !one.writes() && one.last.code == ResourceExhausted {
-			one.next = atOnce // the others' values left no room for this one's
-		}
+		c.takeResult(one, said, response, first+i)
 	}
 }
 
+// blames: a silent node is to blame, and not its caller, who cancelled soon.
+func (c *Client) blames(ctx context.Context, began time.Time) bool {
+	return !errors.Is(ctx.Err(), context.Canceled) || time.Since(began) >= c.attempt/2
+}
+
+func (c *Client) takeResult(one *pending, said reply, response *chordv1.BatchResponse, at int) {
+	one.take(said, response.Results[at], response)
+	if one.writes() {
+		// Nothing of what was read counts as seen: a writer that has seen nothing may overwrite a
+		// damaged row.
+		c.hints.hear(one.at, one.last.version)
+	}
+	c.afterwards(one)
+	if one.next == later && !one.writes() && one.last.code == ResourceExhausted && othersHadRoom(response) {
+		one.next = atOnce // the others' values left no room for this one's
+	}
+}
+
+func othersHadRoom(response *chordv1.BatchResponse) bool {
+	for _, told := range response.Results {
+		if told.Code == chordv1.Code_CODE_OK {
+			return true
+		}
+	}
+	return false
+}
+
 // batch gives the node's word for each operation, or nil.
-func (c *Client) batch(ctx context.Context, g *group, request *chordv1.BatchRequest, patience time.Duration) (reply, *chordv1.BatchResponse) {
+func (c *Client) batch(ctx context.Context, address string, stale bool, operations []*chordv1.Operation, patience time.Duration) (reply, *chordv1.BatchResponse) {
+	request := &chordv1.BatchRequest{Operations: operations}
+	if stale {
+		request.Consistency = chordv1.Consistency_CONSISTENCY_STALE
+	}
 	payload, err := proto.Marshal(request)
 	if err != nil {
 		return reply{code: InvalidArgument, by: unsent, message: err.Error()}, nil
 	}
 	attempt, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	said := c.ask(attempt, g.address, methodBatch, payload, &c.requests)
+	said := c.ask(attempt, address, methodBatch, payload, &c.requests)
 	if said.by != byNode || said.code != OK {
 		return said, nil
 	}

@@ -75,14 +75,15 @@ func (h *hints) index(at place) int {
 	return i
 }
 
-// find gives the leader's address (empty: not known) and the newest version heard.
-func (h *hints) find(at place) (address string, seen Version) {
+// find gives what is known of a place: the leader's address (empty: not known), the newest version
+// heard, and the range it lies in (none: empty).
+func (h *hints) find(at place) hint {
 	h.lock.RLock()
 	defer h.lock.RUnlock()
 	if i := h.index(at); i >= 0 {
-		return h.entries[i].address, h.entries[i].seen
+		return h.entries[i]
 	}
-	return "", Version{}
+	return hint{}
 }
 
 // learn takes in what a node said of a range. A newer word replaces what it overlaps, but not what

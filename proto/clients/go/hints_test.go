@@ -38,8 +38,8 @@ func TestSpan(t *testing.T) {
 
 func expectHint(t *testing.T, h *hints, at, address string, seen Version) {
 	t.Helper()
-	if gotAddress, gotSeen := h.find(place(at)); gotAddress != address || gotSeen != seen {
-		t.Errorf("%s: %s %v, not %s %v", at, gotAddress, gotSeen, address, seen)
+	if got := h.find(place(at)); got.address != address || got.seen != seen {
+		t.Errorf("%s: %s %v, not %s %v", at, got.address, got.seen, address, seen)
 	}
 }
 

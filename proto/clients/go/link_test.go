@@ -78,6 +78,7 @@ func TestWhatWaitsBehindIsUnsent(t *testing.T) {
 	}
 	behind, last := l.start([]byte("behind"), nil), l.start([]byte("last"), nil)
 	write(t, node, last.id, "before it was asked")
+	write(t, node, idFirst|999, "") // is read when the one before was dealt with
 	if sent, _ := l.abandon(behind); sent || len(l.waiting) != 1 {
 		t.Error(sent, len(l.waiting))
 	}

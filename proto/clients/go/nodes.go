@@ -21,8 +21,8 @@ var errClientClosed = errors.New("the client is closed")
 type nodes struct {
 	ctx      context.Context // until the client is closed
 	cancel   context.CancelFunc
-	patience time.Duration // how long a dial may take; a connection silent for so long is given up
-	ended    sync.WaitGroup
+	patience time.Duration  // how long a dial may take; a connection silent for so long is given up
+	ended    sync.WaitGroup // of all goroutines; operations under way add to it
 
 	lock      sync.Mutex
 	byAddress map[string]*node
@@ -48,15 +48,14 @@ func newNodes(patience time.Duration) *nodes {
 	return &nodes{ctx: ctx, cancel: cancel, patience: patience, byAddress: make(map[string]*node)}
 }
 
-// close ends all that is under way, and returns when nothing of it is left.
-func (n *nodes) close() {
+// stop ends all that is under way.
+func (n *nodes) stop() {
 	n.cancel()
 	n.lock.Lock()
+	defer n.lock.Unlock()
 	for _, one := range n.byAddress {
 		one.hangUp(errClientClosed)
 	}
-	n.lock.Unlock()
-	n.ended.Wait()
 }
 
 func (n *nodes) get(address string) *node {

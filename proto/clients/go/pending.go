@@ -18,6 +18,7 @@ type pending struct {
 	result  *Result
 	begun   bool  // seen is fixed
 	at      place // empty: not known yet
+	hinted  place // end of the range whose leader is asked now, by a hint and for the first time
 	next    next
 	last    outcome
 	said    reply // of the last attempt

@@ -164,8 +164,9 @@ func (c *Client) asking(ctx context.Context, patience time.Duration, avoid map[s
 	if !counted {
 		counter = nil
 	}
+	began := time.Now()
 	said := c.ask(attempt, c.members.pick(avoid), method, payload, counter)
-	if said.silent() {
+	if said.silent() && c.blames(ctx, began) {
 		c.members.demote(said.address)
 	}
 	if said.by == byNode && said.code == OK {
