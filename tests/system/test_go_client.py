@@ -14,7 +14,7 @@ from go_client import PACKAGE, SOURCE, Driver, build, go, run, text
 from ring import Ring
 from test_hostile_proxy import FAILED, UNKNOWN, proxies  # noqa: F401
 
-KEY = "0123456789abcdef0123456789abcdef"
+KEY = "the key of the ring in these tests"
 
 
 @pytest.fixture(scope="module")
