@@ -32,10 +32,10 @@ PLACEHOLDERS = {"HOST:4001": "127.0.0.1:1", "FIRST:4001": "127.0.0.1:1", "OTHER:
                 "HOST:PORT": "127.0.0.1:1", "NODE": "127.0.0.1:1", "ADDRESS": "127.0.0.1:1",
                 "I": "1", "K": "1", "SEED": "1", "FILE": "README.md", "ID": "00"}
 # Lines of README files that begin like a command and are none.
-NO_COMMANDS = (re.compile(r"node   00 53 "),)
+NO_COMMANDS = (re.compile(r"node   00 53 "), re.compile(r"sh go\.sh "))  # run by test_go_client.py
 # Programs of the distribution whose lines only need to name what is there.
 FOREIGN = ("systemctl", "sudo", "mv", "cp", "chown", "chmod", "mkdir", "useradd", "install", "head",
-           "base64", "journalctl", "runuser", "tailscale", "spin", "cpack", "for")
+           "base64", "journalctl", "runuser", "go", "npm", "node", "tailscale", "spin", "cpack", "for")
 OWN = ("python3", SYSTEM_PYTHON, "init.py", "cmake", "ctest", "pytest", "pip", "curl", "chordctl",
        "chord-node", "chord-gateway")
 
