@@ -40,8 +40,8 @@ HOPS_NODES = 1000
 RING_START_TIMEOUT_S = 120
 HEAL_LIMIT_MS = "3000"
 # About half of the system tests' time; the other half runs beside it.
-SYSTEM_FIRST = {"test_chordctl", "test_data", "test_faults", "test_hostile_proxy", "test_init", "test_merge",
-                "test_rpc_client", "test_repair"}
+SYSTEM_FIRST = {"test_chordctl", "test_conformance", "test_data", "test_faults", "test_hostile_proxy", "test_init",
+                "test_merge", "test_python_client", "test_rpc_client", "test_repair"}
 # What drives the gateway's HTTP front.
 HTTP_TESTS = ("raw_http", "http", "http_load", "events")
 # Whole rings: joins, leaves, kill -9, pauses, partitions, every kind of client.
