@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The Go client: built, vetted, its own tests under the race detector, the lines of its README, and
-its driver against real rings."""
+"""The Go client: built, vetted, its own tests, the lines of its README, and its driver against real
+rings."""
 
 import base64
 import json
@@ -49,7 +49,12 @@ def test_format_vet_and_its_own_tests():
     assert run("gofmt", "-l", *SOURCE.glob("*.go"), *SOURCE.glob("cmd/*/*.go")) == ""
     programs = [f"{PACKAGE}/cmd/{name}" for name in ("conformance", "measure")]
     go("vet", PACKAGE, *programs)
-    go("test", "-race", PACKAGE)
+    go("test", PACKAGE)
+
+
+@pytest.mark.slow  # for the first time the compiler makes Go's own packages anew
+def test_its_own_tests_under_the_race_detector():
+    go("test", "-race", "-count=3", PACKAGE)
 
 
 def test_the_readme(ring, tmp_path):

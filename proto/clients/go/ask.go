@@ -27,7 +27,6 @@ type reply struct {
 	message    string
 	retryAfter time.Duration
 	payload    []byte
-	ringID     []byte // of the node that answered
 }
 
 // silent: the node was not reached, or said nothing that is of use to anybody.
@@ -35,6 +34,8 @@ func (r reply) silent() bool {
 	return r.by != byNode || r.code == WrongRing
 }
 
+// ask once, and once more where the node wants the request signed anew. A nil counter: the request
+// is for no operation.
 func (c *Client) ask(ctx context.Context, address, method string, payload []byte, counter *atomic.Uint64) reply {
 	answer := c.askOnce(ctx, address, method, payload, counter)
 	if answer.by == byNode && answer.code == Challenge {
@@ -65,6 +66,7 @@ func (c *Client) askOnce(ctx context.Context, address, method string, payload []
 	return c.read(to, request, body)
 }
 
+// unanswered says why there is no answer.
 func unanswered(address string, sent bool, err error) reply {
 	answer := reply{code: Unavailable, by: unsent, address: address, message: address + ": " + err.Error()}
 	late := errors.Is(err, context.DeadlineExceeded)
@@ -98,7 +100,6 @@ func (c *Client) read(from *node, request sealed, body []byte) reply {
 		message:    response.Message,
 		retryAfter: time.Duration(response.RetryAfterMs) * time.Millisecond,
 		payload:    response.Payload,
-		ringID:     response.RingId,
 	}
 	if answer.code != OK && answer.message != "" {
 		answer.message = from.address + ": " + answer.message
@@ -106,7 +107,7 @@ func (c *Client) read(from *node, request sealed, body []byte) reply {
 	return answer
 }
 
-// payload errors are the node's: the request was carried out, what came of it is not known.
+// unreadable is an answer whose payload is of no use: what became of the request is not known.
 func unreadable(answer reply, what string, err error) reply {
 	answer.by, answer.code = unsettled, Internal
 	answer.message = answer.address + ": the " + what + " cannot be read: " + err.Error()

@@ -202,7 +202,7 @@ func (p *pending) text() string {
 	case p.last.code == Aborted:
 		return "others kept writing the key"
 	case p.said.address != "":
-		return p.said.address + " said so"
+		return p.said.address + " gave no reason"
 	}
 	return ""
 }
