@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "utf8.h"
+
 void log_line(const char *level, const char *word, const char *format, ...) {
     uint64_t now = clock_unix_ms();
     time_t seconds = (time_t)(now / 1000);
@@ -18,11 +20,6 @@ void log_line(const char *level, const char *word, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    /* What comes from outside must not fake lines. */
-    for (char *c = text; *c != '\0'; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            *c = ' ';
-        }
-    }
+    utf8_make_line(text); /* what comes from outside must not fake lines, or colour them */
     fprintf(stderr, "%s.%03uZ %s %s %s\n", when, (unsigned)(now % 1000), level, word, text);
 }

@@ -4,7 +4,7 @@
  */
 #include "log.h"
 
-#include "rpc.h"
+#include "utf8.h"
 
 #include "private.h"
 
@@ -69,7 +69,7 @@ void log_write(enum log_level level, const char *word, const char *format, ...) 
     va_start(arguments, format);
     vsnprintf(line->text, sizeof line->text, format, arguments);
     va_end(arguments);
-    rpc_utf8_repair(line->text); /* a path, or cut within a character: the line goes into answers */
+    utf8_make_line(line->text); /* it may quote others, and goes into answers */
     if (level >= LOG_INFO) {
         print(stderr, line);
     }

@@ -2,6 +2,8 @@
 /* UTF-8 (Unicode, table 3-7); see utf8.h. */
 #include "utf8.h"
 
+#include <string.h>
+
 size_t utf8_read(const uint8_t *bytes, size_t bytes_count, uint32_t *point) {
     uint8_t first = bytes_count > 0 ? bytes[0] : 0x80;
     if (first < 0x80) {
@@ -41,4 +43,24 @@ bool utf8_is_valid(const void *text, size_t size) {
         }
     }
     return true;
+}
+
+bool utf8_is_unsafe(uint32_t point) {
+    return point < 0x20 || (point >= 0x7f && point <= 0x9f) || point == 0xad ||
+           (point >= 0x200b && point <= 0x200f) || (point >= 0x2028 && point <= 0x202e) ||
+           (point >= 0x2060 && point <= 0x206f) || point == 0x61c || point == 0xfeff ||
+           (point >= 0xe0000 && point <= 0xe007f);
+}
+
+void utf8_make_line(char *text) {
+    size_t size = strlen(text);
+    for (size_t at = 0; at < size;) {
+        uint32_t point;
+        size_t length = utf8_read((const uint8_t *)text + at, size - at, &point);
+        if (length == 0 || utf8_is_unsafe(point)) {
+            length = length == 0 ? 1 : length;
+            memset(text + at, '?', length);
+        }
+        at += length;
+    }
 }

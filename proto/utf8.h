@@ -12,5 +12,11 @@
  * none. */
 size_t utf8_read(const uint8_t *bytes, size_t bytes_count, uint32_t *point);
 bool utf8_is_valid(const void *text, size_t size);
+/* Whether a code point moves, hides or reorders what stands around it where it is shown: controls
+ * (C0, C1), marks of direction, joiners, tags. */
+bool utf8_is_unsafe(uint32_t point);
+/* Makes a text one line that shows what it is: each byte that is unsafe or not UTF-8 becomes '?'.
+ */
+void utf8_make_line(char *text);
 
 #endif

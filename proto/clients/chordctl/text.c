@@ -57,14 +57,6 @@ size_t text_width(const char *text) {
     return width;
 }
 
-/* Moves, hides or reorders what stands around it. */
-static bool point_is_unsafe(uint32_t point) {
-    return point < 0x20 || (point >= 0x7f && point <= 0x9f) || point == 0xad ||
-           (point >= 0x200b && point <= 0x200f) || (point >= 0x2028 && point <= 0x202e) ||
-           (point >= 0x2060 && point <= 0x206f) || point == 0x61c || point == 0xfeff ||
-           (point >= 0xe0000 && point <= 0xe007f);
-}
-
 static void escape_point(struct buf *out, uint32_t point) {
     char text[16];
     if (point == '\n' || point == '\r' || point == '\t') {
@@ -86,7 +78,7 @@ char *text_escape(const void *data, size_t size) {
             snprintf(text, sizeof text, "\\x%02x", (unsigned)from[at]);
             bytes_append(&out, text, strlen(text));
             length = 1;
-        } else if (point_is_unsafe(point)) {
+        } else if (utf8_is_unsafe(point)) {
             escape_point(&out, point);
         } else {
             bytes_append(&out, from + at, length);
