@@ -31,6 +31,11 @@ export class Flows {
     this.#attemptMs = attemptMs;
   }
 
+  /** Flows in use. */
+  get size() {
+    return this.#flows.size;
+  }
+
   /** What becomes of the operation's attempt; never, if it is given up before it was sent.
    * @param {string} address @param {string} range @param {Operation} operation @returns {Promise<ToldAt>} */
   ask(address, range, operation) {

@@ -375,6 +375,28 @@ test("a late answer keeps others only for a moment; what was tried before travel
   assert.deepEqual(node.batches.slice(3).map((batch) => batch.length), [1, 1]);
 });
 
+test("what was tried before, or has no time for a whole attempt, travels alone", async (t) => {
+  const { node, client } = await led(t);
+  const answers = node.batch;
+  t.mock.method(Math, "random", () => 0.5); // both pause for the same time
+  node.batch = (operations, number) => (number === 1 ? "close" : answers(operations, number));
+  await Promise.all([client.put("a", "v"), client.put("b", "v")]);
+  assert.deepEqual(node.batches.map((batch) => batch.length), [2, 1, 1]);
+  node.batches = [];
+  node.batch = answers;
+  await Promise.all([client.put("a", "v"), client.put("b", "v", { timeoutMs: 900 })]);
+  assert.deepEqual(node.batches.map((batch) => batch.length), [1, 1]);
+});
+
+test("what was read does not count as seen", async (t) => {
+  const { node, client } = await led(t);
+  node.batch = (operations) => ({ results: operations.map(() => OK(9n)) });
+  await client.get("k");
+  await client.put("k", "v");
+  await client.put("k", "v");
+  assert.deepEqual(node.batches.map(([one]) => seenOf({ seen: one.seen ?? {} })), ["undefined.undefined", "1.1", "1.9"]);
+});
+
 test("given up while it waits for others: not sent, not done", async (t) => {
   const { node, client } = await led(t);
   node.batch = () => null;
