@@ -37,7 +37,7 @@ NO_COMMANDS = (re.compile(r"node   00 53 "),)
 FOREIGN = ("systemctl", "sudo", "mv", "cp", "chown", "chmod", "mkdir", "useradd", "install", "head",
            "base64", "journalctl", "runuser", "tailscale", "spin")
 OWN = ("python3", SYSTEM_PYTHON, "init.py", "cmake", "ctest", "pytest", "curl", "chordctl",
-       "chord-node", "chord-gateway")
+       "chord-node", "chord-gateway", "node", "npm")
 
 
 def readme_files():
@@ -212,6 +212,20 @@ def test_cmake_lines(command):
     assert words[1] in ("--preset", "--build", "--install"), command
     name = words[2].removeprefix("build/")
     assert name in presets, command
+
+
+@of_program("node", "npm")
+def test_node_lines(command):
+    """Of the JavaScript client's folder."""
+    folder = ROOT / "proto" / "clients" / "javascript"
+    program, *words = shlex.split(command)
+    scripts = json.loads((folder / "package.json").read_text())["scripts"]
+    if program == "node":
+        assert (folder / words[0]).is_file(), command
+    elif words[0] == "install":
+        assert words[1].removeprefix("PATH/TO/") == str(folder.relative_to(ROOT)), command
+    else:
+        assert words == ["ci"] or words[-1] in scripts, command
 
 
 @of_program("chordctl")
