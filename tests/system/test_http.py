@@ -157,6 +157,9 @@ def test_conditions(gateway):
     assert second.status == 204 and second.headers["ETag"] != tag
     assert gateway.request("PUT", path, b"4", {"If-Match": tag}).status == 412
     assert gateway.request("PUT", path, b"4", {"If-Match": "nonsense"}).status == 412
+    began = time.monotonic()
+    assert gateway.request("PUT", path, b"4", {"If-Match": '"900.1"'}).status == 412  # nobody gave that out
+    assert time.monotonic() - began < 3
     assert gateway.request("DELETE", path, headers={"If-Match": tag}).status == 412
     assert gateway.value("condition") == b"3"
     assert gateway.request("DELETE", path, headers={"If-Match": second.headers["ETag"]}).status == 204

@@ -35,9 +35,9 @@ PLACEHOLDERS = {"HOST:4001": "127.0.0.1:1", "FIRST:4001": "127.0.0.1:1", "OTHER:
 NO_COMMANDS = (re.compile(r"node   00 53 "), re.compile(r"sh go\.sh "))  # run by test_go_client.py
 # Programs of the distribution whose lines only need to name what is there.
 FOREIGN = ("systemctl", "sudo", "mv", "cp", "chown", "chmod", "mkdir", "useradd", "install", "head",
-           "base64", "journalctl", "runuser", "go", "npm", "node", "tailscale", "spin", "cpack", "for")
+           "base64", "journalctl", "runuser", "go", "tailscale", "spin", "cpack", "for")
 OWN = ("python3", SYSTEM_PYTHON, "init.py", "cmake", "ctest", "pytest", "pip", "curl", "chordctl",
-       "chord-node", "chord-gateway")
+       "chord-node", "chord-gateway", "node", "npm")
 
 
 def readme_files():
@@ -227,6 +227,20 @@ def test_cmake_lines(command):
     assert words[1] in ("--preset", "--build", "--install"), command
     name = words[2].removeprefix("build/")
     assert name in presets, command
+
+
+@of_program("node", "npm")
+def test_node_lines(command):
+    """Of the JavaScript client's folder."""
+    folder = ROOT / "proto" / "clients" / "javascript"
+    program, *words = shlex.split(command)
+    scripts = json.loads((folder / "package.json").read_text())["scripts"]
+    if program == "node":
+        assert (folder / words[0]).is_file(), command
+    elif words[0] == "install":
+        assert words[1].removeprefix("PATH/TO/") == str(folder.relative_to(ROOT)), command
+    else:
+        assert words == ["ci"] or words[-1] in scripts, command
 
 
 @of_program("chordctl")

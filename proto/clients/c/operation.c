@@ -185,16 +185,18 @@ static bool target_choose(struct operation *operation) {
                                 sizeof result->message);
 }
 
-/* The newest version heard: of the range, or by who made the condition. */
+/* The newest version heard: of the range, or by who made the condition. A leader whose range has
+ * not come to the epoch that was seen does not answer, so a version that nobody gave out, or of
+ * another ring, must not count. */
 static void seen_hear(struct operation *operation) {
     const struct chord_version *wanted = &operation->asked.version;
     struct attempts *attempts = &operation->attempts;
-    struct hint hint;
+    struct hint hint = {.epoch = 0};
     if (operation->id_known && hints_find(operation->client->hints, &operation->id, &hint)) {
         attempts->seen_epoch = hint.seen_epoch;
         attempts->seen_counter = hint.seen_counter;
     }
-    if (operation->asked.if_match &&
+    if (operation->asked.if_match && wanted->epoch <= hint.epoch &&
         (wanted->epoch > attempts->seen_epoch ||
          (wanted->epoch == attempts->seen_epoch && wanted->counter > attempts->seen_counter))) {
         attempts->seen_epoch = wanted->epoch;

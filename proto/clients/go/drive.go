@@ -139,7 +139,7 @@ func (c *Client) target(one *pending) string {
 		one.at = placeOf(one.key, c.ring.Load().M)
 	}
 	told := c.hints.find(one.at)
-	one.begin(told.seen)
+	one.begin(told.seen, told.epoch)
 	one.hinted = ""
 	if one.said.address == "" { // it was not sent before
 		one.hinted = told.hi

@@ -46,14 +46,16 @@ func newPending(operation Operation, result *Result) (*pending, *Error) {
 	}, nil
 }
 
-// begin fixes what was seen: the newest version heard of, or by whoever made the condition.
-func (p *pending) begin(heard Version) {
+// begin fixes what was seen: the newest version heard of, or by whoever made the condition. A leader
+// does not answer before its range has come to the epoch that was seen, so a version that nobody gave
+// out must not count: epoch is what the range is known to have come to.
+func (p *pending) begin(heard Version, epoch uint64) {
 	if p.begun {
 		return
 	}
 	p.begun = true
 	p.recipe.seen = heard
-	if p.ifVersion != nil && p.ifVersion.newerThan(heard) {
+	if p.ifVersion != nil && p.ifVersion.Epoch <= epoch && p.ifVersion.newerThan(heard) {
 		p.recipe.seen = *p.ifVersion
 	}
 }

@@ -28,7 +28,7 @@ import { NO_VERSION, newest, parseVersion, versionText } from "./version.js";
 
 export const KEY_BYTES_MAX = 1024;
 export const VALUE_BYTES_MAX = 1024 * 1024;
-const U64_MAX = 2n ** 64n - 1n;
+const EXPIRY_MAX = 2n ** 63n - 1n; // of a node
 const FULL = "RESOURCE_EXHAUSTED";
 
 /** A copy: nothing that the caller does later changes it. @param {unknown} data @param {string} what */
@@ -56,7 +56,7 @@ function valueBytes(value) {
 function expiryOf(time) {
   const ms = time instanceof Date ? time.getTime() : time;
   if (ms === undefined) return 0n;
-  if (typeof ms === "bigint" ? ms >= 0n && ms <= U64_MAX : Number.isSafeInteger(ms) && Number(ms) >= 0) {
+  if (typeof ms === "bigint" ? ms >= 0n && ms <= EXPIRY_MAX : Number.isSafeInteger(ms) && Number(ms) >= 0) {
     return BigInt(/** @type {number | bigint} */ (ms));
   }
   throw invalid(`expiresAt is ${String(time).slice(0, 50)}; give a Date, or milliseconds since 1970, 0 = never`);
@@ -78,6 +78,8 @@ export class Operation {
     this.value = put ? valueBytes(put.value) : undefined;
     this.writes = asked.kind !== "get";
     this.stale = asked.kind === "get" && Boolean(asked.stale);
+    /** What it may travel with. */
+    this.kind = this.writes ? "change" : this.stale ? "stale read" : "read";
     this.precondition = this.writes ? preconditionOf(asked) : undefined;
     this.recipe = new Recipe(this.writes ? randomBytes(16) : null, NO_VERSION);
     /** The parts of its messages that never change. */

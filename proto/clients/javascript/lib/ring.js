@@ -115,6 +115,12 @@ export class Ring {
     return leader && leader !== last && !this.members.isSilent(leader) ? leader : this.members.next(last);
   }
 
+  /** The end of the range of an id, if that address is known to lead it. @param {string} id @param {string} address */
+  rangeLedBy(id, address) {
+    const hint = this.hints.find(id);
+    return hint?.address === address ? hint.hi : null;
+  }
+
   /** @param {string} address @param {Answer} answer */
   hearOf(address, answer) {
     if (answer.said) this.members.heard(address);

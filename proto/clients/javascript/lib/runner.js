@@ -2,24 +2,23 @@
 // Operations until the outcome of each is known or their time is over: whom to ask, with which others, and
 // when again. The recipe of each says whether.
 
-import { CONSISTENCY_STALE, batchRequest, batchResponse } from "./messages.js";
+import { Batches } from "./batches.js";
+import { Flows, SMALL_BYTES } from "./flows.js";
 import { ATTEMPT_MS_MIN, PAUSE_MS_MAX, jittered } from "./run.js";
 import { Turns } from "./turns.js";
-import { NO_VERSION } from "./version.js";
 
 /** @typedef {import("./operation.js").Operation} Operation */
 /** @typedef {import("./run.js").Run} Run */
+/** By what operations are sent. @typedef {{ring: import("./ring.js").Ring, batches: Batches, flows: Flows,
+ *   attemptMs: number}} Way */
 /** What travels as one request. @typedef {{address: string, operations: Operation[], bytes: number}} Group */
 
-const BATCH_METHOD = "chord.v1.KvService/Batch";
 const GROUP_OPERATIONS_MAX = 1024;
 const GROUP_BYTES_MAX = 768 * 1024;
 const OPERATION_BYTES = 96; // of its other fields, at most
 
 export class Runner {
-  #ring;
-  #caller;
-  #attemptMs;
+  #way;
   #turns = new Turns();
 
   /**
@@ -28,14 +27,15 @@ export class Runner {
    * @param {number} attemptMs
    */
   constructor(ring, caller, attemptMs) {
-    this.#ring = ring;
-    this.#caller = caller;
-    this.#attemptMs = attemptMs;
+    const batches = new Batches(ring, caller);
+    /** @type {Way} */
+    this.#way = { ring, batches, flows: new Flows(batches, attemptMs), attemptMs };
   }
 
   /** Nothing that waits is sent any more. */
   close() {
     this.#turns.close();
+    this.#way.flows.close();
   }
 
   /** Once the ring is known. Resolves when each has ended. @param {Operation[]} operations @param {Run} run
@@ -52,14 +52,14 @@ export class Runner {
       const ended = () => {
         if (--left === 0) resolve();
       };
-      const drive = new Drive(this.#ring, this.#caller, this.#attemptMs, run, (operation) => {
+      const drive = new Drive(this.#way, run, (operation) => {
         if (operation.writes) this.#turns.leave(turnOf(operation));
         ended();
       });
       /** @type {Operation[] | null} */
       let first = [];
       for (const operation of operations) {
-        operation.id = this.#ring.idOf(operation.key);
+        operation.id = this.#way.ring.idOf(operation.key);
         if (operation.writes) this.#enter(operation, () => (first ? first.push(operation) : drive.send([operation])));
         else first.push(operation);
       }
@@ -98,29 +98,24 @@ function turnOf(operation) {
 
 /** The operations of one run that may be sent. */
 class Drive {
-  #ring;
-  #caller;
-  #attemptMs;
+  #way;
   #run;
   #ended;
 
   /**
-   * @param {import("./ring.js").Ring} ring
-   * @param {import("./caller.js").Caller} caller
-   * @param {number} attemptMs
+   * @param {Way} way
    * @param {Run} run
    * @param {(operation: Operation) => void} ended
    */
-  constructor(ring, caller, attemptMs, run, ended) {
-    this.#ring = ring;
-    this.#caller = caller;
-    this.#attemptMs = attemptMs;
+  constructor(way, run, ended) {
+    this.#way = way;
     this.#run = run;
     this.#ended = ended;
   }
 
   /** @param {Operation[]} operations */
   send(operations) {
+    if (operations.length === 1 && this.#sendWithOthers(operations[0])) return;
     for (const group of this.#group(operations)) void this.#attempt(group);
   }
 
@@ -138,8 +133,8 @@ class Drive {
     /** The one that is being filled. @type {Map<string, Group>} */
     const open = new Map();
     for (const operation of operations) {
-      const address = this.#ring.target(operation.id, operation.failedAt);
-      const name = `${operation.writes ? "change" : operation.stale ? "stale" : "read"} ${address}`;
+      const address = this.#way.ring.target(operation.id, operation.failedAt);
+      const name = `${operation.kind} ${address}`;
       const bytes = operation.bytes + OPERATION_BYTES;
       let group = open.get(name);
       if (!group || group.bytes + bytes > GROUP_BYTES_MAX || group.operations.length === GROUP_OPERATIONS_MAX) {
@@ -155,40 +150,31 @@ class Drive {
 
   /** @param {Group} group */
   async #attempt({ address, operations }) {
-    const flight = { sent: false, counted: true };
-    const packed = batchRequest.pack({
-      operations: operations.map((operation) => operation.pack(this.#ring.hints.seen(operation.id))),
-      consistency: operations[0].stale ? CONSISTENCY_STALE : 0,
-    });
-    for (const operation of operations) operation.flight = flight;
-    const timeoutMs = Math.min(this.#attemptMs, this.#run.leftMs);
-    const answer = await this.#caller.attempt(address, BATCH_METHOD, packed, timeoutMs, flight);
-    const response = readResponse(answer, operations.length);
-    this.#hear(address, operations, answer, response);
-    this.#goOn(address, operations, answer, response);
+    const timeoutMs = Math.min(this.#way.attemptMs, this.#run.leftMs);
+    const { answer, response } = await this.#way.batches.send(address, operations, timeoutMs);
+    this.#goOn(address, operations.map((operation, at) => ({ operation, at })), answer, response);
   }
 
-  /** @param {string} address @param {Operation[]} operations @param {import("./envelope.js").Answer} answer
-   * @param {import("./messages.js").BatchResponse | null} response */
-  #hear(address, operations, answer, response) {
-    this.#ring.hearOf(address, answer);
-    if (!response) return;
-    this.#ring.hear(response.hint);
-    for (const hint of response.hints) this.#ring.hear(hint);
-    // What was read counts for nothing: a writer that has seen nothing may overwrite a damaged row.
-    response.results.forEach((result, at) => {
-      if (operations[at].writes) this.#ring.hints.hear(operations[at].id, result.version ?? NO_VERSION);
-    });
+  /** With those of other runs, where its leader is known and it has time for a whole attempt.
+   * @param {Operation} operation @returns {boolean} false: not this one */
+  #sendWithOthers(operation) {
+    const { ring, flows, attemptMs } = this.#way;
+    const address = ring.target(operation.id, operation.failedAt);
+    const range = ring.rangeLedBy(operation.id, address);
+    if (!range || operation.begun || operation.bytes > SMALL_BYTES || this.#run.leftMs < attemptMs) return false;
+    void flows.ask(address, range, operation).then(({ answer, response, at }) =>
+      this.#goOn(address, [{ operation, at }], answer, response));
+    return true;
   }
 
-  /** @param {string} address @param {Operation[]} operations @param {import("./envelope.js").Answer} answer
-   * @param {import("./messages.js").BatchResponse | null} response */
-  #goOn(address, operations, answer, response) {
+  /** @param {string} address @param {{operation: Operation, at: number}[]} places of operations in the response
+   * @param {import("./envelope.js").Answer} answer @param {import("./messages.js").BatchResponse | null} response */
+  #goOn(address, places, answer, response) {
     /** @type {Operation[]} */
     const atOnce = [];
     /** @type {Operation[]} */
     const later = [];
-    for (const [at, operation] of operations.entries()) {
+    for (const { operation, at } of places) {
       if (operation.ended) continue; // given up meanwhile
       const next = operation.take(answer, response, at);
       if (next === "end") {
@@ -202,7 +188,7 @@ class Drive {
         later.push(operation);
       }
     }
-    if (later.length > 0 && answer.said) this.#ring.members.mistrust(address);
+    if (later.length > 0 && answer.said) this.#way.ring.members.mistrust(address);
     if (atOnce.length > 0) this.send(atOnce);
     if (later.length > 0) this.#sendLater(later);
   }
@@ -216,17 +202,5 @@ class Drive {
     }
     for (const operation of operations) operation.pauseMs = Math.min(operation.pauseMs * 2, PAUSE_MS_MAX);
     this.#run.after(waitMs, () => this.send(operations));
-  }
-}
-
-/** null: the answer has no results, or not those that were asked for. @param {import("./envelope.js").Answer} answer
- * @param {number} count */
-function readResponse(answer, count) {
-  if (answer.outcome.code !== "OK") return null;
-  try {
-    const response = batchResponse.unpack(answer.payload);
-    return response.results.length === count ? response : null;
-  } catch {
-    return null;
   }
 }

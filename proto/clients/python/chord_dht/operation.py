@@ -66,8 +66,11 @@ class Pending:
         attempts = self.attempts
         if self.writes:
             if not self._begun:
-                heard = hints.seen(self.key)
-                attempts.seen = max(heard, self._wanted) if self._wanted else heard
+                heard, hint = hints.seen(self.key), hints.find(self.key)
+                # A leader does not answer before its range has come to the epoch that was seen: a
+                # version that nobody gave out must not count.
+                known = self._wanted and hint and self._wanted.epoch <= hint.epoch
+                attempts.seen = max(heard, self._wanted) if known else heard
             self.operation.op_id, self.operation.attempt = attempts.op_id, attempts.number
             # Set, and so present, also where nothing was heard.
             self.operation.seen.epoch, self.operation.seen.counter = attempts.seen
