@@ -12,7 +12,9 @@ import socket
 import tempfile
 
 FIRST, LAST, SIZE = 17100, 23999, 70  # below are the unit tests'
-FOLDER = os.path.join(tempfile.gettempdir(), f"chord-test-ports-{os.getuid()}")
+# Not TMPDIR's, which some tests set: then two would hold the same block.
+SHARED = "/tmp" if os.access("/tmp", os.W_OK) else tempfile.gettempdir()
+FOLDER = os.path.join(SHARED, f"chord-test-ports-{os.getuid()}")
 
 
 def is_free(port):

@@ -27,7 +27,7 @@ def tailnet(tmp_path):
 def test_a_second_host_joins_with_one_command(tailnet):
     one, two, three = tailnet(3)
     one.start("--nodes", 2).wait_members(2)
-    assert "http://100.64.1.1:3000" in one.said()
+    until(lambda: "http://100.64.1.1:3000" in one.said(), 20, one.said)
     # One that would make a ring of its own beside it is told so, and so is one that finds nobody.
     done = three.run(*three.init("--nodes", 1))
     assert done.returncode != 0 and "--join tailscale" in done.stderr + done.stdout
@@ -35,7 +35,7 @@ def test_a_second_host_joins_with_one_command(tailnet):
     done = three.run(*three.init("--nodes", 1, "--join", "tailscale"))
     assert done.returncode != 0 and "no other host is online" in done.stderr + done.stdout
     two.start("--nodes", 2, "--join", "tailscale").wait_members(4)
-    assert "host-1 (100.64.1.1:4001" in two.said()
+    until(lambda: "host-1 (100.64.1.1:4001" in two.said(), 20, two.said)
     three.start("--nodes", 2, "--join", "100.64.1.1").wait_members(6)  # its port is found
     for host in (one, two, three):  # each gateway has the whole ring
         assert host.members() == one.members()

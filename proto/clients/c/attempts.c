@@ -43,6 +43,14 @@ enum attempts_next attempts_take(struct attempts *attempts, const struct rpc_rep
         attempts->seen_counter = result->version->counter;
         return ATTEMPTS_AT_ONCE;
     }
+    if (result != NULL && result->code == CHORD__V1__CODE__CODE_DATA_LOSS && attempts->writes &&
+        attempts->number == 1 && attempts->seen_epoch > 0) {
+        /* A disk has changed the row, and nothing was done. Only a write that asks for nothing of
+         * what was there takes its place; where the row is good by then, it is ABORTED. */
+        attempts->seen_epoch = 0;
+        attempts->seen_counter = 0;
+        return ATTEMPTS_AT_ONCE;
+    }
     if (outcome.fate == CHORD_MAYBE_DONE && attempts->writes) {
         attempts->maybe = true;
         attempts->number++;
