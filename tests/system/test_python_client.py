@@ -41,7 +41,6 @@ SEEN, NEWER = Version(3, 7), Version(4, 1)
     ("NOT_FOUND", None, "never", "done", "NOT_FOUND"),
     ("FAILED_PRECONDITION", NEWER, "never", "not done", "FAILED_PRECONDITION"),
     ("INVALID_ARGUMENT", None, "never", "not done", "INVALID_ARGUMENT"),
-    ("DATA_LOSS", None, "never", "not done", "DATA_LOSS"),
     ("UNKNOWN", None, "later", "maybe done", "UNKNOWN"),
     ("UNKNOWN", NEWER, "never", "maybe done", "UNKNOWN"),
     ("DEADLINE_EXCEEDED", None, "later", "maybe done", "UNKNOWN"),
@@ -61,6 +60,17 @@ def test_the_first_answer_to_a_write(code, told, following, fate, reported):
     assert (write.fate(code), write.code(code)) == (fate, reported)
     assert write.seen == (NEWER if following == "at once" else SEEN)
     assert write.number == (2 if fate == "maybe done" else 1)
+
+
+def test_a_damaged_row_gives_way_to_a_write_that_asks_for_nothing():
+    write = Attempts(bytes(16), SEEN)
+    assert write.take("DATA_LOSS") == "at once"
+    assert (write.seen, write.number, write.maybe) == (Version(0, 0), 1, False)
+    assert write.take("DATA_LOSS") == "never"  # it has a condition
+    assert (write.fate("DATA_LOSS"), write.code("DATA_LOSS")) == ("not done", "DATA_LOSS")
+    later = Attempts(bytes(16), SEEN)
+    later.unanswered()
+    assert later.take("DATA_LOSS") == "never" and later.seen == SEEN
 
 
 def test_once_a_second_attempt_was_sent_seen_stays():

@@ -74,6 +74,12 @@ func (r *recipe) take(o outcome) next {
 		r.seen = o.version
 		return atOnce
 	}
+	if o.code == DataLoss && o.by == byNode && r.writes && r.attempt == 1 && r.seen != (Version{}) {
+		// A disk has changed the row. Only a write that asks for nothing of what was there takes its
+		// place; where the row is good by then, it is ABORTED.
+		r.seen = Version{}
+		return atOnce
+	}
 	if facts.fate == MaybeDone && r.writes {
 		r.maybe = true
 		r.attempt++

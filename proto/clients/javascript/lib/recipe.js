@@ -49,6 +49,12 @@ export class Recipe {
       this.seen = version;
       return "at once";
     }
+    if (outcome.code === "DATA_LOSS" && this.writes && this.attempt === 1 && this.seen.epoch > 0n) {
+      // A disk has changed the row. Only a write that asks for nothing of what was there takes its place; where the
+      // row is good by then, it is ABORTED.
+      this.seen = { epoch: 0n, counter: 0n };
+      return "at once";
+    }
     if (outcome.fate === "maybe done" && this.writes) {
       this.maybe = true;
       this.attempt++;

@@ -33,6 +33,11 @@ class Attempts:
             # The key is newer than was known here. Once a second attempt was sent, `seen` stays.
             self.seen = version
             return AT_ONCE
+        if code == "DATA_LOSS" and self.op_id and self.number == 1 and self.seen != NOTHING_SEEN:
+            # A disk has changed the row. Only a write that asks for nothing of what was there takes
+            # its place; where the row is good by then, it is ABORTED.
+            self.seen = NOTHING_SEEN
+            return AT_ONCE
         return self._go_on(outcome, overwritten=version is not None)
 
     def unanswered(self, again: str = LATER) -> str:
