@@ -149,3 +149,18 @@ func TestVerdict(t *testing.T) {
 		}
 	}
 }
+
+// A version counts as seen up to the epoch that the range is known to have come to.
+func TestWantedVersionAsSeen(t *testing.T) {
+	for _, row := range []struct {
+		wanted Version
+		epoch  uint64
+		seen   Version
+	}{{newer, 3, newer}, {newer, 2, old}, {Version{3, 1}, 3, old}, {Version{900, 1}, 3, old}} {
+		one := pending{recipe: writer(1, false), Operation: Operation{ifVersion: &row.wanted}}
+		one.begin(old, row.epoch)
+		if one.recipe.seen != row.seen {
+			t.Errorf("%+v: %+v", row, one.recipe.seen)
+		}
+	}
+}
