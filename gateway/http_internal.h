@@ -26,10 +26,10 @@ enum http_phase {
     HTTP_PHASE_IDLE = 2,    /* nor has one that was answered and is silent */
     HTTP_PHASE_READY = 4,   /* a request is there, or may be at once */
     HTTP_PHASE_HEAD = 8,    /* waits for the rest of a head */
-    HTTP_PHASE_HELD = 128,  /* a refusal that is sent later, see http_check.c */
-    HTTP_PHASE_WORK = 16,   /* a handler runs */
-    HTTP_PHASE_BODY = 32,   /* a handler waits for the body */
-    HTTP_PHASE_WRITE = 64,  /* an answer is being sent */
+    HTTP_PHASE_HELD = 16,   /* a refusal that is sent later, see http_check.c */
+    HTTP_PHASE_WORK = 32,   /* a handler runs */
+    HTTP_PHASE_BODY = 64,   /* a handler waits for the body */
+    HTTP_PHASE_WRITE = 128, /* an answer is being sent */
     HTTP_PHASE_DRAIN = 256, /* has answered for the last time; lets the client read it */
 };
 
