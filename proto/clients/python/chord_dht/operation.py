@@ -69,8 +69,9 @@ class Pending:
                 heard, hint = hints.seen(self.key), hints.find(self.key)
                 # A leader does not answer before its range has come to the epoch that was seen: a
                 # version that nobody gave out must not count.
-                known = self._wanted and hint and self._wanted.epoch <= hint.epoch
-                attempts.seen = max(heard, self._wanted) if known else heard
+                wanted = self._wanted
+                attempts.seen = max(heard, wanted) if wanted is not None and hint is not None and \
+                    wanted.epoch <= hint.epoch else heard
             self.operation.op_id, self.operation.attempt = attempts.op_id, attempts.number
             # Set, and so present, also where nothing was heard.
             self.operation.seen.epoch, self.operation.seen.counter = attempts.seen
