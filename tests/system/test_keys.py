@@ -68,6 +68,7 @@ def test_the_rings_key_is_changed_while_it_serves(new_ring, key):
         for number in range(100_000):
             if ended.is_set():
                 return
+            written["tried"] = number
             try:
                 status = ring.put("changing", str(number))
             except OSError:  # the gateway is being started again
@@ -102,6 +103,7 @@ def test_the_rings_key_is_changed_while_it_serves(new_ring, key):
         ended.set()
         writer.join()
     with_key(ring, old).run("get", "changing", exits=REFUSED)
-    assert with_key(ring, new).text("get", "changing") == str(written["changing"])
+    # The last one may have been written without a word about it, when the gateway was stopped.
+    assert written["changing"] <= int(with_key(ring, new).text("get", "changing")) <= written["tried"]
     print(f"{written['changing']} writes, {len(refused)} not acknowledged")
     assert written["changing"] > 100 and len(refused) < 10
