@@ -9,19 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import joining, tailnet
 from .common import EXIT_BAD_SETTING, Refused
+from .settings import JOIN_MAX
 
 TAILSCALE = "tailscale"  # or tailscale:TAG
 PROBES = 64              # at a time
 PROBE_TIMEOUT_S = 1
 PORTS = 8    # of a host that are tried
 HOSTS_MAX = 64
-SEEDS_MAX = 16  # what the programs take
 
 
 def node_ports(settings):
     """Where a host with the same settings has its nodes."""
     first = settings["RPC_PORT"] + 1
-    return range(first, min(first + max(settings["NUM_OF_NODES"], PORTS), first + PORTS, 65536))
+    return range(first, min(first + PORTS, 65536))
 
 
 def nodes_of(hosts, ports):
@@ -76,7 +76,7 @@ def of_tailnet(settings, say):
         say("Nodes of other hosts: " + ", ".join(
             f"{names[host]} ({peers[0]}{' and more' if len(peers) > 1 else ''})"
             for host, peers in found.items()))
-    return in_turn(found)[:SEEDS_MAX], sorted(names.values())
+    return in_turn(found)[:JOIN_MAX], sorted(names.values())
 
 
 def nobody(settings, asked):

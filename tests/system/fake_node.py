@@ -9,21 +9,12 @@ import threading
 from chord_dht import messages
 from chord_dht.envelopes import request_mac, response_mac
 from chord_dht.framing import PEER_HELLO
+from hostile_proxy import read_exactly, read_message
 
 RING = bytes(range(16))
 START = bytes(range(100, 116))
 SILENCE, HANG_UP = "silence", "hang up"
 META = "chord.v1.MetaService/GetServerInfo"
-
-
-def read_exactly(link, count):
-    data = b""
-    while len(data) < count:
-        part = link.recv(count - len(data))
-        if not part:
-            raise ConnectionError("closed")
-        data += part
-    return data
 
 
 class FakeNode:
@@ -72,8 +63,7 @@ class FakeNode:
             link.sendall(self.hello)
             read_exactly(link, 8)
             while True:
-                (length,) = struct.unpack(">Q", read_exactly(link, 8))
-                message = read_exactly(link, length)
+                message = read_message(link)
                 request = self.protos.envelope.RpcRequest.FromString(message[4:])
                 self.answer(link, message[:4], request)
         except (OSError, ValueError):
