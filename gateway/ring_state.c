@@ -125,19 +125,12 @@ bool ring_view_lost(struct ring_view *view, const struct ring_id *id, char *text
         lost = id_from_wire(&lo, range->lo.data, range->lo.len) &&
                id_from_wire(&hi, range->hi.data, range->hi.len) && id_in_range(id, &lo, &hi);
         if (lost) {
-            int used =
-                snprintf(text, size,
-                         "%u of the key's %u copies can be reached, which is no majority (if the "
-                         "disks of the others are lost for good: chordctl recover); reach or start",
-                         range->alive, range->members);
-            for (size_t at = 0; at < survival->start_count && used > 0 && (size_t)used < size;
-                 at++) {
-                used += snprintf(text + used, size - (size_t)used, "%s %s",
-                                 at == 0               ? ""
-                                 : survival->start_any ? " or"
-                                                       : " and",
-                                 survival->start[at]);
-            }
+            char whom[SURVIVAL_START_MAX * (SURVIVAL_ADDRESS_BYTES + 5)];
+            survival_whom(survival, SURVIVAL_START_MAX, whom, sizeof(whom));
+            snprintf(text, size,
+                     "%u of the key's %u copies can be reached, which is no majority (if the disks "
+                     "of the others are lost for good: chordctl recover); reach or start %s",
+                     range->alive, range->members, whom);
         }
     }
     pthread_mutex_unlock(&view->lock);

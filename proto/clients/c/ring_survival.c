@@ -449,6 +449,17 @@ void survival_free(struct survival *survival) {
     memset(survival, 0, sizeof *survival);
 }
 
+void survival_whom(const struct survival *survival, size_t names_max, char *text, size_t size) {
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < survival->start_count && i < names_max && used < size; i++) {
+        const char *between = survival->start_any ? " or " : " and ";
+        int more =
+            snprintf(text + used, size - used, "%s%s", i == 0 ? "" : between, survival->start[i]);
+        used += more > 0 ? (size_t)more : 0;
+    }
+}
+
 void survival_text(const struct survival *survival, char *text, size_t size) {
     bool keys = survival->keys_lost > 0;
     double share = keys ? (double)survival->keys_lost / (double)survival->keys : survival->ids_lost;
@@ -465,14 +476,7 @@ void survival_text(const struct survival *survival, char *text, size_t size) {
     } else {
         snprintf(how_many, sizeof how_many, "%.0f %% of the", share > 0.99 ? 99 : 100 * share);
     }
-    for (size_t i = 0; i < survival->start_count && i < NAMES_MAX; i++) {
-        size_t used = strlen(whom);
-        snprintf(whom + used, sizeof whom - used, "%s%s",
-                 i == 0                ? ""
-                 : survival->start_any ? " or "
-                                       : " and ",
-                 survival->start[i]);
-    }
+    survival_whom(survival, NAMES_MAX, whom, sizeof whom);
     if (survival->start_count > NAMES_MAX) {
         size_t used = strlen(whom);
         snprintf(whom + used, sizeof whom - used, " %s %zu more",

@@ -50,6 +50,8 @@ struct survival {
 bool survival_make(const struct survival_node *nodes, size_t count, unsigned m,
                    struct survival *survival);
 void survival_free(struct survival *survival);
+/* Of `start`, at most so many: "A or B", where any one is enough, else "A and B". */
+void survival_whom(const struct survival *survival, size_t names_max, char *text, size_t size);
 /* "90 % of the keys have lost their majority; start A or B"; empty when none has. */
 void survival_text(const struct survival *survival, char *text, size_t size);
 
