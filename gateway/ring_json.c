@@ -46,7 +46,8 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
     int slot = view_slot(view, node->address);
     bool member = node->state == VIEW_MEMBER || node->state == VIEW_LEAVING;
     json_t *json = json_pack(
-        "{s:o, s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
+        "{s:o, s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:b}",
         "id", node->id[0] == '\0' ? json_null() : json_string(node->id), "address",
         json_text(node->address), "slot", slot == 0 ? json_null() : json_integer(slot), "dashboard",
         slot == 0 ? json_null()
@@ -58,7 +59,7 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
         "copies_short", json_u64(member ? ring_copies_short(status, verdict->copies_wanted) : 0),
         "recovered", json_u64(member ? ring_recovered(status) : 0), "bad_rows",
         json_u64(status->bad_rows), "range", member ? range_json(view, status) : json_null(),
-        "invariant", json_text(status->invariant), "disputed",
+        "host", json_text(status->host_name), "invariant", json_text(status->invariant), "disputed",
         (int)(member && node->reports < 2 && verdict->members > 1));
     lists_json(json, status, view->parameters.m);
     (void)json_object_update_new(json, usage_json(node));
@@ -147,6 +148,13 @@ static json_t *parameters_json(const struct ring_view *view) {
 static json_t *survival_json(const struct survival *survival, unsigned m) {
     json_t *lost = json_array();
     json_t *start = json_array();
+    json_t *hosts = json_array();
+    for (size_t i = 0; i < survival->hosts_count; i++) {
+        const struct survival_host *host = &survival->hosts[i];
+        (void)json_array_append_new(
+            hosts, json_pack("{s:o, s:o, s:f}", "name", json_text(host->name), "members",
+                             json_u64(host->members), "ids_at_risk", host->ids_at_risk));
+    }
     for (size_t i = 0; i < survival->lost_count; i++) {
         const struct survival_range *range = &survival->lost[i];
         (void)json_array_append_new(
@@ -157,10 +165,12 @@ static json_t *survival_json(const struct survival *survival, unsigned m) {
     for (size_t i = 0; i < survival->start_count; i++) {
         (void)json_array_append_new(start, json_text(survival->start[i]));
     }
-    return json_pack("{s:o, s:o, s:o, s:f, s:o, s:o, s:b}", "survives_failures",
-                     json_u64(survival->failures), "keys", json_u64(survival->keys), "keys_lost",
-                     json_u64(survival->keys_lost), "ids_lost", survival->ids_lost, "lost", lost,
-                     "start", start, "start_any", (int)survival->start_any);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:b}", "survives_failures",
+                     json_u64(survival->failures), "survives_hosts",
+                     json_u64(survival->host_failures), "hosts", hosts, "keys",
+                     json_u64(survival->keys), "keys_lost", json_u64(survival->keys_lost),
+                     "ids_lost", survival->ids_lost, "lost", lost, "start", start, "start_any",
+                     (int)survival->start_any);
 }
 
 json_t *view_ring_json(struct ring_view *view, uint64_t now) {

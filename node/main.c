@@ -4,6 +4,7 @@
  * flag. A value out of range stops the start with one sentence.
  */
 #include "hash.h"
+#include "host_id.h"
 #include "node.h"
 #include "resources.h"
 #include "private.h"
@@ -32,6 +33,9 @@ static const char usage[] =
     "  --n COUNT                successors kept, 1..32                           (N)\n"
     "  --replicas COUNT         copies of each key, 1..N+1                       (REPLICAS)\n"
     "  --channel-size COUNT     open data requests, 1..60000          (DEFAULT_CHANNEL_SIZE)\n"
+    "  --host-id NAME           what fails as a whole: the machine (by itself), or a room or "
+    "zone;\n"
+    "                           the copies of a key are put on different ones      (HOST_ID)\n"
     "  --ring-key-file FILE     key shared by the ring's nodes              (RING_KEY_FILE)\n"
     "  --ring-key-also-file FILE  another one that they take, while it is changed\n"
     "                                                                  (RING_KEY_ALSO_FILE)\n"
@@ -116,7 +120,7 @@ static bool only_itself(const struct settings *settings) {
 enum { KEYS = 4 };
 
 struct flags {
-    const char *listen, *join, *m, *n, *replicas, *channel_size, *downgrade, *restore;
+    const char *listen, *join, *m, *n, *replicas, *channel_size, *host_id, *downgrade, *restore;
     const char *keys[KEYS]; /* the ring's, the one that is taken too, clients', readers' */
 };
 
@@ -129,6 +133,7 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
                                             {"n", required_argument, NULL, 'n'},
                                             {"replicas", required_argument, NULL, 'r'},
                                             {"channel-size", required_argument, NULL, 's'},
+                                            {"host-id", required_argument, NULL, 'H'},
                                             {"ring-key-file", required_argument, NULL, '0'},
                                             {"ring-key-also-file", required_argument, NULL, '1'},
                                             {"client-key-file", required_argument, NULL, '2'},
@@ -166,6 +171,9 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
             break;
         case 's':
             flags->channel_size = optarg;
+            break;
+        case 'H':
+            flags->host_id = optarg;
             break;
         case '0':
         case '1':
@@ -290,6 +298,11 @@ static void read_settings(int argc, char **argv, struct settings *settings) {
     if (settings->channel_size == 0) {
         settings->channel_size = 1000;
     }
+    const char *host_id = flags.host_id != NULL ? flags.host_id : getenv("HOST_ID");
+    if (!host_id_read(host_id, &settings->host)) {
+        bad("HOST_ID", host_id, flags.host_id != NULL ? "flag" : "environment",
+            "1 to 63 bytes of text without control characters");
+    }
     read_keys(settings, &flags);
 }
 
@@ -321,6 +334,10 @@ int main(int argc, char **argv) {
     pid_t parent = getppid();
     sigset_t set;
     private_umask();
+    if (!hash_open()) {
+        fputs("chord-node: OpenSSL has no SHA-1\n", stderr);
+        return NODE_EXIT_OTHER;
+    }
     read_settings(argc, argv, &settings);
     check_exposure(&settings);
     if (settings.exit_with_parent) {
@@ -342,10 +359,6 @@ int main(int argc, char **argv) {
     char reason[300];
     if (!resources_suffice(reason, sizeof reason)) {
         fprintf(stderr, "chord-node: %s\n", reason);
-        return NODE_EXIT_OTHER;
-    }
-    if (!hash_open()) {
-        fputs("chord-node: OpenSSL has no SHA-1\n", stderr);
         return NODE_EXIT_OTHER;
     }
     return (int)node_run(&settings);

@@ -10,6 +10,7 @@
 #include "chord.h"
 #include "chord/v1/kv.pb-c.h"
 #include "creation.h"
+#include "host_id.h"
 #include "notices.h"
 #include "operations.h"
 #include "readiness.h"
@@ -50,6 +51,7 @@ struct settings {
     struct chord_address seeds[CHORD_SEEDS_MAX];
     struct chord_parameters wanted; /* 0 = not given */
     uint32_t channel_size;
+    struct host_id host;
     struct rpc_key key, also_key, client_key, reader_key; /* struct rpc_server_options */
 };
 

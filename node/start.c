@@ -74,6 +74,7 @@ static bool make_core(struct node *node, const struct chord_stored_view *views,
                                   .places_evenly = true};
     memcpy(config.address, node->settings.listen, sizeof config.address);
     memcpy(config.store_id, node->store_id, sizeof config.store_id);
+    config.host_id = node->settings.host.id;
     const struct store_former *former = store_former(node->store);
     config.former_count = former->count;
     memcpy(config.former, former->items, sizeof config.former);

@@ -48,6 +48,7 @@ static const struct wire_field peer[] = {
     {"address", TEXT(chord_peer, address)},
     {"incarnation", NUMBER(chord_peer, incarnation)},
     {"store_id", FIXED(chord_peer, store_id), .flags = WIRE_MAYBE},
+    {"host_id", NUMBER(chord_peer, host_id)},
 };
 const struct wire_table wire_peer_table = TABLE(peer, peer, .key = AT(chord_peer, incarnation),
                                                 .cleared = {0, sizeof(struct chord_peer)});

@@ -81,6 +81,7 @@ struct chord_config {
     uint64_t seed;
     char address[CHORD_ADDRESS_BYTES];
     uint8_t store_id[CHORD_STORE_ID_BYTES];
+    uint64_t host_id;      /* of the machine, or of what else fails as a whole; 0: not known */
     uint16_t former_count; /* where this disk has run before, the newest first */
     struct chord_address former[CHORD_FORMER_MAX];
     bool places_evenly; /* a new member looks for its place (ring/place.c); else salt 0 tells it */

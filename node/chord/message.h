@@ -57,6 +57,7 @@ struct chord_peer {
     struct chord_id id;
     uint8_t store_id[CHORD_STORE_ID_BYTES];
     uint64_t incarnation; /* 0 = no peer */
+    uint64_t host_id;     /* peers with the same one fail together; 0 = not known */
     char address[CHORD_ADDRESS_BYTES];
 };
 

@@ -47,7 +47,6 @@ static bool is(const struct picture *picture, const struct picture_entry *entry,
 
 const char *check_ideal(const struct picture *picture, struct host *host, bool fingers, int *node) {
     int count = picture->ring_count;
-    int wanted = count - 1 < (int)picture->n ? count - 1 : (int)picture->n;
     for (int i = 0; i < picture->count; i++) {
         *node = i;
         if (picture->nodes[i].state == CHORD_STATE_JOINING) {
@@ -61,6 +60,8 @@ const char *check_ideal(const struct picture *picture, struct host *host, bool f
             id_equal(&member->id, &picture->nodes[picture->ring[(at + 1) % count]].id)) {
             return "two members with one id";
         }
+        unsigned machines;
+        int wanted = host_successors_wanted(host, picture->ring, count, at, &machines);
         if (member->successors_count != wanted) {
             return "a successor list of the wrong length";
         }

@@ -75,6 +75,7 @@ enum host_delay {
 struct host_config {
     uint64_t seed;
     unsigned m, n, replicas;
+    unsigned hosts; /* node i is on machine i % hosts; 0: nobody knows where it is */
     enum host_delay delay;
     uint32_t delay_us_min, delay_us_max;   /* one way; default 200 to 2000 */
     uint32_t store_us_min, store_us_max;   /* until a job is synced; default 100 to 3000 */
@@ -107,6 +108,7 @@ enum host_disk {
 
 struct host_node {
     char address[CHORD_ADDRESS_BYTES];
+    uint64_t host_id; /* of its machine; 0: not known */
     bool alive;
     enum host_disk disk;
     const char *refused; /* why the ring did not take it */
@@ -183,7 +185,12 @@ bool host_member(struct host *host, int node); /* alive, and a member or leaving
 /* Every live node is a member (or has left), and every member's predecessor and successor list is
  * right against the set of live members. */
 bool host_ideal(struct host *host);
-/* Every key id is led by its ring owner in one open range with all the copies that can exist. */
+/* How many successors `ring[at]` lists in an ideal ring, whose members stand in `ring` in the order
+ * of their ids; *machines: on so many do it and they live. */
+int host_successors_wanted(struct host *host, const int *ring, int count, int at,
+                           unsigned *machines);
+/* Every key id is led by its ring owner in one open range with all the copies that can exist, on as
+ * many machines as its list reaches. */
 bool host_settled(struct host *host);
 int host_members(struct host *host);
 int host_by_address(const struct host *host, const char *address); /* HOST_NOBODY: unknown */

@@ -64,64 +64,121 @@ static int place_order(const void *a, const void *b) {
     return order != 0 ? order : (one->node > other->node) - (one->node < other->node);
 }
 
-/* The live members in the order of their ids; free(*places). */
-static int places(struct host *host, struct place **list) {
+/* The live members in the order of their ids; free(*ring). */
+static int ring_of(struct host *host, int **ring) {
     int count = 0;
-    *list = memory(sizeof **list * (size_t)host->count);
+    struct place *list = memory(sizeof *list * (size_t)host->count);
+    *ring = memory(sizeof **ring * (size_t)host->count);
     for (int i = 0; i < host->count; i++) {
         if (host_member(host, i)) {
-            (*list)[count++] = (struct place){id_at(host, i), i};
+            list[count++] = (struct place){id_at(host, i), i};
         }
     }
-    qsort(*list, (size_t)count, sizeof **list, place_order);
+    qsort(list, (size_t)count, sizeof *list, place_order);
+    for (int i = 0; i < count; i++) {
+        (*ring)[i] = list[i].node;
+    }
+    free(list);
     return count;
 }
 
 int host_owner(struct host *host, const struct chord_id *id) {
-    struct place *list;
-    int count = places(host, &list), at = 0;
-    while (at < count && id_compare(&list[at].id, id) < 0) {
-        at++;
+    int *ring, count = ring_of(host, &ring), at = 0;
+    for (; at < count; at++) {
+        struct chord_id member = id_at(host, ring[at]);
+        if (id_compare(&member, id) >= 0) {
+            break;
+        }
     }
-    int owner = count == 0 ? HOST_NOBODY : list[at % count].node;
-    free(list);
+    int owner = count == 0 ? HOST_NOBODY : ring[at % count];
+    free(ring);
     return owner;
 }
 
-/* The member at list[at] knows the ring as it is. */
-static bool place_right(struct host *host, const struct place *list, int count, int at) {
+/* As many of ids[0..count) as are different; 0 is another one each time. */
+static unsigned different(const uint64_t *ids, int count) {
+    unsigned found = 0;
+    for (int i = 0; i < count; i++) {
+        bool again = false;
+        for (int k = 0; k < i && ids[i] != 0; k++) {
+            again = again || ids[k] == ids[i];
+        }
+        found += !again;
+    }
+    return found;
+}
+
+int host_successors_wanted(struct host *host, const int *ring, int count, int at,
+                           unsigned *machines) {
+    uint64_t ids[CHORD_SUCCESSORS_MAX + 1] = {host->nodes[ring[at]].public.host_id};
+    int reach = count - 1 < CHORD_SUCCESSORS_MAX ? count - 1 : CHORD_SUCCESSORS_MAX;
+    int wanted = reach < (int)host->config.n ? reach : (int)host->config.n;
+    for (int k = 0; k < reach; k++) {
+        ids[k + 1] = host->nodes[ring[(at + 1 + k) % count]].public.host_id;
+    }
+    unsigned most = different(ids, reach + 1);
+    most = most < host->config.replicas ? most : host->config.replicas;
+    while (different(ids, wanted + 1) < most) {
+        wanted++;
+    }
+    *machines = most;
+    return wanted;
+}
+
+/* The member at ring[at] knows the ring as it is. */
+static bool place_right(struct host *host, const int *ring, int count, int at) {
     struct chord_status status, other;
-    int wanted = count - 1 < (int)host->config.n ? count - 1 : (int)host->config.n;
-    host_status(host, list[at].node, &status);
+    unsigned machines;
+    int wanted = host_successors_wanted(host, ring, count, at, &machines);
+    struct chord_id id = id_at(host, ring[at]), next = id_at(host, ring[(at + 1) % count]);
+    host_status(host, ring[at], &status);
     if (status.successors.count != wanted || status.has_predecessor != (count > 1) ||
-        (count > 1 && id_equal(&list[at].id, &list[(at + 1) % count].id))) {
+        (count > 1 && id_equal(&id, &next))) {
         return false; /* or another one has our id */
     }
     for (int k = 0; k < wanted; k++) {
         const struct chord_peer *successor = &status.successors.items[k];
-        host_status(host, list[(at + 1 + k) % count].node, &other);
+        host_status(host, ring[(at + 1 + k) % count], &other);
         if (strcmp(successor->address, other.self.address) != 0 ||
             successor->incarnation != other.self.incarnation) {
             return false;
         }
     }
     return count == 1 ||
-           host_by_address(host, status.predecessor.address) == list[(at + count - 1) % count].node;
+           host_by_address(host, status.predecessor.address) == ring[(at + count - 1) % count];
 }
 
 bool host_ideal(struct host *host) {
-    struct place *list;
     for (int i = 0; i < host->count; i++) {
         if (host->nodes[i].public.alive && !host->nodes[i].public.left && !host_member(host, i)) {
             return false;
         }
     }
-    int count = places(host, &list), right = 0;
-    while (right < count && place_right(host, list, count, right)) {
+    int *ring, count = ring_of(host, &ring), right = 0;
+    while (right < count && place_right(host, ring, count, right)) {
         right++;
     }
-    free(list);
+    free(ring);
     return right == count;
+}
+
+/* The copies of what a member leads are on as many machines as it and its list. */
+static bool spread(struct host *host, int node, const struct chord_view *view) {
+    uint64_t members[CHORD_REPLICAS_MAX];
+    unsigned machines = 0;
+    int *ring, count = ring_of(host, &ring), at = 0;
+    while (at < count && ring[at] != node) {
+        at++;
+    }
+    if (at < count) {
+        (void)host_successors_wanted(host, ring, count, at, &machines);
+    }
+    free(ring);
+    for (uint16_t i = 0; i < view->members_count; i++) {
+        int member = host_by_address(host, view->members[i].address);
+        members[i] = member != HOST_NOBODY ? host->nodes[member].public.host_id : 0;
+    }
+    return different(members, view->members_count) >= machines;
 }
 
 bool host_settled(struct host *host) {
@@ -146,7 +203,8 @@ bool host_settled(struct host *host) {
             }
             if (state == CHORD_RANGE_OPEN) {
                 if (copies != wanted || view->members_count != wanted ||
-                    host_owner(host, &view->range.hi) != i || ++open > (unsigned)members) {
+                    host_owner(host, &view->range.hi) != i || !spread(host, i, view) ||
+                    ++open > (unsigned)members) {
                     return false;
                 }
             }

@@ -106,6 +106,8 @@ int host_add(struct host *host) {
     struct node *node = &host->nodes[host->count];
     memset(node, 0, sizeof *node);
     snprintf(node->public.address, CHORD_ADDRESS_BYTES, "host:%d", HOST_PORT_FIRST + host->count);
+    node->public.host_id =
+        host->config.hosts > 0 ? 1 + (uint64_t)host->count % host->config.hosts : 0;
     node->tick_us = UINT64_MAX;
     new_disk(host, &node->public.store);
     return host->count++;
@@ -145,6 +147,7 @@ void host_start(struct host *host, int index) {
     config.places_evenly = host->config.places_evenly;
     memcpy(config.address, node->public.address, CHORD_ADDRESS_BYTES);
     memcpy(config.store_id, node->public.store.store_id, CHORD_STORE_ID_BYTES);
+    config.host_id = node->public.host_id;
     core_store_runs_at(&node->public.store, node->public.address);
     config.former_count = node->public.store.former_count;
     memcpy(config.former, node->public.store.former, sizeof config.former);

@@ -152,6 +152,9 @@ void plan_print(const struct plan *plan, FILE *out) {
     if (plan->wire) {
         fprintf(out, "wire on\n");
     }
+    if (plan->hosts > 0) {
+        fprintf(out, "hosts %u\n", plan->hosts);
+    }
     if (plan->clients > 0) {
         fprintf(out, "clients %u\nkeys %u\n", plan->clients, plan->keys);
     }
@@ -381,6 +384,8 @@ static bool read_setting(struct plan *plan, struct words *words) {
         plan->n = (unsigned)number(words, value, &end);
     } else if (strcmp(name, "replicas") == 0) {
         plan->replicas = (unsigned)number(words, value, &end);
+    } else if (strcmp(name, "hosts") == 0) {
+        plan->hosts = (unsigned)number(words, value, &end);
     } else if (strcmp(name, "guard") == 0) {
         plan->guard = strcmp(value, "on") == 0;
     } else if (strcmp(name, "places") == 0) {

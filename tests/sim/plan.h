@@ -7,6 +7,7 @@
  *   m 16                    settings first, one a line: m, n, replicas, seed,
  *                           guard on|off, wire on|off, places even|hash, store LEAST MOST, ...
  *   delay tail 1ms 40ms     delay uniform|exponential|tail LEAST MOST
+ *   hosts 3                 node i is on machine i % 3, and each node knows where it is
  *   clients 4               who read and write `keys 24` from the beginning
  *   0s start 0..4           then orders: WHEN WHAT WHO [more]
  *   5s crash 2              lasting ones end `for` a while
@@ -87,6 +88,7 @@ struct plan {
     char name[64];
     uint64_t seed;
     unsigned m, n, replicas;
+    unsigned hosts;         /* machines that the nodes are on in turn; 0: not known */
     bool guard;             /* crashes that the proof does not allow are left out */
     bool data;              /* ranges are kept; off: ring only */
     bool places_evenly;     /* new members look for their place, as chord-node's do */

@@ -26,6 +26,20 @@ static uint64_t draw(struct maker *maker, uint64_t low, uint64_t high) {
     return low + (z ^ z >> 31) % (high - low + 1);
 }
 
+/* A machine is off for a while: all that run there. */
+static void power_off(struct maker *maker, int node, uint64_t at_us) {
+    unsigned hosts = maker->plan->hosts;
+    uint64_t off_us = 1000000 + at_us % 20000000;
+    for (int i = node % (int)hosts; i < maker->count; i += (int)hosts) {
+        if (maker->lives[i] == LIFE_UP) {
+            struct order *order = plan_add(maker->plan, ORDER_CRASH, at_us);
+            order->a = order->b = i;
+            order = plan_add(maker->plan, ORDER_RESTART, at_us + off_us);
+            order->a = order->b = i;
+        }
+    }
+}
+
 /* Many short ones, few long ones. */
 static uint64_t while_us(struct maker *maker, uint64_t least, uint64_t most) {
     uint64_t a = draw(maker, least, most), b = draw(maker, least, most);
@@ -51,6 +65,8 @@ static void settings(struct maker *maker) {
     plan->n = maker->profile->n > 0 ? maker->profile->n : ns[draw(maker, 0, 5)];
     plan->replicas = plan->n + 1 < 3 ? plan->n + 1 : 3;
     plan->guard = true;
+    /* By the seed itself, so that the rest of its plan stays as it was. */
+    plan->hosts = plan->seed % 2 == 0 ? 0 : 2 + (unsigned)(plan->seed / 2 % 4);
     plan->delay = (enum host_delay)draw(maker, 0, 2);
     plan->delay_us_min = (uint32_t)draw(maker, 50, 2000);
     plan->delay_us_max = plan->delay_us_min +
@@ -93,6 +109,10 @@ static void churn(struct maker *maker, uint64_t at_us) {
         (from == LIFE_NONE && (full || maker->count >= PLAN_NODES_MAX))) {
         return;
     }
+    if (moves[pick].kind == ORDER_CRASH && maker->plan->hosts > 0 && at_us % 2 == 1) {
+        power_off(maker, node, at_us);
+        return;
+    }
     struct order *order = plan_add(maker->plan, moves[pick].kind, at_us);
     if (order->kind == ORDER_JOIN && at_us % 2 == 1) {
         order->kind = ORDER_RESEAT;
@@ -105,12 +125,15 @@ static void churn(struct maker *maker, uint64_t at_us) {
 
 /* ---- what else goes wrong ---- */
 
+/* Any nodes, or those of one machine. */
 static void partition(struct maker *maker, uint64_t at_us) {
     struct order *order = plan_add(maker->plan, ORDER_PARTITION, at_us);
     uint64_t one_in = draw(maker, 2, 5);
+    unsigned hosts = at_us % 2 == 1 ? maker->plan->hosts : 0;
     order->for_us = while_us(maker, 500000, 20000000);
     for (int i = 0; i < maker->count && order->group_count < PLAN_GROUP_MAX; i++) {
-        if (draw(maker, 1, one_in) == 1) {
+        bool drawn = draw(maker, 1, one_in) == 1;
+        if (hosts > 0 ? (unsigned)i % hosts == at_us / 2 % hosts : drawn) {
             order->group[order->group_count++] = i;
         }
     }

@@ -341,7 +341,7 @@ static const struct {
     {large_id, "a member's id is 2^M or more"},
     {peer_without_address, "a known peer has no address or an id of 2^M or more"},
     {many_strikes, "a peer has more strikes than make it failed"},
-    {long_list, "the successor list is longer than N"},
+    {long_list, "the successor list is longer than N and its hosts need"},
     {unknown_successor, "a successor is not a known peer"},
     {self_in_list, "the successor list contains self"},
     {duplicate, "the successor list contains a duplicate"},

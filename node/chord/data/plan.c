@@ -5,6 +5,7 @@
  * carries the plan out).
  */
 #include "data.h"
+#include "frame/hosts.h"
 
 enum { STABLE_MS = 100 }; /* a predecessor this old may be given its range */
 
@@ -33,17 +34,45 @@ struct range *plan_merge_partner(struct chord *chord, struct range *range) {
     return NULL;
 }
 
-/* The members that should hold a range of ours: self and the first successors that are not
- * leaving. */
-static uint16_t desired_members(struct chord *chord, struct chord_member desired[]) {
+/* Who may hold a range: `owner` (NULL: none but us), self and the successors, as they follow each
+ * other on the ring, without those that leave. */
+static uint16_t stayers(struct chord *chord, const struct chord_peer *owner,
+                        const struct chord_peer *peers[]) {
     uint16_t count = 0;
-    if (chord->state == CHORD_STATE_MEMBER) {
-        member_of_peer(&chord->self, &desired[count++]);
+    if (owner != NULL) {
+        peers[count++] = owner;
     }
-    for (uint16_t i = 0; i < chord->successors_count && count < chord->parameters.replicas; i++) {
+    if (chord->state == CHORD_STATE_MEMBER) {
+        peers[count++] = &chord->self;
+    }
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
         const struct chord_peer *peer = successor_at(chord, i);
-        if (!peer_leaving(chord, peer->store_id, peer->incarnation)) {
-            member_of_peer(peer, &desired[count++]);
+        bool again =
+            owner != NULL && store_same(peer->store_id, owner->store_id); /* a small ring */
+        if (!again && !peer_leaving(chord, peer->store_id, peer->incarnation)) {
+            peers[count++] = peer;
+        }
+    }
+    return count;
+}
+
+/* node/chord/README.md: Copies on different hosts. The members that should hold a range, its owner
+ * first: of those that follow it the first of each host, and where these do not suffice, the first
+ * of the others. */
+static uint16_t desired_members(struct chord *chord, const struct chord_peer *owner,
+                                struct chord_member desired[]) {
+    const struct chord_peer *peers[CHORD_SUCCESSORS_MAX + 2];
+    uint16_t peers_count = stayers(chord, owner, peers), count = 0;
+    struct hosts hosts = {.count = 0};
+    for (uint16_t i = 0; i < peers_count && count < chord->parameters.replicas; i++) {
+        if (hosts_add(&hosts, peers[i]->host_id)) {
+            member_of_peer(peers[i], &desired[count++]);
+            peers[i] = NULL;
+        }
+    }
+    for (uint16_t i = 0; i < peers_count && count < chord->parameters.replicas; i++) {
+        if (peers[i] != NULL) {
+            member_of_peer(peers[i], &desired[count++]);
         }
     }
     return count;
@@ -81,15 +110,14 @@ static bool missing_member(struct chord *chord, const struct chord_view *view,
 }
 
 /* A seat to free: a dead member's first, then a leaver's, then that of any member that is not
- * desired. */
+ * desired. Self is one of them only where the range goes to another owner. */
 static bool extra_member(struct chord *chord, struct range *range,
                          const struct chord_member *desired, uint16_t count,
                          struct chord_member *extra) {
     int best = -1;
     for (uint16_t i = 0; i < range->view.members_count; i++) {
         const struct chord_member *member = &range->view.members[i];
-        bool self = store_same(member->store_id, chord->self.store_id);
-        if (self || listed(desired, count, member->store_id)) {
+        if (listed(desired, count, member->store_id)) {
             continue;
         }
         int rank = range->switched & bit(i) ? 0 : 2;
@@ -136,6 +164,12 @@ static bool plan_give(struct chord *chord, struct range *range, struct change *c
     uint16_t seat = view_seat(&range->view, &change->leader);
     change->has_newcomer = missing(chord, &range->view, &change->leader);
     change->newcomer = change->leader;
+    if (change->has_newcomer && view_member(&range->view, change->newcomer.store_id) == NONE &&
+        range->view.members_count >= chord->parameters.replicas) {
+        struct chord_member desired[CHORD_REPLICAS_MAX];
+        uint16_t count = desired_members(chord, predecessor, desired);
+        change->has_leaver = extra_member(chord, range, desired, count, &change->leaver);
+    }
     /* A member that lacks rows catches up before it leads. */
     return change->has_newcomer || (seat != NONE && range->synced & bit(seat));
 }
@@ -144,7 +178,7 @@ static bool plan_give(struct chord *chord, struct range *range, struct change *c
  * members' seats go first: the view that remains must have a living majority. */
 static bool plan_hand_over(struct chord *chord, struct range *range, struct change *change) {
     struct chord_member desired[CHORD_REPLICAS_MAX];
-    uint16_t count = desired_members(chord, desired);
+    uint16_t count = desired_members(chord, NULL, desired);
     if (count == 0) {
         return false;
     }
@@ -169,7 +203,7 @@ static bool plan_hand_over(struct chord *chord, struct range *range, struct chan
 
 static bool plan_members(struct chord *chord, struct range *range, struct change *change) {
     struct chord_member desired[CHORD_REPLICAS_MAX];
-    uint16_t count = desired_members(chord, desired);
+    uint16_t count = desired_members(chord, NULL, desired);
     bool lacks = missing_member(chord, &range->view, desired, count, &change->newcomer);
     bool moved = lacks && view_member(&range->view, change->newcomer.store_id) != NONE;
     bool extra = extra_member(chord, range, desired, count, &change->leaver);

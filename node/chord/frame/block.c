@@ -87,6 +87,7 @@ struct chord *chord_init(void *memory, const struct chord_config *config) {
     lay_out(chord, limits);
     memcpy(chord->self.address, config->address, CHORD_ADDRESS_BYTES);
     memcpy(chord->self.store_id, config->store_id, CHORD_STORE_ID_BYTES);
+    chord->self.host_id = config->host_id;
     neighbours_clear(chord);
     chord->batches_ms = chord->decisions_ms = chord->transfers_ms = UINT64_MAX;
     keys_init(chord);

@@ -97,6 +97,9 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
     CHORD_ASSERT(peer->incarnation != 0);
     uint16_t index = peer_find(chord, peer);
     if (index != NONE) {
+        if (peer->host_id != 0) { /* a member of an older version passes peers on without it */
+            peer_at(chord, index)->peer.host_id = peer->host_id;
+        }
         return index;
     }
     index = slot_take(chord);
@@ -160,14 +163,7 @@ bool peer_silent(struct chord *chord, uint16_t index) {
 
 static void forget(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
-    uint16_t kept = 0;
-    for (uint16_t i = 0; i < chord->successors_count; i++) {
-        if (chord->successors[i] != index) {
-            chord->successors[kept++] = chord->successors[i];
-        }
-    }
-    if (kept != chord->successors_count) {
-        chord->successors_count = kept;
+    if (successors_remove(chord, index)) {
         stabilize_soon(chord);
     }
     if (chord->candidate == index) {

@@ -25,9 +25,11 @@ void peer_set_leaving(struct chord *chord, const struct chord_peer *peer);
 
 /* successors.c */
 void successors_list(struct chord *chord, struct chord_peer_list *list);
-/* trunc([first] + rest) of the paper: ordered, no self, no duplicate, at most N. */
+/* trunc([first] + rest) of the paper: ordered, no self, no duplicate; N of them, or more where these
+ * are on too few hosts. */
 void successors_adopt(struct step *step, const struct chord_peer *first,
                       const struct chord_peer_list *rest);
+bool successors_remove(struct chord *chord, uint16_t index); /* false: it is not in the list */
 /* Puts our own entries into `list`, which is ordered, where it lacks them. */
 void successors_unite(struct chord *chord, struct chord_peer_list *list);
 void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */

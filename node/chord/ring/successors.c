@@ -4,6 +4,7 @@
  * no duplicates, and never wrap past self (Zave 2017, section 4).
  */
 #include "data/for_ring.h"
+#include "frame/hosts.h"
 #include "ring.h"
 
 const struct chord_peer *successor_at(struct chord *chord, uint16_t position) {
@@ -26,10 +27,44 @@ static void append(struct chord *chord, struct chord_peer_list *list,
                    const struct chord_peer *peer) {
     const struct chord_id *last =
         list->count > 0 ? &list->items[list->count - 1].id : &chord->self.id;
-    if (list->count < chord->parameters.n && peer_valid(chord, peer) &&
+    if (list->count < CHORD_SUCCESSORS_MAX && peer_valid(chord, peer) &&
         id_in_open(last, &peer->id, &chord->self.id)) {
         list->items[list->count++] = *peer;
     }
+}
+
+/* node/chord/README.md: Copies on different hosts. How many of the entries are kept: N, and as many
+ * more as it takes until self and they are on REPLICAS hosts, or on all that the entries name. */
+static uint16_t kept(struct chord *chord, const struct chord_peer_list *list) {
+    struct hosts hosts = {.count = 0};
+    uint16_t count = 0;
+    hosts_add(&hosts, chord->self.host_id);
+    for (uint16_t i = 0; i < list->count; i++) {
+        bool another =
+            hosts.count < chord->parameters.replicas && hosts_add(&hosts, list->items[i].host_id);
+        if (another || i < chord->parameters.n) {
+            count = (uint16_t)(i + 1);
+        }
+    }
+    return count;
+}
+
+bool successors_remove(struct chord *chord, uint16_t index) {
+    struct chord_peer_list list;
+    uint16_t left = 0;
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        if (chord->successors[i] != index) {
+            chord->successors[left++] = chord->successors[i];
+        }
+    }
+    if (left == chord->successors_count) {
+        return false;
+    }
+    chord->successors_count = left;
+    successors_list(chord, &list);
+    chord->successors_count =
+        kept(chord, &list); /* it may have been all that the last ones led to */
+    return true;
 }
 
 void successors_adopt(struct step *step, const struct chord_peer *first,
@@ -50,6 +85,7 @@ void successors_adopt(struct step *step, const struct chord_peer *first,
             break;
         }
     }
+    list.count = kept(chord, &list);
     bool changed = list.count != chord->successors_count;
     for (uint16_t i = 0; i < list.count && !changed; i++) {
         changed = !peer_same(&list.items[i], successor_at(chord, i));

@@ -19,6 +19,8 @@ struct piece {
 };
 
 struct picture {
+    struct survival_host *hosts; /* by id */
+    size_t hosts_count;
     const struct survival_node *nodes; /* by address */
     size_t nodes_count;
     unsigned m;
@@ -68,13 +70,65 @@ static int compare_nodes(const void *a, const void *b) {
                   ((const struct survival_node *)b)->address);
 }
 
-static bool is_alive(const struct picture *picture, const char *address) {
+static const struct survival_node *node_find(const struct picture *picture, const char *address) {
     struct survival_node wanted = {.address = address};
-    const struct survival_node *node =
-        picture->nodes_count == 0
-            ? NULL
-            : bsearch(&wanted, picture->nodes, picture->nodes_count, sizeof wanted, compare_nodes);
+    return picture->nodes_count == 0 ? NULL
+                                     : bsearch(&wanted, picture->nodes, picture->nodes_count,
+                                               sizeof wanted, compare_nodes);
+}
+
+static bool is_alive(const struct picture *picture, const char *address) {
+    const struct survival_node *node = node_find(picture, address);
     return node != NULL && node->alive;
+}
+
+/* ---- hosts ---- */
+
+static int compare_host_ids(const void *a, const void *b) {
+    uint64_t x = ((const struct survival_host *)a)->id, y = ((const struct survival_host *)b)->id;
+    return (x > y) - (x < y);
+}
+
+static int compare_host_names(const void *a, const void *b) {
+    const struct survival_host *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order != 0 ? order : compare_host_ids(a, b);
+}
+
+static struct survival_host *host_find(const struct picture *picture, const char *address) {
+    const struct survival_node *node = node_find(picture, address);
+    struct survival_host wanted = {.id = 0};
+    if (node == NULL || !node->alive || node->status == NULL || node->status->self == NULL ||
+        picture->hosts_count == 0) {
+        return NULL;
+    }
+    wanted.id = node->status->self->host_id;
+    return bsearch(&wanted, picture->hosts, picture->hosts_count, sizeof wanted, compare_host_ids);
+}
+
+static bool hosts_collect(struct picture *picture) {
+    size_t kept = 0;
+    picture->hosts = calloc(picture->nodes_count + 1, sizeof picture->hosts[0]);
+    for (size_t i = 0; picture->hosts != NULL && i < picture->nodes_count; i++) {
+        const struct survival_node *node = &picture->nodes[i];
+        if (node->alive && ring_is_member(node->status)) {
+            picture->hosts[kept++] = (struct survival_host){
+                .id = node->status->self->host_id, .name = node->status->host_name, .members = 1};
+        }
+    }
+    if (kept > 0) {
+        qsort(picture->hosts, kept, sizeof picture->hosts[0], compare_host_ids);
+    }
+    for (size_t i = 0; i < kept; i++) {
+        struct survival_host *last =
+            picture->hosts_count > 0 ? &picture->hosts[picture->hosts_count - 1] : NULL;
+        if (last != NULL && last->id == picture->hosts[i].id) {
+            last->members++;
+        } else {
+            picture->hosts[picture->hosts_count++] = picture->hosts[i];
+        }
+    }
+    return picture->hosts != NULL;
 }
 
 /* ---- the views that are told of ---- */
@@ -226,8 +280,47 @@ static bool has_lost(const struct piece *piece) {
     return piece->share > 0 && piece->alive < majority(piece);
 }
 
+static int compare_counts(const void *a, const void *b) {
+    unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+    return (x < y) - (x > y);
+}
+
+/* So many whole hosts the piece bears to lose, those that hold most of its copies first. Each host
+ * that it cannot do without takes its share of the ids. */
+static uint32_t hosts_borne(const struct picture *picture, const struct piece *piece,
+                            unsigned whole) {
+    enum { MEMBERS_MAX = 64 };
+    struct survival_host *hosts[MEMBERS_MAX];
+    unsigned copies[MEMBERS_MAX] = {0};
+    uint32_t borne = 0;
+    size_t count = 0;
+    for (size_t k = 0; k < piece->view->n_members; k++) {
+        struct survival_host *host = host_find(picture, piece->view->members[k]->address);
+        size_t at = 0;
+        while (at < count && hosts[at] != host) {
+            at++;
+        }
+        if (host != NULL && at < MEMBERS_MAX) {
+            hosts[at] = host;
+            copies[at]++;
+            count += at == count;
+        }
+    }
+    for (size_t at = 0; at < count; at++) {
+        if (whole < majority(piece) + copies[at]) {
+            hosts[at]->ids_at_risk +=
+                piece->share * width(&piece->view->range->lo, &piece->view->range->hi, picture->m);
+        }
+    }
+    qsort(copies, count, sizeof copies[0], compare_counts);
+    while (borne < count && whole >= majority(piece) + copies[borne]) {
+        whole -= copies[borne++];
+    }
+    return borne;
+}
+
 static void pieces_judge(struct picture *picture, struct survival *survival) {
-    uint32_t least = UINT32_MAX;
+    uint32_t least = UINT32_MAX, hosts_least = UINT32_MAX;
     for (size_t i = 0; i < picture->pieces_count; i++) {
         struct piece *piece = &picture->pieces[i];
         if (piece->share <= 0) {
@@ -239,11 +332,14 @@ static void pieces_judge(struct picture *picture, struct survival *survival) {
         unsigned whole = piece->led && piece->copies < piece->alive ? piece->copies : piece->alive;
         uint32_t spare = whole > majority(piece) ? whole - majority(piece) : 0;
         least = spare < least ? spare : least;
+        uint32_t hosts = hosts_borne(picture, piece, whole);
+        hosts_least = hosts < hosts_least ? hosts : hosts_least;
         uint64_t keys = (uint64_t)((double)piece->keys * piece->share + 0.5);
         survival->keys += keys;
         survival->keys_lost += has_lost(piece) ? keys : 0;
     }
     survival->failures = least == UINT32_MAX ? 0 : least;
+    survival->host_failures = hosts_least == UINT32_MAX ? 0 : hosts_least;
 }
 
 static void gap_find(const struct picture *picture, struct survival *survival) {
@@ -285,7 +381,7 @@ static bool lost_collect(const struct picture *picture, struct survival *surviva
         struct survival_range *range = &survival->lost[survival->lost_count - 1];
         range->hi = *hi;
         if (piece == NULL) {
-            survival->failures = 0; /* nobody tells of it: nobody has it */
+            survival->failures = survival->host_failures = 0; /* nobody has it */
             continue;
         }
         range->members = (unsigned)piece->view->n_members;
@@ -425,13 +521,21 @@ bool survival_make(const struct survival_node *nodes, size_t count, unsigned m,
         memcpy(sorted, nodes, count * sizeof *sorted);
         qsort(sorted, count, sizeof *sorted, compare_nodes);
         picture.nodes = sorted;
-        ok = pieces_collect(&picture) && segments_make(&picture);
+        ok = hosts_collect(&picture) && pieces_collect(&picture) && segments_make(&picture);
     }
     if (ok) {
         pieces_judge(&picture, survival);
         gap_find(&picture, survival);
         ok = lost_collect(&picture, survival);
         start_choose(&picture, survival);
+    }
+    if (ok) {
+        survival->hosts = picture.hosts;
+        survival->hosts_count = picture.hosts_count;
+        qsort(survival->hosts, survival->hosts_count, sizeof survival->hosts[0],
+              compare_host_names);
+    } else {
+        free(picture.hosts);
     }
     free(picture.pieces);
     free(picture.bounds);
@@ -446,6 +550,7 @@ bool survival_make(const struct survival_node *nodes, size_t count, unsigned m,
 
 void survival_free(struct survival *survival) {
     free(survival->lost);
+    free(survival->hosts);
     memset(survival, 0, sizeof *survival);
 }
 
@@ -457,6 +562,27 @@ void survival_whom(const struct survival *survival, size_t names_max, char *text
         int more =
             snprintf(text + used, size - used, "%s%s", i == 0 ? "" : between, survival->start[i]);
         used += more > 0 ? (size_t)more : 0;
+    }
+}
+
+void survival_hosts_text(const struct survival *survival, char *text, size_t size) {
+    const struct survival_host *worst = NULL;
+    text[0] = '\0';
+    for (size_t i = 0; i < survival->hosts_count; i++) {
+        const struct survival_host *host = &survival->hosts[i];
+        worst = worst == NULL || host->ids_at_risk > worst->ids_at_risk ? host : worst;
+    }
+    if (survival->hosts_count < 2) {
+        return;
+    }
+    if (survival->host_failures > 0) {
+        snprintf(text, size, ", or any %u of %zu hosts", survival->host_failures,
+                 survival->hosts_count);
+    } else {
+        snprintf(text, size,
+                 ", but none of %zu hosts: without %s %.0f %% of the ids have no majority",
+                 survival->hosts_count, worst->name[0] != '\0' ? worst->name : "one",
+                 100 * worst->ids_at_risk);
     }
 }
 

@@ -30,8 +30,19 @@ struct survival_range {
     unsigned members, alive;
 };
 
+/* Nodes that fail together: a machine, or what its HOST_ID names. */
+struct survival_host {
+    uint64_t id;        /* 0: those of which nobody knows where they are, as one */
+    const char *name;   /* lives in a status */
+    unsigned members;   /* that answer */
+    double ids_at_risk; /* the share of all ids whose ranges have no majority without it, 0 to 1 */
+};
+
 struct survival {
-    uint32_t failures;          /* further ones that every range bears */
+    uint32_t failures;           /* further ones that every range bears */
+    uint32_t host_failures;      /* so many whole hosts may go, whichever they are */
+    struct survival_host *hosts; /* with members that answer; by name */
+    size_t hosts_count;
     uint64_t keys;              /* values in all ranges, as far as anybody has told */
     uint64_t keys_lost;         /* of these in ranges that have lost their majority */
     double ids_lost;            /* the share of all ids, 0 to 1 */
@@ -52,6 +63,9 @@ bool survival_make(const struct survival_node *nodes, size_t count, unsigned m,
 void survival_free(struct survival *survival);
 /* Of `start`, at most so many: "A or B", where any one is enough, else "A and B". */
 void survival_whom(const struct survival *survival, size_t names_max, char *text, size_t size);
+/* What to add to "survives 1 failure": ", or any 1 of 3 hosts"; where none may go, which one takes
+ * most. Empty with one host. */
+void survival_hosts_text(const struct survival *survival, char *text, size_t size);
 /* "90 % of the keys have lost their majority; start A or B"; empty when none has. */
 void survival_text(const struct survival *survival, char *text, size_t size);
 

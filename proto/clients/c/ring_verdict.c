@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LIST_MAX = 32 }; /* entries of a successor list */
+
 struct member {
     const Chord__V1__StatusResponse *status;
     char id[ID_HEX_SIZE];
@@ -48,6 +50,30 @@ static bool peer_is(const Chord__V1__Peer *peer, const struct member *member) {
     return peer != NULL && strcmp(peer->address, member->status->self->address) == 0;
 }
 
+static bool host_listed(const struct members *members, size_t at, size_t entries, uint64_t host) {
+    bool listed = false;
+    for (size_t k = 0; k <= entries && host != 0; k++) {
+        const struct member *member = &members->items[(at + k) % members->count];
+        listed = listed || member->status->self->host_id == host;
+    }
+    return listed;
+}
+
+/* N entries, and as many more as it takes until REPLICAS hosts are among them and the member itself
+ * (node/chord/README.md, "Copies on different hosts"). */
+static size_t list_wanted(const struct members *members, size_t at) {
+    const Chord__V1__RingParameters *ring = members->items[at].status->parameters;
+    size_t wanted = 0;
+    for (size_t k = 0, hosts = 1; k < members->count - 1 && k < LIST_MAX; k++) {
+        const struct member *next = &members->items[(at + 1 + k) % members->count];
+        bool another =
+            hosts < ring->replicas && !host_listed(members, at, k, next->status->self->host_id);
+        hosts += another;
+        wanted = another || k < ring->n ? k + 1 : wanted;
+    }
+    return wanted;
+}
+
 static bool member_lists_right(const struct members *members, size_t at, char *fault, size_t size) {
     size_t count = members->count;
     const struct member *member = &members->items[at];
@@ -59,7 +85,7 @@ static bool member_lists_right(const struct members *members, size_t at, char *f
                  before->status->self->address);
         return false;
     }
-    size_t want = count - 1 < status->parameters->n ? count - 1 : status->parameters->n;
+    size_t want = list_wanted(members, at);
     for (size_t k = 0; k < want; k++) {
         const struct member *next = &members->items[(at + 1 + k) % count];
         if (k >= status->n_successors || !peer_is(status->successors[k], next)) {
@@ -194,9 +220,10 @@ void ring_judge(const struct survival_node *nodes, size_t count, unsigned m,
     }
     copies_judge(&members, verdict);
     unsigned survives = verdict->survival.failures;
+    survival_hosts_text(&verdict->survival, text, sizeof text);
     tell(verdict, RING_IDEAL,
          "%zu member%s, every predecessor and successor list is right, every range has its copies; "
-         "survives %u failure%s",
-         members.count, members.count == 1 ? "" : "s", survives, survives == 1 ? "" : "s");
+         "survives %u failure%s%s",
+         members.count, members.count == 1 ? "" : "s", survives, survives == 1 ? "" : "s", text);
     free(members.items);
 }

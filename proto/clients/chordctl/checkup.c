@@ -116,14 +116,23 @@ static void check_invariant(struct checkup *checkup) {
     }
 }
 
+/* What makes the ring bear the loss of a host. */
+static const char *hosts_advice(const struct survival *survival, const struct checkup *checkup) {
+    unsigned replicas = checkup->members[0]->status->parameters->replicas;
+    return replicas < 3                ? "a ring of two copies a key bears no loss"
+           : survival->hosts_count < 3 ? "start nodes on a third host"
+                                       : "copies move to other hosts within seconds; look again";
+}
+
 static void check_principals(struct checkup *checkup) {
-    char text[200];
+    char text[400], hosts[200];
     size_t count = checkup->members_count;
     unsigned n = count > 0 ? checkup->members[0]->status->parameters->n : 0;
     const struct survival *survival = &checkup->verdict.survival;
     unsigned survives = survival->failures;
-    snprintf(text, sizeof text, "%zu members, at least N+1 = %u; the ring survives %u failure%s",
-             count, n + 1, survives, survives == 1 ? "" : "s");
+    survival_hosts_text(survival, hosts, sizeof hosts);
+    snprintf(text, sizeof text, "%zu members, at least N+1 = %u; the ring survives %u failure%s%s",
+             count, n + 1, survives, survives == 1 ? "" : "s", hosts);
     struct check *check = check_of_members(checkup, "members", text);
     if (count > 0 && count < n + 1u) {
         check_find(check, CHECKUP_WARN, "start more nodes",
@@ -132,6 +141,9 @@ static void check_principals(struct checkup *checkup) {
     } else if (count > 0 && survives == 0) {
         check_find(check, CHECKUP_WARN, "wait until copies are complete, or start more nodes",
                    "the ring survives no further failure just now");
+    } else if (survival->hosts_count > 1 && survival->host_failures == 0) {
+        check_find(check, CHECKUP_WARN, hosts_advice(survival, checkup),
+                   "the ring survives %u failure%s%s", survives, survives == 1 ? "" : "s", hosts);
     }
     check = check_of_members(checkup, "majorities", "every range has a majority of its members");
     if (survival->lost_count > 0) { /* in the words of the commands that wait for the ring */

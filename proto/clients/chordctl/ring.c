@@ -113,11 +113,12 @@ static void ring_json(const struct ring_walk *walk, const struct ring_verdict *v
                                                                 : down_json(node));
     }
     json_t *json = json_pack(
-        "{s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "formed", (int)any->formed, "ideal",
+        "{s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "formed", (int)any->formed, "ideal",
         verdict->fault == RING_IDEAL, "verdict", json_text(verdict->text), "members",
         json_u64(verdict->members), "survives_failures", json_u64(verdict->survival.failures),
-        "warning", json_text(ring_warning(walk)), "keys", json_u64(verdict->survival.keys),
-        "keys_lost", json_u64(verdict->survival.keys_lost), "nodes", nodes);
+        "survives_hosts", json_u64(verdict->survival.host_failures), "warning",
+        json_text(ring_warning(walk)), "keys", json_u64(verdict->survival.keys), "keys_lost",
+        json_u64(verdict->survival.keys_lost), "nodes", nodes);
     parameters_json(json, any->parameters);
     json_print(json);
 }
