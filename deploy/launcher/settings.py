@@ -20,7 +20,7 @@ from .common import EXIT_BAD_SETTING, ROOT, Refused
 @dataclass(frozen=True)
 class Setting:
     name: str
-    kind: str  # "number", "path", "address", "peers", "names"
+    kind: str  # "number", "path", "address", "peers", "names", "text"
     default: object
     meaning: str
     low: int = 0
@@ -48,6 +48,9 @@ TABLE = (
             "tailscale, tailscale:TAG: the hosts of the tailnet, those with the tag"),
     Setting("HOST_NAMES", "names", "",
             "further names of this host that browsers and proxies may ask for, with commas"),
+    Setting("HOST_ID", "text", "",
+            "what fails as a whole: this machine, which is known by itself, or a room or zone that "
+            "is named the same on several hosts; copies of a key are put on different ones"),
     Setting("DATA_DIR", "path", "data", "databases, logs, sockets"),
     Setting("RING_KEY_FILE", "path", "", "file with the key that all nodes of the ring share"),
     Setting("RING_KEY_ALSO_FILE", "path", "",
@@ -65,6 +68,7 @@ JOIN_MAX = 16
 ADDRESS_BYTES_MAX = 63
 HOST_NAMES_MAX = 24
 HOST_NAME_BYTES_MAX = 253
+TEXT_BYTES_MAX = 63
 SHELL_VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}?|\([^)]*\)?)|`[^`]*`?")
 QUOTES = "\"'\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # typewriter's and printers'
 RING_KEYS = ("RING_KEY_FILE", "RING_KEY_ALSO_FILE", "CLIENT_KEY_FILE", "READER_KEY_FILE")
@@ -173,6 +177,13 @@ def parse_names(setting, text, origin):
     return ",".join(names)
 
 
+def parse_text(setting, text, origin):
+    if len(text.encode()) > TEXT_BYTES_MAX or not text.isprintable():
+        raise bad(setting, text, origin,
+                  f"is not 1 to {TEXT_BYTES_MAX} bytes of text without control characters")
+    return text
+
+
 def parse_address(setting, text, origin):
     if text == "localhost":
         return "127.0.0.1"
@@ -219,6 +230,8 @@ def parse(setting, text, origin, base):
         return parse_names(setting, text, origin)
     if setting.kind == "address":
         return parse_address(setting, text, origin)
+    if setting.kind == "text":
+        return parse_text(setting, text, origin)
     return parse_path(setting, text, origin, base)
 
 

@@ -15,7 +15,7 @@ static bool too_long(const struct picture *picture, const struct picture_node *m
     for (uint16_t i = 0; i + 1 < count; i++) {
         again = again || member->successors[i].host_id == last;
     }
-    return again;
+    return again && last != 0;
 }
 
 const char *check_lists(const struct picture *picture, int node) {

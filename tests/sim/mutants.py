@@ -95,7 +95,7 @@ MUTANTS = {
         ""),
     "dead_successor_kept": (
         "a successor that does not answer leaves the list",
-        "peers.c", "        if (chord->successors[i] != index) {",
+        "successors.c", "        if (chord->successors[i] != index) {",
         "        if (chord->successors[i] != index || i == 0) {"),
     "fingers_trusted": (
         "fingers are hints: a lookup falls back to others",
@@ -285,6 +285,21 @@ UNIT_MUTANTS = {
         "who finds that others came first chooses again",
         "place.c", "    if (will_do(chord, smaller_part(&arc, &chord->self.id, m))) {", "    if (true) {",
         "test_core_place"),
+    "hosts_do_not_count": (
+        "the copies of a range are on different hosts",
+        "plan.c", "        if (hosts_add(&hosts, peers[i]->host_id)) {", "        if (true) {", "test_core_hosts"),
+    "lists_do_not_grow": (
+        "a list grows until it reaches as many hosts as there are copies",
+        "successors.c", "        if (another || i < chord->parameters.n) {",
+        "        if ((another && false) || i < chord->parameters.n) {", "test_core_hosts"),
+    "a_join_brings_copies_together": (
+        "who makes room for a new owner is one whose host has another copy",
+        "plan.c", "        change->has_leaver = extra_member(chord, range, desired, count, &change->leaver);",
+        "        (void)count;", "test_core_hosts"),
+    "unknown_hosts_are_one": (
+        "a host that is not known counts as another one each time",
+        "plan.c", "        if (hosts_add(&hosts, peers[i]->host_id)) {",
+        "        if (hosts_add(&hosts, peers[i]->host_id + 1)) {", "test_core_hosts"),
     "silent_half_asked_again": (
         "where a majority does not answer in time, all are asked for a while",
         "read_check.c", "    if (chord->now_ms < range->check.wide_ms) {", "    if (false) {",

@@ -39,7 +39,7 @@ target_link_libraries(core_seeds PUBLIC core_host ${CMOCKA_LIBRARY} PRIVATE chor
 add_library(data_fixture STATIC ${CMAKE_CURRENT_LIST_DIR}/data_fixture.c)
 target_link_libraries(data_fixture PUBLIC core_seeds PRIVATE chord_warnings)
 foreach(name IN ITEMS test_core_data test_core_copies test_core_operations test_core_load test_core_queue
-  test_core_messages)
+  test_core_messages test_core_hosts)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings data_fixture)
   add_test(NAME ${name} COMMAND ${name})

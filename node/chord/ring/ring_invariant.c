@@ -37,7 +37,7 @@ static bool too_long(struct chord *chord) {
     for (uint16_t i = 0; i + 1 < count; i++) {
         again = again || successor_at(chord, i)->host_id == last;
     }
-    return again;
+    return again && last != 0;
 }
 
 static const char *successors_broken(struct chord *chord) {
