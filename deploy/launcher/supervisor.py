@@ -166,6 +166,7 @@ class Supervisor:
                      "--channel-size", settings["DEFAULT_CHANNEL_SIZE"]]
         arguments += ["--create"] if creates else ["--join", seeds] if seeds else []
         arguments += ["--moved"] if moved else []
+        arguments += ["--host-id", settings["HOST_ID"]] if settings["HOST_ID"] else []
         return arguments + self.parameters(creates) + self.secrets(settings_module.RING_KEYS)
 
     def start_node(self, slot, seeds=None, creates=False, moved=False):

@@ -175,6 +175,7 @@ def refusal_of(call, *arguments, **flags):
     ("JOIN=" + "a" * 62 + ":1", ["at most 63 bytes"]),
     ("JOIN=tailscale:chord", ["'tailscale:chord'", "tailscale:tag:NAME"]),
     ("JOIN=http://a:1", ["'http://a:1'", "HOST[:PORT]"]),
+    ("HOST_ID=" + "x" * 64, ["HOST_ID", "63 bytes"]), ("HOST_ID=a\tb", ["HOST_ID", "control"]),
     ("HOST_NAMES=https://a", ["HOST_NAMES", "'https://a'", "host name"]),
     ("HOST_NAMES=" + ",".join(["a"] * 25), ["25 names", "1..24"]),
 ])

@@ -61,7 +61,9 @@ class Host:
         """The words of an init.py with a data folder of its own."""
         (self.folder / ".env").touch()
         return [sys.executable, ROOT / "init.py", "--build", BUILD.absolute(), "--env-file",
-                self.folder / ".env", "--data-dir", self.folder / "data", *words]
+                self.folder / ".env", "--data-dir", self.folder / "data",
+                "--host-id", f"host-{self.number}",  # they share the machine's own
+                *words]
 
     def start(self, *words):
         self.starts.append(open(self.folder / f"init-{len(self.starts)}.log", "w+"))
@@ -100,6 +102,11 @@ class Host:
         if state == "up":
             subprocess.run(self.inside("ip", "route", "replace", "default", "via",
                                        f"100.64.{self.number}.254"), check=True)
+
+    def power_off(self):
+        """For the others: from one moment to the next nothing of it answers, nor says that it ends."""
+        self.link("down")
+        self.stop(signal.SIGKILL)  # its nodes and its gateway end with it
 
     def stop(self, number=signal.SIGINT):
         if self.starts and self.process.poll() is None:

@@ -2,12 +2,16 @@
 """Several hosts, as README and deploy/README.md have it: network namespaces play them."""
 
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
-from ring import until
+from ring import BUILD, until
 from tailnet_hosts import Tailnet, why_not
 
+KEY_WATCH = Path(__file__).with_name("key_watch.py")
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
@@ -44,9 +48,20 @@ def test_a_second_host_joins_with_one_command(tailnet):
         nodes = json.loads(host.ask("/api/v1/nodes")[1])["nodes"]
         assert {node["dashboard"] for node in nodes if node["address"].startswith(host.address)} == \
             {f"http://{host.address}:{3000 + slot}" for slot in (1, 2)}
+    wait_spread(one)
+    assert "or any 1 of 3 hosts" in one.ring()["state_reason"]
+    assert {(host["name"], host["members"]) for host in one.ring()["hosts"]} == \
+        {("host-1", 2), ("host-2", 2), ("host-3", 2)}
+    said = one.run(BUILD / "node" / "chordctl", "--node", f"{one.address}:4001", "doctor").stdout
+    assert "the ring survives 1 failure, or any 1 of 3 hosts" in said, said
+
+
+def wait_spread(host):
+    until(lambda: host.ring().get("survives_hosts") == 1, 30, lambda: str(host.ring()))
 
 
 HEALED_S_MAX = 10
+MISSED_S_MAX = 3
 
 
 @pytest.mark.slow
@@ -96,3 +111,29 @@ def test_a_host_is_cut_off_and_comes_back(tailnet, cut_s):
     print(f"one ring again after {time.monotonic() - began:.1f} s")
     for key, values in acknowledged.items():
         assert hosts[2].ask(f"/api/v1/kv/{key}") in [(200, value) for value in values], key
+
+
+@pytest.mark.slow
+def test_any_host_is_powered_off(tailnet):
+    """Three hosts of four nodes: one goes off while every key is written and read all the time. No key
+    is missed for longer than it takes to find that out, and the others have all copies again."""
+    hosts = tailnet(3)
+    hosts[0].start("--nodes", 4).wait_members(4)
+    for host in hosts[1:]:
+        host.start("--nodes", 4, "--join", "tailscale")
+    hosts[0].wait_members(12)
+    wait_spread(hosts[0])
+    members = [f"{hosts[0].address}:{4000 + slot}" for slot in (1, 2, 3, 4)]
+    with subprocess.Popen(hosts[0].inside(sys.executable, KEY_WATCH, 100, *members), text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as watch:
+        assert watch.stdout.readline() == "watching\n"
+        hosts[2].power_off()
+        hosts[0].wait_members(8)
+        until(lambda: hosts[0].ring()["survives_failures"] == 1, 30, lambda: str(hosts[0].ring()))
+        seen = json.loads(watch.communicate("end\n", timeout=60)[0])
+    assert not seen["wrong"], seen["wrong"]
+    longest = seen["longest_s"]
+    print(f"missed: median {longest[50]:.1f} s, 99 of 100 at most {longest[98]:.1f} s, at most "
+          f"{longest[-1]:.1f} s; {seen['rounds']} rounds")
+    assert longest[98] < MISSED_S_MAX
+    assert "but none of 2 hosts" in hosts[0].ring()["state_reason"]
