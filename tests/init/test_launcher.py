@@ -235,11 +235,3 @@ def test_help_names_every_setting():
                           text=True, check=True).stdout
     for setting in s.TABLE:
         assert setting.flag_name in text and setting.name in text
-
-
-@pytest.mark.parametrize("state, uptime_ms, joined", [
-    ("member", 400, True), ("member", 0, True), ("member", 60000, False),  # the life before
-    ("member", None, True), ("joining", 400, False), ("down", None, False)])
-def test_an_order_waits_for_the_life_that_it_started(state, uptime_ms, joined):
-    began = time.monotonic() - 10
-    assert orders.joined_since({"state": state, "uptime_ms": uptime_ms}, began) is joined

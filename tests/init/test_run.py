@@ -90,6 +90,14 @@ def test_ready_means_that_our_nodes_are_members(tmp_path):
     assert session.ready and session.report.texts("ready")
 
 
+@pytest.mark.parametrize("state, uptime_ms, seen", [
+    ("member", 400, "member"), ("member", 0, "member"), ("member", 60000, "starting"),
+    ("member", None, "member"), ("joining", 400, "joining"), ("down", None, "starting")])
+def test_the_life_before_is_not_taken_for_this_one(state, uptime_ms, seen):
+    assert ringview.state_of(Child("node 1"), {"state": state, "uptime_ms": uptime_ms}) == seen
+    assert ringview.state_of(Child("node 1", 0), {"state": state, "uptime_ms": uptime_ms}) == "down"
+
+
 def test_nodes_with_data_wait_and_say_for_whom(tmp_path, no_patience):
     session = session_of(tmp_path, {1: Child("node 1")}, with_data=[1], states={1: "joining"},
                          elsewhere=["10.0.0.9:4001"])
