@@ -127,7 +127,8 @@ def up(settings, words, report, wait_for_ring=True, members=1):
 
 
 def tell(seen, report):
-    report.event("host", in_words(seen), **seen)
+    page = seen.get("ring_dashboard")
+    report.event("host", in_words(seen) + (f"; {page}" if page else ""), **seen)
     return 0
 
 

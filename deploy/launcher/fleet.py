@@ -34,7 +34,8 @@ BRING_CODE = "; ".join((
     'trap "rm -f $bundle" EXIT',
     'cat >"$bundle"',
     'git fetch -q "$bundle" HEAD',
-    'git checkout -q --detach "$2"'))
+    'git checkout -q --detach "$2" || '
+    '{ echo "files of $1 were changed on that host: git -C $1 status"; exit 1; }'))
 # $1 the checkout, $2 DATA_DIR, $3 the file's name there; its content comes in.
 BRING_SECRET = "; ".join((
     'cd "$1"',
@@ -116,11 +117,14 @@ def look_at(hosts, report):
         return dict(zip((host.name for host in hosts), pool.map(look, hosts)))
 
 
+def unknown(seen):
+    return [f"{name} ({one['problem']})" for name, one in seen.items() if "problem" in one]
+
+
 def refuse_unknown(seen, verb):
     """What is not known of one host could be all that matters: that it holds the ring."""
-    unknown = [f"{name} ({one['problem']})" for name, one in seen.items() if "problem" in one]
-    if unknown:
-        raise Refused(f"{verb} needs to know how every host is, and cannot ask {', '.join(unknown)}: "
+    if unasked := unknown(seen):
+        raise Refused(f"{verb} needs to know how every host is, and cannot ask {', '.join(unasked)}: "
                       "mend that, or take the host out of the file")
 
 
@@ -213,7 +217,9 @@ class Code:
             if not commit:
                 raise Refused(f"{ROOT} is no checkout of git, so there is no commit to bring to the "
                               "hosts")
-            if changed := git("status", "--porcelain", "--untracked-files=no").decode().splitlines():
+            # .env holds this machine's settings; a host's are in hosts.toml.
+            if changed := git("status", "--porcelain", "--untracked-files=no", "--", ".",
+                              ":!.env").decode().splitlines():
                 raise Refused(f"{len(changed)} files here differ from commit {commit[:SHORT]} "
                               f"({changed[0][3:]}): commit them, or put them back (git stash), so that "
                               "it is known what the hosts run")
@@ -303,13 +309,12 @@ def from_first(hosts, first):
 def plan(options, hosts, seen):
     code = Code()
     chosen = from_first(hosts, options.first)
-    if options.command == "up":
-        refuse_unknown(seen, "up")
-        return plan_up(hosts, seen, code, options.create)
     if options.command == "down":
         return plan_down(hosts, seen)
+    refuse_unknown(seen, options.command)
+    if options.command == "up":
+        return plan_up(hosts, seen, code, options.create)
     if options.command == "upgrade":
-        refuse_unknown(seen, "upgrade")
         return plan_upgrade(chosen, hosts, seen, code)
     return plan_rolling_restart(chosen)
 
@@ -334,7 +339,6 @@ def run(options, report):
         report.say("Nothing to do.")
     if options.command != "down":
         return tell(hosts, look_at(hosts, report), report)
-    unknown = [f"{name} ({one['problem']})" for name, one in seen.items() if "problem" in one]
-    if unknown:
-        raise Refused(f"it is not known what runs on {', '.join(unknown)}")
+    if unasked := unknown(seen):
+        raise Refused(f"it is not known what still runs on {', '.join(unasked)}")
     return 0
