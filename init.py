@@ -91,8 +91,7 @@ def command_upgrade(options, settings, reporter):
     from launcher.settings import TABLE
 
     def build_beside():
-        if not options.build:
-            build.build("release", reporter.say)
+        return [] if options.build else ["--build", build.build("release", reporter.say).folder]
     return background.upgrade(settings, background.start_words(options, TABLE), reporter,
                               build_beside)
 

@@ -164,12 +164,13 @@ def rolling_restart(settings, report):
 
 
 def upgrade(settings, words, report, build):
-    """build(): called while the old programs still run. A host that does not run is started."""
+    """build(): called while the old programs still run; what the start is told in addition, so that it
+    need not look again. A host that does not run is started."""
     before = look(settings)
     members = 1
     if before["running"]:
         refuse_unless_well(before, "upgrade")
         members = before["ring"]["members"]
-    build()
+    built = build()
     down(settings, report)
-    return up(settings, words, report, members=members)
+    return up(settings, [*words, *built], report, members=members)
