@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 
-from . import control, datadir, orders
-from .common import ROOT, Refused, commit_of_checkout
+from . import checkout, control, datadir, orders
+from .common import ROOT, Refused
 
 HEALTHY_TIMEOUT_S = 600  # from its first answer; what stands before is the build
 BUILD_TIMEOUT_S = 3600
@@ -37,7 +37,8 @@ def look(settings):
     """What this host tells of itself. Needs no package beside Python's own: it is asked first."""
     data_dir = settings["DATA_DIR"]
     seen = {"running": orders.running_address(settings) is not None, "phase": "stopped", "ready": False,
-            "slots": [], "ring": UNKNOWN_RING, "version": "", "commit": commit_of_checkout(),
+            "slots": [], "ring": UNKNOWN_RING, "ring_dashboard": "", "version": "",
+            "commit": checkout.commit(),
             "has_data": any(datadir.has_database(settings, slot)
                             for slot in datadir.known_slots(data_dir))}
     if seen["running"]:

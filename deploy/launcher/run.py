@@ -10,9 +10,9 @@ import os
 import signal
 import time
 
-from . import (build, datadir, joining, memory, network, ringview, seeds,
+from . import (build, checkout, datadir, joining, memory, network, ringview, seeds,
                settings as settings_module)
-from .common import Refused, commit_of_checkout
+from .common import Refused
 from .control import ControlServer
 from .supervisor import Supervisor
 
@@ -68,7 +68,7 @@ class Session:
             signal.signal(number, self.on_signal)
         datadir.write_slots(self.settings["DATA_DIR"], count)
         # What runs from now on, whatever is checked out or built later.
-        self.version, self.commit = self.supervisor.programs.version(), commit_of_checkout()
+        self.version, self.commit = self.supervisor.programs.version(), checkout.commit()
         self.control = ControlServer(self.settings["DATA_DIR"], self.handle)
         self.report.event("starting", f"Starting {count} nodes and the gateway; data in "
                           f"{self.settings['DATA_DIR']}", nodes=count)

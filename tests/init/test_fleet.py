@@ -9,17 +9,18 @@ import sys
 import types
 
 import pytest
-from conftest import ROOT
-from launcher import background, fleet, hosts, remote
+from conftest import ROOT, Said
+from launcher import (background, datadir, fleet, hosts, plan, remote,
+                      settings as settings_module)
 from launcher.common import Refused
-from test_run import Said
 
 FRESH = {"running": False, "phase": "stopped", "has_data": False, "well": False, "commit": "old"}
-BARE = {"phase": fleet.NO_CHECKOUT}
+BARE = {"phase": plan.NO_CHECKOUT}
 STOPPED = {**FRESH, "has_data": True}
 RING = {"id": "ab", "state": "healthy", "reason": "", "members": 2}
 RUNNING = {**FRESH, "running": True, "phase": "running", "well": True, "has_data": True, "ready": True,
-           "slots": [{"slot": 1, "state": "running"}], "ring": RING, "version": "0.2.0"}
+           "slots": [{"slot": 1, "state": "running"}], "ring": RING, "version": "0.2.0",
+           "ring_dashboard": "http://192.0.2.1:3000"}
 LOST = {"phase": "not reached", "problem": "exit code 255: No route to host"}
 CODE = ("c0ffee" * 6, b"a bundle")
 
@@ -36,7 +37,7 @@ def fleet_of(tmp_path, count=3, more="", addresses=True):
 def up(found, *seen, create=False):
     """[(host, words of its init.py or the step's first word)]"""
     seen = dict(zip((host.name for host in found), seen))
-    steps = fleet.plan_up(found, seen, lambda: CODE, create)
+    steps = plan.up(found, seen, lambda: CODE, create)
     return [(step.host.name, words_of(step)) for step in steps]
 
 
@@ -71,10 +72,20 @@ def test_who_makes_a_ring_and_who_waits(tmp_path, seen, who):
 
 
 def test_a_second_ring_is_made_by_nobody_but_the_first(tmp_path):
+    found = fleet_of(tmp_path, 2)
+    for create in (False, True):
+        assert ["--create" in words for _, words in up(found, FRESH, FRESH, create=create)] == \
+            [create, False]
+        assert "--create" not in str(up(found, FRESH, RUNNING, create=create))
+
+
+def test_without_addresses_the_ring_is_in_the_tailnet(tmp_path):
+    """--create beside --join tailscale makes a ring only where Tailscale runs and no ring is found."""
     found = fleet_of(tmp_path, 2, addresses=False)
-    assert [words for _, words in up(found, FRESH, FRESH, create=True)] == [
-        "up --yes --create", "up --yes --join tailscale"]
-    assert "--create" not in str(up(found, FRESH, RUNNING, create=True))
+    assert [words for _, words in up(found, FRESH, FRESH)] == [
+        "up --yes --join tailscale --create", "up --yes --join tailscale"]
+    assert [words for _, words in up(found, RUNNING, FRESH)] == ["up --yes --join tailscale"]
+    assert up(fleet_of(tmp_path, 1, addresses=False), FRESH) == [("h1", "up --yes")]
 
 
 def test_secrets_and_folders(tmp_path):
@@ -87,18 +98,18 @@ def test_secrets_and_folders(tmp_path):
         ("h1", "secret ring.key"), ("h1", "secret api.token"),
         ("h1", "up --yes --host 192.0.2.1 --ring-key-file /d/ring.key --api-token-file /d/api.token "
                "--build built --data-dir /d")]
-    steps = fleet.plan_up(found, {"h1": FRESH}, lambda: CODE)
+    steps = plan.up(found, {"h1": FRESH}, lambda: CODE)
     assert not any("a secret" in step.command for step in steps)
     assert steps[-1].command.startswith("cd 'my ring' && ")
-    assert "--data-dir /d" in fleet.plan_down(found, {"h1": RUNNING})[0].command
+    assert "--data-dir /d" in plan.down(found, {"h1": RUNNING})[0].command
 
 
 def test_the_other_plans(tmp_path):
     found = fleet_of(tmp_path)
     seen = {"h1": RUNNING, "h2": STOPPED, "h3": {**RUNNING, "commit": CODE[0]}}
-    assert [step.host.name for step in fleet.plan_down(found, seen)] == ["h3", "h1"]
-    assert [step.host.name for step in fleet.plan_rolling_restart(found[1:])] == ["h2", "h3"]
-    steps = fleet.plan_upgrade(found, found, seen, lambda: CODE)
+    assert [step.host.name for step in plan.down(found, seen)] == ["h3", "h1"]
+    assert [step.host.name for step in plan.rolling_restart(found[1:])] == ["h2", "h3"]
+    steps = plan.upgrade(found, found, seen, lambda: CODE)
     assert [(step.host.name, words_of(step).split()[0]) for step in steps] == [
         ("h1", "code"), ("h1", "upgrade"), ("h2", "code"), ("h2", "upgrade"), ("h3", "upgrade")]
     assert "--join 192.0.2.2,192.0.2.3" in steps[1].command
@@ -162,8 +173,9 @@ def test_a_step_that_fails_ends_the_run_with_the_way_on(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("code, last, phase, words", [
-    (0, json.dumps(RUNNING), "running", ""), (1, json.dumps(FRESH), "stopped", ""),
-    (1, json.dumps(BARE), fleet.NO_CHECKOUT, ""),
+    (0, json.dumps(RUNNING), "running", ""),
+    (1, json.dumps({"running": True, "phase": "running"}), "unknown", "of another version"), (1, json.dumps(FRESH), "stopped", ""),
+    (1, json.dumps(BARE), plan.NO_CHECKOUT, ""),
     (2, '{"event": "error", "text": "M=2 is out of range"}', "unknown", "exit code 2: M=2"),
     (255, "ssh: No route to host", "not reached", "exit code 255: ssh: No route"),
     (127, "", "unknown", "it said nothing"), (0, "[1]", "unknown", "[1]"),
@@ -199,7 +211,7 @@ def local(tmp_path, monkeypatch):
 def test_a_secret_is_written_where_it_differs(tmp_path, local):
     (tmp_path / "chord").mkdir()
     there = tmp_path / "chord" / "data" / "ring.key"
-    bring = fleet.script(fleet.BRING_SECRET, "chord", "data", "ring.key")
+    bring = plan.script(plan.BRING_SECRET, "chord", "data", "ring.key")
     assert local(bring, b"one\n") == (0, "ring.key is written")
     assert there.stat().st_mode & 0o777 == 0o600 and there.parent.stat().st_mode & 0o777 == 0o700
     there.chmod(0o644)
@@ -214,15 +226,29 @@ def test_a_secret_is_written_where_it_differs(tmp_path, local):
 def test_code_is_not_put_among_other_files(tmp_path, local):
     (tmp_path / "chord").mkdir()
     (tmp_path / "chord" / "letter.txt").touch()
-    code, last = local(fleet.script(fleet.BRING_CODE, "chord", CODE[0]), CODE[1])
+    code, last = local(plan.script(plan.BRING_CODE, "chord", CODE[0]), CODE[1])
     assert code != 0 and last == "chord holds other files and is no checkout of git"
-    assert local(fleet.script(fleet.LOOK, "none", "status"))[1] == json.dumps(BARE)
+    assert local(plan.script(fleet.LOOK, "none", "status"))[1] == json.dumps(BARE)
+
+
+def test_one_that_builds_has_no_socket_yet(tmp_path):
+    tmp_path.chmod(0o700)
+    settings = settings_module.choose({"DATA_DIR": tmp_path}, {}, tmp_path / "none")
+    assert background.look(settings)["phase"] == "stopped"
+    lock = datadir.Lock(tmp_path)
+    assert lock.acquire("(starting)")
+    seen = background.look(settings)
+    assert seen["running"] and not seen["well"] and seen["phase"] == "starting or stopping"
+    assert fleet.FIELDS <= set(seen)
+    found = fleet_of(tmp_path, 2)
+    assert fleet.problems_of(found, {"h1": seen, "h2": RUNNING}) == ["h1 is not well"]
+    lock.release()
 
 
 def test_an_init_that_goes_on_is_told_the_same_settings():
     given = types.SimpleNamespace(env_file="my.env", build="built", moved=True, create=False,
                                   setting_M=32, setting_HOST="192.0.2.1", setting_JOIN=None)
-    table = [fleet.setting_named(name) for name in ("M", "HOST", "JOIN")]
+    table = [plan.setting_named(name) for name in ("M", "HOST", "JOIN")]
     assert background.start_words(given, table) == [
         "release", "--m", 32, "--host", "192.0.2.1", "--env-file", "my.env", "--build", "built", "--moved"]
 

@@ -8,6 +8,7 @@ import time
 import types
 
 import pytest
+from conftest import Said
 from launcher import joining, memory, report, ringview, run, settings as s
 from launcher.common import Refused
 from launcher.supervisor import NODE_EXIT_COPY, Pauses, Supervisor
@@ -36,27 +37,6 @@ class Child:
     @property
     def is_copy(self):
         return self.process.returncode == NODE_EXIT_COPY
-
-
-class Said:
-    def __init__(self):
-        self.events = []
-
-    def event(self, name, text, **fields):
-        self.events.append((name, text))
-
-    def say(self, text):
-        self.event("message", text)
-
-    def error(self, text):
-        self.event("error", text)
-
-    def ask(self, question, wanted):
-        self.event("asked", question)
-        return False
-
-    def texts(self, name):
-        return [text for event, text in self.events if event == name]
 
 
 def session_of(tmp_path, nodes, with_data=(), states=None, elsewhere=()):

@@ -30,7 +30,7 @@ cd "$home" && exec $enter env -i HOME="$home" PATH="$home/bin:/usr/sbin:/usr/bin
 class Fleet:
     """`count` hosts named host-1, host-2 ..., of which none has anything yet."""
 
-    def __init__(self, folder, count, nodes):
+    def __init__(self, folder, count, nodes, addresses):
         self.folder = folder
         self.tailnet = Tailnet(folder, count)
         self.hosts = self.tailnet.hosts
@@ -47,13 +47,15 @@ class Fleet:
             self.reach(host)
             host.token = (folder / SECRETS["API_TOKEN_FILE"]).read_text().strip()
         self.file = folder / "hosts.toml"
-        self.write_file(self.hosts, nodes)
+        self.write_file(nodes, addresses)
 
-    def write_file(self, hosts, nodes):
+    def write_file(self, nodes, addresses):
+        """addresses: whether hosts.toml has them, else it is Tailscale that tells them."""
         lines = [f"nodes = {nodes}", f'build = "{BUILD.absolute()}"', "[settings]", "M = 32", "[secrets]"]
         lines += [f'{name} = "{file}"' for name, file in SECRETS.items()]
-        for host in hosts:
-            lines += ["[[host]]", f'name = "host-{host.number}"', f'address = "{host.address}"']
+        for host in self.hosts:
+            lines += ["[[host]]", f'name = "host-{host.number}"']
+            lines += [f'address = "{host.address}"'] if addresses else []
         self.file.write_text("\n".join(lines) + "\n")
 
     def copy_checkout(self):

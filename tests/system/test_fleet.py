@@ -26,7 +26,7 @@ def fleet(tmp_path):
 
 
 def test_two_bare_hosts_become_a_ring_and_stop(fleet):
-    it = fleet(2, 1)
+    it = fleet(2, 1, False)
     one, two = it.hosts
     code, plan = it.init("up", "--dry-run")
     assert code == 0 and not (one.folder / "chord").exists()
@@ -125,7 +125,7 @@ class Load:
 @pytest.mark.slow
 @pytest.mark.time_limit(900)
 def test_three_hosts_are_restarted_and_upgraded_under_load(fleet):
-    it = fleet(3, 4)
+    it = fleet(3, 4, True)
     assert it.init("up")[0] == 0
     before = {host.number: it.seen(host)[0] for host in it.hosts}
     with Load(it.hosts).running() as load:
