@@ -115,10 +115,12 @@ def up(hosts, seen, bundle, create=False):
     steps = []
     for host in old + new:
         alone = host in old[:-1]
+        what = "" if host.build else "install what is missing, build, "
         if host is makes:
-            what, words = "start, making the ring", making_words(hosts, host, create)
+            what += "start, making the ring"
+            words = making_words(hosts, host, create)
         else:
-            what = "start" if alone else "start, and wait for a healthy ring"
+            what += "start" if alone else "start, and wait for a healthy ring"
             words = start_words(host, hosts_module.join_of(hosts, host))
         if seen[host.name]["phase"] == NO_CHECKOUT:
             steps += code_steps(host, bundle)
