@@ -16,6 +16,7 @@ from pathlib import Path
 from .common import ROOT, Refused
 
 NPM_TIMEOUT_S = 600
+VERSION_TIMEOUT_S = 5
 
 
 class Programs:
@@ -26,6 +27,16 @@ class Programs:
         self.node = self.folder / "node" / "chord-node"
         self.gateway = self.folder / "gateway" / "chord-gateway"
         self.chordctl = self.folder / "node" / "chordctl"
+
+    def version(self):
+        """What the node says of itself, "0.3.0" say, or ""."""
+        try:
+            done = subprocess.run([str(self.node), "--version"], stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=VERSION_TIMEOUT_S,
+                                  check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return "".join(done.stdout.split()[-1:])
 
     def check(self):
         for program in (self.node, self.gateway):

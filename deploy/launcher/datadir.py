@@ -2,8 +2,8 @@
 """DATA_DIR: the lock that one running init.py holds, the number of slots, reset.
 
 Layout: node-1/ node-2/ ... (each a node's database and logs), gateway.db, gateway.log, init.lock,
-supervisor.sock, slots, ring.json (memory.py). The folder and all in it are their owner's alone;
-files are opened without following links, which somebody else may have put there.
+supervisor.sock, slots, ring.json (memory.py), init.log (background.py). The folder and all in it are
+their owner's alone; files are opened without following links, which somebody else may have put there.
 """
 
 import errno
@@ -20,6 +20,8 @@ from .common import EXIT_BAD_SETTING, Refused
 
 NODE_DIR = re.compile(r"node-([1-9][0-9]*)")
 DATABASE = "chord.db"
+INIT_LOG = "init.log"
+LOG_BYTES_MAX = 16 * 1024 * 1024
 ROOM_BYTES_MIN = 256 * 1024  # for the first databases and logs; what a ring needs is the rows' size
 
 
@@ -118,6 +120,17 @@ def replace_file(path, text):
     temporary.replace(path)
 
 
+def trim_log(path):
+    """Cuts a log that grew too long, for who appends to it while that runs; the last part is kept
+    beside it."""
+    try:
+        if os.path.getsize(path) > LOG_BYTES_MAX:
+            shutil.copyfile(path, f"{path}.1")
+            os.truncate(path, 0)
+    except OSError:
+        pass
+
+
 def has_database(settings, slot):
     return (settings.node_dir(slot) / DATABASE).exists()
 
@@ -149,8 +162,8 @@ def reset(settings, say):
         raise Refused(f"init.py is running on {data_dir} (pid {holder.get('pid', '?')}): stop it "
                       "first with Ctrl-C there, then reset")
     doomed = [data_dir / f"node-{slot}" for slot in known_slots(data_dir)]
-    for pattern in ("gateway.db*", "gateway.log*", "slots", "slots.new", "ring.json", "ring.new",
-                    "init.lock", "supervisor.sock"):
+    for pattern in ("gateway.db*", "gateway.log*", "init.log*", "slots", "slots.new", "ring.json",
+                    "ring.new", "init.lock", "supervisor.sock"):
         doomed += sorted(data_dir.glob(pattern))
     if not doomed:
         say(f"{data_dir} holds nothing to clear.")

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""`init.py --start i`, `--add K`, `--leave`: orders to the init.py that is running on DATA_DIR."""
+"""`init.py --start i`, `--stop i`, `--restart i`, `--add K`, `--leave`: orders to the init.py that is
+running on DATA_DIR."""
 
 import time
-from urllib.parse import urlsplit
 
-from . import control, datadir, ringview
+from . import control, datadir
 from .common import Refused
 
 JOIN_TIMEOUT_S = 60
 JOIN_TIMEOUT_PER_NODE_S = 2
 LEAVE_TIMEOUT_S = 3600
+STOP_NODE_TIMEOUT_S = 60
 POLL_S = 0.2
 
 
@@ -19,31 +20,20 @@ def running_address(settings):
     return holder.get("address", "") if holder else None
 
 
-def joined_since(node, began):
-    """The gateway may not have seen yet that the life before has ended: that one is older."""
-    return node.get("state") == "member" and \
-        (node.get("uptime_ms") or 0) <= (time.monotonic() - began) * 1000
-
-
-def wait_members(settings, slots, report, began):
-    """Shows how the slots become members, started since `began` (monotonic); refuses when one ends or
-    time is up."""
-    address = urlsplit(running_address(settings) or settings.dashboard())
-    api = ringview.Api(address.hostname, address.port)
+def wait_members(settings, slots, report):
+    """Shows how the slots become members; refuses when one ends or time is up."""
     deadline = time.monotonic() + JOIN_TIMEOUT_S + JOIN_TIMEOUT_PER_NODE_S * len(slots)
     told = None
     while True:
-        nodes = ringview.ring_nodes_by_address(api.ring()).values()
-        joined = sum(node.get("slot") in slots and joined_since(node, began) for node in nodes)
+        now = [entry for entry in slots_now(settings) if entry["slot"] in slots]
+        joined = sum(entry["member"] for entry in now)
         if joined != told:
             told = joined
             report.event("progress", f"  {joined} of {len(slots)} joined", joined=joined,
                          nodes=len(slots))
         if joined == len(slots):
             return
-        down = [entry for entry in control.ask(settings["DATA_DIR"], {"command": "status"})["slots"]
-                if entry["slot"] in slots and entry["state"] == "down"]
-        if down:
+        if down := [entry for entry in now if entry["state"] == "down"]:
             log = settings.node_dir(down[0]["slot"]) / "stderr.log"
             raise Refused(f"node {down[0]['slot']} {down[0]['ended']} before it joined"
                           f"{': ' + down[0]['why'] if down[0]['why'] else ''}; see {log}")
@@ -53,31 +43,61 @@ def wait_members(settings, slots, report, began):
         time.sleep(POLL_S)
 
 
+def slots_now(settings):
+    return control.ask(settings["DATA_DIR"], {"command": "status"})["slots"]
+
+
+def is_running(settings, slot):
+    return any(entry["slot"] == slot and entry["state"] == "running" for entry in slots_now(settings))
+
+
 def start(settings, slot, report, moved=False):
-    began = time.monotonic()
     reply = control.ask(settings["DATA_DIR"], {"command": "start", "slot": slot, "moved": moved})
     report.event("node_started", f"node {slot} is started (pid {reply['pid']})", slot=slot,
                  pid=reply["pid"])
-    wait_members(settings, [slot], report, began)
+    wait_members(settings, [slot], report)
     return 0
+
+
+def stop(settings, slot, report):
+    """Stops one node as Ctrl-C stops all: it keeps its place and its data."""
+    control.ask(settings["DATA_DIR"], {"command": "stop_node", "slot": slot})
+    deadline = time.monotonic() + STOP_NODE_TIMEOUT_S
+    while is_running(settings, slot):
+        if time.monotonic() > deadline:
+            raise Refused(f"node {slot} has not stopped within {STOP_NODE_TIMEOUT_S} s; see "
+                          f"{settings.node_dir(slot) / 'stderr.log'}")
+        time.sleep(POLL_S)
+    report.event("node_stopped", f"node {slot} is stopped", slot=slot)
+    return 0
+
+
+def restart(settings, slot, report, moved=False):
+    """Also of a node that is down."""
+    if is_running(settings, slot):
+        stop(settings, slot, report)
+    return start(settings, slot, report, moved)
 
 
 def add(settings, count, report):
-    began = time.monotonic()
     reply = control.ask(settings["DATA_DIR"], {"command": "add", "count": count}, timeout_s=60)
     slots = reply["slots"]
     report.event("nodes_added", "added: node " + ", ".join(map(str, slots)), slots=slots)
-    wait_members(settings, slots, report, began)
+    wait_members(settings, slots, report)
     return 0
+
+
+def wait_stopped(settings, timeout_s):
+    deadline = time.monotonic() + timeout_s
+    while running_address(settings) is not None:
+        if time.monotonic() > deadline:
+            raise Refused("it still runs; look at its own output")
+        time.sleep(POLL_S)
 
 
 def leave(settings, report):
     control.ask(settings["DATA_DIR"], {"command": "leave"})
     report.event("leaving", "The running init.py makes its nodes leave and then stops ...")
-    deadline = time.monotonic() + LEAVE_TIMEOUT_S
-    while running_address(settings) is not None:
-        if time.monotonic() > deadline:
-            raise Refused("it still runs; look at its own output")
-        time.sleep(POLL_S)
+    wait_stopped(settings, LEAVE_TIMEOUT_S)
     report.event("stopped", "It has stopped.")
     return 0

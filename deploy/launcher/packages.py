@@ -46,13 +46,22 @@ def ask(question):
         return False
 
 
+def sudo_asks_nothing():
+    """Whether this user may become root without a password."""
+    try:
+        return subprocess.run(["sudo", "-n", "true"], stdin=subprocess.DEVNULL, capture_output=True,
+                              check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def ensure_packages(package_set, assume_yes, say):
     """Returns when every package is there; raises Refused when that cannot be."""
     missing = [] if has_switched else missing_packages(package_set)
     if not missing:
         return
     say(f"Missing packages: {' '.join(missing)}")
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not (assume_yes and sudo_asks_nothing()):
         raise Refused(
             f"{len(missing)} packages are missing and installing them needs root; run: "
             f"sudo {install_command(package_set)}"
@@ -61,7 +70,8 @@ def ensure_packages(package_set, assume_yes, say):
     if interactive and not assume_yes and not ask("Install them with apt-get now? [Y/n] "):
         raise Refused(f"nothing was installed; to do it by hand: {install_command(package_set)}")
     say("Installing ...")
-    arguments = ["sh", str(INSTALL_SCRIPT), *extra_set(package_set)]
+    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    arguments = [*root, "sh", str(INSTALL_SCRIPT), *extra_set(package_set)]
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
     still_missing = missing_packages(package_set)
     if done.returncode != 0 or still_missing:

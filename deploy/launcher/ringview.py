@@ -26,7 +26,7 @@ class Api:
     def request(self, method, path, body=None, timeout_s=HTTP_TIMEOUT_S):
         """(status, bytes); raises OSError when the gateway does not answer."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        if self.token_file and method != "GET":
+        if self.token_file:  # for reads too: where others can reach the address they need it
             headers["Authorization"] = f"Bearer {self.token_file.read_text().strip()}"
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
         try:
@@ -145,6 +145,28 @@ def ring_nodes_by_address(ring):
     return {node.get("address"): node for node in (ring or {}).get("nodes", [])}
 
 
+def members_of(ring):
+    return [node for node in (ring or {}).get("nodes", []) if node.get("state") == "member"]
+
+
+def in_short(ring):
+    """Of GET /ring, what tells whether the ring is well; None while nobody has answered."""
+    if not ring:
+        return None
+    return {"id": ring.get("ring_id") or "", "state": ring.get("state") or "unknown",
+            "reason": ring.get("state_reason") or "", "members": len(members_of(ring))}
+
+
+def state_of(child, known):
+    """Of a node of this host. known: what the gateway says of its address, which may still be of the
+    life before: that one is older than this process."""
+    if not child.running:
+        return "down"
+    if (known.get("uptime_ms") or 0) > child.uptime_s() * 1000 or known.get("state") == "down":
+        return "starting"
+    return known.get("state") or "starting"
+
+
 def snapshot(settings, children, view):
     """One picture of this host's nodes and of the ring, for the reporters."""
     ring = view["ring"]
@@ -153,21 +175,16 @@ def snapshot(settings, children, view):
     for slot, child in sorted(children.items()):
         known = by_address.get(settings.rpc_address(slot), {})
         cpu, memory = view["usage"].get(slot, (0.0, None)) if child.running else (0.0, None)
-        state = known.get("state") or "starting"
-        if not child.running:
-            state = "down"
-        elif state == "down":
-            state = "starting"
         nodes.append({
             "slot": slot, "id": known.get("id"), "address": settings.rpc_address(slot),
-            "state": state, "pid": child.pid if child.running else None,
+            "state": state_of(child, known), "pid": child.pid if child.running else None,
             "keys": known.get("keys"), "keys_stored": known.get("keys_stored"),
             "cpu_percent": round(cpu, 1), "memory_pss_bytes": memory,
             "uptime_s": round(child.uptime_s(), 1) if child.running else 0,
             "ended": "" if child.running else child.how_it_ended(),
             "why": "" if child.running else child.last_words(),
         })
-    members = [node for node in by_address.values() if node.get("state") == "member"]
+    members = members_of(ring)
     memory = view["memory"]
     return {
         "ring_state": ring.get("state") if ring else "unknown",

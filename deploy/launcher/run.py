@@ -10,7 +10,7 @@ import os
 import signal
 import time
 
-from . import (build, datadir, joining, memory, network, ringview, seeds,
+from . import (build, checkout, datadir, joining, memory, network, ringview, seeds,
                settings as settings_module)
 from .common import Refused
 from .control import ControlServer
@@ -44,6 +44,7 @@ class Session:
         self.api = ringview.Api(settings["HOST"], settings["PORT"], settings["API_TOKEN_FILE"])
         self.monitor = ringview.Monitor(self.api)
         self.control = None
+        self.version = self.commit = ""
         self.memory = memory.Memory(settings["DATA_DIR"])
         self.interrupts = 0
         self.asked_to_join = set()
@@ -66,6 +67,8 @@ class Session:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self.on_signal)
         datadir.write_slots(self.settings["DATA_DIR"], count)
+        # What runs from now on, whatever is checked out or built later.
+        self.version, self.commit = self.supervisor.programs.version(), checkout.commit()
         self.control = ControlServer(self.settings["DATA_DIR"], self.handle)
         self.report.event("starting", f"Starting {count} nodes and the gateway; data in "
                           f"{self.settings['DATA_DIR']}", nodes=count)
@@ -227,8 +230,8 @@ class Session:
 
     def handle(self, request):
         command = request.get("command")
-        orders = {"status": self.order_status, "start": self.order_start, "add": self.order_add,
-                  "stop": self.order_stop, "leave": self.order_leave}
+        orders = {"status": self.order_status, "start": self.order_start,
+                  "stop_node": self.order_stop_node, "add": self.order_add, "stop": self.order_stop, "leave": self.order_leave}
         if command not in orders:
             return {"ok": False, "error": f"unknown command {str(command)[:40]!r}; there are: "
                     + ", ".join(orders)}
@@ -239,19 +242,31 @@ class Session:
 
     def order_status(self, request):
         del request
-        return {"phase": self.phase, "slots": self.supervisor.status(),
+        picture = self.picture()
+        members = {node["slot"] for node in picture["nodes"] if node["state"] == "member"}
+        slots = [{**entry, "member": entry["slot"] in members} for entry in self.supervisor.status()]
+        return {"phase": self.phase, "slots": slots,
                 "ring_dashboard": self.settings.dashboard(), "leaves": self.leave_on_stop,
-                "waiting_for": self.picture()["waiting_for"]}
+                "waiting_for": picture["waiting_for"], "ready": self.ready,
+                "ring": ringview.in_short(self.monitor.look()["ring"]), "version": self.version,
+                "commit": self.commit}
 
     def refuse_unless_running(self):
         if self.phase != "running":
             raise Refused(f"the ring is {self.phase}: try again later")
 
-    def order_start(self, request):
+    def slot_of(self, request):
         slot = request.get("slot")
         if not isinstance(slot, int) or isinstance(slot, bool):
-            raise Refused("start needs a slot, a whole number")
+            raise Refused(f"{request['command']} needs a slot, a whole number")
         self.refuse_unless_running()
+        return slot
+
+    def order_stop_node(self, request):
+        return {"pid": self.supervisor.stop(self.slot_of(request)).pid}
+
+    def order_start(self, request):
+        slot = self.slot_of(request)
         child = self.supervisor.nodes.get(slot)
         if child and not child.running:
             network.check_ports(self.settings, [network.node_port(self.settings, slot)])

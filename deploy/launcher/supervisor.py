@@ -8,7 +8,6 @@ pids that were started here are ever signalled. Children must be started by the 
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,6 @@ import time
 from . import datadir, settings as settings_module
 from .common import Refused
 
-STDERR_BYTES_MAX = 16 * 1024 * 1024
 STDERR_TAIL_LINES = 15
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
 SANITIZER_LINES = 40
@@ -89,14 +87,6 @@ class Child:
         if report is not None:
             return "\n".join(lines[report:report + SANITIZER_LINES])
         return "\n".join(lines[-STDERR_TAIL_LINES:])
-
-    def trim_log(self):
-        try:
-            if os.path.getsize(self.log_path) > STDERR_BYTES_MAX:
-                shutil.copyfile(self.log_path, f"{self.log_path}.1")
-                os.truncate(self.log_path, 0)
-        except OSError:
-            pass
 
 
 class Pauses:
@@ -230,7 +220,8 @@ class Supervisor:
 
     def trim_logs(self):
         for child in self.children():
-            child.trim_log()
+            datadir.trim_log(child.log_path)
+        datadir.trim_log(self.settings["DATA_DIR"] / datadir.INIT_LOG)
 
     def pids(self):
         return {slot: child.pid for slot, child in self.nodes.items() if child.running}
@@ -245,11 +236,23 @@ class Supervisor:
 
     # Orders while running
 
-    def restart(self, slot, moved=False):
+    def node_of(self, slot):
         child = self.nodes.get(slot)
         if child is None:
             raise Refused(f"there is no node {slot} here: this host has nodes "
                           f"{min(self.nodes)}..{max(self.nodes)}")
+        return child
+
+    def stop(self, slot):
+        """Asks the node of a slot to stop; newly_ended() tells when it has."""
+        child = self.node_of(slot)
+        if not child.running:
+            raise Refused(f"node {slot} is not running: it {child.how_it_ended()}")
+        child.signal(signal.SIGTERM)
+        return child
+
+    def restart(self, slot, moved=False):
+        child = self.node_of(slot)
         if child.running:
             raise Refused(f"node {slot} is already running (pid {child.pid})")
         return self.start_node(slot, moved=moved)

@@ -25,3 +25,26 @@ def listener(hello, host="127.0.0.1", port=0):
         threading.Thread(target=answer, daemon=True).start()
         yield f"{host}:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
+
+
+class Said:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self):
+        self.events = []
+
+    def event(self, name, text, **fields):
+        self.events.append((name, text))
+
+    def say(self, text):
+        self.event("message", text)
+
+    def error(self, text):
+        self.event("error", text)
+
+    def ask(self, question, wanted):
+        self.event("asked", question)
+        return False
+
+    def texts(self, name):
+        return [text for event, text in self.events if event == name]

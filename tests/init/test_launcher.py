@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 from conftest import ROOT, listener
@@ -201,8 +202,23 @@ def test_missing_packages_without_root_name_the_command(monkeypatch):
     monkeypatch.setattr(packages, "has_switched", False)
     monkeypatch.setattr(packages, "missing_packages", lambda package_set: ["libnng-dev"])
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(Refused, match="sudo sh deploy/install-deps.sh test"):
-        packages.ensure_packages("test", True, lambda text: None)
+    for assume_yes, may in ((True, False), (False, True)):
+        monkeypatch.setattr(packages, "sudo_asks_nothing", lambda: may)
+        with pytest.raises(Refused, match="sudo sh deploy/install-deps.sh test"):
+            packages.ensure_packages("test", assume_yes, lambda text: None)
+
+
+def test_missing_packages_are_installed_by_a_sudo_that_asks_nothing(monkeypatch):
+    called, missing = [], [["libnng-dev"], []]
+    monkeypatch.setattr(packages, "has_switched", False)
+    monkeypatch.setattr(packages, "missing_packages", lambda package_set: missing.pop(0))
+    monkeypatch.setattr(packages, "sudo_asks_nothing", lambda: True)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    monkeypatch.setattr(subprocess, "run", lambda arguments, **how: called.append(arguments) or
+                        types.SimpleNamespace(returncode=0))
+    packages.ensure_packages(None, True, lambda text: None)
+    assert called == [["sudo", "-n", "sh", str(packages.INSTALL_SCRIPT)]]
 
 
 def test_nothing_missing_calls_nothing(monkeypatch):
@@ -235,11 +251,3 @@ def test_help_names_every_setting():
                           text=True, check=True).stdout
     for setting in s.TABLE:
         assert setting.flag_name in text and setting.name in text
-
-
-@pytest.mark.parametrize("state, uptime_ms, joined", [
-    ("member", 400, True), ("member", 0, True), ("member", 60000, False),  # the life before
-    ("member", None, True), ("joining", 400, False), ("down", None, False)])
-def test_an_order_waits_for_the_life_that_it_started(state, uptime_ms, joined):
-    began = time.monotonic() - 10
-    assert orders.joined_since({"state": state, "uptime_ms": uptime_ms}, began) is joined

@@ -8,6 +8,7 @@ import time
 import types
 
 import pytest
+from conftest import Said
 from launcher import joining, memory, report, ringview, run, settings as s
 from launcher.common import Refused
 from launcher.supervisor import NODE_EXIT_COPY, Pauses, Supervisor
@@ -36,27 +37,6 @@ class Child:
     @property
     def is_copy(self):
         return self.process.returncode == NODE_EXIT_COPY
-
-
-class Said:
-    def __init__(self):
-        self.events = []
-
-    def event(self, name, text, **fields):
-        self.events.append((name, text))
-
-    def say(self, text):
-        self.event("message", text)
-
-    def error(self, text):
-        self.event("error", text)
-
-    def ask(self, question, wanted):
-        self.event("asked", question)
-        return False
-
-    def texts(self, name):
-        return [text for event, text in self.events if event == name]
 
 
 def session_of(tmp_path, nodes, with_data=(), states=None, elsewhere=()):
@@ -88,6 +68,14 @@ def test_ready_means_that_our_nodes_are_members(tmp_path):
                          states={1: "member", 2: "member"}, elsewhere=["10.0.0.9:4001"])
     session.wait_ready(2)
     assert session.ready and session.report.texts("ready")
+
+
+@pytest.mark.parametrize("state, uptime_ms, seen", [
+    ("member", 400, "member"), ("member", 0, "member"), ("member", 60000, "starting"),
+    ("member", None, "member"), ("joining", 400, "joining"), ("down", None, "starting")])
+def test_the_life_before_is_not_taken_for_this_one(state, uptime_ms, seen):
+    assert ringview.state_of(Child("node 1"), {"state": state, "uptime_ms": uptime_ms}) == seen
+    assert ringview.state_of(Child("node 1", 0), {"state": state, "uptime_ms": uptime_ms}) == "down"
 
 
 def test_nodes_with_data_wait_and_say_for_whom(tmp_path, no_patience):

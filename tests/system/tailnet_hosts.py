@@ -37,6 +37,7 @@ class Host:
         self.folder = tailnet.folder / f"host-{number}"
         self.folder.mkdir()
         self.starts = []
+        self.token = None  # of its gateway, where that has one
 
     def inside(self, *words):
         return ["nsenter", "-t", str(self.holder.pid), "-U", "-n", "--preserve-credentials",
@@ -77,7 +78,8 @@ class Host:
 
     def ask(self, path, *words, timeout_s=60):
         """(status, body) of this host's own gateway, asked from the host; status 0 = no answer."""
-        done = self.run("curl", "-s", "-m", timeout_s, "-w", "\n%{http_code}", *words,
+        token = ["-H", f"Authorization: Bearer {self.token}"] if self.token else []
+        done = self.run("curl", "-s", "-m", timeout_s, "-w", "\n%{http_code}", *token, *words,
                         f"http://{self.address}:3000{path}", timeout_s=timeout_s + 10)
         body, _, status = done.stdout.rpartition("\n")
         return int(status or 0), body
