@@ -50,8 +50,8 @@ static json_t *node_json(const struct ring_view *view, const struct view_node *n
         "s:b}",
         "id", node->id[0] == '\0' ? json_null() : json_string(node->id), "address",
         json_text(node->address), "slot", slot == 0 ? json_null() : json_integer(slot), "dashboard",
-        slot == 0 ? json_null()
-                  : json_sprintf("http://%s:%d", settings->host, settings->port + slot),
+        slot > 0 ? json_sprintf("http://%s:%d", settings->host, settings->port + slot)
+                 : json_text(status->page[0] != '\0' ? status->page : NULL),
         "state", view_state_text(node->state), "departed", (int)node->departed, "since_ms",
         json_u64(now - node->since_ms), "keys", json_u64(status->keys_led), "keys_stored",
         json_u64(status->keys_stored), "bytes_stored", json_u64(status->bytes_stored),

@@ -199,6 +199,7 @@ void admin_on_status(struct node *node, struct request *request) {
     message->disk_free_bytes = store_disk_free(node->store);
     message->unix_ms = node_unix_ms();
     message->host_name = node->settings.host.name;
+    message->page = (char *)(uintptr_t)node->settings.page;
     message->version = (char *)(uintptr_t)CHORD_VERSION;
     message->invariant = (char *)(uintptr_t)(broken != NULL ? broken : "");
     admin_answer(node, request, &message->base);

@@ -41,6 +41,7 @@ static const char usage[] =
     "                                                                  (RING_KEY_ALSO_FILE)\n"
     "  --client-key-file FILE   key of programs that read and write        (CLIENT_KEY_FILE)\n"
     "  --reader-key-file FILE   key of programs that only read             (READER_KEY_FILE)\n"
+    "  --page URL               where people see this node: told to those who ask for its status\n"
     "  --moved                  the data was copied here and the original is gone for good\n"
     "  --restore BACKUP         make a copy of a node's chord.db the data of a new replica; end\n"
     "  --downgrade-schema 6|7   make the data of a stopped node an earlier version's; end\n"
@@ -138,6 +139,7 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
                                             {"ring-key-also-file", required_argument, NULL, '1'},
                                             {"client-key-file", required_argument, NULL, '2'},
                                             {"reader-key-file", required_argument, NULL, '3'},
+                                            {"page", required_argument, NULL, 'P'},
                                             {"moved", no_argument, NULL, 'o'},
                                             {"restore", required_argument, NULL, 'R'},
                                             {"downgrade-schema", required_argument, NULL, 'D'},
@@ -180,6 +182,9 @@ static void read_flags(int argc, char **argv, struct settings *settings, struct 
         case '2':
         case '3':
             flags->keys[option - '0'] = optarg;
+            break;
+        case 'P':
+            settings->page = optarg;
             break;
         case 'o':
             settings->moved = true;
@@ -265,9 +270,22 @@ static void read_keys(struct settings *settings, const struct flags *flags) {
     }
 }
 
+static void check_page(const char *page) {
+    enum { PAGE_BYTES_MAX = 255 };
+    bool web = strncmp(page, "http://", 7) == 0 || strncmp(page, "https://", 8) == 0;
+    bool plain = strlen(page) <= PAGE_BYTES_MAX;
+    for (const char *at = page; *at != '\0'; at++) {
+        plain = plain && *at > ' ' && *at < 127;
+    }
+    if (page[0] != '\0' && !(web && plain)) {
+        bad("--page", page, "flag", "http://HOST:PORT or https://..., at most 255 bytes");
+    }
+}
+
 static void read_settings(int argc, char **argv, struct settings *settings) {
     struct flags flags = {0};
     memset(settings, 0, sizeof *settings);
+    settings->page = "";
     read_flags(argc, argv, settings, &flags);
     if (optind == argc && flags.downgrade != NULL && settings->data != NULL) {
         downgrade(settings, flags.downgrade);
@@ -303,6 +321,7 @@ static void read_settings(int argc, char **argv, struct settings *settings) {
         bad("HOST_ID", host_id, flags.host_id != NULL ? "flag" : "environment",
             "1 to 63 bytes of text without control characters");
     }
+    check_page(settings->page);
     read_keys(settings, &flags);
 }
 

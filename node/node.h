@@ -52,6 +52,7 @@ struct settings {
     struct chord_parameters wanted; /* 0 = not given */
     uint32_t channel_size;
     struct host_id host;
+    const char *page; /* where people see this node; "": not known */
     struct rpc_key key, also_key, client_key, reader_key; /* struct rpc_server_options */
 };
 

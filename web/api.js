@@ -11,11 +11,12 @@
  * @property {number} keys  @property {number} keys_stored  @property {number} bytes_stored
  * @property {number|null} cpu_percent  @property {number|null} pss_bytes  @property {number|null} uptime_ms
  * @property {number} incarnation  @property {string|null} predecessor  @property {string[]} successors
- * @property {number} copies_short  @property {number} recovered  @property {number} bad_rows  @property {Range|null} range  @property {boolean} disputed  @property {string} invariant
+ * @property {number} copies_short  @property {number} recovered  @property {number} bad_rows  @property {Range|null} range  @property {boolean} disputed  @property {string} host  @property {string} invariant
  * @typedef {object} Ring
  * @property {string} ring_id  @property {number} m  @property {number} n  @property {number} replicas  @property {boolean} formed
  * @property {"healthy"|"healing"|"forming"|"degraded"} state  @property {string} state_reason
- * @property {number} survives_failures  @property {string} warning  @property {number} sequence  @property {number} keys
+ * @property {number} survives_failures  @property {number} survives_hosts  @property {{name: string, members: number, ids_at_risk: number}[]} hosts
+ * @property {string} warning  @property {number} sequence  @property {number} keys
  * @property {{total_bytes: number, available_bytes: number}|null} memory  @property {RingNode[]} nodes
  * @typedef {object} Operation
  * @property {string} id  @property {"running"|"done"|"partial"|"failed"|"cancelled"} state

@@ -27,7 +27,7 @@ function survival(verb) {
   if (!view) return null;
   const survives = view.survives_failures;
   const text = survives > 0
-    ? `The ring survives ${format_plural(survives, "more failure")} now.`
+    ? `The ring survives ${format_plural(survives, "more failure")} now${view.survives_hosts > 0 ? `, or any ${view.survives_hosts} of ${view.hosts.length} hosts` : ""}.`
     : `The ring survives no failure now${verb === "kill" ? ": values may become unreadable until this node is started again" : ""}.`;
   return html`<p class=${survives > 0 ? "" : "warn-text"} data-testid="dialog-survives">${survives > 0 ? "" : "⚠ "}${text}</p>
     ${view.warning && html`<p class="warn-text">⚠ ${view.warning}</p>`}`;

@@ -16,13 +16,14 @@ export function StateBadge({ node }) {
     <span aria-hidden="true">${sign}</span> ${word}${node.state !== "member" && Number.isFinite(node.since_ms) ? html` <small>${format_duration(node.since_ms)}</small>` : ""}</span>`;
 }
 
-function Row({ node }) {
+function Row({ node, several }) {
   const link = with_token(safe_link(node.dashboard));
   const is_selected = selected.value === node.address;
   const pick = () => { selected.value = is_selected ? null : node.address; };
   return html`<tr class=${is_selected ? "is-selected" : ""} data-testid=${`row-${node.address}`}>
     <th scope="row" data-label="Id"><button type="button" class="plain id" title=${node.id} aria-pressed=${is_selected} onClick=${pick}>${format_id(node.id)}</button></th>
     <td data-label="Address">${node.address}</td>
+    ${several && html`<td data-label="Host">${node.host || "–"}</td>`}
     <td data-label="State"><${StateBadge} node=${node} />
       ${node.disputed && html` <span class="warn-text" title="fewer than two nodes report it">disputed</span>`}
       ${node.recovered > 0 && html` <span class="warn-text" data-testid=${`recovered-${node.address}`} title="a range of this node went on without a majority of its copies once: acknowledged writes may be missing">recovered by hand</span>`}
@@ -33,20 +34,21 @@ function Row({ node }) {
     <td data-label="CPU" class="number">${format_percent(node.cpu_percent)}</td>
     <td data-label="Memory" class="number">${format_bytes(node.pss_bytes)}</td>
     <td data-label="Uptime" class="number">${node.state === "down" ? "–" : format_duration(node.uptime_ms)}</td>
-    <td data-label="Page">${link ? html`<a href=${link} data-testid=${`open-${node.address}`}>open<span class="hidden"> the page of node ${node.id}</span></a>` : html`<span class="muted">other host</span>`}</td>
+    <td data-label="Page">${link ? html`<a href=${link} data-testid=${`open-${node.address}`}>open<span class="hidden"> the page of node ${node.id}</span></a>` : html`<span class="muted">not known</span>`}</td>
     <td data-label="Actions"><${NodeActions} node=${node} /></td>
   </tr>`;
 }
 
 export function NodesTable() {
   const nodes = ring.value?.nodes ?? [];
+  const several = ring.value?.hosts?.length > 1;
   return html`<section class="card wide" aria-labelledby="nodes-title">
     <h2 id="nodes-title">Nodes</h2>
     ${nodes.length === 0 ? html`<p class="muted" data-testid="no-nodes">No node is known yet. Start some with <code>python3 init.py</code>.</p>` : html`
     <div class="scroll"><table class="cards" data-testid="nodes-table">
-      <thead><tr><th scope="col">Id</th><th scope="col">Address</th><th scope="col">State</th><th scope="col" class="number">Keys led</th><th scope="col" class="number">Stored</th>
+      <thead><tr><th scope="col">Id</th><th scope="col">Address</th>${several && html`<th scope="col">Host</th>`}<th scope="col">State</th><th scope="col" class="number">Keys led</th><th scope="col" class="number">Stored</th>
         <th scope="col" class="number">CPU</th><th scope="col" class="number" title="PSS: pages that processes share count as their part">Memory</th><th scope="col" class="number">Uptime</th><th scope="col">Page</th><th scope="col">Actions</th></tr></thead>
-      <tbody>${nodes.map((node) => html`<${Row} key=${node.address} node=${node} />`)}</tbody>
+      <tbody>${nodes.map((node) => html`<${Row} key=${node.address} node=${node} several=${several} />`)}</tbody>
     </table></div>`}
   </section>`;
 }

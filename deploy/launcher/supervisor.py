@@ -153,7 +153,8 @@ class Supervisor:
         settings = self.settings
         arguments = [self.programs.node, "--listen", settings.rpc_address(slot),
                      "--data", settings.node_dir(slot), "--exit-with-parent",
-                     "--channel-size", settings["DEFAULT_CHANNEL_SIZE"]]
+                     "--channel-size", settings["DEFAULT_CHANNEL_SIZE"],
+                     "--page", settings.dashboard(slot)]
         arguments += ["--create"] if creates else ["--join", seeds] if seeds else []
         arguments += ["--moved"] if moved else []
         arguments += ["--host-id", settings["HOST_ID"]] if settings["HOST_ID"] else []
