@@ -68,6 +68,7 @@ static void on_get_list(struct step *step, const struct chord_request *request,
 static void sender_heard(struct step *step, const struct chord_peer *sender) {
     struct chord *chord = step->chord;
     uint16_t index = peer_find_address(chord, sender->address);
+    stalls_over(chord, sender);
     if (is_copy(chord, sender)) {
         graveyard_add(chord, sender); /* asking it tells which of the two goes on (copies.c) */
     }
@@ -77,7 +78,7 @@ static void sender_heard(struct step *step, const struct chord_peer *sender) {
     struct chord_peer known = peer_at(chord, index)->peer;
     bool same_store = store_same(known.store_id, sender->store_id);
     if (same_store && known.incarnation == sender->incarnation) {
-        peer_heard(chord, index, 0);
+        peer_heard(chord, index, chord->now_ms, 0);
     } else if (!same_store || known.incarnation < sender->incarnation) {
         peer_failed(step, &known, "returned as a new member");
     }

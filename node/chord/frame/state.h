@@ -53,6 +53,8 @@ struct call {
     uint32_t token;       /* SYNC: its token */
     uint16_t peer;        /* whose health the outcome tells, or NONE */
     uint64_t incarnation; /* of that peer: its slot may have been given to another */
+    uint64_t asked_ms;
+    uint32_t timeout_ms;
 };
 
 enum store_purpose {
@@ -130,6 +132,7 @@ struct chord {
                                           none */
     struct query query;
     struct genesis genesis;
+    struct stalls stalls;
     uint16_t graveyard_next;
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of peers, and the failure detector: silence is judged by each peer's own measured
- * round trips (Jacobson 1988), a closed connection makes one more silence enough.
+ * The table of peers, and the failure detector. A question may take one timeout: by the peer's own
+ * measured round trips (Jacobson 1988), and longer where the network has stalls (stalls.c). When it
+ * is not answered, the peer is asked again at once, and that question may take twice as long
+ * (RFC 6298, 5.5). It has failed when that one is not answered either, and it has been silent for
+ * more than two timeouts; how many questions were open at the same time does not matter. A closed
+ * connection makes one more silence enough.
  */
 #include "data/for_ring.h"
 #include "ring.h"
@@ -110,10 +114,20 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
     return index;
 }
 
-void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds) {
+/* How long a question of that moment has been open during which no earlier one was: what several
+ * waited for at the same time counts once. */
+static uint64_t alone_ms(const struct chord *chord, const struct peer_entry *entry,
+                         uint64_t asked_ms) {
+    uint64_t from_ms = asked_ms > entry->silent_until_ms ? asked_ms : entry->silent_until_ms;
+    return chord->now_ms - from_ms;
+}
+
+void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t microseconds) {
     struct peer_entry *entry = peer_at(chord, index);
+    stalls_seen(chord, entry->silent_ms + alone_ms(chord, entry, asked_ms));
     entry->heard_ms = chord->now_ms;
-    entry->strikes = 0;
+    entry->silent_ms = 0;
+    entry->silent_until_ms = 0;
     entry->disconnected = false;
     if (microseconds == 0) {
         return;
@@ -136,26 +150,41 @@ void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds) {
 uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
     const struct chord_timing *timing = &chord->config.timing;
     const struct peer_entry *entry = index != NONE ? peer_at(chord, index) : NULL;
-    if (entry == NULL || entry->srtt_us == 0) {
-        return timing->silence_ms_min * 2; /* nothing is measured: it takes three silences anyway */
+    uint32_t timeout_ms = entry == NULL || entry->srtt_us == 0
+                              ? timing->silence_ms_min * 2 /* nothing is measured */
+                              : (entry->srtt_us + 8 * entry->rttvar_us) / 1000;
+    if (entry == NULL || !entry->disconnected) { /* a stall closes no connection */
+        /* The two questions take twice as long as the longest stall: lines at both ends have them. */
+        uint32_t patient_ms = stalls_ms(chord) * 2 / 3;
+        timeout_ms = timeout_ms > patient_ms ? timeout_ms : patient_ms;
     }
-    uint32_t timeout_ms = (entry->srtt_us + 8 * entry->rttvar_us) / 1000;
     if (timeout_ms < timing->silence_ms_min) {
         return timing->silence_ms_min;
     }
     return timeout_ms > timing->silence_ms_max ? timing->silence_ms_max : timeout_ms;
 }
 
-bool peer_healthy(struct chord *chord, uint16_t index) {
-    return peer_at(chord, index)->strikes == 0 && !peer_at(chord, index)->disconnected;
+uint32_t peer_question_ms(struct chord *chord, uint16_t index) {
+    bool again = index != NONE && peer_at(chord, index)->silent_ms > 0 &&
+                 !peer_at(chord, index)->disconnected;
+    return peer_timeout_ms(chord, index) * (again ? 2 : 1);
 }
 
-bool peer_silent(struct chord *chord, uint16_t index) {
+bool peer_healthy(struct chord *chord, uint16_t index) {
+    return peer_at(chord, index)->silent_ms == 0 && !peer_at(chord, index)->disconnected;
+}
+
+bool peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms, uint32_t timeout_ms) {
     struct peer_entry *entry = peer_at(chord, index);
-    if (entry->strikes < STRIKES_MAX) {
-        entry->strikes++;
+    uint64_t more_ms = alone_ms(chord, entry, asked_ms);
+    if (entry->silent_ms == 0) {
+        entry->struck_ms = chord->now_ms;
     }
-    return entry->strikes >= STRIKES_MAX || entry->disconnected;
+    /* What is beyond the timeout we stood still ourselves. */
+    entry->silent_ms += more_ms < timeout_ms ? (uint32_t)more_ms : timeout_ms;
+    entry->silent_until_ms = chord->now_ms;
+    bool again = asked_ms >= entry->struck_ms; /* this question was asked with that in mind */
+    return (again && entry->silent_ms > 2 * peer_timeout_ms(chord, index)) || entry->disconnected;
 }
 
 static void forget(struct step *step, uint16_t index) {
@@ -195,8 +224,9 @@ static void peer_over(struct step *step, const struct chord_peer *peer, enum cho
         query_end(chord);
         stabilize_soon(chord);
     }
+    uint32_t silent_ms = peer_at(chord, index)->silent_ms;
     forget(step, index);
-    graveyard_add(chord, &dead);
+    graveyard_add(chord, &dead)->silent_since_ms = silent_ms > 0 ? chord->now_ms - silent_ms : 0;
     genesis_forget(step, &dead);
     data_peer_lost(step, dead.address);
 }
