@@ -105,7 +105,7 @@ SPOIL(peer_without_address) {
     peer_at(chord, 1)->peer.address[0] = '\0';
 }
 SPOIL(silent_in_the_future) {
-    peer_at(chord, 1)->silent_until_ms = chord->now_ms + 1;
+    peer_at(chord, 1)->struck_ms = chord->now_ms + 1;
 }
 SPOIL(long_list) {
     chord->parameters.n = 2;

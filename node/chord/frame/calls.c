@@ -35,7 +35,6 @@ uint16_t call_start(struct step *step, enum call_purpose purpose, struct ref sub
     call->member = member;
     call->peer = NONE;
     call->asked_ms = chord->now_ms;
-    call->timeout_ms = timeout_ms;
     struct chord_action *action = action_add(step, CHORD_ACTION_SEND_REQUEST);
     action->send_request.call_id = id_make(call->generation, slot);
     memcpy(action->send_request.address, address, CHORD_ADDRESS_BYTES);
@@ -183,7 +182,6 @@ void calls_reply(struct step *step) {
     } else if (response->code == CHORD_WRONG_RING && peer != NONE) {
         peer_failed(step, &peer_at(chord, peer)->peer, "is in another ring now");
     } else if (peer != NONE) {
-        stalls_over(chord, &peer_at(chord, peer)->peer);
         peer_heard(chord, peer, call.asked_ms, step->event->reply.microseconds);
     }
     if (!call_live(chord, &call)) {
@@ -202,9 +200,10 @@ void calls_failure(struct step *step) {
     if (peer != NONE && !step->event->failure.refused) {
         struct chord_peer silent = peer_at(chord, peer)->peer;
         trace_peer(step, CHORD_WORD_SUSPECT, CHORD_LEVEL_DEBUG, "no answer from", &silent);
-        if (peer_silent(chord, peer, call.asked_ms, call.timeout_ms)) {
+        if (peer_silent(chord, peer, call.asked_ms)) {
             peer_failed(step, &silent, "no answer from");
-        } else { /* again at once: two short silences with a long time between are not one */
+        } else if (call.purpose != CALL_SEAT) { /* again at once: two silences with a long time
+                                                   between them are not one */
             call_peer(step, CALL_SEAT, &silent, CHORD_PING, NULL);
         }
     }

@@ -68,7 +68,6 @@ static void on_get_list(struct step *step, const struct chord_request *request,
 static void sender_heard(struct step *step, const struct chord_peer *sender) {
     struct chord *chord = step->chord;
     uint16_t index = peer_find_address(chord, sender->address);
-    stalls_over(chord, sender);
     if (is_copy(chord, sender)) {
         graveyard_add(chord, sender); /* asking it tells which of the two goes on (copies.c) */
     }

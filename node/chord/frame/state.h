@@ -54,7 +54,6 @@ struct call {
     uint16_t peer;        /* whose health the outcome tells, or NONE */
     uint64_t incarnation; /* of that peer: its slot may have been given to another */
     uint64_t asked_ms;
-    uint32_t timeout_ms;
 };
 
 enum store_purpose {

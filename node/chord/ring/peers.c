@@ -2,10 +2,9 @@
 /*
  * The table of peers, and the failure detector. A question may take one timeout: by the peer's own
  * measured round trips (Jacobson 1988), and longer where the network has stalls (stalls.c). When it
- * is not answered, the peer is asked again at once, and that question may take twice as long
- * (RFC 6298, 5.5). It has failed when that one is not answered either, and it has been silent for
- * more than two timeouts; how many questions were open at the same time does not matter. A closed
- * connection makes one more silence enough.
+ * is not answered, the peer is asked again at once, and from then on a question may take twice as
+ * long (RFC 6298, 5.5). When that is not answered either the peer has failed; how many questions
+ * were open at the same time does not matter. A closed connection makes one silence enough.
  */
 #include "data/for_ring.h"
 #include "ring.h"
@@ -114,20 +113,12 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
     return index;
 }
 
-/* How long a question of that moment has been open during which no earlier one was: what several
- * waited for at the same time counts once. */
-static uint64_t alone_ms(const struct chord *chord, const struct peer_entry *entry,
-                         uint64_t asked_ms) {
-    uint64_t from_ms = asked_ms > entry->silent_until_ms ? asked_ms : entry->silent_until_ms;
-    return chord->now_ms - from_ms;
-}
-
 void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t microseconds) {
     struct peer_entry *entry = peer_at(chord, index);
-    stalls_seen(chord, entry->silent_ms + alone_ms(chord, entry, asked_ms));
+    uint64_t since_ms = entry->struck_ms != 0 ? entry->silent_since_ms : asked_ms;
+    stalls_seen(chord, chord->now_ms - since_ms);
     entry->heard_ms = chord->now_ms;
-    entry->silent_ms = 0;
-    entry->silent_until_ms = 0;
+    entry->struck_ms = 0;
     entry->disconnected = false;
     if (microseconds == 0) {
         return;
@@ -154,7 +145,8 @@ uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
                               ? timing->silence_ms_min * 2 /* nothing is measured */
                               : (entry->srtt_us + 8 * entry->rttvar_us) / 1000;
     if (entry == NULL || !entry->disconnected) { /* a stall closes no connection */
-        /* The two questions take twice as long as the longest stall: lines at both ends have them. */
+        /* The two questions take twice as long as the longest stall: lines at both ends have them.
+         */
         uint32_t patient_ms = stalls_ms(chord) * 2 / 3;
         timeout_ms = timeout_ms > patient_ms ? timeout_ms : patient_ms;
     }
@@ -165,26 +157,29 @@ uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
 }
 
 uint32_t peer_question_ms(struct chord *chord, uint16_t index) {
-    bool again = index != NONE && peer_at(chord, index)->silent_ms > 0 &&
+    bool again = index != NONE && peer_at(chord, index)->struck_ms != 0 &&
                  !peer_at(chord, index)->disconnected;
     return peer_timeout_ms(chord, index) * (again ? 2 : 1);
 }
 
 bool peer_healthy(struct chord *chord, uint16_t index) {
-    return peer_at(chord, index)->silent_ms == 0 && !peer_at(chord, index)->disconnected;
+    return peer_at(chord, index)->struck_ms == 0 && !peer_at(chord, index)->disconnected;
 }
 
-bool peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms, uint32_t timeout_ms) {
+bool peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms) {
     struct peer_entry *entry = peer_at(chord, index);
-    uint64_t more_ms = alone_ms(chord, entry, asked_ms);
-    if (entry->silent_ms == 0) {
-        entry->struck_ms = chord->now_ms;
+    if (entry->disconnected) {
+        return true;
     }
-    /* What is beyond the timeout we stood still ourselves. */
-    entry->silent_ms += more_ms < timeout_ms ? (uint32_t)more_ms : timeout_ms;
-    entry->silent_until_ms = chord->now_ms;
-    bool again = asked_ms >= entry->struck_ms; /* this question was asked with that in mind */
-    return (again && entry->silent_ms > 2 * peer_timeout_ms(chord, index)) || entry->disconnected;
+    if (chord->now_ms - asked_ms < chord->config.timing.silence_ms_min / 2) {
+        return false; /* our own side had no room for it */
+    }
+    if (entry->struck_ms == 0) {
+        entry->struck_ms = chord->now_ms;
+        entry->silent_since_ms = asked_ms;
+        return false;
+    }
+    return asked_ms >= entry->struck_ms;
 }
 
 static void forget(struct step *step, uint16_t index) {
@@ -224,9 +219,8 @@ static void peer_over(struct step *step, const struct chord_peer *peer, enum cho
         query_end(chord);
         stabilize_soon(chord);
     }
-    uint32_t silent_ms = peer_at(chord, index)->silent_ms;
     forget(step, index);
-    graveyard_add(chord, &dead)->silent_since_ms = silent_ms > 0 ? chord->now_ms - silent_ms : 0;
+    graveyard_add(chord, &dead);
     genesis_forget(step, &dead);
     data_peer_lost(step, dead.address);
 }

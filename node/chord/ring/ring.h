@@ -17,7 +17,7 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer);  /* NONE 
 /* It answered a question of that moment. */
 void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t microseconds);
 /* It did not, in time. True: the verdict is failure. */
-bool peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms, uint32_t timeout_ms);
+bool peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms);
 /* How long the next question to it may take. NONE: to one we do not know. */
 uint32_t peer_question_ms(struct chord *chord, uint16_t index);
 bool peer_valid(const struct chord *chord, const struct chord_peer *peer);
@@ -28,9 +28,7 @@ void peer_set_leaving(struct chord *chord, const struct chord_peer *peer);
 
 /* stalls.c */
 void stalls_seen(struct chord *chord, uint64_t ms); /* so long an answer took that did come */
-/* This life of a peer has answered: if it was removed for its silence, that was wrong. */
-void stalls_over(struct chord *chord, const struct chord_peer *peer);
-uint32_t stalls_ms(struct chord *chord); /* the longest of late */
+uint32_t stalls_ms(struct chord *chord);            /* the longest of late */
 
 /* successors.c */
 void successors_list(struct chord *chord, struct chord_peer_list *list);
@@ -108,7 +106,7 @@ void unify_tell(struct step *step, const struct chord_peer *target, const struct
 void unify_looked_up(struct step *step, const struct chord_peer *owner,
                      const struct chord_peer *before);
 void graveyard_clear(struct chord *chord);
-struct grave *graveyard_add(struct chord *chord, const struct chord_peer *peer);
+void graveyard_add(struct chord *chord, const struct chord_peer *peer);
 void graveyard_tick(struct step *step);
 void graveyard_reply(struct step *step, const struct call *call,
                      const struct chord_response *response);

@@ -18,7 +18,7 @@ static const char *peers_broken(struct chord *chord) {
         if (!peer_valid(chord, &entry->peer)) {
             return "a known peer has no address or an id of 2^M or more";
         }
-        if (entry->silent_until_ms > chord->now_ms) {
+        if (entry->struck_ms > chord->now_ms) {
             return "a peer was silent in the future";
         }
     }

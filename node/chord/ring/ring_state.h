@@ -34,14 +34,13 @@ struct peer_entry {
     struct chord_peer peer; /* incarnation 0 = free */
     uint64_t heard_ms;
     uint32_t srtt_us, rttvar_us; /* 0 = not measured */
-    uint32_t silent_ms;          /* so long was it asked in vain since it last answered; if so: */
-    uint64_t struck_ms;          /* when the first question had taken too long, */
-    uint64_t silent_until_ms;    /* and the last one */
-    bool disconnected;           /* since it last answered */
-    uint64_t seat_asked_ms;      /* when it was asked whether it is still there; 0 = never */
+    uint64_t struck_ms;       /* a question had taken too long then; 0 = none since it answered */
+    uint64_t silent_since_ms; /* when that one was asked */
+    bool disconnected;        /* since it last answered */
+    uint64_t seat_asked_ms;   /* when it was asked whether it is still there; 0 = never */
 };
 
-/* The longest wait for an answer that came, of all peers: the network's stalls (stalls.c). */
+/* The longest wait for an answer that came, of all peers (stalls.c). */
 struct stalls {
     uint32_t now_ms, before_ms; /* of this window of time and of the one before */
     uint64_t until_ms;          /* when this window ends */
@@ -181,8 +180,6 @@ struct admitted {
 struct grave {
     struct chord_peer peer; /* incarnation 0 = free */
     bool open;              /* a ping is under way */
-    uint64_t
-        silent_since_ms; /* removed because it was silent from then on; 0 = for another reason */
 };
 
 /* A member that has said that it leaves. */

@@ -17,20 +17,17 @@ void graveyard_clear(struct chord *chord) {
     memset(grave_at(chord, 0), 0, sizeof(struct grave) * graves_max(&chord->config.limits));
 }
 
-struct grave *graveyard_add(struct chord *chord, const struct chord_peer *peer) {
+void graveyard_add(struct chord *chord, const struct chord_peer *peer) {
     for (uint16_t i = 0; i < graves_max(&chord->config.limits); i++) {
-        struct grave *grave = grave_at(chord, i);
-        if (address_same(grave->peer.address, peer->address)) {
-            grave->silent_since_ms = peer_same(&grave->peer, peer) ? grave->silent_since_ms : 0;
-            grave->peer = *peer;
-            return grave;
+        if (address_same(grave_at(chord, i)->peer.address, peer->address)) {
+            grave_at(chord, i)->peer = *peer;
+            return;
         }
     }
-    struct grave *grave = grave_at(chord, chord->graveyard_next);
-    *grave = (struct grave){.peer = *peer};
+    grave_at(chord, chord->graveyard_next)->peer = *peer;
+    grave_at(chord, chord->graveyard_next)->open = false;
     chord->graveyard_next =
         (uint16_t)((chord->graveyard_next + 1) % graves_max(&chord->config.limits));
-    return grave;
 }
 
 static void ping_removed(struct step *step) {
@@ -90,7 +87,6 @@ void graveyard_reply(struct step *step, const struct call *call,
         return;
     }
     struct chord_peer peer = response->ping.self;
-    stalls_over(chord, &peer);
     bool alone = successor_at(chord, 0) == NULL;
     if (!in_ring(chord) || response->ping.state != CHORD_STATE_MEMBER ||
         !peer_valid(chord, &peer) || peer_same(&peer, &chord->self)) {
