@@ -31,7 +31,7 @@ from ports import PortBlock  # noqa: E402
 from slow_proxy import SlowProxy  # noqa: E402
 from verdict import check  # noqa: E402
 
-NODES, CLIENTS, KEYS = 5, 4, 24
+NODES, CLIENTS, KEYS = 5, 4, 12
 ONE_WAY_S = 0.075
 STALL_S, STALL_EVERY_S = (0.2, 1.0), (2.0, 5.0)
 ALL_SHARE = 0.3  # of the stalls: the whole network at once

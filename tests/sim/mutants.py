@@ -308,11 +308,11 @@ UNIT_MUTANTS = {
         "test_core_stalls"),
     "one_silence_twice": (
         "two questions that were open at the same time are one silence",
-        "peers.c", "    return asked_ms >= entry->struck_ms;", "    return true;",
+        "peers.c", "    if (asked_ms < entry->struck_ms) {", "    if (false) {",
         "test_core_stalls"),
     "patience_with_the_closed": (
         "a closed connection needs no patience",
-        "peers.c", "    if (entry == NULL || !entry->disconnected) { /* a", "    if (true) { /* a",
+        "peers.c", "    if (entry != NULL && !entry->disconnected) { /* a", "    if (entry != NULL) { /* a",
         "test_core_stalls"),
     "full_leader_stays": (
         "a leader whose disk refuses its switch or its promise resigns",

@@ -200,10 +200,10 @@ void calls_failure(struct step *step) {
     if (peer != NONE && !step->event->failure.refused) {
         struct chord_peer silent = peer_at(chord, peer)->peer;
         trace_peer(step, CHORD_WORD_SUSPECT, CHORD_LEVEL_DEBUG, "no answer from", &silent);
-        if (peer_silent(chord, peer, call.asked_ms)) {
+        enum peer_verdict verdict = peer_silent(chord, peer, call.asked_ms);
+        if (verdict == PEER_FAILED) {
             peer_failed(step, &silent, "no answer from");
-        } else if (call.purpose != CALL_SEAT) { /* again at once: two silences with a long time
-                                                   between them are not one */
+        } else if (verdict == PEER_SILENT) {
             call_peer(step, CALL_SEAT, &silent, CHORD_PING, NULL);
         }
     }

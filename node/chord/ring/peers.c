@@ -144,9 +144,8 @@ uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
     uint32_t timeout_ms = entry == NULL || entry->srtt_us == 0
                               ? timing->silence_ms_min * 2 /* nothing is measured */
                               : (entry->srtt_us + 8 * entry->rttvar_us) / 1000;
-    if (entry == NULL || !entry->disconnected) { /* a stall closes no connection */
-        /* The two questions take twice as long as the longest stall: lines at both ends have them.
-         */
+    if (entry != NULL && !entry->disconnected) { /* a stall closes no connection */
+        /* Both questions take twice as long as the longest stall: each end may have one. */
         uint32_t patient_ms = stalls_ms(chord) * 2 / 3;
         timeout_ms = timeout_ms > patient_ms ? timeout_ms : patient_ms;
     }
@@ -166,20 +165,24 @@ bool peer_healthy(struct chord *chord, uint16_t index) {
     return peer_at(chord, index)->struck_ms == 0 && !peer_at(chord, index)->disconnected;
 }
 
-bool peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms) {
+enum peer_verdict peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms) {
     struct peer_entry *entry = peer_at(chord, index);
     if (entry->disconnected) {
-        return true;
+        return PEER_FAILED;
     }
     if (chord->now_ms - asked_ms < chord->config.timing.silence_ms_min / 2) {
-        return false; /* our own side had no room for it */
+        return PEER_UNKNOWN; /* our own side had no room for it */
     }
     if (entry->struck_ms == 0) {
         entry->struck_ms = chord->now_ms;
         entry->silent_since_ms = asked_ms;
-        return false;
+        return PEER_SILENT;
     }
-    return asked_ms >= entry->struck_ms;
+    if (asked_ms < entry->struck_ms) {
+        return PEER_UNKNOWN; /* it was open at the same time as the one that told */
+    }
+    uint64_t silent_ms = chord->now_ms - entry->silent_since_ms;
+    return 2 * silent_ms > 5 * peer_timeout_ms(chord, index) ? PEER_FAILED : PEER_SILENT;
 }
 
 static void forget(struct step *step, uint16_t index) {

@@ -16,8 +16,13 @@ uint16_t peer_find(struct chord *chord, const struct chord_peer *peer); /* NONE 
 uint16_t peer_add(struct chord *chord, const struct chord_peer *peer);  /* NONE = no room */
 /* It answered a question of that moment. */
 void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t microseconds);
-/* It did not, in time. True: the verdict is failure. */
-bool peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms);
+enum peer_verdict {
+    PEER_UNKNOWN, /* this says nothing */
+    PEER_SILENT,  /* to be asked again at once: two silences with a long time between are not one */
+    PEER_FAILED,
+};
+/* It did not, in time. */
+enum peer_verdict peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms);
 /* How long the next question to it may take. NONE: to one we do not know. */
 uint32_t peer_question_ms(struct chord *chord, uint16_t index);
 bool peer_valid(const struct chord *chord, const struct chord_peer *peer);

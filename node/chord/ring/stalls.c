@@ -12,7 +12,7 @@
 
 enum {
     WINDOW_MS = 600000,  /* a stall is remembered for one to two of these */
-    STALL_MS_MAX = 1500, /* what takes longer is an outage: nobody waits for its end */
+    STALL_MS_MAX = 1200, /* what takes longer is an outage: nobody waits for its end */
 };
 
 static void windows_move(struct chord *chord) {
