@@ -115,8 +115,11 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
 
 void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t microseconds) {
     struct peer_entry *entry = peer_at(chord, index);
-    uint64_t since_ms = entry->struck_ms != 0 ? entry->silent_since_ms : asked_ms;
-    stalls_seen(chord, chord->now_ms - since_ms);
+    uint64_t took_ms = chord->now_ms - asked_ms;
+    bool late = took_ms > chord->config.timing.silence_ms_min / 2;
+    /* Answered at once, it was no stall: the question before was lost. */
+    stalls_seen(chord,
+                late && entry->struck_ms != 0 ? chord->now_ms - entry->silent_since_ms : took_ms);
     entry->heard_ms = chord->now_ms;
     entry->struck_ms = 0;
     entry->disconnected = false;
