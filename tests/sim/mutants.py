@@ -292,6 +292,9 @@ UNIT_MUTANTS = {
     "late_answers_unlearned": (
         "the longest late answer makes timeouts longer",
         "stalls.c", "    if (ms > chord->stalls.now_ms) {", "    if (false) {", "test_core_stalls"),
+    "lost_question_learned": (
+        "a question that was lost is no stall",
+        "peers.c", "late && entry->struck_ms != 0 ?", "entry->struck_ms != 0 ?", "test_core_ring"),
     "any_stall_is_waited_for": (
         "no stall makes timeouts longer than an outage may be noticed late",
         "stalls.c", "ms < STALL_MS_MAX ? (uint32_t)ms : STALL_MS_MAX", "(uint32_t)ms",
