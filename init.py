@@ -143,11 +143,12 @@ def command_soak(options, settings, reporter):
 
     del settings, reporter
     kind, rest = "".join(options.rest[:1]), options.rest[1:]
-    if kind == "faults":
-        return faults.soak(rest)
+    if kind in faults.PROGRAMS:
+        return faults.soak(kind, rest)
     if kind not in sim.SOAKS:
         raise Refused("soak what? there are: soak sim|clients [--seeds K] [options of chord-sim], "
-                      "and soak faults [--kills K] [--pauses K] [--partitions K]")
+                      "soak faults [--kills K] [--pauses K] [--partitions K] and soak stalls "
+                      "[--minutes K]")
     seeds = 10000
     if rest[:1] == ["--seeds"] and len(rest) > 1 and rest[1].isdigit() and int(rest[1]) > 0:
         seeds, rest = int(rest[1]), rest[2:]
@@ -181,7 +182,8 @@ COMMANDS = {
                                 "sim --help"),
     "soak": (command_soak, None, "soak sim|clients [--seeds K]: many seeds; soak faults [--kills K "
                                  "--pauses K\n                  --partitions K]: real processes broken; "
-                                 "all go on where they stopped"),
+                                 "soak stalls [--minutes K]: on a network\n                  that stands "
+                                 "still at times; all go on where they stopped"),
     "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
     "figures": (command_figures, "figures", "figures [MAX_NODES]: hops, load, maintenance and "
                                             "failures of 8 to 131072 nodes, as tables and plots"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`init.py soak faults`: the programs for tests/faults, and its start."""
+"""`init.py soak faults` and `soak stalls`: the programs for tests/faults, and their start."""
 
 import subprocess
 import sys
@@ -8,16 +8,17 @@ from . import build
 from .common import ROOT
 from .ledger import SOAK, commit
 
-MAIN = ROOT / "tests" / "faults" / "main.py"
+PROGRAMS = {"faults": "main.py",    # real processes broken
+            "stalls": "stalls.py"}  # real processes on a network that stands still at times
 
 
-def soak(options):
+def soak(kind, options):
     node = build.build("release", print, "chord-node").node
     build.build("sim", print, "check-history")
     tests = build.build("sim", print, "net_shim").folder / "tests"
     sys.stdout.flush()
     return subprocess.run(
-        [sys.executable, str(MAIN), "--node", str(node), "--check-history",
-         str(tests / "sim" / "check-history"), "--shim", str(tests / "faults" / "libnet_shim.so"),
-         "--ledger", str(SOAK / "faults.jsonl"), "--name", commit(), "--folder", str(SOAK),
-         *options], check=False).returncode
+        [sys.executable, str(ROOT / "tests" / "faults" / PROGRAMS[kind]), "--node", str(node),
+         "--check-history", str(tests / "sim" / "check-history"), "--shim",
+         str(tests / "faults" / "libnet_shim.so"), "--ledger", str(SOAK / f"{kind}.jsonl"), "--name",
+         commit(), "--folder", str(SOAK), *options], check=False).returncode

@@ -52,8 +52,12 @@ class Proxy:
         while any(self.cuts[pair] > 0 for pair in pairs):
             await asyncio.sleep(KINDLY_S)
 
+    @staticmethod
+    def caller_of(writer):
+        return int(writer.get_extra_info("peername")[0].split(".")[3]) - SOURCE
+
     async def serve(self, node, reader, writer):
-        caller = int(writer.get_extra_info("peername")[0].split(".")[3]) - SOURCE
+        caller = self.caller_of(writer)
         there, back = (caller, node), (node, caller)
         out = None
         try:

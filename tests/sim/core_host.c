@@ -457,7 +457,11 @@ bool host_step(struct host *host) {
     }
     struct event event = pop(host);
     host->now_us = event.time_us;
-    if (waits(host, &event)) {
+    uint64_t held_us = network_held_us(host, &event);
+    if (held_us != 0) {
+        event.time_us = held_us;
+        push(host, event);
+    } else if (waits(host, &event)) {
         struct node *node = &host->nodes[event.node];
         node->waiting =
             grown(node->waiting, node->waiting_count, &node->waiting_room, sizeof *node->waiting);

@@ -80,9 +80,12 @@ struct host_config {
     uint32_t delay_us_min, delay_us_max;   /* one way; default 200 to 2000 */
     uint32_t store_us_min, store_us_max;   /* until a job is synced; default 100 to 3000 */
     unsigned lose_percent, double_percent; /* of the messages; a BATCH is never doubled */
-    size_t page_rows;                      /* of one transfer_keys page; default 8 */
-    struct chord_limits limits;            /* zero: small ones */
-    struct chord_timing timing;            /* zero: the default */
+    /* So many messages are lost below TCP: it sends them again after 200 ms and a round trip, twice
+     * as long each time, and what is sent on that line meanwhile waits (RFC 6298). */
+    unsigned resend_percent;
+    size_t page_rows;           /* of one transfer_keys page; default 8 */
+    struct chord_limits limits; /* zero: small ones */
+    struct chord_timing timing; /* zero: the default */
     /* What a message with its rows or operations becomes on its way; NULL: it stays as it is. */
     void (*pass)(bool reply, const struct host_cargo *cargo, unsigned m);
     bool (*on_message)(void *context, const struct host_message *message); /* false: lost */
@@ -155,8 +158,10 @@ void host_cut_way(struct host *host, int from, int to, bool cut);
 void host_cut(struct host *host, int a, int b, bool cut);         /* both ways */
 void host_group(struct host *host, int node, unsigned group);     /* others are not reached; 0 */
 void host_slow(struct host *host, int from, int to, uint64_t us); /* added to each delay */
-void host_heal(struct host *host);                                /* the whole network is well */
-void host_pause(struct host *host, int node, uint64_t us);        /* as by SIGSTOP */
+/* What goes to or from the node from now on, or is under way, arrives when the stall is over. */
+void host_stall(struct host *host, int node, uint64_t us);
+void host_heal(struct host *host);                         /* the whole network is well */
+void host_pause(struct host *host, int node, uint64_t us); /* as by SIGSTOP */
 /* The node's clock runs `ppm` too fast from now on (negative: slow), and jumps ahead now. */
 void host_clock(struct host *host, int node, int ppm, uint64_t jump_us);
 

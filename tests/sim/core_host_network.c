@@ -179,6 +179,24 @@ void host_slow(struct host *host, int from, int to, uint64_t us) {
     link_of(host, from, to)->slow_us = us;
 }
 
+void host_stall(struct host *host, int node, uint64_t us) {
+    host->nodes[node].stalled_until_us = host->now_us + us;
+}
+
+/* When a message that is due now goes on, as one of its ends has no line; 0: at once. */
+uint64_t network_held_us(const struct host *host, const struct event *event) {
+    uint64_t until_us = 0;
+    if (event->kind == EVENT_REQUEST || event->kind == EVENT_REPLY) {
+        for (int end = 0; end < 2; end++) {
+            int node = end == 0 ? event->node : event->from;
+            if (node != HOST_NOBODY && host->nodes[node].stalled_until_us > until_us) {
+                until_us = host->nodes[node].stalled_until_us;
+            }
+        }
+    }
+    return until_us > host->now_us ? until_us : 0;
+}
+
 void host_group(struct host *host, int node, unsigned group) {
     host->nodes[node].group = group;
     host->grouped = true;
@@ -186,11 +204,39 @@ void host_group(struct host *host, int node, unsigned group) {
 
 void host_heal(struct host *host) {
     host->links_count = 0;
-    for (int i = 0; i < host->count && host->grouped; i++) {
+    for (int i = 0; i < host->count; i++) {
         host->nodes[i].group = 0;
+        host->nodes[i].stalled_until_us = 0;
     }
     host->grouped = false;
-    host->config.lose_percent = host->config.double_percent = 0;
+    host->config.lose_percent = host->config.double_percent = host->config.resend_percent = 0;
+}
+
+/* How long TCP holds a message back: it is lost, or another one of that line before it was. */
+static uint64_t resend_us(struct host *host, int from, int to) {
+    if (host->config.resend_percent == 0 || from == HOST_NOBODY || to == HOST_NOBODY) {
+        return 0;
+    }
+    uint64_t timeout_us = 200000 + 2 * host->config.delay_us_max, wait_us = 0;
+    while (random_of(&host->random_network) % 100 < host->config.resend_percent) {
+        wait_us += timeout_us;
+        timeout_us *= 2;
+    }
+    struct link *link = link_of(host, from, to);
+    if (link->resent_us < host->now_us + wait_us) {
+        link->resent_us = host->now_us + wait_us;
+    }
+    return link->resent_us - host->now_us;
+}
+
+/* After a call without an answer, as proto/rpc_link.c does: a new connection, which takes two round
+ * trips, waits for nothing that the former one has to send again. */
+static void reconnect(struct host *host, int from, int to) {
+    uint64_t ready_us = host->now_us + 4 * (uint64_t)host->config.delay_us_max;
+    for (int way = 0; way < 2 && host->config.resend_percent > 0; way++) {
+        struct link *link = link_of(host, way == 0 ? from : to, way == 0 ? to : from);
+        link->resent_us = link->resent_us < ready_us ? link->resent_us : ready_us;
+    }
 }
 
 static uint64_t delay(struct host *host, int from, int to) {
@@ -215,7 +261,8 @@ static uint64_t delay(struct host *host, int from, int to) {
         break;
     }
     const struct link *link = host->links_count > 0 ? link_find(host, from, to) : NULL;
-    return us + (link != NULL ? link->slow_us : 0);
+    us += link != NULL ? link->slow_us : 0;
+    return us + resend_us(host, from, to);
 }
 
 static bool cut_off(const struct host *host, int from, int to) {
@@ -507,6 +554,7 @@ void deliver_reply(struct host *host, struct event *event) {
 void call_timeout(struct host *host, struct event *event) {
     struct slot *slot = slot_live(host, event);
     if (slot != NULL) {
+        reconnect(host, slot->node, slot->to);
         call_end(host, slot, NULL);
     }
 }

@@ -133,6 +133,7 @@ struct node {
     struct open *open;
     struct job *jobs, **jobs_end; /* of its store, which does one after the other */
     uint64_t tick_us, store_us, spin_ms, broken_us;
+    uint64_t stalled_until_us; /* its line */
     unsigned spins;
     uint32_t calls; /* chain of those under way to it; index + 1 */
     unsigned group;
@@ -151,6 +152,7 @@ struct link {
     int from, to;
     bool cut;
     uint64_t slow_us;
+    uint64_t resent_us; /* until then TCP holds back what is sent */
 };
 
 struct host {
@@ -215,6 +217,7 @@ void deliver_reply(struct host *host, struct event *event);
 void call_timeout(struct host *host, struct event *event);
 bool call_open(const struct host *host, const struct event *event); /* its call has not ended */
 void calls_broken(struct host *host, int node);
+uint64_t network_held_us(const struct host *host, const struct event *event);
 void network_forget(struct host *host, int node); /* its life has ended */
 
 /* core_host_actions.c */

@@ -304,6 +304,34 @@ UNIT_MUTANTS = {
         "where a majority does not answer in time, all are asked for a while",
         "read_check.c", "    if (chord->now_ms < range->check.wide_ms) {", "    if (false) {",
         "test_core_messages"),
+    "late_answers_unlearned": (
+        "the longest late answer makes timeouts longer",
+        "stalls.c", "    if (ms > chord->stalls.now_ms) {", "    if (false) {", "test_core_stalls"),
+    "lost_question_learned": (
+        "a question that was lost is no stall",
+        "peers.c", "late && entry->struck_ms != 0 ?", "entry->struck_ms != 0 ?", "test_core_ring"),
+    "any_stall_is_waited_for": (
+        "no stall makes timeouts longer than an outage may be noticed late",
+        "stalls.c", "ms < STALL_MS_MAX ? (uint32_t)ms : STALL_MS_MAX", "(uint32_t)ms",
+        "test_core_stalls"),
+    "stalls_kept": (
+        "stalls are forgotten",
+        "stalls.c", "        stalls->now_ms = 0;\n", "", "test_core_stalls"),
+    "no_longer_the_second_time": (
+        "who did not answer has twice as long for the next question",
+        "peers.c", " * (again ? 2 : 1)", " * 1", "test_core_stalls"),
+    "asked_when_it_happens": (
+        "who did not answer is asked again at once",
+        "calls.c", "            call_peer(step, CALL_SEAT, &silent, CHORD_PING, NULL);\n", "",
+        "test_core_stalls"),
+    "one_silence_twice": (
+        "two questions that were open at the same time are one silence",
+        "peers.c", "    if (asked_ms < entry->struck_ms) {", "    if (false) {",
+        "test_core_stalls"),
+    "patience_with_the_closed": (
+        "a closed connection needs no patience",
+        "peers.c", "    if (entry != NULL && !entry->disconnected) { /* a", "    if (entry != NULL) { /* a",
+        "test_core_stalls"),
     "full_leader_stays": (
         "a leader whose disk refuses its switch or its promise resigns",
         "leader.c", "            range->resigned = !ok;", "            range->resigned = false;",

@@ -19,25 +19,30 @@ from ring import BUILD, RELEASE_BUILD, ROOT
 from verdict import check
 
 CHECK_HISTORY = BUILD / "tests" / "sim" / "check-history"
-MAIN = ROOT / "tests" / "faults" / "main.py"
+FAULTS = ROOT / "tests" / "faults"
 
 
-def live_through(folder, kills, pauses, partitions, *options):
-    """The totals of a run of tests/faults; everything that must be so is checked."""
+def run(program, folder, *options):
+    """The totals of a run of tests/faults, which found nothing, and its output."""
     done = subprocess.run(
-        [sys.executable, MAIN, "--node", RELEASE_BUILD / "node" / "chord-node", "--check-history",
-         CHECK_HISTORY, "--shim", BUILD / "tests" / "faults" / "libnet_shim.so", "--ledger",
-         folder / "faults.jsonl", "--name", "test", "--folder", folder, "--kills", str(kills),
-         "--pauses", str(pauses), "--partitions", str(partitions), "--block", "10", *options],
+        [sys.executable, FAULTS / program, "--node", RELEASE_BUILD / "node" / "chord-node",
+         "--check-history", CHECK_HISTORY, "--shim", BUILD / "tests" / "faults" / "libnet_shim.so",
+         "--ledger", folder / "ledger.jsonl", "--name", "test", "--folder", folder, *options],
         stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout)
     assert done.returncode == 0
-    sums = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1]), done.stdout
+
+
+def live_through(folder, kills, pauses, partitions, *options):
+    """What a run of faults printed; everything that must be so is checked."""
+    sums, output = run("main.py", folder, "--kills", str(kills), "--pauses", str(pauses),
+                       "--partitions", str(partitions), "--block", "10", *options)
     assert (sums["kill"], sums["pause"], sums["partition"]) == (kills, pauses, partitions)
     assert (sums["lost"], sums["not_linearizable"], sums["failed"]) == (0, 0, 0)
     assert sums["acknowledged"] > 5 * (kills + pauses + partitions)
     assert sums["reads"] > 5 * (kills + pauses + partitions)
-    return done.stdout
+    return output
 
 
 def test_kills_pauses_and_partitions_lose_nothing(tmp_path):
@@ -46,6 +51,15 @@ def test_kills_pauses_and_partitions_lose_nothing(tmp_path):
 
 def test_the_same_without_namespaces(tmp_path):
     assert "partitions by a proxy" in live_through(tmp_path, 1, 1, 3, "--proxy")
+
+
+@pytest.mark.slow
+def test_a_network_with_stalls_loses_no_member(tmp_path):
+    """150 ms of round trip, and lines that stand still for up to a second. The first minute is not
+    judged: the nodes learn in it."""
+    sums, _ = run("stalls.py", tmp_path, "--minutes", "1")
+    assert (sums["removals"], sums["lost"], sums["not_linearizable"], sums["failed"]) == (0, 0, 0, 0)
+    assert sums["stalls"] > 10 and sums["acknowledged"] > 20 and sums["reads"] > 20
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ target_link_libraries(test_sim_parcels PRIVATE chord_warnings core_host chord_sh
 add_test(NAME test_sim_parcels COMMAND test_sim_parcels)
 set_tests_properties(test_sim_parcels PROPERTIES TIMEOUT 60)
 foreach(name IN ITEMS test_core_ring test_core_rings test_core_admit test_core_hostile
-  test_core_place)
+  test_core_place test_core_stalls)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings core_seeds)
   add_test(NAME ${name} COMMAND ${name})

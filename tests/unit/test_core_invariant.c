@@ -104,8 +104,8 @@ SPOIL(large_id) {
 SPOIL(peer_without_address) {
     peer_at(chord, 1)->peer.address[0] = '\0';
 }
-SPOIL(many_strikes) {
-    peer_at(chord, 1)->strikes = STRIKES_MAX + 1;
+SPOIL(silent_in_the_future) {
+    peer_at(chord, 1)->struck_ms = chord->now_ms + 1;
 }
 SPOIL(long_list) {
     chord->parameters.n = 2;
@@ -340,7 +340,7 @@ static const struct {
     {no_state, "the node's state has no name"},
     {large_id, "a member's id is 2^M or more"},
     {peer_without_address, "a known peer has no address or an id of 2^M or more"},
-    {many_strikes, "a peer has more strikes than make it failed"},
+    {silent_in_the_future, "a peer was silent in the future"},
     {long_list, "the successor list is longer than N and its hosts need"},
     {unknown_successor, "a successor is not a known peer"},
     {self_in_list, "the successor list contains self"},

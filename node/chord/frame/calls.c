@@ -34,6 +34,7 @@ uint16_t call_start(struct step *step, enum call_purpose purpose, struct ref sub
     call->subject = subject;
     call->member = member;
     call->peer = NONE;
+    call->asked_ms = chord->now_ms;
     struct chord_action *action = action_add(step, CHORD_ACTION_SEND_REQUEST);
     action->send_request.call_id = id_make(call->generation, slot);
     memcpy(action->send_request.address, address, CHORD_ADDRESS_BYTES);
@@ -63,7 +64,7 @@ uint16_t call_peer(struct step *step, enum call_purpose purpose, const struct ch
     struct chord *chord = step->chord;
     struct chord_request *ignored;
     uint16_t index = peer_find(chord, peer);
-    uint32_t timeout_ms = peer_timeout_ms(chord, index);
+    uint32_t timeout_ms = peer_question_ms(chord, index);
     request = request != NULL ? request : &ignored;
     uint16_t slot = call_start(step, purpose, NO_REF, NONE, peer->address, timeout_ms, request);
     if (slot != NONE) {
@@ -181,7 +182,7 @@ void calls_reply(struct step *step) {
     } else if (response->code == CHORD_WRONG_RING && peer != NONE) {
         peer_failed(step, &peer_at(chord, peer)->peer, "is in another ring now");
     } else if (peer != NONE) {
-        peer_heard(chord, peer, step->event->reply.microseconds);
+        peer_heard(chord, peer, call.asked_ms, step->event->reply.microseconds);
     }
     if (!call_live(chord, &call)) {
         return;
@@ -199,8 +200,11 @@ void calls_failure(struct step *step) {
     if (peer != NONE && !step->event->failure.refused) {
         struct chord_peer silent = peer_at(chord, peer)->peer;
         trace_peer(step, CHORD_WORD_SUSPECT, CHORD_LEVEL_DEBUG, "no answer from", &silent);
-        if (peer_silent(chord, peer)) {
+        enum peer_verdict verdict = peer_silent(chord, peer, call.asked_ms);
+        if (verdict == PEER_FAILED) {
             peer_failed(step, &silent, "no answer from");
+        } else if (verdict == PEER_SILENT) {
+            call_peer(step, CALL_SEAT, &silent, CHORD_PING, NULL);
         }
     }
     if (call_live(chord, &call)) {

@@ -77,7 +77,7 @@ static void sender_heard(struct step *step, const struct chord_peer *sender) {
     struct chord_peer known = peer_at(chord, index)->peer;
     bool same_store = store_same(known.store_id, sender->store_id);
     if (same_store && known.incarnation == sender->incarnation) {
-        peer_heard(chord, index, 0);
+        peer_heard(chord, index, chord->now_ms, 0);
     } else if (!same_store || known.incarnation < sender->incarnation) {
         peer_failed(step, &known, "returned as a new member");
     }

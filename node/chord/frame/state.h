@@ -53,6 +53,7 @@ struct call {
     uint32_t token;       /* SYNC: its token */
     uint16_t peer;        /* whose health the outcome tells, or NONE */
     uint64_t incarnation; /* of that peer: its slot may have been given to another */
+    uint64_t asked_ms;
 };
 
 enum store_purpose {
@@ -130,6 +131,7 @@ struct chord {
                                           none */
     struct query query;
     struct genesis genesis;
+    struct stalls stalls;
     uint16_t graveyard_next;
 
     uint64_t stabilize_ms, fix_fingers_ms, check_predecessor_ms, ranges_ms, graveyard_ms, leave_ms,

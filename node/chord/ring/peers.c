@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of peers, and the failure detector: silence is judged by each peer's own measured
- * round trips (Jacobson 1988), a closed connection makes one more silence enough.
+ * The table of peers, and the failure detector. A question may take one timeout: by the peer's own
+ * measured round trips (Jacobson 1988), and longer where the network has stalls (stalls.c). When it
+ * is not answered, the peer is asked again at once, and from then on a question may take twice as
+ * long (RFC 6298, 5.5). When that is not answered either the peer has failed; how many questions
+ * were open at the same time does not matter. A closed connection makes one silence enough.
  */
 #include "data/for_ring.h"
 #include "ring.h"
@@ -113,10 +116,15 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
     return index;
 }
 
-void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds) {
+void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t microseconds) {
     struct peer_entry *entry = peer_at(chord, index);
+    uint64_t took_ms = chord->now_ms - asked_ms;
+    bool late = took_ms > chord->config.timing.silence_ms_min / 2;
+    /* Answered at once, it was no stall: the question before was lost. */
+    stalls_seen(chord,
+                late && entry->struck_ms != 0 ? chord->now_ms - entry->silent_since_ms : took_ms);
     entry->heard_ms = chord->now_ms;
-    entry->strikes = 0;
+    entry->struck_ms = 0;
     entry->disconnected = false;
     if (microseconds == 0) {
         return;
@@ -139,26 +147,48 @@ void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds) {
 uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
     const struct chord_timing *timing = &chord->config.timing;
     const struct peer_entry *entry = index != NONE ? peer_at(chord, index) : NULL;
-    if (entry == NULL || entry->srtt_us == 0) {
-        return timing->silence_ms_min * 2; /* nothing is measured: it takes three silences anyway */
+    uint32_t timeout_ms = entry == NULL || entry->srtt_us == 0
+                              ? timing->silence_ms_min * 2 /* nothing is measured */
+                              : (entry->srtt_us + 8 * entry->rttvar_us) / 1000;
+    if (entry != NULL && !entry->disconnected) { /* a stall closes no connection */
+        /* Both questions take twice as long as the longest stall: each end may have one. */
+        uint32_t patient_ms = stalls_ms(chord) * 2 / 3;
+        timeout_ms = timeout_ms > patient_ms ? timeout_ms : patient_ms;
     }
-    uint32_t timeout_ms = (entry->srtt_us + 8 * entry->rttvar_us) / 1000;
     if (timeout_ms < timing->silence_ms_min) {
         return timing->silence_ms_min;
     }
     return timeout_ms > timing->silence_ms_max ? timing->silence_ms_max : timeout_ms;
 }
 
-bool peer_healthy(struct chord *chord, uint16_t index) {
-    return peer_at(chord, index)->strikes == 0 && !peer_at(chord, index)->disconnected;
+uint32_t peer_question_ms(struct chord *chord, uint16_t index) {
+    bool again = index != NONE && peer_at(chord, index)->struck_ms != 0 &&
+                 !peer_at(chord, index)->disconnected;
+    return peer_timeout_ms(chord, index) * (again ? 2 : 1);
 }
 
-bool peer_silent(struct chord *chord, uint16_t index) {
+bool peer_healthy(struct chord *chord, uint16_t index) {
+    return peer_at(chord, index)->struck_ms == 0 && !peer_at(chord, index)->disconnected;
+}
+
+enum peer_verdict peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms) {
     struct peer_entry *entry = peer_at(chord, index);
-    if (entry->strikes < STRIKES_MAX) {
-        entry->strikes++;
+    if (entry->disconnected) {
+        return PEER_FAILED;
     }
-    return entry->strikes >= STRIKES_MAX || entry->disconnected;
+    if (chord->now_ms - asked_ms < chord->config.timing.silence_ms_min / 2) {
+        return PEER_UNKNOWN; /* our own side had no room for it */
+    }
+    if (entry->struck_ms == 0) {
+        entry->struck_ms = chord->now_ms;
+        entry->silent_since_ms = asked_ms;
+        return PEER_SILENT;
+    }
+    if (asked_ms < entry->struck_ms) {
+        return PEER_UNKNOWN; /* it was open at the same time as the one that told */
+    }
+    uint64_t silent_ms = chord->now_ms - entry->silent_since_ms;
+    return 2 * silent_ms > 5 * peer_timeout_ms(chord, index) ? PEER_FAILED : PEER_SILENT;
 }
 
 static void forget(struct step *step, uint16_t index) {

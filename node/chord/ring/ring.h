@@ -14,14 +14,26 @@ int address_compare(const char *a, const char *b);                      /* as st
 bool peer_same(const struct chord_peer *a, const struct chord_peer *b); /* the same life */
 uint16_t peer_find(struct chord *chord, const struct chord_peer *peer); /* NONE = unknown */
 uint16_t peer_add(struct chord *chord, const struct chord_peer *peer);  /* NONE = no room */
-void peer_heard(struct chord *chord, uint16_t index, uint64_t microseconds);
-/* One silence. True: the verdict is failure. */
-bool peer_silent(struct chord *chord, uint16_t index);
+/* It answered a question of that moment. */
+void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t microseconds);
+enum peer_verdict {
+    PEER_UNKNOWN, /* this says nothing */
+    PEER_SILENT,  /* to be asked again at once: two silences with a long time between are not one */
+    PEER_FAILED,
+};
+/* It did not, in time. */
+enum peer_verdict peer_silent(struct chord *chord, uint16_t index, uint64_t asked_ms);
+/* How long the next question to it may take. NONE: to one we do not know. */
+uint32_t peer_question_ms(struct chord *chord, uint16_t index);
 bool peer_valid(const struct chord *chord, const struct chord_peer *peer);
 void peer_failed(struct step *step, const struct chord_peer *peer, const char *note);
 void peer_left(struct step *step, const struct chord_peer *peer);
 void peer_disconnected(struct step *step, const char *address);
 void peer_set_leaving(struct chord *chord, const struct chord_peer *peer);
+
+/* stalls.c */
+void stalls_seen(struct chord *chord, uint64_t ms); /* so long an answer took that did come */
+uint32_t stalls_ms(struct chord *chord);            /* the longest of late */
 
 /* successors.c */
 void successors_list(struct chord *chord, struct chord_peer_list *list);

@@ -18,8 +18,8 @@ static const char *peers_broken(struct chord *chord) {
         if (!peer_valid(chord, &entry->peer)) {
             return "a known peer has no address or an id of 2^M or more";
         }
-        if (entry->strikes > STRIKES_MAX) {
-            return "a peer has more strikes than make it failed";
+        if (entry->struck_ms > chord->now_ms) {
+            return "a peer was silent in the future";
         }
     }
     return NULL;

@@ -10,7 +10,7 @@
 
 enum {
     FINGER_SELF = 0xfffe, /* a finger whose owner is this node */
-    STRIKES_MAX = 3,      /* silent requests in a row until a peer counts as failed */
+    STRIKES_MAX = 3,      /* unanswered questions in a row until a leader counts as lost */
     BUSY_MAX = 8,         /* Busy answers in a row until a query ends without a verdict */
     GRAVEYARD_MAX = 8,
     JOIN_SEEDS_MAX = 40,
@@ -34,9 +34,16 @@ struct peer_entry {
     struct chord_peer peer; /* incarnation 0 = free */
     uint64_t heard_ms;
     uint32_t srtt_us, rttvar_us; /* 0 = not measured */
-    uint8_t strikes;
-    bool disconnected;      /* since it last answered */
-    uint64_t seat_asked_ms; /* when it was asked whether it is still there; 0 = never */
+    uint64_t struck_ms;       /* a question had taken too long then; 0 = none since it answered */
+    uint64_t silent_since_ms; /* when that one was asked */
+    bool disconnected;        /* since it last answered */
+    uint64_t seat_asked_ms;   /* when it was asked whether it is still there; 0 = never */
+};
+
+/* The longest wait for an answer that came, of all peers (stalls.c). */
+struct stalls {
+    uint32_t now_ms, before_ms; /* of this window of time and of the one before */
+    uint64_t until_ms;          /* when this window ends */
 };
 
 /* ---- ring ---- */

@@ -282,7 +282,7 @@ static bool quiet(struct chord *chord, uint16_t peer) {
     const struct peer_entry *entry = peer_at(chord, peer);
     uint32_t period_ms = chord->config.timing.check_predecessor_period_ms;
     return entry->heard_ms + 2ull * period_ms <= chord->now_ms || entry->disconnected ||
-           entry->strikes > 0;
+           entry->struck_ms != 0;
 }
 
 /* Lists that are united in genesis lose a member only by its silence to each, so each asks them
