@@ -111,17 +111,17 @@ static unsigned different(const uint64_t *ids, int count) {
 int host_successors_wanted(struct host *host, const int *ring, int count, int at,
                            unsigned *machines) {
     uint64_t ids[CHORD_SUCCESSORS_MAX + 1] = {host->nodes[ring[at]].public.host_id};
-    int reach = count - 1 < CHORD_SUCCESSORS_MAX ? count - 1 : CHORD_SUCCESSORS_MAX;
-    int wanted = reach < (int)host->config.n ? reach : (int)host->config.n;
-    for (int k = 0; k < reach; k++) {
+    unsigned replicas = host->config.replicas;
+    int wanted = 0;
+    for (int k = 0; k < CHORD_SUCCESSORS_MAX && k < count - 1; k++) {
         ids[k + 1] = host->nodes[ring[(at + 1 + k) % count]].public.host_id;
+        unsigned before = different(ids + 1, k);
+        bool leads_on = ids[k + 1] != 0 && different(ids + 1, k + 1) > before &&
+                        before < (replicas > 2 ? replicas : 2);
+        wanted = leads_on || k < (int)host->config.n ? k + 1 : wanted;
     }
-    unsigned most = different(ids, reach + 1);
-    most = most < host->config.replicas ? most : host->config.replicas;
-    while (different(ids, wanted + 1) < most) {
-        wanted++;
-    }
-    *machines = most;
+    unsigned all = different(ids, wanted + 1);
+    *machines = all < replicas ? all : replicas;
     return wanted;
 }
 

@@ -95,7 +95,7 @@ MUTANTS = {
         ""),
     "dead_successor_kept": (
         "a successor that does not answer leaves the list",
-        "successors.c", "        if (chord->successors[i] != index) {",
+        "peers.c", "        if (chord->successors[i] != index) {",
         "        if (chord->successors[i] != index || i == 0) {"),
     "fingers_trusted": (
         "fingers are hints: a lookup falls back to others",
@@ -290,8 +290,8 @@ UNIT_MUTANTS = {
         "plan.c", "        if (hosts_add(&hosts, peers[i]->host_id)) {", "        if (true) {", "test_core_hosts"),
     "lists_do_not_grow": (
         "a list grows until it reaches as many hosts as there are copies",
-        "successors.c", "        if (another || i < chord->parameters.n) {",
-        "        if ((another && false) || i < chord->parameters.n) {", "test_core_hosts"),
+        "successors.c", "        if (i < chord->parameters.n || (another && list->items[i].host_id != 0)) {",
+        "        if (i < chord->parameters.n || (another && false)) {", "test_core_hosts"),
     "a_join_brings_copies_together": (
         "who makes room for a new owner is one whose host has another copy",
         "plan.c", "        change->has_leaver = extra_member(chord, range, desired, count, &change->leaver);",

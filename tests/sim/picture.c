@@ -72,7 +72,6 @@ static struct picture_entry entry_of(const struct picture *picture, struct host 
     entry.node = host_by_address(host, peer->address);
     entry.life = picture_life_of(picture, entry.node, peer->store_id, peer->incarnation);
     entry.id = peer->id;
-    entry.host_id = peer->host_id;
     return entry;
 }
 
@@ -138,7 +137,6 @@ static void look(struct picture *picture, struct host *host, int node, struct pi
     now->formed = status.formed;
     now->life = life_now(picture, node, &status.self);
     now->id = status.self.id;
-    now->host_id = status.self.host_id;
     now->has_predecessor = status.has_predecessor;
     now->successors_count = status.successors.count;
     for (uint16_t i = 0; i < status.successors.count; i++) {

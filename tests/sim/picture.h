@@ -12,7 +12,6 @@ struct picture_entry {
     int node;      /* HOST_NOBODY: an address that the host does not know */
     unsigned life; /* 0: a life that never was a member here */
     struct chord_id id;
-    uint64_t host_id; /* as the list has it */
 };
 
 struct picture_node {
@@ -20,7 +19,6 @@ struct picture_node {
     enum chord_node_state state;
     unsigned life;
     struct chord_id id;
-    uint64_t host_id;
     bool has_predecessor;
     uint16_t successors_count;
     struct picture_entry successors[CHORD_SUCCESSORS_MAX];

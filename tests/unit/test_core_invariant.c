@@ -108,7 +108,7 @@ SPOIL(silent_in_the_future) {
     peer_at(chord, 1)->struck_ms = chord->now_ms + 1;
 }
 SPOIL(long_list) {
-    chord->parameters.n = 2;
+    chord->successors_count = CHORD_SUCCESSORS_MAX + 1;
 }
 SPOIL(unknown_successor) {
     chord->successors[1] = 7;
@@ -341,7 +341,7 @@ static const struct {
     {large_id, "a member's id is 2^M or more"},
     {peer_without_address, "a known peer has no address or an id of 2^M or more"},
     {silent_in_the_future, "a peer was silent in the future"},
-    {long_list, "the successor list is longer than N and its hosts need"},
+    {long_list, "the successor list is longer than any"},
     {unknown_successor, "a successor is not a known peer"},
     {self_in_list, "the successor list contains self"},
     {duplicate, "the successor list contains a duplicate"},

@@ -193,7 +193,14 @@ enum peer_verdict peer_silent(struct chord *chord, uint16_t index, uint64_t aske
 
 static void forget(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
-    if (successors_remove(chord, index)) {
+    uint16_t kept = 0;
+    for (uint16_t i = 0; i < chord->successors_count; i++) {
+        if (chord->successors[i] != index) {
+            chord->successors[kept++] = chord->successors[i];
+        }
+    }
+    if (kept != chord->successors_count) {
+        chord->successors_count = kept;
         stabilize_soon(chord);
     }
     if (chord->candidate == index) {

@@ -41,7 +41,6 @@ void successors_list(struct chord *chord, struct chord_peer_list *list);
  * are on too few hosts. */
 void successors_adopt(struct step *step, const struct chord_peer *first,
                       const struct chord_peer_list *rest);
-bool successors_remove(struct chord *chord, uint16_t index); /* false: it is not in the list */
 /* Puts our own entries into `list`, which is ordered, where it lacks them. */
 void successors_unite(struct chord *chord, struct chord_peer_list *list);
 void predecessor_set(struct step *step, const struct chord_peer *peer); /* NULL: unknown */

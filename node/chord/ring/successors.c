@@ -34,37 +34,19 @@ static void append(struct chord *chord, struct chord_peer_list *list,
 }
 
 /* node/chord/README.md: Copies on different hosts. How many of the entries are kept: N, and as many
- * more as it takes until self and they are on REPLICAS hosts, or on all that the entries name. */
+ * more as it takes until they are on REPLICAS hosts, at least two, or on all that they name. Self
+ * does not count: when another host goes off, somebody of the list is left. */
 static uint16_t kept(struct chord *chord, const struct chord_peer_list *list) {
     struct hosts hosts = {.count = 0};
+    uint16_t wanted = (uint16_t)(chord->parameters.replicas > 2 ? chord->parameters.replicas : 2);
     uint16_t count = 0;
-    hosts_add(&hosts, chord->self.host_id);
     for (uint16_t i = 0; i < list->count; i++) {
-        bool another =
-            hosts.count < chord->parameters.replicas && hosts_add(&hosts, list->items[i].host_id);
-        if (another || i < chord->parameters.n) {
+        bool another = hosts.count < wanted && hosts_add(&hosts, list->items[i].host_id);
+        if (i < chord->parameters.n || (another && list->items[i].host_id != 0)) {
             count = (uint16_t)(i + 1);
         }
     }
     return count;
-}
-
-bool successors_remove(struct chord *chord, uint16_t index) {
-    struct chord_peer_list list;
-    uint16_t left = 0;
-    for (uint16_t i = 0; i < chord->successors_count; i++) {
-        if (chord->successors[i] != index) {
-            chord->successors[left++] = chord->successors[i];
-        }
-    }
-    if (left == chord->successors_count) {
-        return false;
-    }
-    chord->successors_count = left;
-    successors_list(chord, &list);
-    chord->successors_count =
-        kept(chord, &list); /* it may have been all that the last ones led to */
-    return true;
 }
 
 void successors_adopt(struct step *step, const struct chord_peer *first,

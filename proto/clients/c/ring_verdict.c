@@ -52,24 +52,25 @@ static bool peer_is(const Chord__V1__Peer *peer, const struct member *member) {
 
 static bool host_listed(const struct members *members, size_t at, size_t entries, uint64_t host) {
     bool listed = false;
-    for (size_t k = 0; k <= entries && host != 0; k++) {
-        const struct member *member = &members->items[(at + k) % members->count];
+    for (size_t k = 0; k < entries && host != 0; k++) {
+        const struct member *member = &members->items[(at + 1 + k) % members->count];
         listed = listed || member->status->self->host_id == host;
     }
     return listed;
 }
 
-/* N entries, and as many more as it takes until REPLICAS hosts are among them and the member itself
+/* N entries, and as many more as it takes until they are on REPLICAS hosts, at least two
  * (node/chord/README.md, "Copies on different hosts"). */
 static size_t list_wanted(const struct members *members, size_t at) {
     const Chord__V1__RingParameters *ring = members->items[at].status->parameters;
-    size_t wanted = 0;
-    for (size_t k = 0, hosts = 1; k < members->count - 1 && k < LIST_MAX; k++) {
+    size_t wanted = 0, hosts = 0, hosts_wanted = ring->replicas > 2 ? ring->replicas : 2;
+    for (size_t k = 0; k < members->count - 1 && k < LIST_MAX; k++) {
         const struct member *next = &members->items[(at + 1 + k) % members->count];
         bool another =
-            hosts < ring->replicas && !host_listed(members, at, k, next->status->self->host_id);
+            hosts < hosts_wanted && !host_listed(members, at, k, next->status->self->host_id);
         hosts += another;
-        wanted = another || k < ring->n ? k + 1 : wanted;
+        bool leads_on = another && next->status->self->host_id != 0;
+        wanted = leads_on || k < ring->n ? k + 1 : wanted;
     }
     return wanted;
 }
