@@ -12,7 +12,7 @@ A start is run.py: it checks everything that can be refused (network.py, joining
 memory.py), builds
 (build.py), starts the processes (supervisor.py), looks at the ring through the gateway
 (ringview.py), shows it (report.py) and serves orders on a Unix socket (control.py), which
-`init.py --start`, `--add` and `--leave` use (orders.py). `test` is suite.py.
+`init.py --start`, `--add`, `--leave` and `--link` use (orders.py). `test` is suite.py.
 
 Only the standard library is needed to begin.
 """
@@ -47,6 +47,8 @@ def command_run(options, settings, reporter):
         return orders.add(settings, options.add, reporter)
     if options.leave and orders.running_address(settings) is not None:
         return orders.leave(settings, reporter)
+    if options.link:
+        return orders.link(settings, reporter)
     preset = "release" if options.command == "release" else "debug"
     return run.run(settings, reporter, preset, options.build, options.leave, options.moved,
                    options.create)
@@ -178,6 +180,9 @@ def parser_of(table):
     orders.add_argument("--leave", action="store_true",
                         help="its nodes hand over their keys, leave and stop; without a running "
                              "one: start, and leave when stopped")
+    orders.add_argument("--link", action="store_true",
+                        help="print a link that opens its page once as an operator, where it asks "
+                             "for tokens")
     tests = parser.add_argument_group("for init.py test")
     tests.add_argument("--full", action="store_true",
                        help="adds the thread sanitizer and the slow tests")

@@ -3,7 +3,8 @@
 
 Commands: {"command":"start","slot":3} (with "moved":true: its folder was copied here and the original
 is gone), {"command":"add","count":2}, {"command":"status"},
-{"command":"stop"}, {"command":"leave"} (each node leaves the ring, then all stop). Who may open the
+{"command":"stop"}, {"command":"leave"} (each node leaves the ring, then all stop),
+{"command":"link"} (a one-time link to the page). Who may open the
 socket is decided by the file's mode: its owner.
 """
 

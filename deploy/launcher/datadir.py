@@ -2,7 +2,7 @@
 """DATA_DIR: the lock that one running init.py holds, the number of slots, reset.
 
 Layout: node-1/ node-2/ ... (each a node's database and logs), gateway.db, gateway.log, init.lock,
-supervisor.sock, slots, ring.json (memory.py). The folder and all in it are their owner's alone;
+supervisor.sock, slots, ring.json (memory.py), login (login.py), audit.log. The folder and all in it are their owner's alone;
 files are opened without following links, which somebody else may have put there.
 """
 
@@ -150,7 +150,7 @@ def reset(settings, say):
                       "first with Ctrl-C there, then reset")
     doomed = [data_dir / f"node-{slot}" for slot in known_slots(data_dir)]
     for pattern in ("gateway.db*", "gateway.log*", "slots", "slots.new", "ring.json", "ring.new",
-                    "init.lock", "supervisor.sock"):
+                    "audit.log*", "login", "login.new", "init.lock", "supervisor.sock"):
         doomed += sorted(data_dir.glob(pattern))
     if not doomed:
         say(f"{data_dir} holds nothing to clear.")

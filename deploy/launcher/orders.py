@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""`init.py --start i`, `--add K`, `--leave`: orders to the init.py that is running on DATA_DIR."""
+"""`init.py --start i`, `--add K`, `--leave`, `--link`: orders to the init.py that is running on DATA_DIR."""
 
 import time
 from urllib.parse import urlsplit
 
-from . import control, datadir, ringview
+from . import control, datadir, login, ringview
 from .common import Refused
 
 JOIN_TIMEOUT_S = 60
@@ -29,7 +29,7 @@ def wait_members(settings, slots, report, began):
     """Shows how the slots become members, started since `began` (monotonic); refuses when one ends or
     time is up."""
     address = urlsplit(running_address(settings) or settings.dashboard())
-    api = ringview.Api(address.hostname, address.port)
+    api = ringview.Api(address.hostname, address.port, settings["API_TOKEN_FILE"])
     deadline = time.monotonic() + JOIN_TIMEOUT_S + JOIN_TIMEOUT_PER_NODE_S * len(slots)
     told = None
     while True:
@@ -80,4 +80,10 @@ def leave(settings, report):
             raise Refused("it still runs; look at its own output")
         time.sleep(POLL_S)
     report.event("stopped", "It has stopped.")
+    return 0
+
+
+def link(settings, report):
+    answer = control.ask(settings["DATA_DIR"], {"command": "link"})
+    report.event("link", login.words(answer["link"]), login_link=answer["link"])
     return 0
