@@ -108,6 +108,8 @@ const char *http_header(const struct http_request *request, const char *name);
 int64_t http_read(struct http_request *request, void *data, size_t size);
 /* Reads the whole body. 0, -EFBIG, -ENOMEM, -EPIPE. */
 int http_read_all(struct http_request *request, size_t bytes_max, struct buf *body);
+/* Whether it would still be let in: its token may have been taken back since. For long answers. */
+bool http_may_go_on(const struct http_request *request);
 /* Begins a session of the browser that asks, or ends the one it has. `header`: the line, with CRLF,
  * that the answer carries then. Only where there is access. False: there is no randomness. */
 bool http_session_begin(struct http_request *request, char header[HTTP_COOKIE_SIZE]);

@@ -145,6 +145,13 @@ struct http_refusal http_access_check(struct http_server *server,
                                    : no_token(change);
 }
 
+bool http_may_go_on(const struct http_request *request) {
+    const struct http_server *server = request->connection->engine->server;
+    return server->options.access == NULL ||
+           credentials_of(server, request->lines, request->needs > ROLE_READER).who.role >=
+               request->needs;
+}
+
 /* ---- sessions ---- */
 
 static void cookie_write(const struct http_request *request, const char *id, int seconds,

@@ -103,6 +103,14 @@ def test_readers_read_where_others_reach_the_address(tmp_path):
             assert gateway.get("/api/v1/self", headers=bearer(token)).status == 200
             assert gateway.get("/api/v1/self", headers={"Cookie": f"chord-token={token}"}).status == 200
         assert gateway.get("/api/v1/self", headers=bearer("C0x7mZ1rTq9LwYb3")).status == 401
+        streams = {}
+        for role in ("reader", "operator"):
+            link = gateway.connect(timeout=20)
+            link.request("GET", "/api/v1/events", headers=bearer(RANKS[role]))
+            streams[role] = link.getresponse()
+        secret(tmp_path / "tokens", ROLES.replace(READER, "Vn2Kd3eJt4Xo9qHs"))
+        assert streams["reader"].read().startswith(b"retry:")  # to its end: its token was taken back
+        assert streams["operator"].status == 200 and not streams["operator"].isclosed()
     finally:
         gateway.close()
 
