@@ -67,7 +67,7 @@ static bool name_is_good(struct word name) {
     bool good = name.size <= TOKEN_NAME_BYTES_MAX;
     for (size_t i = 0; i < name.size && good; i++) {
         unsigned char c = (unsigned char)name.at[i];
-        good = c < 0x80 && (isalnum(c) || strchr("._@-", c) != NULL);
+        good = c > 0 && c < 0x80 && (isalnum(c) || strchr("._@-", c) != NULL);
     }
     return good;
 }
