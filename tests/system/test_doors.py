@@ -359,3 +359,24 @@ def test_no_program_starts_open_to_others(tmp_path, program, given, missing):
         assert all(name in said for name in [*missing, host, "127.0.0.1"]), said
     ports.close()
     assert not list(tmp_path.rglob("*.db"))
+
+
+# The threat model (deploy/SECURITY.md)
+
+def test_the_threat_model_names_tests_that_are_there():
+    text = (ROOT / "deploy" / "SECURITY.md").read_text()
+    table = text[text.index("## Who may attack"):text.index("## If you have found")]
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if line.startswith("|")][2:]
+    built = "".join(path.read_text() for path in (ROOT / "tests" / "unit").glob("*.cmake"))
+    assert len(rows) > 15
+    for row in rows:
+        named = re.findall("`([^`]+)`", row[3])
+        assert len(row) == 4 and named, row
+        for test in named:
+            if test.startswith("ctest -R "):
+                assert re.search(rf"\b{test.removeprefix('ctest -R ')}\b", built), test
+                continue
+            file, _, words = test.partition(" -k ")
+            names = re.findall(r"^def (test_\w+)", (ROOT / "tests" / "system" / file).read_text(), re.MULTILINE)
+            for choice in words.strip("'").split(" or "):
+                assert any(all(word in f"{file} {name}" for word in choice.split(" and ")) for name in names), test
