@@ -4,6 +4,9 @@
 import { take_login, take_token } from "./api.js";
 import { show_notice } from "./notices.js";
 
+/** A link that is pasted where the page is open already changes only what stands behind #. */
+addEventListener("hashchange", take_access);
+
 export async function take_access() {
   take_token();
   try {
