@@ -12,8 +12,9 @@ A start is run.py: it checks everything that can be refused (network.py, joining
 memory.py), builds
 (build.py), starts the processes (supervisor.py), looks at the ring through the gateway
 (ringview.py), shows it (report.py) and serves orders on a Unix socket (control.py), which
-`init.py --start`, `--stop`, `--add` and `--leave` use (orders.py). The same without a terminal, `up`
-and its companions, is background.py; on many hosts (`--hosts`), fleet.py. `test` is suite.py.
+`init.py --start`, `--stop`, `--add`, `--leave` and `--link` use (orders.py). The same without a
+terminal, `up` and its companions, is background.py; on many hosts (`--hosts`), fleet.py. `test` is
+suite.py.
 
 Only the standard library is needed to begin.
 """
@@ -52,6 +53,8 @@ def command_run(options, settings, reporter):
         return orders.add(settings, options.add, reporter)
     if options.leave and orders.running_address(settings) is not None:
         return orders.leave(settings, reporter)
+    if options.link:
+        return orders.link(settings, reporter)
     preset = "release" if options.command == "release" else "debug"
     return run.run(settings, reporter, preset, options.build, options.leave, options.moved,
                    options.create)
@@ -242,6 +245,9 @@ def parser_of(table):
     orders.add_argument("--stop", type=whole_number, metavar="I",
                         help="stop node I; it keeps its data and its place in the ring")
     orders.add_argument("--restart", type=whole_number, metavar="I", help="stop node I and start it")
+    orders.add_argument("--link", action="store_true",
+                        help="print a link that opens its page once as an operator, where it asks "
+                             "for tokens")
     many = parser.add_argument_group(f"for {', '.join(ON_HOSTS)}")
     many.add_argument("--hosts", nargs="?", const=str(ROOT / "hosts.toml"), metavar="FILE",
                       help="on all hosts of FILE (hosts.toml beside init.py), over ssh; prints what it "

@@ -13,6 +13,7 @@ struct app {
     atomic_bool stopping;
     atomic_int slots; /* local slots now; only grows */
     struct db *db;
+    struct audit *audit;
     struct events *events;
     struct chord_client *ring; /* all that is asked of nodes */
     struct hints *hints;       /* its */

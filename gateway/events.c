@@ -191,6 +191,7 @@ static void stream_wait(struct events *events, struct stream *stream, uint64_t n
     if (until <= now) {
         return;
     }
+    until = until < now + EVENTS_WAIT_MS_MAX ? until : now + EVENTS_WAIT_MS_MAX;
     clock_cond_wait(&events->changed, &events->lock, until);
 }
 
@@ -258,7 +259,7 @@ void events_serve(struct events *events, struct http_request *request) {
         stream_resume(events, &stream);
     }
     pthread_mutex_lock(&events->lock);
-    while (stream.alive && !events->stopping) {
+    while (stream.alive && !events->stopping && http_may_go_on(request)) {
         stream_turn(events, &stream);
     }
     events->streams--;

@@ -19,6 +19,7 @@ enum {
     EVENTS_STREAMS_MAX = 16,
     EVENTS_HISTORY_MAX = 2048,
     EVENTS_PING_MS = 15000,
+    EVENTS_WAIT_MS_MAX = 1000, /* then it is looked whether the stream may go on */
     EVENTS_RING_PERIOD_MS = 250,
 };
 

@@ -66,6 +66,14 @@ static struct http_refusal busy(void) {
                                  .headers = "Retry-After: 1\r\n"};
 }
 
+/* What a page needs to ask for another token; NULL = that is not what is wrong. */
+static json_t *role_lacks(const struct http_connection *connection) {
+    const struct access_who *who = &connection->who;
+    return who->role != ROLE_NONE && who->role < connection->needs
+               ? json_pack("{s:s}", "needed_role", role_text(connection->needs))
+               : NULL;
+}
+
 static void serve(struct http_connection *connection, struct http_request *request) {
     const struct http_options *options = &connection->engine->server->options;
     bool quick = (options->traits(connection->head.path) & HTTP_QUICK) != 0;
@@ -77,8 +85,8 @@ static void serve(struct http_connection *connection, struct http_request *reque
     }
     if (refusal->status != 0) {
         request->close = true; /* where its body ends may not be known */
-        http_problem_more(request, refusal->status, refusal->code, refusal->headers, NULL, "%s",
-                          refusal->reason);
+        http_problem_more(request, refusal->status, refusal->code, refusal->headers,
+                          role_lacks(connection), "%s", refusal->reason);
     } else {
         options->handler(options->context, request);
     }
@@ -98,11 +106,14 @@ static int on_request(struct mg_connection *mg) {
         mg_disable_connection_keep_alive(mg);
         return 500;
     }
+    struct http_server *server = connection->engine->server;
     const struct http_head *head = &connection->head;
     unsigned hold_ms = 0;
     connection->mg = mg;
+    connection->needs = ROLE_NONE;
+    connection->who = (struct access_who){.role = ROLE_NONE};
     if (connection->refusal.status == 0) {
-        connection->refusal = http_check(connection->engine->server, connection, &hold_ms);
+        connection->refusal = http_check(server, connection, &hold_ms);
     }
     struct http_request request = {
         .method = head->method,
@@ -113,12 +124,17 @@ static int on_request(struct mg_connection *mg) {
         .slot = connection->slot,
         .body_bytes = head->body_bytes,
         .head = strcmp(head->method, "HEAD") == 0,
+        .needs = connection->needs,
+        .who = connection->who,
         .connection = connection,
     };
     if (hold_ms > 0) {
         http_wire_hold(connection, hold_ms);
     }
     serve(connection, &request);
+    if (server->options.answered != NULL) {
+        server->options.answered(server->options.context, &request);
+    }
     if (request.close) {
         mg_disable_connection_keep_alive(mg);
         http_wire_drain(connection);
@@ -291,14 +307,10 @@ int http_server_add_slot(struct http_server *server, int slot) {
 
 static struct http_server *server_new(const struct http_options *options) {
     struct http_server *server = calloc(1, sizeof(*server));
-    struct http_guesses *guesses = http_guesses_new();
-    if (server == NULL || guesses == NULL) {
-        free(server);
-        http_guesses_free(guesses);
+    if (server == NULL) {
         return NULL;
     }
     server->options = *options;
-    server->guesses = guesses;
     pthread_mutex_init(&server->lock, NULL);
     mg_init_library(0);
     return server;
@@ -360,6 +372,5 @@ void http_server_close(struct http_server *server) {
     free(server->by_fd);
     mg_exit_library();
     pthread_mutex_destroy(&server->lock);
-    http_guesses_free(server->guesses);
     free(server);
 }

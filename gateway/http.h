@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "access.h"
 #include "buf.h"
 
 enum {
@@ -36,13 +37,15 @@ enum {
     HTTP_PORTS_MAX = 1025,
     HTTP_NAMES_MAX = 32,
     HTTP_BODY_SMALL_BYTES_MAX = 64 * 1024,
+    HTTP_COOKIE_SIZE = 256,
 };
 
 /* What is special about a path. */
 enum http_traits {
     HTTP_QUICK = 1, /* answered within a second, whatever else goes on; no Host needed in 1.0 */
     HTTP_READS_BY_POST = 2,
-    HTTP_OPEN = 4, /* never needs the token */
+    HTTP_OPEN = 4,        /* never needs a token */
+    HTTP_WRITES_DATA = 8, /* its changes are those of keys, which a writer may make */
 };
 
 enum http_body_fault { HTTP_BODY_FINE, HTTP_BODY_MALFORMED, HTTP_BODY_SLOW, HTTP_BODY_CUT };
@@ -57,10 +60,12 @@ struct http_request {
     int64_t body_bytes;            /* Content-Length, -1 = chunked */
     uint64_t body_read;            /* bytes that http_read gave */
     bool head;
+    enum role needs;       /* the role that it needed, also where nobody is asked for one */
+    struct access_who who; /* who asks, as far as that was looked at */
+    int status;            /* of the answer, once there is one */
     /* The wrapper's own. */
     struct http_connection *connection;
     bool replied;
-    int status;
     bool close;
     bool streaming;
     bool chunked; /* the answer */
@@ -77,10 +82,11 @@ struct http_options {
     size_t names_count;
     size_t own_names_count; /* the first of them; what follows is what a proxy is called, so that an
                                Origin may say it while Host says one of ours */
-    const char *api_token;  /* NULL, or what changes must carry */
-    bool token_for_reads;   /* and reads as well */
+    struct access *access;  /* who may change things; NULL = everybody */
+    bool token_for_reads;   /* and only known ones may read */
     unsigned (*traits)(const char *path); /* enum http_traits */
     http_handler_fn *handler;
+    http_handler_fn *answered; /* NULL, or what runs after each answer, refusals too */
     void *context;
 };
 
@@ -102,6 +108,12 @@ const char *http_header(const struct http_request *request, const char *name);
 int64_t http_read(struct http_request *request, void *data, size_t size);
 /* Reads the whole body. 0, -EFBIG, -ENOMEM, -EPIPE. */
 int http_read_all(struct http_request *request, size_t bytes_max, struct buf *body);
+/* Whether it would still be let in: its token may have been taken back since. For long answers. */
+bool http_may_go_on(const struct http_request *request);
+/* Begins a session of the browser that asks, or ends the one it has. `header`: the line, with CRLF,
+ * that the answer carries then. Only where there is access. False: there is no randomness. */
+bool http_session_begin(struct http_request *request, char header[HTTP_COOKIE_SIZE]);
+void http_session_end(struct http_request *request, char header[HTTP_COOKIE_SIZE]);
 /* Answers for a body that could not be read: `result` of http_read_all. */
 void http_problem_body(struct http_request *request, int result, size_t bytes_max);
 

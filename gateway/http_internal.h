@@ -81,7 +81,9 @@ struct http_connection {
     char *head_text;
     struct http_head head;
     struct http_refusal refusal; /* status 0 = none */
-    char detail[256];            /* its reason, when that is no constant */
+    enum role needs;             /* what the request needs; NONE also for what is open */
+    struct access_who who;
+    char detail[256]; /* its reason, when that is no constant */
     struct http_chunks chunks;
     uint64_t body_decoded;   /* bytes */
     uint64_t body_waited_ms; /* for the client */
@@ -102,7 +104,6 @@ struct http_server {
     struct http_connection **by_fd; /* NULL where a descriptor is no connection's */
     size_t by_fd_size;
     size_t held_bytes;
-    struct http_guesses *guesses;
 };
 
 const char *http_status_text(int status);
@@ -196,7 +197,13 @@ void http_crowd_free(struct http_engine *engine);
  * it is sent. */
 struct http_refusal http_check(struct http_server *server, struct http_connection *connection,
                                unsigned *hold_ms);
-struct http_guesses *http_guesses_new(void);
-void http_guesses_free(struct http_guesses *guesses);
+
+/* ---- http_access.c ---- */
+
+/* Whether who asks has the role; it notes in the connection who that is. `change`: what a foreign
+ * page must not make a browser do. */
+struct http_refusal http_access_check(struct http_server *server,
+                                      struct http_connection *connection, enum role needs,
+                                      bool change, unsigned *hold_ms);
 
 #endif

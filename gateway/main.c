@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "app.h"
+#include "audit.h"
 #include "db.h"
 #include "events.h"
 #include "chord_client.h"
@@ -109,10 +110,11 @@ static int app_open(struct app *app, char *error, size_t error_size) {
     int slots = slots_read(app);
     app->settings.slots = slots >= 0 ? slots : app->settings.slots;
     atomic_store(&app->slots, app->settings.slots);
+    app->audit = audit_new(app->settings.data);
     app->events = events_new(app->db);
     app->operations = operations_new(app->events, app->db);
     app->view = ring_view_new(app);
-    if (app->events == NULL || app->operations == NULL || app->view == NULL ||
+    if (app->audit == NULL || app->events == NULL || app->operations == NULL || app->view == NULL ||
         !ring_watch_open(app) || !ring_view_start(app->view)) {
         snprintf(error, error_size, "no memory to start");
         return 1;
@@ -121,10 +123,11 @@ static int app_open(struct app *app, char *error, size_t error_size) {
         .host = app->settings.host,
         .port = app->settings.port,
         .slots = app->settings.slots,
-        .api_token = app->settings.api_token[0] == '\0' ? NULL : app->settings.api_token,
+        .access = app->settings.access,
         .token_for_reads = !rpc_host_is_loopback(app->settings.host),
         .traits = routes_traits,
         .handler = routes_handle,
+        .answered = audit_answered,
         .context = app,
     };
     names_set(app, &options);
@@ -144,7 +147,9 @@ static void app_close(struct app *app) {
     ring_view_free(app->view);
     operations_free(app->operations);
     events_free(app->events);
+    audit_free(app->audit);
     db_close(app->db);
+    access_close(app->settings.access);
 }
 
 /* A handler may hang in a slow client's read; nobody waits for it longer than this. */
@@ -183,6 +188,7 @@ static void run(struct app *app, const sigset_t *signals, struct sd_notify *noti
             return;
         }
         slots_grow(app);
+        access_follow(app->settings.access);
         if (db_follow(app->db)) {
             ring_view_save(app->view);
         }

@@ -19,6 +19,8 @@ unsigned routes_traits(const char *path);
  */
 route_fn ring_get, nodes_get, node_get, node_logs, node_leave, node_join, node_start, node_kill;
 route_fn self_get, livez_get, readyz_get, version_get;
+/* login.c */
+route_fn session_post, session_delete;
 /* keys.c */
 route_fn node_keys, data_get;
 /* kv.c */

@@ -152,20 +152,6 @@ static bool join_read(struct settings *settings, const struct raw_setting *raw, 
     return true;
 }
 
-static bool token_read(struct settings *settings, const struct raw_setting *raw, char *error,
-                       size_t error_size) {
-    size_t size = 0;
-    int result = raw->value == NULL ? 0
-                                    : private_secret(raw->value, settings->api_token, 16,
-                                                     sizeof(settings->api_token) - 1, &size);
-    settings->api_token[size] = '\0';
-    if (result != 0) {
-        snprintf(error, error_size, "%s: cannot use %s: %s", raw_name(raw), raw->value,
-                 private_secret_error(result));
-    }
-    return result == 0;
-}
-
 static bool key_read(struct settings *settings, const struct raw_setting *raw, char *error,
                      size_t error_size) {
     int result = raw->value == NULL ? 0 : rpc_key_read(&settings->ring_key, raw->value);
@@ -224,7 +210,8 @@ int settings_read(struct settings *settings, int argc, char **argv, char *error,
               text_copy(settings->web_root, sizeof(settings->web_root), &raw[RAW_WEB_ROOT], "",
                         error, error_size) &&
               join_read(settings, &raw[RAW_JOIN], error, error_size) &&
-              token_read(settings, &raw[RAW_API_TOKEN_FILE], error, error_size) &&
+              text_copy(settings->api_token_file, sizeof(settings->api_token_file),
+                        &raw[RAW_API_TOKEN_FILE], "", error, error_size) &&
               key_read(settings, &raw[RAW_RING_KEY_FILE], error, error_size) &&
               ports_fit(settings, error, error_size);
     if (ok && !list_read(raw[RAW_HOST_NAMES].value, &settings->names[0][0],
@@ -233,12 +220,20 @@ int settings_read(struct settings *settings, int argc, char **argv, char *error,
         ok = false;
     }
     if (ok && !rpc_host_is_private(settings->host) &&
-        (settings->api_token[0] == '\0' || settings->ring_key.bytes_count == 0)) {
+        (settings->api_token_file[0] == '\0' || settings->ring_key.bytes_count == 0)) {
         snprintf(error, error_size,
                  "HOST %s is neither loopback nor a Tailscale address, so others can reach it: set "
                  "API_TOKEN_FILE and RING_KEY_FILE, or HOST=127.0.0.1",
                  settings->host);
         ok = false;
+    }
+    if (ok && settings->api_token_file[0] != '\0') {
+        char reason[256];
+        settings->access = access_open(settings->api_token_file, reason, sizeof(reason));
+        if (settings->access == NULL) {
+            snprintf(error, error_size, "%s: %s", raw_name(&raw[RAW_API_TOKEN_FILE]), reason);
+            ok = false;
+        }
     }
     return ok ? 0 : -1;
 }

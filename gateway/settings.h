@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "access.h"
 #include "rpc.h"
 
 enum {
@@ -29,8 +30,9 @@ struct settings {
     size_t join_count;
     char names[SETTINGS_NAMES_MAX][256]; /* further names that a Host header may say */
     size_t names_count;
-    char web_root[SETTINGS_PATH_SIZE]; /* empty = the embedded files */
-    char api_token[257];               /* empty = none */
+    char web_root[SETTINGS_PATH_SIZE];       /* empty = the embedded files */
+    char api_token_file[SETTINGS_PATH_SIZE]; /* empty = none */
+    struct access *access;                   /* what is in it; the caller closes it; or NULL */
     struct rpc_key ring_key;
     bool exit_with_parent;
 };

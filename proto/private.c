@@ -102,7 +102,7 @@ static bool secret_kept(const struct stat *about) {
     return own || (roots && geteuid() != 0);
 }
 
-static int secret_line(int fd, char *line, size_t *bytes) {
+static int secret_bytes(int fd, char *out, size_t bytes_max, size_t *bytes) {
     struct stat about;
     ssize_t got = -1;
     if (fstat(fd, &about) != 0) {
@@ -115,8 +115,7 @@ static int secret_line(int fd, char *line, size_t *bytes) {
         return -EPERM;
     }
     *bytes = 0;
-    while (*bytes < SECRET_BYTES_MAX &&
-           (got = read(fd, line + *bytes, SECRET_BYTES_MAX - *bytes)) > 0) {
+    while (*bytes < bytes_max && (got = read(fd, out + *bytes, bytes_max - *bytes)) > 0) {
         *bytes += (size_t)got;
     }
     if (got < 0) {
@@ -124,20 +123,24 @@ static int secret_line(int fd, char *line, size_t *bytes) {
     }
     static const char *const marks[] = {"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"};
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-        if (*bytes >= strlen(marks[i]) && memcmp(line, marks[i], strlen(marks[i])) == 0) {
+        if (*bytes >= strlen(marks[i]) && memcmp(out, marks[i], strlen(marks[i])) == 0) {
             return -EILSEQ;
-        }
-    }
-    for (size_t i = 0; i < *bytes; i++) {
-        if (line[i] == '\r' || line[i] == '\n') {
-            *bytes = i;
         }
     }
     return 0;
 }
 
-/* What a person types to be done with it. Whether a key is good cannot be seen. */
-static bool secret_is_weak(const char *line, size_t count) {
+int private_read(const char *path, char *out, size_t bytes_max, size_t *bytes) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int rc = secret_bytes(fd, out, bytes_max, bytes);
+    close(fd);
+    return rc;
+}
+
+bool private_secret_is_weak(const char *line, size_t count) {
     enum { DIFFERENT_MIN = 8 };
     bool seen[256] = {false};
     size_t different = 0;
@@ -156,15 +159,16 @@ static bool secret_is_weak(const char *line, size_t count) {
 int private_secret(const char *path, void *out, size_t bytes_min, size_t bytes_max, size_t *bytes) {
     char line[SECRET_BYTES_MAX];
     size_t count = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
+    int rc = private_read(path, line, sizeof line, &count);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        if (line[i] == '\r' || line[i] == '\n') {
+            count = i;
+        }
     }
-    int rc = secret_line(fd, line, &count);
     if (rc == 0 && (count < bytes_min || count > bytes_max)) {
         rc = -EINVAL;
     }
-    if (rc == 0 && secret_is_weak(line, count)) {
+    if (rc == 0 && private_secret_is_weak(line, count)) {
         rc = -EKEYREJECTED;
     }
     if (rc == 0) {
@@ -172,7 +176,6 @@ int private_secret(const char *path, void *out, size_t bytes_min, size_t bytes_m
         *bytes = count;
     }
     OPENSSL_cleanse(line, sizeof line);
-    close(fd);
     return rc;
 }
 
@@ -182,8 +185,7 @@ const char *private_secret_error(int rc) {
         return "its first line can be guessed (few different characters, or a text repeated): make "
                "one by head -c 32 /dev/urandom | base64";
     case -EINVAL:
-        return "its first line is too short or too long: a ring key has 16 to 64 bytes, an API "
-               "token 16 to 256";
+        return "its first line is too short or too long: a ring key has 16 to 64 bytes";
     case -EILSEQ:
         return "it begins with a byte order mark (BOM), which would count as a part of the secret: "
                "save it as plain text without";

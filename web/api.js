@@ -2,7 +2,7 @@
 // The gateway's REST interface as functions. Knows HTTP, nothing of what is on the screen.
 
 /**
- * @typedef {{type?: string, title: string, status: number, detail: string, code?: string}} Problem  RFC 9457
+ * @typedef {{type?: string, title: string, status: number, detail: string, code?: string, needed_role?: string}} Problem  RFC 9457
  * @typedef {{id: string, address: string}} NodeRef
  * @typedef {{lo: string, hi: string}} Range  the ids in (lo, hi]
  * @typedef {object} RingNode
@@ -36,6 +36,7 @@ export class ApiError extends Error {
     super(problem.detail || problem.title);
     this.status = problem.status;
     this.title = problem.title;
+    this.needed_role = problem.needed_role;
   }
 }
 
@@ -60,18 +61,31 @@ export function with_token(link) {
   return link && token && new URL(link).hostname === location.hostname ? `${link}#token=${encodeURIComponent(token)}` : link;
 }
 
-/** Asks the user for the token when an answer is 401; returns "" when the user declines. Many
- * requests may fail at the same time: the user is asked once. */
-let ask_token = async () => "";
-export function set_token_asker(asker) {
-  let asking = null;
-  ask_token = () => (asking ??= asker().finally(() => { asking = null; }));
+/** A one-time link (#login=...) makes this browser an operator for some hours, by a cookie that no
+ * script can read. @returns {Promise<boolean>} whether there was one */
+export async function take_login() {
+  const match = /[#&]login=([^&]+)/.exec(location.hash);
+  if (!match) return false;
+  history.replaceState(null, "", location.pathname + location.search);
+  await request_once("POST", "/session", { body: JSON.stringify({ code: decodeURIComponent(match[1]) }),
+    headers: { "Content-Type": "application/json" } });
+  return true;
 }
 
-/** Asks for the token; true when there is one to try again with. */
+/** Asks the user for a token; returns "" when the user declines. Many requests may fail at the same
+ * time: the user is asked once. */
+let ask_token = async (reason) => "";
+export function set_token_asker(asker) {
+  let asking = null;
+  ask_token = (reason) => (asking ??= asker(reason).finally(() => { asking = null; }));
+}
+
+/** When an answer is 401, or another role is needed, asks for a token; true when there is one to try
+ * again with. @param {ApiError} error */
 let declined = false;
-export async function renew_token() {
-  const token = await ask_token();
+export async function renew_token(error) {
+  if (error.status !== 401 && !error.needed_role) return false;
+  const token = await ask_token(error.needed_role ? error.message : "");
   declined = token === "";
   if (token) keep_token(token);
   return token !== "";
@@ -86,7 +100,7 @@ function auth_headers() {
 export function read_problem(status, text) {
   try {
     const body = JSON.parse(text);
-    return { title: String(body.title ?? `HTTP ${status}`), status, detail: String(body.detail ?? "") };
+    return { title: String(body.title ?? `HTTP ${status}`), status, detail: String(body.detail ?? ""), needed_role: body.needed_role };
   } catch {
     return { title: `HTTP ${status}`, status, detail: text.slice(0, 200) };
   }
@@ -97,7 +111,7 @@ async function request(method, path, options) {
     return await request_once(method, path, options);
   } catch (error) {
     // A user who declined is asked again only by an action of his own, not by each poll.
-    if (error.status !== 401 || (declined && method === "GET") || !await renew_token()) throw error;
+    if ((declined && method === "GET") || !await renew_token(error)) throw error;
     return request_once(method, path, options);
   }
 }
@@ -207,12 +221,12 @@ export function start_upload(file, { id, key_column, on_error, on_progress }) {
   if (key_column) query.set("key_column", key_column);
   const xhr = new XMLHttpRequest();
   const done = new Promise((resolve, reject) => {
-    const fail = (title, detail) => reject(new ApiError({ title, status: xhr.status, detail }));
+    const fail = (title, detail, needed_role) => reject(new ApiError({ title, status: xhr.status, detail, needed_role }));
     xhr.upload.onprogress = (event) => on_progress(event.loaded, event.total);
     xhr.onload = () => {
       if (xhr.status >= 200 && xhr.status < 300) return resolve();
       const problem = read_problem(xhr.status, xhr.responseText);
-      return fail(problem.title, problem.detail);
+      return fail(problem.title, problem.detail, problem.needed_role);
     };
     xhr.onerror = () => fail("Upload cut", "the connection to the gateway broke during the upload");
     xhr.onabort = () => fail("Cancelled", "the upload was cancelled");

@@ -2,7 +2,7 @@
 // The ring dashboard (index.html): puts the panels on the page and starts listening.
 
 import { html, mount } from "./html.js";
-import { take_token } from "./api.js";
+import { take_access } from "./login.js";
 import { fetch_logs, ring, stale, start_store } from "./store.js";
 import { StatusBar, Tiles, title_follows_ring } from "./status_bar.js";
 import { RingPicture } from "./ring_picture.js";
@@ -27,7 +27,7 @@ function RingPage() {
     <${Notices} /><${Dialogs} />`;
 }
 
-take_token();
+await take_access();
 mount(html`<${RingPage} />`);
 title_follows_ring(() => "Chord ring");
 resume_import();

@@ -8,7 +8,7 @@ import { ring } from "./store.js";
 import { tell_outcome } from "./notices.js";
 import { format_count, format_plural } from "./format.js";
 
-/** @type {{value: null|{kind: "leave"|"kill", node: import("./api.js").RingNode}|{kind: "delete", key: string, on_done: () => void}|{kind: "token", take: (token: string) => void}}} */
+/** @type {{value: null|{kind: "leave"|"kill", node: import("./api.js").RingNode}|{kind: "delete", key: string, on_done: () => void}|{kind: "token", reason: string, take: (token: string) => void}}} */
 const open_dialog = signal(null);
 
 export const ask_leave = (node) => { open_dialog.value = { kind: "leave", node }; };
@@ -19,7 +19,7 @@ const close = () => {
   open_dialog.value = null;
   if (ask?.kind === "token") ask.take("");
 };
-api.set_token_asker(() => new Promise((take) => { open_dialog.value = { kind: "token", take }; }));
+api.set_token_asker((reason) => new Promise((take) => { open_dialog.value = { kind: "token", reason, take }; }));
 
 /** How many failures the ring can survive, as a sentence; shown before a node goes. */
 function survival(verb) {
@@ -100,7 +100,7 @@ function DeleteDialog({ ask }) {
   <//>`;
 }
 
-/** A gateway that has a token accepts changes only with it. */
+/** A gateway that has tokens accepts changes only with one whose role allows them. */
 function TokenDialog({ ask }) {
   const typed = useSignal("");
   const confirm = (event) => {
@@ -108,9 +108,11 @@ function TokenDialog({ ask }) {
     ask.take(typed.value.trim());
     close();
   };
-  return html`<${Modal} title="This gateway asks for its token" testid="token-dialog">
+  return html`<${Modal} title=${ask.reason ? "This token may not do that" : "This gateway asks for a token"} testid="token-dialog">
     <form onSubmit=${confirm}>
-      <p>Changes need the token in the gateway's API_TOKEN_FILE; where others can reach the address, reads need it too. It is forgotten with this browser's session.</p>
+      ${ask.reason && html`<p class="warn-text" data-testid="token-reason">⚠ Refused: ${ask.reason}. Give another token.</p>`}
+      <p>Changes need a token of the gateway's API_TOKEN_FILE; where others can reach the address, reads need one too. It is forgotten with this browser's session.
+        Without one, <code>python3 init.py --link</code> on the gateway's host prints a link that opens this page once.</p>
       <label>Token <input type="password" autocomplete="current-password" data-testid="token-input" value=${typed.value}
         onInput=${(event) => { typed.value = event.target.value; }} /></label>
       <div class="buttons"><button type="button" onClick=${close}>Cancel</button>

@@ -68,7 +68,7 @@ async function send(id, file, key_column, on_error) {
   try {
     await upload.done;
   } catch (error) {
-    if (error.status === 401 && await api.renew_token()) return send(id, file, key_column, on_error);
+    if (await api.renew_token(error)) return send(id, file, key_column, on_error);
     const known = operations.value[id];
     if (!known || known.state === "running") change_job(id, { error: error.message });
   }

@@ -2,7 +2,8 @@
 // The dashboard of one local node (node.html). The gateway serves it, so it works while the node is down.
 
 import { computed, effect, html, mount, signal } from "./html.js";
-import { get_node, get_self, take_token, with_token } from "./api.js";
+import { get_node, get_self, with_token } from "./api.js";
+import { take_access } from "./login.js";
 import { fetch_logs, find_node, ring, selected, stale, start_store } from "./store.js";
 import { StatusBar, title_follows_ring } from "./status_bar.js";
 import { RingPicture } from "./ring_picture.js";
@@ -116,7 +117,7 @@ function NodePage() {
     <${Notices} /><${Dialogs} />`;
 }
 
-take_token();
+await take_access();
 mount(html`<${NodePage} />`);
 title_follows_ring(() => `Node ${node.value?.id ?? self.value?.slot ?? ""}`);
 await Promise.all([start_store(), refresh_self()]);

@@ -4,7 +4,8 @@
 Commands: {"command":"start","slot":3} (with "moved":true: its folder was copied here and the original
 is gone), {"command":"stop_node","slot":3}, {"command":"add","count":2}, {"command":"status"} (this
 host's nodes and the ring as its gateway sees it),
-{"command":"stop"} (all), {"command":"leave"} (each node leaves the ring, then all stop). Who may open the
+{"command":"stop"} (all), {"command":"leave"} (each node leaves the ring, then all stop),
+{"command":"link"} (a one-time link to the page). Who may open the
 socket is decided by the file's mode: its owner.
 """
 

@@ -2,8 +2,9 @@
 """DATA_DIR: the lock that one running init.py holds, the number of slots, reset.
 
 Layout: node-1/ node-2/ ... (each a node's database and logs), gateway.db, gateway.log, init.lock,
-supervisor.sock, slots, ring.json (memory.py), init.log (background.py). The folder and all in it are
-their owner's alone; files are opened without following links, which somebody else may have put there.
+supervisor.sock, slots, ring.json (memory.py), login (login.py), audit.log, init.log (background.py).
+The folder and all in it are their owner's alone; files are opened without following links, which
+somebody else may have put there.
 """
 
 import errno
@@ -162,8 +163,8 @@ def reset(settings, say):
         raise Refused(f"init.py is running on {data_dir} (pid {holder.get('pid', '?')}): stop it "
                       "first with Ctrl-C there, then reset")
     doomed = [data_dir / f"node-{slot}" for slot in known_slots(data_dir)]
-    for pattern in ("gateway.db*", "gateway.log*", "init.log*", "slots", "slots.new", "ring.json",
-                    "ring.new", "init.lock", "supervisor.sock"):
+    for pattern in ("gateway.db*", "gateway.log*", "init.log*", "audit.log*", "login", "login.new", "slots",
+                    "slots.new", "ring.json", "ring.new", "init.lock", "supervisor.sock"):
         doomed += sorted(data_dir.glob(pattern))
     if not doomed:
         say(f"{data_dir} holds nothing to clear.")

@@ -16,8 +16,8 @@ from .common import ROOT
 
 FOLDER = ROOT / "build" / "fuzz"
 CORPUS = ROOT / "tests" / "fuzz" / "corpus"
-NAMES = ("core", "envelope", "http", "readers")
-BYTES_MAX = {"core": 400, "envelope": 4000, "http": 4000, "readers": 4000}  # of one input
+NAMES = ("core", "envelope", "http", "readers", "tokens")
+BYTES_MAX = {"core": 400, "envelope": 4000, "http": 4000, "readers": 4000, "tokens": 2000}  # of one input
 END_S = 60  # so long it may take to end after its time
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""`init.py --start i`, `--stop i`, `--restart i`, `--add K`, `--leave`: orders to the init.py that is
-running on DATA_DIR."""
+"""`init.py --start i`, `--stop i`, `--restart i`, `--add K`, `--leave`, `--link`: orders to the init.py
+that is running on DATA_DIR."""
 
 import time
 
-from . import control, datadir
+from . import control, datadir, login
 from .common import Refused
 
 JOIN_TIMEOUT_S = 60
@@ -100,4 +100,10 @@ def leave(settings, report):
     report.event("leaving", "The running init.py makes its nodes leave and then stops ...")
     wait_stopped(settings, LEAVE_TIMEOUT_S)
     report.event("stopped", "It has stopped.")
+    return 0
+
+
+def link(settings, report):
+    answer = control.ask(settings["DATA_DIR"], {"command": "link"})
+    report.event("link", login.words(answer["link"]), login_link=answer["link"])
     return 0

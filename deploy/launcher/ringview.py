@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 import psutil
 
+from . import tokens
+
 SAMPLE_PERIOD_S = 0.5
 USAGE_PERIOD_S = 1.0
 HTTP_TIMEOUT_S = 3
@@ -26,8 +28,8 @@ class Api:
     def request(self, method, path, body=None, timeout_s=HTTP_TIMEOUT_S):
         """(status, bytes); raises OSError when the gateway does not answer."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        if self.token_file:  # for reads too: where others can reach the address they need it
-            headers["Authorization"] = f"Bearer {self.token_file.read_text().strip()}"
+        if self.token_file and (token := tokens.most_allowed(self.token_file)):
+            headers["Authorization"] = f"Bearer {token}"
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)

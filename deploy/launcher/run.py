@@ -10,7 +10,7 @@ import os
 import signal
 import time
 
-from . import (build, checkout, datadir, joining, memory, network, ringview, seeds,
+from . import (build, checkout, datadir, joining, login, memory, network, ringview, seeds,
                settings as settings_module)
 from .common import Refused
 from .control import ControlServer
@@ -166,8 +166,11 @@ class Session:
         lines += [f"  node {slot}: {url}" if slot else "  ..." for slot, url in shown]
         if hint := network.reach_hint(settings):
             lines.append(hint)
+        link = login.make_link(settings) if settings["API_TOKEN_FILE"] else None
+        if link:
+            lines.append(login.words(link))
         say("ready", "\n".join(lines), ring_dashboard=settings.dashboard(),
-            node_dashboards=list(dashboards.values()), nodes=count)
+            node_dashboards=list(dashboards.values()), nodes=count, login_link=link)
 
     # Watch
 
@@ -231,7 +234,8 @@ class Session:
     def handle(self, request):
         command = request.get("command")
         orders = {"status": self.order_status, "start": self.order_start,
-                  "stop_node": self.order_stop_node, "add": self.order_add, "stop": self.order_stop, "leave": self.order_leave}
+                  "stop_node": self.order_stop_node, "add": self.order_add, "stop": self.order_stop,
+                  "leave": self.order_leave, "link": self.order_link}
         if command not in orders:
             return {"ok": False, "error": f"unknown command {str(command)[:40]!r}; there are: "
                     + ", ".join(orders)}
@@ -302,6 +306,13 @@ class Session:
             raise Refused(f"{len(slots)} more nodes do not fit: the ring has {there} of the "
                           f"{2 ** bits} ids of M={bits}")
         settings_module.check_ports(self.settings, slots[-1])
+
+    def order_link(self, request):
+        del request
+        if not self.settings["API_TOKEN_FILE"]:
+            raise Refused("no link is needed: this ring was started without API_TOKEN_FILE, so its page "
+                          f"asks for no token: {self.settings.dashboard()}")
+        return {"link": login.make_link(self.settings)}
 
     def order_stop(self, request):
         del request

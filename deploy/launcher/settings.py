@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import envfile, tailnet
+from . import envfile, tailnet, tokens
 from .common import EXIT_BAD_SETTING, ROOT, Refused
 
 
@@ -57,7 +57,8 @@ TABLE = (
             "file with another one that they take too, while the ring's key is changed"),
     Setting("CLIENT_KEY_FILE", "path", "", "file with a key for programs that read and write keys"),
     Setting("READER_KEY_FILE", "path", "", "file with a key for programs that only read"),
-    Setting("API_TOKEN_FILE", "path", "", "file with the token for changes over HTTP"),
+    Setting("API_TOKEN_FILE", "path", "", "file with the tokens for HTTP: one alone, or lines of: "
+            "reader|writer|operator token [name]"),
 )
 NAMES = {setting.name for setting in TABLE}
 # sun_path has 108 bytes; the supervisor's socket lives in DATA_DIR.
@@ -72,8 +73,7 @@ TEXT_BYTES_MAX = 63
 SHELL_VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}?|\([^)]*\)?)|`[^`]*`?")
 QUOTES = "\"'\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # typewriter's and printers'
 RING_KEYS = ("RING_KEY_FILE", "RING_KEY_ALSO_FILE", "CLIENT_KEY_FILE", "READER_KEY_FILE")
-SECRET_BYTES = {**dict.fromkeys(RING_KEYS, (16, 64)), "API_TOKEN_FILE": (16, 256)}
-DIFFERENT_MIN = 8  # characters of a secret
+RING_KEY_BYTES = (16, 64)
 
 
 @dataclass
@@ -289,9 +289,10 @@ def check_together(settings, slots):
 
 def check_secrets(settings):
     lines = {}
-    for name in SECRET_BYTES:
+    check_tokens(settings)
+    for name in RING_KEYS:
         line = check_secret(settings, name)
-        if not line or name not in RING_KEYS:
+        if not line:
             continue
         if not settings["RING_KEY_FILE"]:
             raise bad(setting_named(name), settings[name], settings.origin[name],
@@ -301,12 +302,6 @@ def check_secrets(settings):
                       f"holds the same secret as {lines[line]}, which allows something else: make "
                       "one for it")
         lines[line] = name
-
-
-def is_weak(line):
-    """What a person types to be done with it."""
-    repeated = any(line.startswith(line[period:]) for period in range(1, len(line) // 2 + 1))
-    return repeated or len(set(line)) < DIFFERENT_MIN
 
 
 def check_ports(settings, slots):
@@ -334,13 +329,9 @@ def check_ports(settings, slots):
                   f"dashboards' ports {port}..{port + slots}: choose another")
 
 
-def check_secret(settings, name):
-    """The same rules as the programs': proto/private.c. The secret, or None."""
-    path = settings[name]
-    if not path:
-        return None
-    setting, origin = setting_named(name), settings.origin[name]
-    low, high = SECRET_BYTES[name]
+def read_secret(settings, name):
+    """The bytes of a file that its owner keeps, by the programs' rules: proto/private.c."""
+    path, setting, origin = settings[name], setting_named(name), settings.origin[name]
     try:
         about = path.stat()
         secret = path.read_bytes() if path.is_file() else None
@@ -348,17 +339,38 @@ def check_secret(settings, name):
         raise bad(setting, path, origin, f"cannot be read: {error.strerror}") from error
     if secret is None:
         raise bad(setting, path, origin, "is no file")
-    line = re.split(rb"\r\n|\n|\r", secret)[0]
-    if line.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+    if secret.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise bad(setting, path, origin, "begins with a byte order mark (BOM), which would count "
                   "as a part of the secret: save it as plain text without BOM")
+    check_owner(setting, path, origin, about)
+    return secret
+
+
+def check_tokens(settings):
+    if not settings["API_TOKEN_FILE"]:
+        return
+    secret = read_secret(settings, "API_TOKEN_FILE")
+    try:
+        tokens.parse(secret)
+    except ValueError as problem:
+        raise bad(setting_named("API_TOKEN_FILE"), settings["API_TOKEN_FILE"],
+                  settings.origin["API_TOKEN_FILE"], f"cannot be used: {problem}") from None
+
+
+def check_secret(settings, name):
+    """The key of a file, or None."""
+    path = settings[name]
+    if not path:
+        return None
+    setting, origin = setting_named(name), settings.origin[name]
+    low, high = RING_KEY_BYTES
+    line = re.split(rb"\r\n|\n|\r", read_secret(settings, name))[0]
     if not low <= len(line) <= high:
         raise bad(setting, path, origin, f"has {len(line)} bytes in its first line: a secret has "
                   f"{low} to {high}, for example: head -c 32 /dev/urandom | base64 > {path}")
-    if is_weak(line):
+    if tokens.is_weak(line):
         raise bad(setting, path, origin, "has a first line that can be guessed (few different "
                   f"characters, or a text repeated): head -c 32 /dev/urandom | base64 > {path}")
-    check_owner(setting, path, origin, about)
     return line
 
 

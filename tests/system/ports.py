@@ -27,6 +27,17 @@ def is_free(port):
     return True
 
 
+def own_address():
+    """Of this machine's network, which others can reach; None when it has none but loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        try:
+            link.connect(("192.0.2.1", 9))  # sends nothing; picks the address
+            address = link.getsockname()[0]
+        except OSError:
+            return None
+    return None if address.startswith("127.") else address
+
+
 class PortBlock:
     """PORT and RPC_PORT with room for up to 33 nodes each."""
 

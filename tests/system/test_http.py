@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 from lone_gateway import GATEWAY, Answer, soon
-from ports import PortBlock
+from ports import PortBlock, own_address
 from ring import until
 
 # Headers, origin, methods
@@ -506,16 +506,6 @@ def test_token_off_loopback_is_for_reads_too(tmp_path):
         process.terminate()
         process.wait(20)
         block.close()
-
-
-def own_address():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
-        try:
-            link.connect(("192.0.2.1", 9))  # sends nothing; picks the address
-            address = link.getsockname()[0]
-        except OSError:
-            return None
-    return None if address.startswith("127.") else address
 
 
 def test_host_names(own):

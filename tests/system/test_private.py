@@ -2,6 +2,7 @@
 """What the programs keep from other users: folders and files by mode, owner and link."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -110,7 +111,7 @@ def test_files_of_an_older_version_are_closed_to_others(ports, tmp_path):
     (b"a secret of some length\n", 0o644, "chmod 600"),
     (b"a secret of some length\n", 0o660, "chmod 600"),
     (b"\xef\xbb\xbfa secret of some length\n", 0o600, "byte order mark"),
-    (b"short\n", 0o600, "too short"), (b"", 0o600, "too short"), (None, 0o600, "No such file"),
+    (b"short\n", 0o600, "too short"), (b"", 0o600, "too short|no token"), (None, 0o600, "No such file"),
     (b"aaaaaaaaaaaaaaaaaaaa\n", 0o600, "can be guessed"),
     (b"passwordpasswordpass\n", 0o600, "can be guessed"), (b"12123123412312341234\n", 0o600, "can be guessed"),
 ])
@@ -122,7 +123,7 @@ def test_secrets(ports, tmp_path, program, secret, mode, words):
     flags = ["--ring-key-file"] + (["--api-token-file"] if program is gateway else [])
     for flag in flags:
         said = refusal(program(ports, tmp_path / "data", flag, key), EXIT_SETTING)
-        assert words in said and str(key) in said
+        assert re.search(words, said) and str(key) in said
 
 
 @pytest.mark.parametrize("flags, words", [

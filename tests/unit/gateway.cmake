@@ -2,7 +2,7 @@
 # Tests of the gateway's own readers; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
 find_library(CSV_LIBRARY csv REQUIRED)
-foreach(name IN ITEMS test_csv test_gateway_text test_http_threads)
+foreach(name IN ITEMS test_access test_csv test_gateway_text test_http_threads)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_link_libraries(${name} PRIVATE chord_warnings chord_gateway_core ${CMOCKA_LIBRARY})
   add_test(NAME ${name} COMMAND ${name})

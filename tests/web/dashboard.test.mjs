@@ -391,6 +391,46 @@ test("where reads need the token the page asks once, then all of it works", { sk
   await other.close();
 });
 
+test("a one-time link lets a browser in once", { skip: !process.env.CHORD_MOCK }, async () => {
+  mock.token = "a token; of 16 bytes";
+  mock.login_code = "a/code";
+  const { context: other, faults: found } = await open_watched(browser, base);
+  const shown = await other.newPage();
+  await shown.goto(`${base}/#login=${encodeURIComponent(mock.login_code)}`);
+  await by(shown, "notice-ok").waitFor();
+  await wait_data(shown, "link", "link", "live");
+  assert.equal(await by(shown, "token-dialog").count(), 0);
+  assert.equal(new URL(shown.url()).hash, ""); // it is not kept in the browser's history
+  assert.deepEqual(found, []);
+  await other.close();
+
+  const { context: stranger } = await open_watched(browser, base);
+  const late = await stranger.newPage();
+  await late.goto(`${base}/#login=a%2Fcode`);
+  assert.match(await by(late, "notice-error").innerText(), /used before/);
+  await by(late, "token-dialog").waitFor();
+  await stranger.close();
+  mock.token = "";
+});
+
+test("a token that may not do something says so and can be changed", { skip: !process.env.CHORD_MOCK }, async () => {
+  Object.assign(mock, { token: "a token; of 16 bytes", reader_token: "a reader's token" });
+  const { context: other } = await open_watched(browser, base); // the 403 is a line of its console
+  const asked = await other.newPage();
+  await asked.goto(`${base}/#token=${encodeURIComponent(mock.reader_token)}`);
+  await wait_data(asked, "link", "link", "live");
+  const node = members_of(mock.ring.snapshot())[0];
+  await by(asked, `kill-${node.address}`).first().click();
+  await by(asked, "kill-input").fill(node.id);
+  await by(asked, "kill-confirm").click();
+  assert.match(await by(asked, "token-reason").innerText(), /needs the role operator/);
+  await by(asked, "token-dialog").getByRole("button", { name: "Cancel" }).click();
+  assert.match(await by(asked, "notice-error").innerText(), /needs the role operator/);
+  assert.equal(members_of(mock.ring.snapshot()).some((other_node) => other_node.id === node.id), true);
+  await other.close();
+  Object.assign(mock, { token: "", reader_token: "" });
+});
+
 test("ranges that have lost their majority are painted dead, and their keys counted", { skip: !process.env.CHORD_MOCK }, async () => {
   const { context: other, faults: found } = await open_watched(browser, base);
   const shown = await other.newPage();

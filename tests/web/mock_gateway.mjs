@@ -40,7 +40,7 @@ const csv_cell = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""
 
 /**
  * @param {{port: number, nodes?: number, m?: number, supervisor?: boolean}} options
- * @returns {Promise<{ring: MockRing, url: string, close: () => Promise<void>, refuse_events: boolean, streams: Set<object>, token: string}>}
+ * @returns {Promise<{ring: MockRing, url: string, close: () => Promise<void>, refuse_events: boolean, streams: Set<object>, token: string, reader_token: string, login_code: string}>}
  */
 export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) {
   const vendor = mkdtempSync(join(tmpdir(), "chord-vendor-"));
@@ -50,7 +50,7 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
   const ring = new MockRing({ nodes, m, n: 3, replicas: 3, host: "127.0.0.1", port });
   const operations = new Map();
   const streams = new Set();
-  const mock = { ring, url: `http://127.0.0.1:${port}`, refuse_events: false, supervisor, streams, token: "" };
+  const mock = { ring, url: `http://127.0.0.1:${port}`, refuse_events: false, supervisor, streams, token: "", reader_token: "", login_code: "" };
 
   const send_event = (response, event, data) => response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
   const heard = []; // what ?history=N gives to a stream that is opened later
@@ -162,11 +162,24 @@ export async function start_mock({ port, nodes = 5, m = 6, supervisor = true }) 
     return response.on("close", () => streams.delete(response));
   }
 
+  function serve_login(response, body) {
+    if (!mock.login_code || JSON.parse(body).code !== mock.login_code)
+      return problem(response, 401, "unauthenticated", "the link was used before");
+    mock.login_code = "";
+    return json(response, 201, { role: "operator", seconds: 43200 }, { "Set-Cookie": "chord-session=mock; Path=/; HttpOnly; SameSite=Strict" });
+  }
+
   function serve_api(request, response, slot, parts, query, body) {
     const [room, name, verb] = parts;
-    const known = [`Bearer ${mock.token}`, `chord-token=${encodeURIComponent(mock.token)}`];
-    if (mock.token && !known.includes(request.headers.authorization) && !known.includes(request.headers.cookie))
+    if (room === "session") return serve_login(response, body);
+    const carries = (token) => token && [`Bearer ${token}`, `chord-token=${encodeURIComponent(token)}`]
+      .some((text) => [request.headers.authorization, request.headers.cookie].includes(text));
+    const operator = carries(mock.token) || request.headers.cookie?.includes("chord-session=mock");
+    if (mock.token && !operator && !carries(mock.reader_token))
       return problem(response, 401, "unauthenticated", "reads need the token");
+    if (mock.token && !operator && request.method !== "GET")
+      return json(response, 403, { title: "Forbidden", status: 403, detail: "this needs the role operator, and bob has the role reader",
+        code: "PERMISSION_DENIED", needed_role: "operator" });
     if (room === "self") {
       const node = ring.list.find((other) => other.slot === slot);
       return json(response, 200, { slot: slot || null, address: node?.address ?? null, ring_dashboard: mock.url });
