@@ -68,8 +68,9 @@ def give_up(name, data, prefix):
     return 1
 
 
-def run(target, tokens):
-    """The program: target(bytes) raises where something is wrong."""
+def run(target, tokens, mutate_form=None):
+    """The program: target(bytes) raises where something is wrong. mutate_form(chance, bytes): changes
+    an input and keeps its form; every other input is made by it."""
     flags, paths = read_arguments(sys.argv[1:])
     seed = flags["seed"] or random.SystemRandom().randrange(1, 2 ** 32)
     chance = random.Random(seed)
@@ -79,8 +80,11 @@ def run(target, tokens):
     end = time.monotonic() + flags["max_total_time"] if flags["max_total_time"] else None
     runs = 0
     while runs < len(corpus) or runs != flags["runs"] and not (end and time.monotonic() > end):
-        data = inputs[runs] if runs < len(corpus) else \
-            mutate(chance, chance.choice(inputs), inputs, tokens)[:flags["max_len"]]
+        data = inputs[runs] if runs < len(corpus) else chance.choice(inputs)
+        if runs >= len(corpus) and mutate_form and runs % 2:
+            data = mutate_form(chance, data)
+        elif runs >= len(corpus):
+            data = mutate(chance, data, inputs, tokens)[:flags["max_len"]]
         signal.alarm(HANGS_S)  # ends it, with the input unsaid: -seed= finds it again
         try:
             target(data)
