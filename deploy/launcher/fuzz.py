@@ -26,6 +26,7 @@ from .ledger import SOAK, Ledger, commit
 FOLDER = ROOT / "build" / "fuzz"
 SOURCES = ROOT / "tests" / "fuzz"
 BLOCK_S = 60  # after so long it is told, and kept, how far a run is
+HANGS_S = 30  # an input that takes so long is a finding
 END_S = 120  # so long a block may take to end after its time
 
 
@@ -46,6 +47,9 @@ TARGETS = {
     "envelope": Target("requests and answers between programs", 4000),
     "http": Target("heads, chunks and conditions of HTTP", 4000),
     "readers": Target("CSV, and forms that carry it", 1000),
+    "records": Target("a database's records: identity, views, places", 3000),
+    "routes": Target("the gateway's routes, their parameters and bodies", 1500),
+    "store": Target("whole database files, of this schema and of an older one", 400),
     "tailnet": Target("tailscale status --json", 2000, python=True),
 }
 
@@ -69,8 +73,9 @@ def run_block(name, seconds, runs):
     found.mkdir(parents=True, exist_ok=True)
     log_path = FOLDER / f"{name}.log"
     command = [*TARGETS[name].program(name), new, SOURCES / "corpus" / name,
-               f"-max_total_time={seconds}", f"-runs={runs or -1}", "-print_final_stats=1",
-               f"-max_len={TARGETS[name].bytes_max}", f"-artifact_prefix={found}/"]
+               f"-max_total_time={seconds}", f"-runs={runs or -1}", f"-timeout={HANGS_S}",
+               f"-max_len={TARGETS[name].bytes_max}", f"-artifact_prefix={found}/",
+               "-print_final_stats=1"]
     began = time.monotonic()
     with open(log_path, "w", encoding="utf-8") as log:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -80,7 +85,7 @@ def run_block(name, seconds, runs):
     if done.returncode != 0:
         print(text[-4000:])
         for path in sorted(found.iterdir(), key=os.path.getmtime)[-1:]:
-            print("again:", *command[:-7], path)
+            print("again:", *TARGETS[name].program(name), path)
     return int(executions[1]) if executions else 0, time.monotonic() - began, done.returncode == 0
 
 

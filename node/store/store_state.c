@@ -55,11 +55,14 @@ static bool range_bounded(const struct chord_range *range, unsigned m) {
 static const char *beyond_bounds(const struct store_state *state) {
     const struct chord_identity *identity = &state->identity;
     unsigned m = identity->parameters.m;
+    if (state->has[RECORD_IDENTITY] &&
+        (identity->incarnation == 0 || identity->incarnation > INT64_MAX)) {
+        return record_name(RECORD_IDENTITY); /* each start adds to it */
+    }
     if (m == 0) {
         return state->views_count > 0 ? record_name(RECORD_VIEW) : NULL;
     }
-    bool bounded = parameters_bounded(&identity->parameters) && id_valid(&identity->id, m) &&
-                   identity->incarnation <= INT64_MAX; /* each start adds to it */
+    bool bounded = parameters_bounded(&identity->parameters) && id_valid(&identity->id, m);
     for (uint16_t i = 0; i < identity->known_count && bounded; i++) {
         bounded = id_valid(&identity->known[i].id, m);
     }

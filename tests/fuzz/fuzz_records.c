@@ -83,7 +83,8 @@ static void start(struct bytes *bytes) {
     struct store_state state = {.views = NULL};
     struct store_found found;
     world_forget(&world); /* it is large: only what counts is cleared */
-    world.views_count = world.request_last = world.steps = 0;
+    world.views_count = world.steps = 0;
+    world.request_last = 0;
     world.config = (struct chord_config){
         .limits = {.peers_max = 96,
                    .views_max = 16,

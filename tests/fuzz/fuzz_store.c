@@ -49,7 +49,7 @@ struct base {
 };
 
 static struct base bases[3]; /* of this schema, with its log; of this schema; of schema 6 */
-static char folder[64], database_path[96], wal_path[96];
+static char folder[32], database_path[64], wal_path[80];
 
 static void must(bool condition, const char *what) {
     if (!condition) {

@@ -14,9 +14,8 @@ import time
 import traceback
 from pathlib import Path
 
-HANGS_S = 20
 DEFAULTS = {"runs": -1, "max_total_time": 0, "max_len": 1000, "seed": 0, "print_final_stats": 0,
-            "artifact_prefix": "./"}
+            "timeout": 30, "artifact_prefix": "./"}
 
 
 def read_arguments(words):
@@ -85,7 +84,7 @@ def run(target, tokens, mutate_form=None):
             data = mutate_form(chance, data)
         elif runs >= len(corpus):
             data = mutate(chance, data, inputs, tokens)[:flags["max_len"]]
-        signal.alarm(HANGS_S)  # ends it, with the input unsaid: -seed= finds it again
+        signal.alarm(flags["timeout"])  # ends it, with the input unsaid: -seed= finds it again
         try:
             target(data)
         except Exception:  # whatever it is, the target does not raise it
