@@ -187,7 +187,7 @@ COMMANDS = {
                                  "--pauses K\n                  --partitions K]: real processes broken; "
                                  "soak stalls [--minutes K]: on a network\n                  that stands "
                                  "still at times; all go on where they stopped"),
-    "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K]: run the fuzzers; needs clang"),
+    "fuzz": (command_fuzz, "fuzz", "fuzz [NAME] [--minutes K | --runs K]: run the fuzzers; needs clang"),
     "figures": (command_figures, "figures", "figures [MAX_NODES]: hops, load, maintenance and "
                                             "failures of 8 to 131072 nodes, as tables and plots"),
     "bench": (command_bench, None, "bench [--quick] [--peers] [--json FILE]: how fast a ring of its "

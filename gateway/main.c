@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,12 +23,14 @@
 #include "log.h"
 #include "operations.h"
 #include "private.h"
+#include "resources.h"
 #include "ring_view.h"
 #include "ring_watch.h"
 #include "routes.h"
 #include "sd_notify.h"
 
 enum {
+    EXIT_RESOURCES = 1,
     EXIT_SETTING = 2,
     EXIT_LISTEN = 3,
     EXIT_DATA = 4,
@@ -216,10 +217,8 @@ int main(int argc, char **argv) {
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
+    if (!resources_suffice(error, sizeof(error))) {
+        return complain(EXIT_RESOURCES, error);
     }
     int code = app_open(&app, error, sizeof(error));
     if (code != 0) {

@@ -67,8 +67,13 @@ static struct chord_limits limits_for(const struct settings *settings) {
     };
 }
 
-static bool make_core(struct node *node, const struct chord_stored_view *views,
-                      size_t views_count) {
+static enum node_exit out_of_memory(void) {
+    fputs("chord-node: out of memory\n", stderr);
+    return NODE_EXIT_OTHER;
+}
+
+static enum node_exit make_core(struct node *node, const struct chord_stored_view *views,
+                                size_t views_count) {
     struct chord_config config = {.limits = limits_for(&node->settings),
                                   .timing = chord_timing_default,
                                   .places_evenly = true};
@@ -79,24 +84,29 @@ static bool make_core(struct node *node, const struct chord_stored_view *views,
     config.former_count = former->count;
     memcpy(config.former, former->items, sizeof config.former);
     if (RAND_bytes((unsigned char *)&config.seed, sizeof config.seed) != 1) {
-        return false;
+        fputs("chord-node: the system gives no random bytes\n", stderr);
+        return NODE_EXIT_OTHER;
     }
     void *memory = calloc(1, chord_size(&config.limits));
     node->actions = calloc(1, sizeof *node->actions);
     node->requests_max = node->settings.channel_size + NODE_REQUESTS_EXTRA;
     node->requests = calloc(node->requests_max, sizeof *node->requests);
     if (memory == NULL || node->actions == NULL || node->requests == NULL) {
-        return false;
+        return out_of_memory();
     }
     node->examined = (struct operation_memory){node->examined_writes, EXAMINED_WRITES, 0};
     node->chord = chord_init(memory, &config);
     for (size_t i = 0; i < views_count; i++) {
         if (!chord_restore_view(node->chord, &views[i])) {
-            log_write(LOG_ERROR, "store", "a stored view cannot be used");
-            return false;
+            fprintf(stderr,
+                    "chord-node: view %zu of %zu in %s/chord.db is no view of a node, or overlaps "
+                    "another one: the file was changed by others; move the folder away and start "
+                    "with an empty one\n",
+                    i + 1, views_count, node->settings.data);
+            return NODE_EXIT_FORMAT;
         }
     }
-    return true;
+    return NODE_EXIT_OK;
 }
 
 /* A ring's parameters never change: an explicit other value is a mistake worth a sentence. */
@@ -213,11 +223,11 @@ enum node_exit node_run(const struct settings *settings) {
     if (!parameters_match(settings, &identity)) {
         goto out;
     }
-    code = NODE_EXIT_OTHER;
-    if (!make_core(&node, views, views_count)) {
-        fputs("chord-node: out of memory\n", stderr);
+    code = make_core(&node, views, views_count);
+    if (code != NODE_EXIT_OK) {
         goto out;
     }
+    code = NODE_EXIT_OTHER;
     if (pthread_create(&signals, NULL, wait_signal, &node) != 0) {
         fputs("chord-node: cannot start a thread\n", stderr);
         goto out;

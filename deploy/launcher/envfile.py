@@ -48,6 +48,9 @@ def value_of(path, number, name, text):
                    f"value of {line}: put it into the quotes, or take it away; a comment needs a "
                    "line of its own")
         text = match[1] if match[1] is not None else match[2]
+        if text != text.strip():
+            refuse(path, number, f"{line} has a blank at an end of the quoted text, which not every "
+                   "reader keeps: take it away")
     elif '"' in text or "'" in text:
         refuse(path, number, f"{line} has a quote in the middle: put the whole value into quotes, "
                "or none of it")
@@ -57,7 +60,7 @@ def value_of(path, number, name, text):
     if "\\" in text:
         refuse(path, number, f"{line} has a backslash, which not every reader takes as it is: "
                "write the value without")
-    return text.strip()
+    return text
 
 
 def read(path):
@@ -65,10 +68,14 @@ def read(path):
     found = {}
     for number, line in enumerate(re.split(r"\r\n|\n|\r", read_text(path)), 1):
         line = line.strip(" \t")
+        if line[:1] in ("#", ";") and line.endswith("\\"):
+            refuse(path, number, "the comment ends with a backslash, behind which systemd before 254 "
+                   "takes the next line for a comment too: take it away")
         if not line or line[0] in "#;":
             continue
-        if any(ord(letter) < 32 and letter != "\t" or ord(letter) == 127 for letter in line):
-            refuse(path, number, f"a control character stands in {line[:60]!r}")
+        if not line.replace("\t", "").isprintable():
+            refuse(path, number, f"a character that is not seen (a control character, or a blank of "
+                   f"another kind) stands in {line[:60]!r}")
         if re.match(r"export[ \t]", line):
             refuse(path, number, "'export' is for shells, systemd does not know it: write "
                    f"{line.split(None, 1)[1][:40]}")

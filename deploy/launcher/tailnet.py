@@ -10,9 +10,12 @@ import subprocess
 from dataclasses import dataclass
 
 TIMEOUT_S = 5
+STATE_LETTERS_MAX = 40
+NAME_LETTERS_MAX = 63
 NETWORK = ipaddress.ip_network("100.64.0.0/10")
 RUNNING = "Running"
 NOT_INSTALLED = "not installed"
+NOT_ANSWERING = "not answering"
 # What a state that is not RUNNING means for this host, and what to do.
 REASONS = {
     NOT_INSTALLED: "Tailscale is not installed here",
@@ -24,7 +27,7 @@ REASONS = {
     "offline": "Tailscale has no connection to its network here (look: tailscale status)",
     "without an IPv4 address": "Tailscale has given this machine IPv6 addresses only, and nodes need "
                                "an IPv4 one (allow IPv4 in the tailnet's policy, or set HOST)",
-    "not answering": "tailscale status does not answer here (is tailscaled running?)",
+    NOT_ANSWERING: "tailscale status does not answer here (is tailscaled running?)",
 }
 
 
@@ -51,6 +54,14 @@ def ipv4_of(host):
     return None
 
 
+def name_of(host, otherwise):
+    """Its name as people may see it: other hosts choose what it says."""
+    name = host.get("HostName")
+    if not isinstance(name, str) or not name:
+        return otherwise
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:NAME_LETTERS_MAX])
+
+
 def own_address(status):
     """(IPv4 address or None, the state in a word). That an address is listed says nothing: it stays
     when Tailscale is stopped."""
@@ -58,7 +69,8 @@ def own_address(status):
         return None, "unknown"
     state = status.get("BackendState")
     if state != RUNNING:
-        return None, state if isinstance(state, str) and state.isalpha() else "unknown"
+        known = isinstance(state, str) and state.isalpha() and len(state) <= STATE_LETTERS_MAX
+        return None, state if known else "unknown"
     own = status.get("Self")
     if not isinstance(own, dict) or own.get("Online") is not True:
         return None, "offline"
@@ -76,10 +88,19 @@ def peers(status, tag=""):
             continue
         tags = entry.get("Tags")
         tags = tuple(each for each in tags if isinstance(each, str)) if isinstance(tags, list) else ()
-        address, name = ipv4_of(entry), entry.get("HostName")
+        address = ipv4_of(entry)
         if address and (not tag or tag in tags):
-            found.append(Peer(name if isinstance(name, str) else address, address, tags))
+            found.append(Peer(name_of(entry, address), address, tags))
     return sorted(found, key=lambda peer: (peer.name, peer.address))
+
+
+def read(answer):
+    """The same as status(), of the bytes that the command wrote."""
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        found = None
+    return (None, NOT_ANSWERING) if found is None else (found, "")
 
 
 def status():
@@ -89,9 +110,9 @@ def status():
     try:
         answer = subprocess.run(["tailscale", "status", "--json"], capture_output=True,
                                 timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
-        return json.loads(answer.stdout), ""
-    except (OSError, ValueError, RecursionError, subprocess.TimeoutExpired):
-        return None, "not answering"
+    except (OSError, subprocess.TimeoutExpired):
+        return None, NOT_ANSWERING
+    return read(answer.stdout)
 
 
 def find_own():

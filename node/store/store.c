@@ -132,6 +132,7 @@ static int write_views(struct store *store, const struct store_job *job) {
 
 static int run_job(struct store *store, struct store_job *job) {
     store->tables.m = atomic_load(&store->m);
+    database_work_begins(&store->database);
     switch (job->kind) {
     case STORE_JOB_WRITE:
         return tables_write(&store->tables, job);
@@ -173,8 +174,8 @@ static bool job_writes(const struct store_job *job) {
 /* A failed sync must not be tried again: what the kernel dropped would count as written. */
 static bool fatal(int rc) {
     int primary = rc & 0xff;
-    return primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB ||
-           primary == SQLITE_READONLY || primary == SQLITE_NOMEM;
+    return database_damaged(rc) || primary == SQLITE_IOERR || primary == SQLITE_READONLY ||
+           primary == SQLITE_NOMEM;
 }
 
 static void fail(struct store *store, int rc) {
@@ -474,7 +475,7 @@ static enum store_error open_state(struct store *store, struct store_state *stat
                                    size_t reason_bytes) {
     struct store_found found = {""};
     int rc = open_tables(store, state, &found);
-    if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB) {
+    if (database_damaged(rc)) {
         close_tables(store);
         free(state->views);
         database_put_aside(&store->database);

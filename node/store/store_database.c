@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { CACHE_KIB = 2048 };
@@ -50,6 +51,37 @@ void database_release(struct database *database) {
     }
 }
 
+/* ---- work without end ---- */
+
+/* A row has some forty bytes at least, and its SQL takes a hundred steps or two, so that the steps
+ * are bounded by the file's size. A prepared statement counts on from one piece of work to the
+ * next: some looks are not about this one. */
+enum { LOOK_STEPS = 1000000, LOOKS_SPARE = 12, STEPS_A_BYTE = 8 };
+
+static uint64_t file_size(const char *path, const char *end) {
+    char name[DATABASE_PATH_BYTES + 8];
+    struct stat file;
+    snprintf(name, sizeof name, "%s%s", path, end);
+    return stat(name, &file) == 0 ? (uint64_t)file.st_size : 0;
+}
+
+static int on_work(void *context) {
+    struct database *database = context;
+    uint64_t bytes = file_size(database->path, "") + file_size(database->path, "-wal");
+    database->looks++;
+    return database->looks > LOOKS_SPARE &&
+           (uint64_t)database->looks * LOOK_STEPS > bytes * STEPS_A_BYTE;
+}
+
+void database_work_begins(struct database *database) {
+    database->looks = 0;
+}
+
+bool database_damaged(int rc) {
+    int primary = rc & 0xff;
+    return primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB || primary == SQLITE_INTERRUPT;
+}
+
 /* ---- open ---- */
 
 /* Nothing is written before we know that this is a chord.db, and its schema. */
@@ -60,6 +92,8 @@ static int connect_file(struct database *database, int *schema, struct store_fou
                                  SQLITE_OPEN_EXRESCODE,
                              NULL);
     if (rc == SQLITE_OK) {
+        database_work_begins(database);
+        sqlite3_progress_handler(database->db, LOOK_STEPS, on_work, database);
         rc = sqlite3_exec(database->db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
     }
     if (rc == SQLITE_OK) {

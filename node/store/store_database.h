@@ -12,6 +12,7 @@ struct database {
     char path[DATABASE_PATH_BYTES];
     sqlite3 *db;
     int lock;       /* -1: not taken */
+    unsigned looks; /* of on_work, since database_work_begins */
     bool copy_kept; /* of before an upgrade: gone once the store serves (database_served) */
 };
 
@@ -25,6 +26,11 @@ void database_release(struct database *database);
  * `found` then says more, unless it is empty. */
 int database_open(struct database *database, struct store_state *state, struct store_found *found);
 void database_close(struct database *database);
+/* What follows is one piece of work. A sound file bounds how much it can be; where it is more,
+ * pages stand in their tree many times, and SQLite's statement ends with SQLITE_INTERRUPT. */
+void database_work_begins(struct database *database);
+/* A damaged file, as SQLite or the bound above tells. */
+bool database_damaged(int rc);
 /* A closed one that SQLite cannot read any more. */
 void database_put_aside(const struct database *database);
 

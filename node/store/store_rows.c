@@ -187,13 +187,27 @@ static int bind_value(struct store_tables *tables, const struct store_row *row) 
     return rc;
 }
 
+static bool column_is(sqlite3_stmt *statement, int column, const void *bytes, size_t count) {
+    return (size_t)sqlite3_column_bytes(statement, column) == count &&
+           (count == 0 || memcmp(sqlite3_column_blob(statement, column), bytes, count) == 0);
+}
+
+/* Steps to the row under the key. In a tree whose pages a disk has mixed up, SQLite's search may
+ * end at another one, good in itself. */
+static int get_row(struct store_tables *tables, const struct store_row *row) {
+    bind_blob(tables->get, 1, row->hash, CHORD_ID_BYTES);
+    bind_blob(tables->get, 2, row->key, row->key_bytes);
+    int rc = sqlite3_step(tables->get);
+    bool it = rc != SQLITE_ROW || (column_is(tables->get, 0, row->hash, CHORD_ID_BYTES) &&
+                                   column_is(tables->get, 1, row->key, row->key_bytes));
+    return it ? rc : SQLITE_CORRUPT;
+}
+
 /* A bad row gives way to its own version or a newer one. Before an older one it stays, and the
  * write has failed: what it claims to be may be true, and nobody counts a copy that is not there.
  */
 static int write_row(struct store_tables *tables, struct store_row *row) {
-    bind_blob(tables->get, 1, row->hash, CHORD_ID_BYTES);
-    bind_blob(tables->get, 2, row->key, row->key_bytes);
-    int rc = sqlite3_step(tables->get);
+    int rc = get_row(tables, row);
     bool replaces = true;
     int64_t bytes_before = 0;
     row->replaced = false;
@@ -243,9 +257,7 @@ int tables_read(struct store_tables *tables, struct store_job *job) {
     int rc = SQLITE_OK;
     for (size_t i = 0; i < job->rows_count && rc == SQLITE_OK; i++) {
         struct store_row *row = &job->rows[i];
-        bind_blob(tables->get, 1, row->hash, CHORD_ID_BYTES);
-        bind_blob(tables->get, 2, row->key, row->key_bytes);
-        rc = sqlite3_step(tables->get);
+        rc = get_row(tables, row);
         row->kind = 0;
         if (rc == SQLITE_ROW) {
             row_read_columns(tables->get, row, &job->arena, true); /* the key stays the caller's */

@@ -8,6 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define LARGE_VALUE_GOES                                                                           \
+    "CREATE TRIGGER large_value_goes AFTER DELETE ON rows"                                         \
+    " WHEN old.value_id IS NOT NULL BEGIN"                                                         \
+    " DELETE FROM large_values WHERE id = old.value_id; END"
+
 static int number(sqlite3 *db, const char *sql, int *value) {
     sqlite3_stmt *statement = NULL;
     int rc = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
@@ -25,10 +30,16 @@ static int number(sqlite3 *db, const char *sql, int *value) {
 /* Version 0 is an empty file. Schemas before 7 could leave one with an empty table of records, when
  * the program ended at its very start. */
 int schema_check(sqlite3 *db, int *schema, struct store_found *found) {
-    int tables = 0;
+    int tables = 0, programs = 0;
     int rc = number(db, "PRAGMA user_version", schema);
     if (rc == SQLITE_OK && *schema == 0) {
         rc = number(db, "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> 'meta'", &tables);
+    }
+    if (rc == SQLITE_OK) { /* SQL that a file brings along would run, and might never end */
+        rc = number(db,
+                    "SELECT count(*) FROM sqlite_schema WHERE type NOT IN ('table', 'index')"
+                    " AND sql <> '" LARGE_VALUE_GOES "'",
+                    &programs);
     }
     if (rc == SQLITE_OK && (*schema < 0 || *schema > STORE_SCHEMA_VERSION)) {
         snprintf(found->text, sizeof found->text,
@@ -38,6 +49,11 @@ int schema_check(sqlite3 *db, int *schema, struct store_found *found) {
     }
     if (rc == SQLITE_OK && tables != 0) {
         snprintf(found->text, sizeof found->text, "it is a database, but not that of a Chord node");
+        return STORE_UNKNOWN_FORM;
+    }
+    if (rc == SQLITE_OK && programs != 0) {
+        snprintf(found->text, sizeof found->text,
+                 "it has a trigger or a view that no Chord node has made");
         return STORE_UNKNOWN_FORM;
     }
     return rc;
@@ -110,12 +126,9 @@ static int run(sqlite3 *db, const char *sql) {
 
 static int large_values_add(sqlite3 *db) {
     char move[500];
-    int rc =
-        run(db, "ALTER TABLE rows ADD COLUMN value_id INTEGER;"
-                "CREATE TABLE large_values (id INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;"
-                "CREATE TRIGGER large_value_goes AFTER DELETE ON rows"
-                " WHEN old.value_id IS NOT NULL BEGIN"
-                " DELETE FROM large_values WHERE id = old.value_id; END;");
+    int rc = run(db, "ALTER TABLE rows ADD COLUMN value_id INTEGER;"
+                     "CREATE TABLE large_values (id INTEGER PRIMARY KEY, value BLOB NOT NULL) "
+                     "STRICT;" LARGE_VALUE_GOES ";");
     snprintf(move, sizeof move,
              "CREATE TEMP TABLE large AS"
              " SELECT hash, key FROM rows WHERE length(key) + length(value) > %d;"

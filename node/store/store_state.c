@@ -38,15 +38,62 @@ int state_view_add(struct store_state *state, struct chord_stored_view **view) {
     return SQLITE_OK;
 }
 
+/* ---- whether it can be one node's ---- */
+
+static bool parameters_bounded(const struct chord_parameters *parameters) {
+    return parameters->m >= CHORD_M_MIN && parameters->m <= CHORD_M_MAX && parameters->n >= 1 &&
+           parameters->n <= CHORD_SUCCESSORS_MAX && parameters->replicas >= 1 &&
+           parameters->replicas <= parameters->n + 1;
+}
+
+static bool range_bounded(const struct chord_range *range, unsigned m) {
+    return id_valid(&range->lo, m) && id_valid(&range->hi, m);
+}
+
+/* Ids of 2^M or more are in no ring, and a checksum guards against disks only. NULL, or the name of
+ * the record that has one, or parameters that no ring has. */
+static const char *beyond_bounds(const struct store_state *state) {
+    const struct chord_identity *identity = &state->identity;
+    unsigned m = identity->parameters.m;
+    if (state->has[RECORD_IDENTITY] &&
+        (identity->incarnation == 0 || identity->incarnation > INT64_MAX)) {
+        return record_name(RECORD_IDENTITY); /* each start adds to it */
+    }
+    if (m == 0) {
+        return state->views_count > 0 ? record_name(RECORD_VIEW) : NULL;
+    }
+    bool bounded = parameters_bounded(&identity->parameters) && id_valid(&identity->id, m);
+    for (uint16_t i = 0; i < identity->known_count && bounded; i++) {
+        bounded = id_valid(&identity->known[i].id, m);
+    }
+    if (!bounded) {
+        return record_name(RECORD_IDENTITY);
+    }
+    for (size_t i = 0; i < state->views_count; i++) {
+        const struct chord_stored_view *view = &state->views[i];
+        if (!range_bounded(&view->view.range, m) ||
+            (view->acceptor.accepted && !range_bounded(&view->acceptor.next.range, m))) {
+            return record_name(RECORD_VIEW);
+        }
+    }
+    return NULL;
+}
+
 int state_check(const struct store_state *state, struct store_found *found) {
     bool member = state->has[RECORD_IDENTITY] || state->views_count > 0;
     const char *missing = state->views_count > 0 && !state->has[RECORD_IDENTITY] ? "identity"
                           : member && !state->has[RECORD_STORE_ID]               ? "store_id"
                                                                                  : NULL;
-    if (missing == NULL) {
+    const char *wrong = missing == NULL ? beyond_bounds(state) : NULL;
+    if (missing == NULL && wrong == NULL) {
         return SQLITE_OK;
     }
-    snprintf(found->text, sizeof found->text, "the record \"%s\" is missing", missing);
+    if (missing != NULL) {
+        snprintf(found->text, sizeof found->text, "the record \"%s\" is missing", missing);
+    } else {
+        snprintf(found->text, sizeof found->text,
+                 "the record \"%s\" has a field that is out of its bounds", wrong);
+    }
     return STORE_UNKNOWN_FORM;
 }
 
@@ -145,7 +192,7 @@ int state_put(sqlite3 *db, enum record_kind kind, const void *value) {
     int rc = sqlite3_prepare_v2(db, "INSERT OR REPLACE INTO records (record, kind) VALUES (?1, ?2)",
                                 -1, &statement, NULL);
     if (rc == SQLITE_OK) {
-        sqlite3_bind_int(statement, 2, kind);
+        sqlite3_bind_int(statement, 2, (int)kind);
         rc = put(statement, kind, value);
     }
     sqlite3_finalize(statement);

@@ -10,7 +10,8 @@ import subprocess
 
 
 class ShimDisk:
-    """honest: what was synced is kept; lie: nothing of it is; fail: syncs fail; slow: each takes 50 ms."""
+    """honest: what was synced is kept; lie: nothing of it is; fail: syncs fail; slow: each takes 50 ms;
+    read-only: nothing can be written any more."""
 
     def __init__(self, cluster, node, library):
         if not library.is_file():  # the loader only grumbles, and the disk would be an honest one
@@ -58,6 +59,10 @@ class SmallDisk:
     def resize(self, size):
         subprocess.run([*self.words, "mount", "-o", f"remount,size={size}", "none",
                         str(self.folder)], check=True)
+
+    def read_only(self):
+        """Not while the node runs: what it has open for writing keeps it."""
+        subprocess.run([*self.words, "mount", "-o", "remount,ro", "none", str(self.folder)], check=True)
 
     def close(self):
         self.holder.kill()

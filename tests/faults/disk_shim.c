@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A disk between a node and its files, by LD_PRELOAD: syncs that are kept, that are lied about,
- * that fail, that take 50 ms. CHORD_DISK_CONTROL names a file whose first letter says which:
- * h(onest), l(ie), f(ail), s(low).
+ * that fail, that take 50 ms; or a file system that has become read-only, as after an error of its
+ * own. CHORD_DISK_CONTROL names a file whose first letter says which: h(onest), l(ie), f(ail),
+ * s(low), r(ead-only).
  *
  * A power cut is played afterwards: the process is killed, and each file becomes what it was at its
  * last honest sync, a copy of which lies beside it as NAME.synced. Knows nothing of SQLite.
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,4 +110,13 @@ int fsync(int file) {
 
 int fdatasync(int file) {
     return sync_file(file);
+}
+
+/* SQLite's every write. */
+ssize_t pwrite64(int file, const void *bytes, size_t count, off64_t at) {
+    if (mode() == 'r') {
+        errno = EROFS;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, file, bytes, count, at);
 }

@@ -2,6 +2,7 @@
 """Disks that lie, fail or are full under real nodes; the store alone is swept in
 tests/unit/test_store_faults.c. Three nodes, so that every key has a copy on each."""
 
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +21,7 @@ NODES = (1, 2, 3)
 BAD = 2
 ROWS = 100
 READ_AT_ONCE = 20
-DISK_FAILURE = 6  # exit code of chord-node
+UNUSABLE_FOLDER, DISK_FAILURE = 4, 6  # exit codes of chord-node
 BIG = 40000
 REFUSED_S = 2
 
@@ -150,16 +151,17 @@ def test_power_cuts_of_honest_disks_lose_nothing(cluster):
     assert missing(cluster, rows) == set()
 
 
-def test_a_node_whose_syncs_fail_stops_itself_and_comes_back(cluster):
+@pytest.mark.parametrize("fault", ["fail", "read-only"])
+def test_a_node_whose_disk_fails_stops_itself_and_comes_back(cluster, fault):
     disk = ShimDisk(cluster, BAD, SHIM)
     start(cluster)
     rows = write(cluster, "before")
-    disk.set("fail")
+    disk.set(fault)
     cluster.ended.add(BAD)  # on its own, this time
     child = cluster.children[BAD]
     rows |= write(cluster, "failing")
     assert len(rows) == 2 * ROWS  # the other two go on
-    until(lambda: not child.running, 20, "the end of the node whose syncs fail")
+    until(lambda: not child.running, 20, "the end of the node whose disk fails")
     assert child.process.returncode == DISK_FAILURE
     assert "the disk failed, stopping" in child.stderr_tail()
     disk.power_cut()  # what it has not synced is gone, too
@@ -189,6 +191,25 @@ def test_a_full_disk_takes_no_writes_until_there_is_room(cluster):
         more = write(cluster, "room", 10, BIG)
         assert len(more) == 10
         assert missing(cluster, rows | more) == set()
+    finally:
+        disk.close()
+
+
+def test_a_start_on_a_read_only_disk_is_refused_in_words(cluster):
+    """What cannot be written cannot be promised: no member without a vote, none that forgets."""
+    disk = small_disk(cluster, BAD, "4m")
+    try:
+        start(cluster)
+        rows = write(cluster, "before")
+        cluster.kill(BAD, signal.SIGTERM)
+        disk.read_only()
+        cluster.start(BAD)
+        cluster.ended.add(BAD)
+        child = cluster.children[BAD]
+        until(lambda: not child.running, 20, "the end of the node that cannot write")
+        assert child.process.returncode == UNUSABLE_FOLDER
+        assert "Read-only file system" in child.stderr_tail()
+        assert missing(cluster, rows) == set()
     finally:
         disk.close()
 

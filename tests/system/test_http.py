@@ -60,6 +60,27 @@ def test_origin(gateway):
                                      "Sec-Fetch-Mode": "navigate"}).status == 200
 
 
+def test_preflights_allow_nothing(gateway):
+    """What a browser asks before a foreign page may send a PUT, or read an answer."""
+    for host in (f"127.0.0.1:{gateway.port}", "evil.example"):
+        for origin in ("http://evil.example", "null"):
+            answer = gateway.request("OPTIONS", "/api/v1/kv/preflight", headers={
+                "Host": host, "Origin": origin, "Access-Control-Request-Method": "PUT",
+                "Access-Control-Request-Headers": "authorization",
+                "Access-Control-Request-Private-Network": "true"})
+            assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+
+
+def test_a_rebound_name_changes_nothing(gateway):
+    """The attacker's name leads to this gateway: its page is of the same origin, and Host tells."""
+    rebound = {"Host": f"evil.example:{gateway.port}", "Origin": f"http://evil.example:{gateway.port}",
+               "Sec-Fetch-Site": "same-origin"}
+    for method, path in (("PUT", "/api/v1/kv/rebound"), ("DELETE", "/api/v1/kv/rebound"),
+                         ("POST", "/api/v1/imports"), ("GET", "/api/v1/kv/rebound"), ("GET", "/api/v1/events")):
+        assert gateway.request(method, path, b"x", rebound).status == 403, (method, path)
+    assert gateway.value("rebound") is None
+
+
 def test_methods(gateway):
     answer = gateway.request("POST", "/api/v1/ring", b"")
     assert answer.status == 405 and "GET" in answer.headers["Allow"]

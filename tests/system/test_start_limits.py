@@ -14,12 +14,14 @@ from ring import RELEASE_BUILD
 SIGNALLED_S = 10
 
 
-def start(tmp_path, listen=None, limit=None, **environment):
-    """The node's process, and its first line on stdout or '' when it ended."""
+def start(tmp_path, listen=None, limit=None, program="node", **environment):
+    """The node's or the gateway's process, and its first line on stdout or '' when it ended."""
     ports = PortBlock()
+    words = {"node": ["node/chord-node", "--listen", listen or f"127.0.0.1:{ports.rpc_port + 1}", "--create"],
+             "gateway": ["gateway/chord-gateway", "--port", ports.port, "--rpc-port", ports.rpc_port,
+                         "--slots", 1]}[program]
     process = subprocess.Popen(
-        [RELEASE_BUILD / "node" / "chord-node", "--listen",
-         listen or f"127.0.0.1:{ports.rpc_port + 1}", "--data", tmp_path / "node", "--create"],
+        [RELEASE_BUILD / words[0], *map(str, words[1:]), "--data", tmp_path / program],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         preexec_fn=limit and (lambda: resource.setrlimit(*limit)))
     line = process.stdout.readline()
@@ -27,10 +29,11 @@ def start(tmp_path, listen=None, limit=None, **environment):
     return process, line
 
 
-@pytest.mark.parametrize("mib", [20, 40, 60, 80, 100, 110, 120, 130, 150, 200, 300])
-def test_little_address_space(tmp_path, mib):
+@pytest.mark.parametrize("program", ["node", "gateway"])
+@pytest.mark.parametrize("mib", [20, 40, 50, 60, 70, 80, 90, 100, 110, 120, 130, 150, 200, 300])
+def test_little_address_space(tmp_path, program, mib):
     limit = mib * 1024 * 1024
-    process, line = start(tmp_path, limit=(resource.RLIMIT_AS, (limit, limit)))
+    process, line = start(tmp_path, limit=(resource.RLIMIT_AS, (limit, limit)), program=program)
     if line.startswith("listening"):
         process.send_signal(signal.SIGTERM)
     errors = process.communicate(timeout=SIGNALLED_S)[1]
@@ -40,8 +43,9 @@ def test_little_address_space(tmp_path, mib):
         assert process.returncode == 1 and "ulimit -v" in errors, (process.returncode, errors)
 
 
-def test_few_files(tmp_path):
-    process, _ = start(tmp_path, limit=(resource.RLIMIT_NOFILE, (20, 20)))
+@pytest.mark.parametrize("program", ["node", "gateway"])
+def test_few_files(tmp_path, program):
+    process, _ = start(tmp_path, limit=(resource.RLIMIT_NOFILE, (20, 20)), program=program)
     errors = process.communicate(timeout=SIGNALLED_S)[1]
     assert process.returncode == 1 and "ulimit -n" in errors and "20 files" in errors
 

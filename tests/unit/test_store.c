@@ -135,7 +135,7 @@ static void test_another_ring_takes_everything(void **state) {
     memset(&identity, 0, sizeof identity);
     memset(&view, 0, sizeof view);
     identity.incarnation = 9;
-    identity.parameters.m = 6;
+    identity.parameters = (struct chord_parameters){.m = 6, .n = 3, .replicas = 3};
     identity.left = CHORD_HAS_LEFT;
     view.view.epoch = 3;
     view.view.members_count = 1;

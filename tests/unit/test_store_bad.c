@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <sqlite3.h>
@@ -294,6 +295,66 @@ static void test_scrub_of_one(void **state) {
     store_job_free(job);
 }
 
+/* ---- a tree that is read for ever ---- */
+
+enum { PAGE = 4096, LEVELS = 12 };
+
+static uint32_t get_32(const uint8_t *bytes) {
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+}
+
+static void put_32(uint8_t *bytes, uint32_t value) {
+    for (unsigned i = 0; i < 4; i++) {
+        bytes[i] = (uint8_t)(value >> (24 - 8 * i));
+    }
+}
+
+/* All children of an interior page of the rows' tree are this one. */
+static void point_to(uint8_t page[PAGE], uint32_t child) {
+    unsigned cells = (unsigned)page[3] << 8 | page[4];
+    assert_int_equal(page[0], 2);
+    assert_true(cells > 4);
+    put_32(page + 8, child);
+    for (unsigned i = 0; i < cells; i++) {
+        put_32(page + ((unsigned)page[12 + 2 * i] << 8 | page[13 + 2 * i]), child);
+    }
+}
+
+/* Every page stands many times in the one above it, twelve levels deep: a small file with more rows
+ * than anybody can read. It counts as damaged. */
+static void test_a_tree_without_end(void **state) {
+    static uint8_t bytes[1 << 21];
+    char path[100];
+    (void)state;
+    assert_true(write_keys(&fixture, 0, 2000, 1, 1, 20));
+    fixture_close(&fixture);
+    uint64_t root = (uint64_t)fixture_sql(
+        &fixture, "SELECT rootpage FROM sqlite_schema WHERE name = 'rows'", SQLITE_OK);
+    snprintf(path, sizeof path, "%s/chord.db", fixture.directory);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    uint32_t pages = get_32(bytes + 28);
+    assert_true(size == (size_t)pages * PAGE && size + (size_t)LEVELS * PAGE <= sizeof bytes);
+    for (uint32_t i = 0; i < LEVELS; i++) {
+        uint8_t *copy = bytes + (size_t)(pages + i) * PAGE;
+        memcpy(copy, bytes + (root - 1) * PAGE, PAGE);
+        if (i + 1 < LEVELS) { /* the last one's children are the leaves */
+            point_to(copy, pages + i + 2);
+        }
+    }
+    point_to(bytes + (root - 1) * PAGE, pages + 1);
+    put_32(bytes + 28, pages + LEVELS);
+    rewind(file);
+    assert_int_equal(fwrite(bytes, 1, size + (size_t)LEVELS * PAGE, file),
+                     size + (size_t)LEVELS * PAGE);
+    fclose(file);
+    assert_int_equal(fixture_open(&fixture), STORE_OK);
+    assert_int_equal(store_count(fixture.store).keys, 0);
+    snprintf(path, sizeof path, "%s/chord.db.corrupt", fixture.directory);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
 static void test_synchronous_is_full(void **state) {
     (void)state;
     assert_int_equal(store_synchronous(fixture.store), 2);
@@ -312,6 +373,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_scrub, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_scrub_is_bounded_in_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_scrub_of_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_tree_without_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_synchronous_is_full, set_up, tear_down),
     };
     if (!hash_open()) {

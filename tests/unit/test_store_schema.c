@@ -192,6 +192,56 @@ static void test_a_missing_record(void **state) {
     assert_whole();
 }
 
+/* With a right checksum, as somebody writes them who means it. */
+static void test_fields_that_no_ring_has(void **state) {
+    const struct chord_identity right = {.incarnation = 5,
+                                         .parameters = {.m = 6, .n = 3, .replicas = 3}};
+    struct chord_identity wrong[6];
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        wrong[i] = right;
+    }
+    wrong[0].parameters.m = 161;
+    wrong[1].parameters.n = 0;
+    wrong[2].parameters.replicas = 5;
+    wrong[3].incarnation = 0;
+    wrong[4].incarnation = UINT64_MAX;
+    wrong[5].id = small_id(64);
+    change("CREATE TABLE kept AS SELECT * FROM records");
+    for (unsigned i = 0; i < 6; i++) {
+        fixture_reopen(&fixture);
+        struct store_job *job = store_job_new(STORE_JOB_IDENTITY);
+        job->identity = &wrong[i];
+        run_job(job);
+        fixture_close(&fixture);
+        assert_refused("\"identity\" has a field that is out of its bounds");
+        change("DELETE FROM records; INSERT INTO records SELECT * FROM kept");
+    }
+    struct chord_stored_view view = {.view = {.epoch = 4, .members_count = 1}};
+    view.view.range.hi = small_id(64);
+    fixture_reopen(&fixture);
+    struct store_job *job = store_job_new(STORE_JOB_VIEWS);
+    job->views = &view;
+    job->views_count = 1;
+    run_job(job);
+    fixture_close(&fixture);
+    assert_refused("\"view\" has a field that is out of its bounds");
+}
+
+/* It would run whenever this program writes, and might never end. */
+static void test_sql_that_a_file_brings_along(void **state) {
+    (void)state;
+    change("CREATE TRIGGER large_value_gone AFTER INSERT ON records BEGIN"
+           " INSERT INTO large_values (value) WITH RECURSIVE more(x) AS"
+           " (SELECT 1 UNION ALL SELECT x + 1 FROM more) SELECT x'00' FROM more; END");
+    assert_refused("a trigger or a view that no Chord node has made");
+    change("DROP TRIGGER large_value_gone; ALTER TABLE views RENAME TO kept;"
+           "CREATE VIEW views AS SELECT * FROM kept");
+    assert_refused("a trigger or a view that no Chord node has made");
+    change("DROP VIEW views; ALTER TABLE kept RENAME TO views");
+    assert_whole();
+}
+
 static void test_views_of_unknown_form(void **state) {
     char sql[300];
     (void)state;
@@ -248,6 +298,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_database_of_another_program, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_records_of_unknown_form, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_missing_record, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_fields_that_no_ring_has, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sql_that_a_file_brings_along, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_views_of_unknown_form, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_schema_6_of_unknown_form, set_up, tear_down),
     };

@@ -3,8 +3,8 @@
  * What the process must be allowed to have before it starts: threads with their stacks, files. A
  * library that gets them only in part hangs or crashes where nobody can tell why.
  */
-#ifndef NODE_RESOURCES_H
-#define NODE_RESOURCES_H
+#ifndef PROTO_RESOURCES_H
+#define PROTO_RESOURCES_H
 
 #include <stdbool.h>
 #include <stddef.h>
