@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                           .slots = 2,
                                           .data = "/a folder's"}};
     static struct http_head head;
+    static struct access access;
     size_t scanned = 0;
     if (size < DICE) {
         return 0;
@@ -37,9 +38,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(copy, text, (size_t)head_size);
     if (http_head_parse(&head, copy, (size_t)head_size).status == 0) {
         app.operations = operations_new(NULL, NULL);
-        world_must(app.operations != NULL, "no memory");
+        access.guesses = guesses_new();
+        world_must(app.operations != NULL && access.guesses != NULL, "no memory");
+        app.settings.access = data[0] % 2 == 0 ? &access : NULL;
         world_request(&app, &head, (struct bytes){data, DICE},
                       (struct bytes){text + head_size, size - DICE - (size_t)head_size});
+        guesses_free(access.guesses);
         operations_free(app.operations);
     }
     free(copy);

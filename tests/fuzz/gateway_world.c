@@ -152,6 +152,17 @@ void http_stream_abort(struct http_request *request) {
     world_must(request->streaming, "a stream is cut that has not begun");
 }
 
+bool http_session_begin(struct http_request *request, char header[HTTP_COOKIE_SIZE]) {
+    (void)request;
+    strcpy(header, "Set-Cookie: session=0\r\n");
+    return chance();
+}
+
+void http_session_end(struct http_request *request, char header[HTTP_COOKIE_SIZE]) {
+    (void)request;
+    strcpy(header, "Set-Cookie: session=; Max-Age=0\r\n");
+}
+
 /* ---- the view of the ring ---- */
 
 bool ring_view_find(struct ring_view *view, const char *name, struct view_ref *ref) {
