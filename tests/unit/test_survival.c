@@ -125,6 +125,7 @@ struct world {
     Chord__V1__RangeStatus statuses[NODES_MAX + 1][VIEWS_MAX];
     Chord__V1__RangeStatus *lists[NODES_MAX + 1][VIEWS_MAX];
     Chord__V1__StatusResponse answers[NODES_MAX + 1];
+    Chord__V1__Peer selves[NODES_MAX + 1];
     struct survival_node nodes[NODES_MAX];
 };
 
@@ -223,10 +224,107 @@ static void test_other_rings_and_left(void **state) {
     survival_free(&survival);
 }
 
+/* Node i is on the host of that letter; '-': nobody knows. */
+static void place(struct world *world, const char *hosts) {
+    static char names[NODES_MAX + 1][2];
+    for (unsigned i = 1; i <= NODES_MAX; i++) {
+        chord__v1__peer__init(&world->selves[i]);
+        world->selves[i].host_id = hosts[i - 1] == '-' ? 0 : (uint64_t)hosts[i - 1];
+        world->answers[i].self = &world->selves[i];
+        names[i][0] = hosts[i - 1];
+        world->answers[i].host_name = names[i];
+    }
+}
+
+static void test_hosts(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *hosts, *dead, *text;
+        struct told views[VIEWS_MAX];
+        unsigned failures, count;
+    } cases[] = {
+        {"a copy on each of three",
+         "abcabc",
+         "",
+         ", or any 1 of 3 hosts",
+         {{0, 128, 5, "123", "123", 3, 1}, {128, 0, 5, "426", "426", 3, 1}},
+         1,
+         3},
+        {"one range has two copies on a",
+         "abcabc",
+         "",
+         ", but none of 3 hosts: without a 25 % of the ids have no majority",
+         {{0, 64, 5, "142", "142", 3, 1}, {64, 0, 5, "456", "456", 3, 1}},
+         0,
+         3},
+        {"two hosts",
+         "ababab",
+         "",
+         ", but none of 2 hosts: without a 75 % of the ids have no majority",
+         {{0, 64, 5, "124", "124", 3, 1}, {64, 0, 5, "135", "135", 3, 1}},
+         0,
+         2},
+        {"one host", "aaaaaa", "", "", {{0, 0, 5, "123", "123", 3, 1}}, 0, 1},
+        {"two that nobody knows count as one",
+         "a--bcd",
+         "",
+         ", but none of 5 hosts: without - 100 % of the ids have no majority",
+         {{0, 0, 5, "123", "123", 3, 1}},
+         0,
+         5},
+        {"a host is off",
+         "abcabc",
+         "36",
+         ", but none of 2 hosts: without a 100 % of the ids have no majority",
+         {{0, 0, 5, "123", "12", 2, 1}},
+         0,
+         2},
+        {"a copy is not whole yet",
+         "abcabc",
+         "",
+         ", but none of 3 hosts: without a 100 % of the ids have no majority",
+         {{0, 0, 5, "123", "123", 2, 1}},
+         0,
+         3},
+        {"five copies on five",
+         "abcdea",
+         "",
+         ", or any 2 of 5 hosts",
+         {{0, 0, 5, "12345", "12345", 5, 1}},
+         2,
+         5},
+        {"five copies, two of them on a",
+         "abcdea",
+         "",
+         ", or any 1 of 5 hosts",
+         {{0, 0, 5, "12346", "12346", 5, 1}},
+         1,
+         5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static struct world world;
+        struct example example = {.dead = cases[i].dead};
+        struct survival survival;
+        char text[200];
+        memcpy(example.views, cases[i].views, sizeof example.views);
+        build(&world, &example);
+        place(&world, cases[i].hosts);
+        assert_true(survival_make(world.nodes, NODES_MAX, M, &survival));
+        survival_hosts_text(&survival, text, sizeof text);
+        if (survival.host_failures != cases[i].failures || survival.hosts_count != cases[i].count ||
+            strcmp(text, cases[i].text) != 0) {
+            fail_msg("%s: %u of %zu%s", cases[i].name, survival.host_failures, survival.hosts_count,
+                     text);
+        }
+        survival_free(&survival);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_examples),
         cmocka_unit_test(test_other_rings_and_left),
+        cmocka_unit_test(test_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
