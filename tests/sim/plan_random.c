@@ -16,6 +16,8 @@ struct maker {
     uint64_t random;
     enum life lives[PLAN_NODES_MAX];
     int count, up;
+    uint64_t off_until_us; /* until then a machine is off */
+    uint64_t end_us;
     int copied; /* whose disk is copied: the proof allows one; -1: none yet */
 };
 
@@ -26,10 +28,15 @@ static uint64_t draw(struct maker *maker, uint64_t low, uint64_t high) {
     return low + (z ^ z >> 31) % (high - low + 1);
 }
 
-/* A machine is off for a while: all that run there. */
+/* A machine is off for a while: all that run there. One at a time, and none when the faults end:
+ * who joins must find somebody whom it was told of. */
 static void power_off(struct maker *maker, int node, uint64_t at_us) {
     unsigned hosts = maker->plan->hosts;
     uint64_t off_us = 1000000 + at_us % 20000000;
+    if (at_us < maker->off_until_us || at_us + off_us > maker->end_us) {
+        return;
+    }
+    maker->off_until_us = at_us + off_us;
     for (int i = node % (int)hosts; i < maker->count; i += (int)hosts) {
         if (maker->lives[i] == LIFE_UP) {
             struct order *order = plan_add(maker->plan, ORDER_CRASH, at_us);
@@ -229,6 +236,7 @@ void plan_random(struct plan *plan, uint64_t seed, const struct plan_profile *pr
     struct maker maker = {.plan = plan, .profile = profile, .random = seed * 13 + 5, .copied = -1};
     plan_init(plan);
     plan->seed = seed;
+    maker.end_us = SETTLE_US + (uint64_t)(profile->minutes * 60e6);
     settings(&maker);
     bring_up(&maker);
     uint64_t faults_us = (uint64_t)(profile->minutes * 60e6);
@@ -245,5 +253,5 @@ void plan_random(struct plan *plan, uint64_t seed, const struct plan_profile *pr
             mild(&maker, at_us);
         }
     }
-    plan->end_us = SETTLE_US + faults_us;
+    plan->end_us = maker.end_us;
 }

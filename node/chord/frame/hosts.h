@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hosts met so far while one goes through members (node/chord/README.md: Copies on different hosts).
+ * Hosts met so far while one goes through members (node/chord/README.md: Copies on different
+ * hosts).
  */
 #ifndef CHORD_HOSTS_H
 #define CHORD_HOSTS_H

@@ -37,8 +37,8 @@ uint32_t stalls_ms(struct chord *chord);            /* the longest of late */
 
 /* successors.c */
 void successors_list(struct chord *chord, struct chord_peer_list *list);
-/* trunc([first] + rest) of the paper: ordered, no self, no duplicate; N of them, or more where these
- * are on too few hosts. */
+/* trunc([first] + rest) of the paper: ordered, no self, no duplicate; N of them, or more where
+ * these are on too few hosts. */
 void successors_adopt(struct step *step, const struct chord_peer *first,
                       const struct chord_peer_list *rest);
 /* Puts our own entries into `list`, which is ordered, where it lacks them. */
