@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import settings as settings_module
 from .common import EXIT_BAD_SETTING, Refused
-from .settings import JOIN_MAX, NAMES, RPC_PORT_ABOVE, SECRET_BYTES, Settings, setting_named
+from .settings import JOIN_MAX, NAMES, RPC_PORT_ABOVE, SECRETS, Settings, setting_named
 
 FILE_BYTES_MAX = 256 * 1024
 HOSTS_MAX = 64
@@ -22,7 +22,7 @@ TEXT_BYTES_MAX = 255
 DIRECTORY = "chord"
 # Settings that hosts.toml says in another place.
 ELSEWHERE = {"HOST": "address", "NUM_OF_NODES": "nodes", "JOIN": "the addresses of all hosts",
-             **dict.fromkeys(SECRET_BYTES, "[secrets]")}
+             **dict.fromkeys(SECRETS, "[secrets]")}
 KEYS_OF_ALL = ("directory", "nodes", "build")
 KEYS_OF_ONE = (*KEYS_OF_ALL, "name", "address", "local")
 SSH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*")  # never an option of ssh's
@@ -152,7 +152,7 @@ class Reader:
     def secrets_of(self, place, parent):
         table = self.table(place, parent, "secrets")
         place = f"{place} [secrets]".strip()
-        self.known(place, table, SECRET_BYTES, "file with a secret")
+        self.known(place, table, SECRETS, "file with a secret")
         return {name: self.secret(place, name, value) for name, value in table.items()}
 
     def check_together(self, hosts):
@@ -170,7 +170,7 @@ class Reader:
     def check_secrets(self, host):
         """The same rules as at a start."""
         if host.secrets:
-            chosen = {**dict.fromkeys(SECRET_BYTES), **host.secrets}
+            chosen = {**dict.fromkeys(SECRETS), **host.secrets}
             settings_module.check_secrets(
                 Settings(chosen, dict.fromkeys(chosen, f"{self.path}, {host.name}")))
 

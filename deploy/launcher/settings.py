@@ -73,6 +73,7 @@ TEXT_BYTES_MAX = 63
 SHELL_VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}?|\([^)]*\)?)|`[^`]*`?")
 QUOTES = "\"'\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"  # typewriter's and printers'
 RING_KEYS = ("RING_KEY_FILE", "RING_KEY_ALSO_FILE", "CLIENT_KEY_FILE", "READER_KEY_FILE")
+SECRETS = (*RING_KEYS, "API_TOKEN_FILE")
 RING_KEY_BYTES = (16, 64)
 
 

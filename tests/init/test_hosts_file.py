@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 from launcher import hosts
 from launcher.common import Refused
-from launcher.settings import SECRET_BYTES
+from launcher.settings import SECRETS
 
 ONE = '[[host]]\nname = "a"\n'
 
@@ -60,7 +60,7 @@ def test_whom_each_host_joins(tmp_path):
 
 def test_each_secret_has_a_name_of_its_own_on_the_host(tmp_path):
     host = read(tmp_path, ONE)[0]
-    names = [host.secret_name(name) for name in SECRET_BYTES]
+    names = [host.secret_name(name) for name in SECRETS]
     assert len(set(names)) == len(names) and "ring.key" in names and "api.token" in names
 
 
