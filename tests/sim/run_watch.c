@@ -146,6 +146,13 @@ static void on_traces(struct run *run, int node) {
                 }
             }
         }
+        if (trace->word == CHORD_WORD_RECREATE && run->picture.ring_count > 1) {
+            /* Those who were down together are a majority of what they knew, and cut off from the
+             * members that live: they take all of these for dead. unify.c makes one ring of it. */
+            assumptions_end(run);
+            run->disturbed = true;
+            run->result->suspicions++;
+        }
         match_traces(run, node, trace->word, other);
     }
 }
