@@ -292,7 +292,7 @@ static void dial_event(void *context) {
     link->stream = stream;
     link->state = RPC_LINK_GREETS;
     link->reading = true;
-    link_due_at(link, rpc_now_us() + RPC_CONNECT_MS_MAX * UINT64_C(1000));
+    link_due_at(link, rpc_now_us() + RPC_GREET_MS_MAX * UINT64_C(1000));
     rpc_outbox_push(&link->out, hello);
     bool good = rpc_outbox_send(&link->out, stream) >= 0;
     rpc_inbox_recv(&link->in, stream, link->in_aio);
