@@ -54,7 +54,8 @@ class Fleet:
         lines = [f"nodes = {nodes}", f'build = "{BUILD.absolute()}"', "[settings]", "M = 32", "[secrets]"]
         lines += [f'{name} = "{file}"' for name, file in SECRETS.items()]
         for host in self.hosts:
-            lines += ["[[host]]", f'name = "host-{host.number}"']
+            lines += ["[[host]]", f'name = "host-{host.number}"',
+                      f'settings.HOST_ID = "host-{host.number}"']  # they share the machine's own
             lines += [f'address = "{host.address}"'] if addresses else []
         self.file.write_text("\n".join(lines) + "\n")
 

@@ -126,7 +126,8 @@ class Load:
 @pytest.mark.time_limit(900)
 def test_three_hosts_are_restarted_and_upgraded_under_load(fleet):
     it = fleet(3, 4, True)
-    assert it.init("up")[0] == 0
+    code, said = it.init("up")
+    assert code == 0, said
     before = {host.number: it.seen(host)[0] for host in it.hosts}
     with Load(it.hosts).running() as load:
         until(lambda: len(load.acknowledged) == 50, 120, "every key")
