@@ -67,13 +67,15 @@ MISSED_S_MAX = 3
 @pytest.mark.slow
 @pytest.mark.parametrize("cut_s", [60])
 def test_a_host_is_cut_off_and_comes_back(tailnet, cut_s):
-    """The host that is alone says so soon; both sides refuse what they cannot do and serve the rest;
-    then it is one ring again, with every acknowledged write."""
+    """The host that is alone says so soon, refuses what it cannot do and serves the rest; the others have
+    a majority of each range and go on with all of it. Then it is one ring again, with every
+    acknowledged write."""
     hosts = tailnet(3)
     hosts[0].start("--nodes", 4).wait_members(4)
     for host in hosts[1:]:
         host.start("--nodes", 4, "--join", "tailscale")
     hosts[0].wait_members(12)
+    wait_spread(hosts[0])
     acknowledged = {}
 
     def write(host, text):
@@ -92,15 +94,14 @@ def test_a_host_is_cut_off_and_comes_back(tailnet, cut_s):
     assert write(hosts[0], "first")[0] == 40
     hosts[2].link("down")
     began = time.monotonic()
-    for host in hosts:
-        until(lambda: host.ring()["state"] == "degraded", 10, lambda: str(host.ring()))
-    print(f"known on all hosts after {time.monotonic() - began:.1f} s: {hosts[2].ring()['state_reason']}")
+    until(lambda: hosts[2].ring()["state"] == "degraded", 10, lambda: str(hosts[2].ring()))
+    print(f"known there after {time.monotonic() - began:.1f} s: {hosts[2].ring()['state_reason']}")
     few, few_longest = write(hosts[2], "alone")
     most, most_longest = write(hosts[0], "together")
     stale = sum(hosts[2].ask(f"/api/v1/kv/key-{number}?stale=1")[0] == 200 for number in range(40))
     print(f"{few} of 40 writes on the host that is alone, {most} on the others, longest {few_longest:.1f} and "
           f"{most_longest:.1f} s; {stale} stale reads")
-    assert few < most and few_longest < 3 and most_longest < 3
+    assert few < most == 40 and few_longest < 3 and most_longest < 3
     assert stale > 0
     time.sleep(max(0.0, began + cut_s - time.monotonic()))
     hosts[2].link("up")
