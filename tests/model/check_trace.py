@@ -8,8 +8,8 @@ Each line of the trace is one change of a member's state, successor list or pred
 must be one that a step of the model makes, given what the node that was asked had at some moment
 of the call, which lies at most the window before the change:
 
-    adopt      the list is [asked] + asked's list, cut at n and where it wraps; asked is the first
-               successor, or lies before it, or the list was empty        stabilize, merge
+    adopt      the list is [asked] + asked's list, cut where it wraps, and at n or as far behind as
+               it leads on to further hosts (node/chord/README.md); asked is the first successor, or lies before it, or the list was empty        stabilize, merge
     admit      a joiner adopts so, and asked had a predecessor before the joiner    join, member
     remove     entries go that are dead, suspected, have left or came back as a new member
                                                                           failure, left
@@ -17,7 +17,8 @@ of the call, which lies at most the window before the change:
     genesis    before the list was ever full, the authority's ordered list  genesis, create, recreate
     out        a node that leaves, or joins anew, has no neighbours       left, join
 
-Always: lists are ordered clockwise, have no self, no duplicate and at most n entries.
+Always: lists are ordered clockwise, have no self, no duplicate and at most n entries; where the first
+line tells of hosts (node i is on host i % hosts), at most 32.
 Prints each line that breaks a rule; exit code 0 only if there is none.
 """
 
@@ -26,6 +27,7 @@ import sys
 from dataclasses import dataclass, field
 
 NONE = "-"
+LIST_MAX = 32
 STATES = ("none", "joining", "member", "leaving", "left")
 ADOPT_WORDS = {"stabilize", "merge", "notify"}
 JOIN_WORDS = {"join", "member", "stabilize"}
@@ -70,8 +72,9 @@ class Life:
 
 
 class Checker:
-    def __init__(self, m, n, window_us):
+    def __init__(self, m, n, replicas, hosts, window_us):
         self.size, self.n, self.window_us = 1 << m, n, window_us
+        self.hosts, self.hosts_wanted = hosts, max(2, replicas)
         self.lives = {}
         self.newest = {}  # index -> life
         self.suspected = {}  # (node, peer) -> time_us
@@ -112,11 +115,21 @@ class Checker:
         """The list [asked] + tail as `node` takes it (successors.c, successors_adopt)."""
         result, last = [], node
         for peer in (asked, *tail):
-            if len(result) == self.n or not self.between(last, peer, node):
+            if len(result) == LIST_MAX or not self.between(last, peer, node):
                 break
             result.append(peer)
             last = peer
-        return tuple(result)
+        return tuple(result[:self.kept(result)])
+
+    def kept(self, listed):
+        """How many entries stay."""
+        count, hosts = min(len(listed), self.n), set()
+        for position, peer in enumerate(listed, 1):
+            host = split(peer)[0] % self.hosts if self.hosts else None
+            if self.hosts and len(hosts) < self.hosts_wanted and host not in hosts:
+                count = max(count, position)
+                hosts.add(host)
+        return count
 
     def answered(self, asked, time_us):
         """What `asked` may have answered: its rings as a member in the window of the call."""
@@ -131,8 +144,9 @@ class Checker:
     def check_shape(self, node, ring):
         if ring.state not in STATES:
             raise BadTrace(f"there is no state {ring.state}")
-        if len(ring.succ) > self.n:
-            raise BadTrace(f"more than {self.n} successors")
+        most = LIST_MAX if self.hosts else self.n
+        if len(ring.succ) > most:
+            raise BadTrace(f"more than {most} successors")
         last = node
         for peer in ring.succ:
             if not self.between(last, peer, node) or peer == node:
@@ -266,9 +280,10 @@ def nodes_of(text):
 
 def read_head(line):
     words = line.split(" ")
-    if len(words) != 3 or words[0] != "ring-trace":
-        raise ValueError("the first line is not: ring-trace m=<m> n=<n>")
-    return int(field_of(words[1], "m")), int(field_of(words[2], "n"))
+    if len(words) not in (3, 5) or words[0] != "ring-trace":
+        raise ValueError("the first line is not: ring-trace m=<m> n=<n> [replicas=<r> hosts=<h>]")
+    names = ("m", "n", "replicas", "hosts")
+    return [int(field_of(word, name)) for name, word in zip(names, [*words[1:], "replicas=0", "hosts=0"])]
 
 
 def parse(line):

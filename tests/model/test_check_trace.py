@@ -32,6 +32,22 @@ def violations(*lines, window_us=2000000):
     return check_trace.check([HEAD, *RING, *lines], window_us)[0]
 
 
+def test_a_list_is_longer_where_that_leads_to_another_host():
+    short = "ring 50 3.1 stabilize asked=0.1 state=member id=30 succ=0.1,1.1 pred=2.1"
+    long = "ring 50 3.1 stabilize asked=0.1 state=member id=30 succ=0.1,1.1,2.1 pred=2.1"
+
+    def wrong(replicas, hosts, line):
+        joined = [*JOINED, "ring 45 3.1 rectify asked=- state=member id=30 succ=0.1,1.1 pred=2.1"]
+        found = check_trace.check([f"{HEAD} replicas={replicas} hosts={hosts}", *RING, *joined, line],
+                                  2000000)[0]
+        return any(line in text for text in found)
+
+    assert not wrong(3, 0, short) and wrong(3, 0, long)
+    assert not wrong(3, 2, short) and wrong(3, 2, long)  # nodes 0 and 1 are on both
+    assert not wrong(3, 3, long)
+    assert not wrong(2, 3, short) and wrong(2, 3, long)  # two copies need no third host
+
+
 def test_genesis_and_join_are_right():
     assert violations(*JOINED) == []
 

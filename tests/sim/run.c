@@ -465,7 +465,8 @@ void run_plan(const struct plan *plan, const struct run_options *options,
         run->workload = workload_new(run->host, plan->seed, plan->clients, plan->keys);
     }
     if (options->ring_trace != NULL) {
-        fprintf(options->ring_trace, "ring-trace m=%u n=%u\n", plan->m, plan->n);
+        fprintf(options->ring_trace, "ring-trace m=%u n=%u replicas=%u hosts=%u\n", plan->m,
+                plan->n, plan->replicas, plan->hosts);
     }
     lay_out(run);
     if (setjmp(run->failed) == 0) {
