@@ -84,7 +84,7 @@ static const struct host_config far_away = {.delay_us_min = ROUND_TRIP_US / 2 - 
 
 static uint64_t lasts_ms(void) {
     const char *minutes = getenv("CHORD_TEST_MINUTES");
-    return (minutes != NULL ? strtoull(minutes, NULL, 10) : 5) * 60000;
+    return (minutes != NULL ? strtoull(minutes, NULL, 10) : 2) * 60000;
 }
 
 static void check_none_removed(const char *what, unsigned learning) {
