@@ -23,6 +23,7 @@ What protects a newcomer's copy has two scenarios of its own (newcomer_*): a lea
 second in which its newcomer counts, while another member's disk is full. 60 seeds do not meet that.
 """
 
+import os
 import resource
 import signal
 import subprocess
@@ -368,7 +369,8 @@ def compiled(build, folder, file, text, name="chord-sim"):
 
 def unit_failure(program):
     done = subprocess.run([str(program)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
+                          stderr=subprocess.STDOUT, text=True, check=False,
+                          env={**os.environ, "CHORD_TEST_MINUTES": "5"})  # test_core_stalls: more than 2
     return next((line for line in done.stdout.splitlines() if line.startswith("ERROR: ")), None)
 
 
