@@ -9,6 +9,7 @@ first step that fails stops the run: what is done stays, and the same command go
 
 import json
 import shlex
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from . import hosts as hosts_module, plan, remote
@@ -17,6 +18,7 @@ from .common import Refused
 
 LOOK_TIMEOUT_S = 60
 LOOKS = 16  # at a time
+SETTLE_S, SETTLE_PAUSE_S = 20, 0.5  # each gateway sees what another one has seen a moment later
 FIELDS = {"slots", "ring", "ring_dashboard", "version", "commit", "well"}  # of a host that runs
 
 # $1 the checkout; then the words of an init.py that looks.
@@ -132,6 +134,17 @@ def tell(hosts, seen, report):
     return 1 if problems else 0
 
 
+def look_at_settled(hosts, report):
+    """As all hosts see it once the last step has told that the ring is well: all may, for a moment, not
+    have seen that yet."""
+    deadline = time.monotonic() + SETTLE_S
+    seen = look_at(hosts, report)
+    while problems_of(hosts, seen) and not unknown(seen) and time.monotonic() < deadline:
+        time.sleep(SETTLE_PAUSE_S)
+        seen = {host.name: look(host) for host in hosts}
+    return seen
+
+
 def from_first(hosts, first):
     if first is None:
         return hosts
@@ -173,7 +186,7 @@ def run(options, report):
     else:
         report.say("Nothing to do.")
     if options.command != "down":
-        return tell(hosts, look_at(hosts, report), report)
+        return tell(hosts, look_at_settled(hosts, report), report)
     if unasked := unknown(seen):
         raise Refused(f"it is not known what still runs on {', '.join(unasked)}")
     return 0
