@@ -95,7 +95,7 @@ def test_no_file_is_left(tmp_path, program):
         until(lambda: tried(served.ask) is None, 20, "the first answer")
         at_rest = open_files(served.process)
         links = [connect(served.address) for _ in range(MORE)]
-        until(lambda: open_files(served.process) >= FILES - 1, 10,
+        until(lambda: open_files(served.process) >= FILES - 1, 30,
               lambda: f"files used up: {open_files(served.process)}, {at_rest} at rest")
         before, end = processor_s(served.process), time.monotonic() + SPENT_OVER_S
         while time.monotonic() < end:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 import pytest
-from launcher import settings as launcher_settings, sim
+from launcher import faults, settings as launcher_settings, sim
 from launcher.ringview import Api
 from ports import PortBlock
 from ring import BUILD, ROOT, until
@@ -166,10 +166,10 @@ def check_init(words):
             return
     rest = words[at:]
     if options.command == "soak":
-        assert rest[0] in (*sim.SOAKS, "faults")
+        assert rest[0] in (*sim.SOAKS, *faults.PROGRAMS)
         rest = [word for word in rest[1:] if word != "--seeds"]
-        if words[at] == "faults":
-            main = (ROOT / "tests" / "faults" / "main.py").read_text()
+        if words[at] in faults.PROGRAMS:
+            main = (ROOT / "tests" / "faults" / faults.PROGRAMS[words[at]]).read_text()
             assert all(f'"{word}"' in main for word in rest if word.startswith("--")), rest
             return
     if options.command in ("sim", "soak"):
