@@ -24,16 +24,21 @@ class Watch:
         self.longest_s, self.rounds, self.wrong = 0.0, 0, []
         self.thread = threading.Thread(target=self.loop, daemon=True)
 
+    def timed(self, operation, *arguments):
+        began = time.monotonic()
+        result = operation(self.key, *arguments)
+        self.longest_s = max(self.longest_s, time.monotonic() - began)
+        return result
+
     def loop(self):
         while not ended.is_set():
-            value, began = f"{self.key} {self.rounds}".encode(), time.monotonic()
+            value = f"{self.key} {self.rounds}".encode()
             try:
-                self.client.put(self.key, value)
-                found = self.client.get(self.key)
+                self.timed(self.client.put, value)
+                found = self.timed(self.client.get)
             except chord_dht.ChordError as error:
                 self.wrong.append(f"{self.key}: {error}")
                 return
-            self.longest_s = max(self.longest_s, time.monotonic() - began)
             if found is None or found.value != value:  # nobody else writes it
                 self.wrong.append(f"{self.key} is {found} and not {value!r}")
                 return

@@ -61,7 +61,7 @@ def wait_spread(host):
 
 
 HEALED_S_MAX = 10
-MISSED_S_MAX = 3
+MISSED_S_MAX = 5  # it was 2.2 to 3.4 s on 2 cores; a client asks again after each second
 
 
 @pytest.mark.slow
