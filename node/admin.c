@@ -105,6 +105,9 @@ void admin_request(struct node *node, struct request *request) {
     case RPC_ADMIN_LIST_KEYS:
         admin_on_list_keys(node, request);
         break;
+    case RPC_ADMIN_BACKUP:
+        admin_on_backup(node, request);
+        break;
     case RPC_META_GET_SERVER_INFO:
         on_info(node, request);
         break;

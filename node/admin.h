@@ -21,5 +21,6 @@ void admin_on_leave(struct node *node, struct request *request);
 void admin_on_join(struct node *node, struct request *request);
 void admin_on_kill(struct node *node, struct request *request);
 void admin_on_recover(struct node *node, struct request *request);
+void admin_on_backup(struct node *node, struct request *request);
 
 #endif

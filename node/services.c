@@ -84,6 +84,7 @@ ADMIN(kill, Kill)
 ADMIN(recover, Recover)
 ADMIN(logs, Logs)
 ADMIN(list_keys, ListKeys)
+ADMIN(backup, Backup)
 META(get_server_info, GetServerInfo)
 META(get_file_descriptor_set, GetFileDescriptorSet)
 
