@@ -18,7 +18,7 @@ RUN="python3 python3-psutil python3-protobuf nodejs npm"
 # clang-format and clang-tidy of one version: another one formats otherwise.
 TEST="python3-pytest python3-pip python3-setuptools python3-wheel python3-venv mypy spin chromium
 iproute2 util-linux nginx haproxy curl sqlite3 ieee-data distro-info-data clang-format-14 clang-tidy-14
-valgrind nng-utils dpkg-dev debootstrap golang-go golang-google-protobuf-dev protoc-gen-go"
+valgrind nng-utils dpkg-dev debootstrap golang-go golang-google-protobuf-dev protoc-gen-go zsh"
 FUZZ="clang libclang-rt-dev"
 COVERAGE="gcovr"
 FIGURES="gnuplot-nox"

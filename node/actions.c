@@ -309,6 +309,8 @@ void action_stored(struct node *node, struct store_job *job) {
     }
     if (job->kind == STORE_JOB_LIST_KEYS) {
         admin_stored(node, request, job);
+    } else if (job->kind == STORE_JOB_BACKUP) {
+        backup_copied(node, job);
     } else if (job->kind == STORE_JOB_COUNT) {
         kept = admin_counted(node, job);
     } else if (job->kind == STORE_JOB_EXAMINE && job->ok) {

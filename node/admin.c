@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What people and dashboards ask, and what a client may ask about the node (meta): who answers it.
+ * What people and dashboards ask, and what a client may ask about the node: who answers it.
  */
 #include "admin.h"
 
-#include "chord/v1/meta.pb-c.h"
 #include "log.h"
-#include "rpc_descriptor.h"
-#include "wire.h"
-
-#include <string.h>
 
 enum { LOGS_LIMIT_DEFAULT = 100, LOGS_LIMIT_MAX = 1000 };
 
@@ -52,36 +47,6 @@ static void on_logs(struct node *node, struct request *request) {
     admin_answer(node, request, &message->base);
 }
 
-/* ---- meta ---- */
-
-static void on_info(struct node *node, struct request *request) {
-    static char *names[RPC_METHODS_COUNT];
-    struct wire_context wire = {&node->scratch, node->m};
-    struct chord_status *status = arena_alloc(&node->scratch, sizeof *status);
-    Chord__V1__GetServerInfoResponse message = CHORD__V1__GET_SERVER_INFO_RESPONSE__INIT;
-    chord_read_status(node->chord, status);
-    for (int i = 0; i < RPC_METHODS_COUNT; i++) {
-        names[i] = (char *)(uintptr_t)rpc_method_name((enum rpc_method)i);
-    }
-    message.version = (char *)(uintptr_t)CHORD_VERSION;
-    message.protocol_version = RPC_PROTOCOL_VERSION;
-    message.methods = names;
-    message.n_methods = RPC_METHODS_COUNT;
-    message.parameters = wire_parameters(&wire, &status->parameters);
-    message.key_bytes_max = NODE_KEY_BYTES_MAX;
-    message.value_bytes_max = NODE_VALUE_BYTES_MAX;
-    message.message_bytes_max = RPC_CLIENT_BYTES_MAX;
-    admin_answer(node, request, &message.base);
-}
-
-static void on_descriptors(struct node *node, struct request *request) {
-    Chord__V1__GetFileDescriptorSetResponse message =
-        CHORD__V1__GET_FILE_DESCRIPTOR_SET_RESPONSE__INIT;
-    message.file_descriptor_set.data = (uint8_t *)(uintptr_t)rpc_descriptor_set;
-    message.file_descriptor_set.len = rpc_descriptor_set_bytes;
-    admin_answer(node, request, &message.base);
-}
-
 void admin_request(struct node *node, struct request *request) {
     switch (request->method) {
     case RPC_ADMIN_STATUS:
@@ -105,11 +70,11 @@ void admin_request(struct node *node, struct request *request) {
     case RPC_ADMIN_LIST_KEYS:
         admin_on_list_keys(node, request);
         break;
-    case RPC_META_GET_SERVER_INFO:
-        on_info(node, request);
+    case RPC_ADMIN_BACKUP:
+        admin_on_backup(node, request);
         break;
     default:
-        on_descriptors(node, request);
+        meta_request(node, request);
         break;
     }
     arena_reset(&node->scratch);

@@ -250,6 +250,9 @@ static void handle_item(struct node *node, struct item *item) {
         event.id_derived.id = item->derived.id;
         node_event(node, &event);
         break;
+    case ITEM_BACKUP_CHECKED:
+        backup_checked(node);
+        break;
     case ITEM_RESUME:
         break;
     }

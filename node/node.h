@@ -96,6 +96,7 @@ enum item_kind {
     ITEM_FAILURE,
     ITEM_RESUME,
     ITEM_DERIVED,
+    ITEM_BACKUP_CHECKED,
 };
 
 struct item {
@@ -137,6 +138,15 @@ struct scrub {
     uint8_t bad[SCRUB_BAD_MAX][CHORD_ID_BYTES]; /* hashes of the rows known to be bad */
 };
 
+/* The backup that is under way. */
+struct node_backup {
+    struct backup *made; /* NULL: none */
+    struct request *request;
+    uint64_t began_ms;
+    bool checked_now; /* by the thread */
+    pthread_t thread;
+};
+
 struct node {
     struct settings settings;
     struct chord *chord;
@@ -176,6 +186,7 @@ struct node {
     bool counting, count_again;
     unsigned listings; /* under way in the store */
     struct scrub scrub;
+    struct node_backup backup;
     struct operation_memory examined; /* into the next */
     struct operation_past examined_writes[EXAMINED_WRITES];
 };
@@ -235,6 +246,12 @@ void admin_request(struct node *node, struct request *request);
 void admin_stored(struct node *node, struct request *request, struct store_job *job);
 void admin_count(struct node *node); /* anew, since the ranges are others now */
 bool admin_counted(struct node *node, struct store_job *job); /* true: it keeps the job */
+
+/* admin_backup.c */
+void backup_copied(struct node *node, const struct store_job *job);
+void backup_checked(struct node *node);
+void backup_stop(struct node *node);  /* before the store is closed */
+void backup_close(struct node *node); /* and after */
 
 /* scrub.c */
 void scrub_tick(struct node *node);

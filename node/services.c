@@ -84,8 +84,10 @@ ADMIN(kill, Kill)
 ADMIN(recover, Recover)
 ADMIN(logs, Logs)
 ADMIN(list_keys, ListKeys)
+ADMIN(backup, Backup)
 META(get_server_info, GetServerInfo)
 META(get_file_descriptor_set, GetFileDescriptorSet)
+META(describe, Describe)
 
 static Chord__V1__RingService_Service ring_service = CHORD__V1__RING_SERVICE__INIT(ring__);
 static Chord__V1__ReplicaService_Service replica_service =

@@ -253,11 +253,13 @@ enum node_exit node_run(const struct settings *settings) {
     code = node.exit_code;
 out:
     readiness_close(&node);
+    backup_stop(&node);
     store_job_free(node.counted);
     free(views);
     rpc_server_close(node.server);
     rpc_client_close(node.client);
     store_close(node.store);
+    backup_close(&node);
     log_close();
     return code;
 }

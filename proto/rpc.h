@@ -64,8 +64,10 @@ enum {
     X(ADMIN_RECOVER, AdminService, Recover)                                                        \
     X(ADMIN_LOGS, AdminService, Logs)                                                              \
     X(ADMIN_LIST_KEYS, AdminService, ListKeys)                                                     \
+    X(ADMIN_BACKUP, AdminService, Backup)                                                          \
     X(META_GET_SERVER_INFO, MetaService, GetServerInfo)                                            \
-    X(META_GET_FILE_DESCRIPTOR_SET, MetaService, GetFileDescriptorSet)
+    X(META_GET_FILE_DESCRIPTOR_SET, MetaService, GetFileDescriptorSet)                             \
+    X(META_DESCRIBE, MetaService, Describe)
 
 enum rpc_method {
 #define X(suffix, service, method) RPC_##suffix,

@@ -125,6 +125,7 @@ bool rpc_method_is_anyones(enum rpc_method method) {
     case RPC_ADMIN_LOGS:
     case RPC_META_GET_SERVER_INFO:
     case RPC_META_GET_FILE_DESCRIPTOR_SET:
+    case RPC_META_DESCRIBE:
         return true;
     default:
         return false;
@@ -140,6 +141,7 @@ enum rpc_role rpc_method_role(enum rpc_method method) {
     case RPC_ADMIN_LIST_KEYS:
     case RPC_META_GET_SERVER_INFO:
     case RPC_META_GET_FILE_DESCRIPTOR_SET:
+    case RPC_META_DESCRIBE:
         return RPC_ROLE_READER;
     case RPC_KV_PUT:
     case RPC_KV_DELETE:

@@ -8,6 +8,7 @@
 #include "store.h"
 
 #include "log.h"
+#include "store_backup.h"
 #include "store_database.h"
 #include "store_files.h"
 #include "store_place.h"
@@ -161,8 +162,16 @@ static int run_job(struct store *store, struct store_job *job) {
         return tables_scrub(&store->tables, job);
     case STORE_JOB_COUNT:
         return tables_count(&store->tables, job);
+    case STORE_JOB_BACKUP:
+        job->more = backup_slice(job->backup, store->db);
+        return SQLITE_OK; /* whatever became of the copy, the store is well */
     }
     return SQLITE_MISUSE;
+}
+
+/* Whether it waits its turn, to be in nobody's way. */
+static bool job_has_slices(const struct store_job *job) {
+    return job->kind == STORE_JOB_LIST_KEYS || job->kind == STORE_JOB_BACKUP;
 }
 
 static bool job_writes(const struct store_job *job) {
@@ -292,6 +301,9 @@ static void run_group(struct store *store, struct store_job *group) {
             pthread_mutex_unlock(&store->mutex);
             continue;
         }
+        if (job->kind == STORE_JOB_BACKUP) {
+            backup_leave(job->backup);
+        }
         store->options.on_done(store->options.context, job);
     }
 }
@@ -371,7 +383,7 @@ static void *run(void *argument) {
     struct store *store = argument;
     struct store_job *group;
     while ((group = take_group(store)) != NULL) {
-        bool slice = group->kind == STORE_JOB_LIST_KEYS;
+        bool slice = job_has_slices(group);
         uint64_t began_us = now_us();
         run_group(store, group);
         if (slice) {
@@ -429,7 +441,7 @@ void store_submit(struct store *store, struct store_job *job) {
         return;
     }
     pthread_mutex_lock(&store->mutex);
-    jobs_push(job->kind == STORE_JOB_LIST_KEYS ? &store->listings : &store->jobs, job);
+    jobs_push(job_has_slices(job) ? &store->listings : &store->jobs, job);
     bool rests = store->rests;
     store->rests = false;
     pthread_mutex_unlock(&store->mutex);

@@ -58,6 +58,7 @@ enum store_job_kind {
     STORE_JOB_COUNT,      /* counts[i] = values in the range of views[i] */
     STORE_JOB_SCRUB,      /* checks rows from `after` on, to `last` at most; rows: the bad ones;
                              then `last` is as far as it came, and done: all */
+    STORE_JOB_BACKUP,     /* a copy of the database, in slices between other jobs */
 };
 
 struct store_job {
@@ -85,11 +86,12 @@ struct store_job {
     struct chord_stored_view *views;
     size_t views_count;
     uint64_t *counts;
+    struct backup *backup; /* BACKUP: one that has begun (store_backup.h), the submitter's */
 
     bool ok;
     bool refused; /* not ok since a row is bad; the commit is */
     bool done;    /* a page: nothing lies beyond */
-    bool more;    /* LIST_KEYS, inside the store: another slice is to come */
+    bool more;    /* LIST_KEYS, BACKUP, inside the store: another slice is to come */
     uint8_t last[CHORD_ID_BYTES];
     uint64_t digest_rows;
     uint8_t digest[CHORD_DIGEST_BYTES];

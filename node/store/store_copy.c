@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 int copy_make(sqlite3 *from, const char *path, sqlite3 **to) {
@@ -18,6 +19,21 @@ int copy_make(sqlite3 *from, const char *path, sqlite3 **to) {
     rc = sqlite3_backup_step(backup, -1);
     int finished = sqlite3_backup_finish(backup);
     return rc == SQLITE_DONE ? finished : rc;
+}
+
+void copy_immutable_name(const char *path, char name[COPY_URI_BYTES]) {
+    static const char digits[] = "0123456789ABCDEF";
+    size_t length = (size_t)snprintf(name, COPY_URI_BYTES, "file:");
+    for (; *path != '\0' && length + 20 < COPY_URI_BYTES; path++) {
+        if (strchr("?#%", *path) != NULL) {
+            name[length++] = '%';
+            name[length++] = digits[(unsigned char)*path >> 4];
+            name[length++] = digits[(unsigned char)*path & 15];
+        } else {
+            name[length++] = *path;
+        }
+    }
+    snprintf(name + length, COPY_URI_BYTES - length, "?immutable=1");
 }
 
 static bool sync_path(const char *path, int flags) {

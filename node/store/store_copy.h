@@ -9,11 +9,14 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
-enum { COPY_PATH_BYTES = 4096 + 40 };
+enum { COPY_PATH_BYTES = 4096 + 40, COPY_URI_BYTES = 3 * COPY_PATH_BYTES };
 
 /* Of an open database, into a new file that is then open as `*to`, also after an error (close it).
  * SQLite result codes. */
 int copy_make(sqlite3 *from, const char *path, sqlite3 **to);
+/* The URI by which SQLite opens a file of at most COPY_PATH_BYTES that nobody writes: without a log
+ * or a lock beside it, and from a read-only file system. */
+void copy_immutable_name(const char *path, char name[COPY_URI_BYTES]);
 /* The file gets another name, and both are on disk. 0 or an errno. */
 int copy_publish(const char *made, const char *path, const char *directory);
 

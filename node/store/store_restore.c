@@ -101,36 +101,18 @@ static int64_t number(sqlite3 *db, const char *sql) {
     return value;
 }
 
-/* The URI by which SQLite opens the file as immutable. Without a log beside it nobody writes to it,
- * so that it can be read on a read-only file system. */
-static bool immutable_name(const char *path, char *name, size_t bytes) {
-    static const char digits[] = "0123456789ABCDEF";
-    size_t length = (size_t)snprintf(name, bytes, "file:");
-    for (; *path != '\0' && length + 20 < bytes; path++) {
-        if (strchr("?#%", *path) != NULL) {
-            name[length++] = '%';
-            name[length++] = digits[(unsigned char)*path >> 4];
-            name[length++] = digits[(unsigned char)*path & 15];
-        } else {
-            name[length++] = *path;
-        }
-    }
-    snprintf(name + length, bytes - length, "?immutable=1");
-    return *path == '\0';
-}
-
 static enum restore_error backup_open(struct restore *restore) {
-    char name[3 * PATH_BYTES], log[PATH_BYTES];
+    char name[COPY_URI_BYTES], log[PATH_BYTES];
     struct stat file;
     if (stat(restore->backup, &file) != 0) {
         return say(restore, RESTORE_NO_BACKUP, "%s: %s", restore->backup, strerror(errno));
     }
     int length = snprintf(log, sizeof log, "%s-wal", restore->backup);
     bool alone = access(log, F_OK) != 0;
-    if (!S_ISREG(file.st_mode) || length >= PATH_BYTES ||
-        !immutable_name(restore->backup, name, sizeof name)) {
+    if (!S_ISREG(file.st_mode) || length >= PATH_BYTES) {
         return say(restore, RESTORE_NO_BACKUP, "%s is not a file", restore->backup);
     }
+    copy_immutable_name(restore->backup, name);
     int rc = sqlite3_open_v2(alone ? name : restore->backup, &restore->from,
                              SQLITE_OPEN_READONLY | (alone ? SQLITE_OPEN_URI : 0), NULL);
     if (rc == SQLITE_OK) {

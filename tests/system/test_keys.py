@@ -48,6 +48,8 @@ def test_who_may_read_cannot_write_and_who_may_write_cannot_kill(new_ring, key):
                       ["logs", address]):
             said = ctl.run(*words, exits=REFUSED)[1].decode()
             assert "own key" in said, (words, said)
+        said = ctl.run("backup", address, exits=NOT_FOUND)[1].decode()
+        assert "own key" in said, said
     stranger.run("get", "a", exits=REFUSED)
     assert member.text("get", "a") == "1" and len(ring.members()) == 3
     member.run("leave", address, "--wait", exits=OK)  # the ring's own key may do all of it

@@ -31,7 +31,8 @@ CONTENTS = {
                     "usr/share/bash-completion/completions/chordctl",
                     "usr/share/doc/chord-tools/copyright", "usr/share/doc/chord/CHANGELOG.md",
                     "usr/share/doc/chord/README.md", "usr/share/doc/chord/deploy.md",
-                    "usr/share/doc/chord/examples/chord.env", "usr/share/man/man1/chordctl.1.gz"],
+                    "usr/share/doc/chord/examples/chord.env", "usr/share/man/man1/chordctl.1.gz",
+                    "usr/share/zsh/vendor-completions/_chordctl"],
 }
 
 
@@ -199,6 +200,26 @@ def test_completion_knows_what_the_program_knows(prefix):
     commands = re.findall(r"^  ([a-z]+)", said(prefix / "bin" / "chordctl", "--help"), re.M)
     assert shown == [" ".join(commands), "leave", "--node", "--wait", "table json", "export",
                      "--key-column"]
+
+
+# The builtins that only a line editor has are played, and tell what they are given.
+ZSH_COMPLETION = """fpath=("$1" $fpath); program=$2; autoload -Uz _chordctl
+compadd() { shift; for offered in "$@"; do [[ $offered == ${words[CURRENT]}* ]] && print -rn -- "$offered "; done }
+_files() { print -n files }
+complete_of() { words=("$program" "$@"); CURRENT=${#words}; _chordctl; print }
+complete_of ''; complete_of le; complete_of --no; complete_of leave --w; complete_of -o ''
+complete_of --node 127.0.0.1:1 exp; complete_of import --key; complete_of --node ''
+complete_of import ''; complete_of --ring-key-file ''"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+def test_zsh_completion_knows_what_the_program_knows(prefix):
+    shown = [line.strip() for line in said(
+        "zsh", "-f", "-c", ZSH_COMPLETION, "zsh", prefix / "share" / "zsh" / "site-functions",
+        prefix / "bin" / "chordctl").splitlines()]
+    commands = re.findall(r"^  ([a-z]+)", said(prefix / "bin" / "chordctl", "--help"), re.M)
+    assert shown == [" ".join(commands), "leave", "--node", "--wait", "table json", "export",
+                     "--key-column", "", "files", "files"]
 
 
 # ---- the life of a host ----

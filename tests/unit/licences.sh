@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Each source file of ours says its licence where tools look for it: in its first line, or in the
-# second when the first has to be something else (#!, <!doctype>).
+# second when the first has to be something else (#!, #compdef, <!doctype>).
 #   licences.sh ROOT
 # Prints every file that does not, and fails.
 set -eu
@@ -12,7 +12,7 @@ sources=$(find . -maxdepth 1 -type f \( -name '*.py' -o -name CMakeLists.txt \)
         \( -name '*.c' -o -name '*.h' -o -name '*.proto' -o -name '*.py' -o -name '*.sh' -o -name '*.cmake' \
         -o -name CMakeLists.txt -o -name '*.js' -o -name '*.mjs' -o -name '*.css' -o -name '*.html' \
         -o -name '*.svg' -o -name '*.pml' -o -name '*.map' -o -name '*.pc.in' -o -name '*.service' \
-        -o -name '*.target' -o -name '*.bash' -o -path '*/deploy/debian/*/p*' -o -name '*.yaml' -o -name '*.go' -o -path '.ci/run' \) -print)
+        -o -name '*.target' -o -name '*.bash' -o -name '*.zsh' -o -path '*/deploy/debian/*/p*' -o -name '*.yaml' -o -name '*.go' -o -path '.ci/run' \) -print)
 bad=0
 files=0
 for file in $sources; do

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Tests of the store (SQLite) and of the wire forms; included by tests/CMakeLists.txt.
 find_library(CMOCKA_LIBRARY cmocka REQUIRED)
-foreach(name IN ITEMS test_store test_store_ranges test_store_bad test_store_large test_store_faults test_store_files test_store_place
+foreach(name IN ITEMS test_store test_store_ranges test_store_bad test_store_backup test_store_large test_store_faults test_store_files test_store_place
                        test_store_schema test_store_upgrade test_store_records test_store_twins
                        test_wire test_wire_damaged test_wire_golden test_wire_table)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c ${CMAKE_CURRENT_LIST_DIR}/store_fixture.c)

@@ -44,6 +44,9 @@ static void test_method_table(void **state) {
     assert_int_equal(rpc_method_lane(RPC_REPLICA_APPLY), RPC_LANE_DATA);
     assert_false(rpc_method_is_data(RPC_REPLICA_APPLY));
     assert_true(rpc_method_is_data(RPC_ADMIN_LIST_KEYS));
+    assert_int_equal(rpc_method_role(RPC_ADMIN_BACKUP), RPC_ROLE_MEMBER);
+    assert_int_equal(rpc_method_role(RPC_META_DESCRIBE), RPC_ROLE_READER);
+    assert_true(rpc_method_is_anyones(RPC_META_DESCRIBE));
     assert_string_equal(rpc_code_text(CHORD__V1__CODE__CODE_NOT_FOUND), "NOT_FOUND");
     assert_string_equal(rpc_code_text((Chord__V1__Code)-5), "UNRECOGNISED");
     assert_true(rpc_descriptor_set_bytes > 1000);

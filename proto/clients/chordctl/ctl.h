@@ -101,7 +101,7 @@ extern const struct command keys_command, logs_command;
 extern const struct command get_command, put_command, del_command, lookup_command;
 extern const struct command leave_command, join_command, kill_command, import_command,
     export_command, recover_command, doctor_command;
-extern const struct command merge_command, rebalance_command;
+extern const struct command merge_command, rebalance_command, backup_command;
 
 /* ---- session ---- */
 

@@ -12,7 +12,8 @@ int main(int argc, char **argv) {
         ring_command,    node_command,   keys_command,      logs_command,   get_command,
         put_command,     del_command,    lookup_command,    import_command, export_command,
         leave_command,   join_command,   rebalance_command, merge_command,  kill_command,
-        recover_command, doctor_command, ping_command,      info_command,   {.name = NULL},
+        recover_command, doctor_command, backup_command,    ping_command,   info_command,
+        {.name = NULL},
     };
     struct arguments arguments;
     struct ctl ctl = {0};

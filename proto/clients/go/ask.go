@@ -17,6 +17,7 @@ var methodsOfAnyRing = map[string]bool{
 	"chord.v1.AdminService/Logs":                true,
 	"chord.v1.MetaService/GetServerInfo":        true,
 	"chord.v1.MetaService/GetFileDescriptorSet": true,
+	"chord.v1.MetaService/Describe":             true,
 }
 
 // reply is what came of a request.

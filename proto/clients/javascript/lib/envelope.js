@@ -21,7 +21,7 @@ const CLOCK_MS_MAX = 2n ** 63n; // beyond: nonsense, and no room for the time si
 const NOTHING = new Uint8Array(0);
 /** They ask who one is, so they are meant for any ring. */
 const ANYONES = new Set(["AdminService/Status", "AdminService/Logs", "MetaService/GetServerInfo",
-  "MetaService/GetFileDescriptorSet"].map((name) => `chord.v1.${name}`));
+  "MetaService/GetFileDescriptorSet", "MetaService/Describe"].map((name) => `chord.v1.${name}`));
 
 export class Envelopes {
   #key;

@@ -18,7 +18,8 @@ RING_ID_BYTES = 16
 RING_KEY_BYTES = (16, 64)
 # They ask a node who it is, so they are meant for any ring.
 ANYONES_METHODS = ("chord.v1.AdminService/Status", "chord.v1.AdminService/Logs",
-                   "chord.v1.MetaService/GetServerInfo", "chord.v1.MetaService/GetFileDescriptorSet")
+                   "chord.v1.MetaService/GetServerInfo", "chord.v1.MetaService/GetFileDescriptorSet",
+                   "chord.v1.MetaService/Describe")
 _RECEIVERS_MAX = 4096
 
 
