@@ -30,7 +30,7 @@ enum {
     RPC_IDLE_MS_MAX = 900000,            /* one that did; callers of this runtime hang up first */
     RPC_SWEEP_MS = 100,
     RPC_SWEEP_QUIET_MS = 2000, /* while nothing is under way whose time could be over */
-    RPC_GREET_MS_MAX = 3000, /* for the other's hello; TCP is there, so it is worth a wait */
+    RPC_GREET_MS_MAX = 3000,   /* for the other's hello; TCP is there, so it is worth a wait */
     RPC_RECONNECT_MS_MIN = 50,
     RPC_RECONNECT_MS_MAX = 500, /* below RPC_CONNECT_MS_MAX, so that a peer that is back is found */
     RPC_PEERS_MAX_DEFAULT = 256,
