@@ -8,6 +8,7 @@ More than MARGIN away, either way, is a fault: a slower program, or a figure to 
 Counts depend on the compiler, so they are judged by the one that they were taken with only.
 """
 
+import argparse
 import json
 import re
 import subprocess
@@ -39,9 +40,13 @@ def count(build, work):
 
 
 def main():
-    build, write = Path(sys.argv[1]), "--write" in sys.argv[2:]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("build", type=Path, help="a build folder of the preset sim")
+    parser.add_argument("--write", action="store_true", help="take these for the figures from now on")
+    options = parser.parse_args()
+    build = options.build
     by, counts = compiler(build), {work: count(build, work) for work in WORKS}
-    if write:
+    if options.write:
         FIGURES.write_text(json.dumps({"compiler": by, "instructions": counts}, indent=1) + "\n")
     wanted = json.loads(FIGURES.read_text())
     judged, wrong = by == wanted["compiler"], 0
