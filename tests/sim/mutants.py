@@ -298,6 +298,10 @@ UNIT_MUTANTS = {
         "who makes room for a new owner is one whose host has another copy",
         "plan.c", "        change->has_leaver = extra_member(chord, range, desired, count, &change->leaver);",
         "        (void)count;", "test_core_hosts"),
+    "leader_of_another_part": (
+        "a leader that the ring does not ask is judged by what it took to answer its members",
+        "replica.c", "    if (peer != NONE || range->watch_trip_ms == 0) {", "    if (true) {",
+        "test_core_hosts"),
     "unknown_hosts_are_one": (
         "a host that is not known counts as another one each time",
         "plan.c", "        if (hosts_add(&hosts, peers[i]->host_id)) {",

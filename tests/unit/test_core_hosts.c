@@ -5,7 +5,7 @@
  */
 #include "data_fixture.h"
 
-enum { MACHINES = 3, NODES = 12, MISSED_MS = 3000 };
+enum { MACHINES = 3, NODES = 12, MISSED_MS = 3000, SILENT_MS = 2300, SILENT_SEEDS = 6 };
 
 static struct host *ring_on(unsigned machines, unsigned n, int count) {
     return ring_of((struct host_config){.n = n, .replicas = 3, .hosts = machines}, count);
@@ -79,6 +79,33 @@ static void test_any_machine_may_go(void **state) {
             check(spread_least(host) == MACHINES);
             power_off(host, machine, machine);
             power_on(host, machine);
+        }
+        ring_free(host);
+    }
+}
+
+/* A machine is there no more, and no connection says so: each key has a leader again soon, also
+ * where the members of its range are nobody of whom the ring asks them. */
+static void test_a_machine_that_is_silent(void **state) {
+    (void)state;
+    for (seed_now = seed_first; seed_now < seed_first + SILENT_SEEDS; seed_now++) {
+        struct host *host = ring_on(MACHINES, 3, NODES);
+        put_all(host, 0);
+        host_run(host, 20000 + host_random(host) % 1000);
+        for (int i = 0; i < NODES; i++) {
+            for (int k = 0; k < NODES && host_node(host, i)->host_id == 2; k++) {
+                if (host_node(host, k)->host_id != 2) {
+                    host_cut(host, i, k, true);
+                }
+            }
+        }
+        host_run(host, SILENT_MS);
+        for (unsigned key = 0; key < KEYS; key++) {
+            bool led = false;
+            for (int i = 0; i < NODES && !led; i++) {
+                led = host_node(host, i)->host_id != 2 && view_led(host, i, key) != NULL;
+            }
+            check(led);
         }
         ring_free(host);
     }
@@ -206,6 +233,7 @@ static void test_a_machine_leaves(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_any_machine_may_go, teardown),
+        cmocka_unit_test_teardown(test_a_machine_that_is_silent, teardown),
         cmocka_unit_test_teardown(test_machines_one_behind_the_other, teardown),
         cmocka_unit_test_teardown(test_lists_are_no_longer_than_that, teardown),
         cmocka_unit_test_teardown(test_joins_keep_the_copies_apart, teardown),

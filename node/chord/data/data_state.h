@@ -73,6 +73,7 @@ struct range {
     bool damaged;    /* a row of ours is bad: to be made equal when the leader serves */
     uint8_t strikes; /* silences of the leader in a row */
     bool watching;
+    uint32_t watch_trip_ms; /* about the longest that it has taken to answer lately; 0: not known */
     uint64_t leader_lost_ms; /* since when the leader is given up; 0 = it is not */
     uint64_t watch_ms;
 };

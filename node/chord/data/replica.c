@@ -5,8 +5,8 @@
 #include "data.h"
 
 enum {
-    PATIENCE_MS = 800,
-    PATIENCE_SEAT_MS = 400,
+    PATIENCE_MS = 200,
+    PATIENCE_SEAT_MS = 200,
     RETRY_MS = 50,
 };
 
@@ -274,6 +274,26 @@ static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) 
     return chord->now_ms >= range->leader_lost_ms + PATIENCE_MS + PATIENCE_SEAT_MS * (uint64_t)seat;
 }
 
+/* How long the leader may take. Often the ring has no question for it and has measured nothing:
+ * then by the slowest of the last answers to this one. */
+static uint32_t watch_timeout_ms(struct chord *chord, const struct range *range,
+                                 const char *address) {
+    uint16_t peer = peer_find_address(chord, address);
+    const struct chord_timing *timing = &chord->config.timing;
+    uint32_t timeout_ms = 4 * range->watch_trip_ms;
+    if (peer != NONE || range->watch_trip_ms == 0) {
+        return peer_timeout_ms(chord, peer);
+    }
+    timeout_ms = timeout_ms > timing->silence_ms_min ? timeout_ms : timing->silence_ms_min;
+    return timeout_ms < timing->silence_ms_max ? timeout_ms : timing->silence_ms_max;
+}
+
+static void watch_measure(struct chord *chord, struct range *range, const struct call *call) {
+    uint32_t trip_ms = (uint32_t)(chord->now_ms - call->asked_ms) + 1;
+    uint32_t former_ms = range->watch_trip_ms - range->watch_trip_ms / 8;
+    range->watch_trip_ms = trip_ms > former_ms ? trip_ms : former_ms;
+}
+
 /* Asks the leader for its view; while the leader is silent, a random member. */
 void replica_watch(struct step *step, uint16_t index) {
     struct chord *chord = step->chord;
@@ -312,8 +332,7 @@ void replica_watch(struct step *step, uint16_t index) {
     const struct chord_member *member = &view->members[target];
     if ((target == seat && !away) ||
         call_member(step, CALL_WATCH, range_ref(chord, index), target, member,
-                    peer_timeout_ms(chord, peer_find_address(chord, member->address)),
-                    &request) == NONE) {
+                    watch_timeout_ms(chord, range, member->address), &request) == NONE) {
         return;
     }
     request->kind = CHORD_GET_VIEW;
@@ -349,7 +368,9 @@ void replica_watch_reply(struct step *step, const struct call *call,
         }
         return;
     }
-    if (response == NULL) {
+    if (response != NULL) {
+        watch_measure(chord, range, call);
+    } else {
         if (range->strikes < UINT8_MAX) {
             range->strikes++;
         }
