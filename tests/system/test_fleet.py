@@ -25,6 +25,7 @@ def fleet(tmp_path):
         yield make
 
 
+@pytest.mark.slow
 def test_two_bare_hosts_become_a_ring_and_stop(fleet):
     it = fleet(2, 1, False)
     one, two = it.hosts
