@@ -329,6 +329,27 @@ static void test_survives_nothing(void **state) {
     expect("members", CHECKUP_WARN, "no further failure");
 }
 
+/* Lists have N entries, and as many more as lead to another host; the copies are one on each. */
+static void test_hosts(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < NODES; i++) {
+        world.peers[i].host_id = 1 + i;
+    }
+    expect("members", CHECKUP_PASS, "or any 1 of 4 hosts");
+    expect("lists", CHECKUP_PASS, "what it should be");
+    world.peers[1].host_id = world.peers[2].host_id = world.peers[0].host_id;
+    for (unsigned i = 0; i < NODES; i++) {
+        world.parameters[i].n = N - 1;
+        world.statuses[i].n_successors = N - 1;
+    }
+    expect("members", CHECKUP_WARN, "but none of 2 hosts");
+    expect("lists", CHECKUP_WARN, "successor 3 of node 10 is missing");
+    world.statuses[0].n_successors = N; /* two on its own host, and the fourth on another */
+    expect("lists", CHECKUP_PASS, "what it should be");
+    world.statuses[1].n_successors = N;
+    expect("lists", CHECKUP_WARN, "node 50 lists 127.0.0.1:4001");
+}
+
 static void test_joining_and_warnings(void **state) {
     (void)state;
     world.statuses[3].warning = (char *)(uintptr_t) "the ring is forming";
@@ -359,6 +380,7 @@ int main(void) {
         TEST(test_clocks),
         TEST(test_parameters),
         TEST(test_survives_nothing),
+        TEST(test_hosts),
         TEST(test_joining_and_warnings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
