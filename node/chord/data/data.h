@@ -55,6 +55,9 @@ unsigned view_copies_needed(const struct chord_view *view); /* to settle it */
 bool view_follows(struct chord *chord, const struct chord_view *view);
 void view_readdress(struct chord *chord, struct chord_view *view);
 void seats_ask(struct step *step, const struct chord_view *view);
+/* `sender` asks for the view; it may have a seat there under another address. */
+void seat_elsewhere(struct chord *chord, const struct chord_view *view,
+                    const struct chord_peer *sender);
 void former_add(struct chord *chord, const struct chord_view *view);
 
 bool range_all_equal(const struct range *range); /* at its leader: every member's copy is */

@@ -226,6 +226,9 @@ void on_get_view(struct step *step, const struct chord_request *request, uint64_
     struct chord_response *response = reply_add(step, request_id, CHORD_GET_VIEW);
     if (index != NONE) {
         struct range *range = range_at(chord, index);
+        if (request->has_sender) {
+            seat_elsewhere(chord, &range->view, &request->sender);
+        }
         response->view.has_view = true;
         response->view.view = range->view;
         response->view.confirmed = view_leads(chord, &range->view) && range->open;

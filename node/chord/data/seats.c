@@ -44,6 +44,16 @@ uint16_t peer_at_seat(struct chord *chord, const struct chord_member *member) {
                : (uint16_t)NONE;
 }
 
+/* A member asks that has moved: the ring may know it elsewhere only, and its seat cannot follow a
+ * member that its leader does not know (clients' seed 3342). */
+void seat_elsewhere(struct chord *chord, const struct chord_view *view,
+                    const struct chord_peer *sender) {
+    uint16_t seat = view_member(view, sender->store_id);
+    if (seat != NONE && !address_same(view->members[seat].address, sender->address)) {
+        peer_meet(chord, sender);
+    }
+}
+
 /* The latest life of its store that we know elsewhere. NULL: none. */
 static const struct chord_peer *peer_elsewhere(struct chord *chord,
                                                const struct chord_member *member) {

@@ -25,6 +25,9 @@ bool owns(struct chord *chord, const struct chord_id *id); /* in (predecessor, s
 
 /* ---- what the ring does for the data ---- */
 
+/* Remembers a sender whose address is not known yet; what is no peer is ignored. */
+void peer_meet(struct chord *chord, const struct chord_peer *sender);
+
 /* The owner of `target`, for a client or one of its requests; `via` NULL: by our own fingers. */
 bool lookup_start(struct step *step, enum lookup_purpose purpose, const struct chord_id *target,
                   const struct chord_peer *via, struct ref subject, uint64_t request_id,

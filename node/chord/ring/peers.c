@@ -116,6 +116,12 @@ uint16_t peer_add(struct chord *chord, const struct chord_peer *peer) {
     return index;
 }
 
+void peer_meet(struct chord *chord, const struct chord_peer *sender) {
+    if (peer_valid(chord, sender) && peer_find_address(chord, sender->address) == NONE) {
+        peer_add(chord, sender);
+    }
+}
+
 void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t microseconds) {
     struct peer_entry *entry = peer_at(chord, index);
     uint64_t took_ms = chord->now_ms - asked_ms;
