@@ -54,6 +54,7 @@ def test_the_same_without_namespaces(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.time_limit(400)  # two minutes of stalls, and ends of patience
 def test_a_network_with_stalls_loses_no_member(tmp_path):
     """150 ms of round trip, and lines that stand still for up to a second. The first minute is not
     judged: the nodes learn in it."""
