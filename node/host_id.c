@@ -47,27 +47,13 @@ static uint64_t machine(void) {
     return 0;
 }
 
-static bool one_line(const char *text) {
-    size_t length = strlen(text), step;
-    for (size_t at = 0; at < length; at += step) {
-        uint32_t point;
-        step = utf8_read((const uint8_t *)text + at, length - at, &point);
-        if (step == 0 || utf8_is_unsafe(point)) {
-            return false;
-        }
-    }
-    return length > 0 && length < HOST_NAME_BYTES;
-}
-
 bool host_id_read(const char *text, struct host_id *host) {
     memset(host, 0, sizeof *host);
     if (text != NULL && text[0] != '\0') {
-        if (!one_line(text)) {
-            return false;
-        }
+        snprintf(host->name, sizeof host->name, "%s", text);
+        utf8_make_line(host->name);
         host->id = number_of("name", text);
-        strcpy(host->name, text);
-        return true;
+        return strcmp(host->name, text) == 0; /* it was one line, and not too long */
     }
     host->id = machine();
     if (gethostname(host->name, sizeof host->name - 1) != 0) {

@@ -5,6 +5,7 @@
  * may visit the store, so that "store's thread only" means: of whoever has it, handed over by the
  * mutex.
  */
+#include "store_clock.h"
 #include "store.h"
 
 #include "log.h"
@@ -21,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -324,12 +324,6 @@ static void checkpoint(struct store *store) {
     }
 }
 
-static uint64_t now_us(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* How long it rests before a checkpoint. */
 static uint64_t checkpoint_rest_ms(struct store *store) {
     return store_disk_free(store) >> 20 < CHECKPOINT_ROOM_MB ? 0 : CHECKPOINT_REST_MS;
@@ -340,7 +334,7 @@ static void wait_job(struct store *store) {
     bool listing = store->listings.first != NULL;
     bool long_log = store->wal_pages >= CHECKPOINT_PAGES && !store->failed;
     uint64_t rest_ms = long_log ? checkpoint_rest_ms(store) : FILES_PERIOD_MS;
-    uint64_t until_us = listing ? store->slice_after_us : now_us() + rest_ms * 1000;
+    uint64_t until_us = listing ? store->slice_after_us : store_now_us() + rest_ms * 1000;
     struct timespec until = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
     store->rests = true;
     int rc = pthread_cond_timedwait(&store->wake, &store->mutex, &until);
@@ -362,7 +356,7 @@ static void wait_job(struct store *store) {
 /* A listing gets its turn after each group of other jobs. */
 static bool slice_is_due(const struct store *store) {
     return store->listings.first != NULL && (store->slice_next || store->jobs.first == NULL) &&
-           (store->closing || now_us() >= store->slice_after_us);
+           (store->closing || store_now_us() >= store->slice_after_us);
 }
 
 /* The next group, oldest first, or one slice of a listing. NULL: closing and nothing left. */
@@ -384,10 +378,10 @@ static void *run(void *argument) {
     struct store_job *group;
     while ((group = take_group(store)) != NULL) {
         bool slice = job_has_slices(group);
-        uint64_t began_us = now_us();
+        uint64_t began_us = store_now_us();
         run_group(store, group);
         if (slice) {
-            store->slice_after_us = now_us() + LISTING_REST * (now_us() - began_us);
+            store->slice_after_us = store_now_us() + LISTING_REST * (store_now_us() - began_us);
         }
         if (store->wal_pages >= CHECKPOINT_PAGES_HARD && !store->failed) {
             checkpoint(store);
@@ -409,7 +403,7 @@ static long disk_reads_of_thread(void) {
  * between threads. False: it was not. */
 static bool visit(struct store *store, struct store_job *job) {
     if (job->kind != STORE_JOB_READ || job->rows_count > VISIT_ROWS_MAX ||
-        now_us() < store->visit_after_us) {
+        store_now_us() < store->visit_after_us) {
         return false;
     }
     pthread_mutex_lock(&store->mutex);
@@ -420,9 +414,9 @@ static bool visit(struct store *store, struct store_job *job) {
         return false;
     }
     long disk_reads = disk_reads_of_thread();
-    uint64_t began_us = now_us();
+    uint64_t began_us = store_now_us();
     run_group(store, job);
-    uint64_t ended_us = now_us();
+    uint64_t ended_us = store_now_us();
     if (ended_us - began_us > VISIT_US || disk_reads_of_thread() != disk_reads) {
         store->visit_after_us = ended_us + VISIT_REST_US;
     }
@@ -611,7 +605,5 @@ int store_synchronous(struct store *store) {
 }
 
 uint64_t store_disk_free(struct store *store) {
-    struct statvfs disk;
-    return statvfs(store->database.path, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize
-                                                     : UINT64_MAX;
+    return store_path_free(store->database.path);
 }

@@ -2,8 +2,11 @@
 /* See store_backup.h. */
 #include "store_backup.h"
 
+#include "clock.h"
 #include "private.h"
+#include "store_clock.h"
 #include "store_copy.h"
+#include "store_files.h"
 #include "store_rows.h"
 
 #include <dirent.h>
@@ -14,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,12 +38,6 @@ static bool say(struct backup *backup, enum backup_error error, const char *form
     va_end(arguments);
     backup->error = error;
     return false;
-}
-
-static uint64_t clock_us(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* ---- the folder ---- */
@@ -108,11 +104,10 @@ static uint64_t file_bytes(const char *folder, const char *name) {
 static bool room_check(struct backup *backup) {
     uint64_t need =
         file_bytes(backup->directory, "chord.db") + file_bytes(backup->directory, "chord.db-wal");
-    struct statvfs disk;
-    if (statvfs(backup->folder, &disk) != 0) {
+    uint64_t free_bytes = store_path_free(backup->folder);
+    if (free_bytes == UINT64_MAX) {
         return say(backup, BACKUP_FAILED, "%s: %s", backup->folder, strerror(errno));
     }
-    uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
     if (free_bytes >> 20 < (need >> 20) + BACKUP_ROOM_MB) {
         return say(backup, BACKUP_REFUSED,
                    "a copy has up to %llu MiB and has to leave %d MiB free, and %s has %llu MiB of "
@@ -170,19 +165,19 @@ static bool copy_open(struct backup *backup, sqlite3 *from) {
 }
 
 bool backup_slice(struct backup *backup, sqlite3 *from) {
-    uint64_t end_us = clock_us(CLOCK_MONOTONIC) + SLICE_US;
+    uint64_t end_us = store_now_us() + SLICE_US;
     if (backup->to == NULL && !copy_open(backup, from)) {
         return false;
     }
     int rc;
     do {
         rc = sqlite3_backup_step(backup->copy, SLICE_PAGES);
-    } while (rc == SQLITE_OK && clock_us(CLOCK_MONOTONIC) < end_us);
+    } while (rc == SQLITE_OK && store_now_us() < end_us);
     if (rc == SQLITE_OK && atomic_load(&backup->stop)) {
         return say(backup, BACKUP_FAILED, "the node stops");
     }
     if (rc == SQLITE_DONE) {
-        backup->unix_ms = clock_us(CLOCK_REALTIME) / 1000;
+        backup->unix_ms = clock_unix_ms();
     } else if (rc != SQLITE_OK) {
         say(backup, BACKUP_FAILED, "%s cannot be made: %s", backup->made, sqlite3_errstr(rc));
     }

@@ -3,6 +3,7 @@
 #include "store_files.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 bool store_file_note(struct store_file *file, const char *path) {
     struct stat now;
@@ -16,4 +17,9 @@ bool store_file_note(struct store_file *file, const char *path) {
 bool store_file_moved(const struct store_file *file) {
     struct stat now;
     return stat(file->path, &now) != 0 || now.st_dev != file->device || now.st_ino != file->inode;
+}
+
+uint64_t store_path_free(const char *path) {
+    struct statvfs disk;
+    return statvfs(path, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize : UINT64_MAX;
 }

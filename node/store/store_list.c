@@ -3,6 +3,7 @@
  * Listings of keys, for people: a slice at a time, so that a search over every row delays no other
  * job. The store's thread runs those between two slices.
  */
+#include "store_clock.h"
 #include "store_rows.h"
 
 #include <string.h>
@@ -14,12 +15,6 @@ enum {
     SLICE_US = 500,
     CLOCK_ROWS = 16, /* between two looks at the clock */
 };
-
-static uint64_t now_us(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 /* Where the listing goes on: after this very key of this hash, or after the whole hash. */
 static void bind_cursor(sqlite3_stmt *page, const struct store_job *job) {
@@ -69,7 +64,7 @@ static bool take(sqlite3_stmt *page, struct store_job *job) {
 
 int tables_list(struct store_tables *tables, struct store_job *job) {
     sqlite3_stmt *page = tables->page;
-    uint64_t end_us = now_us() + SLICE_US;
+    uint64_t end_us = store_now_us() + SLICE_US;
     size_t room = job->page_bytes + SLICE_BYTES, seen = 0;
     bool full = false, pause = false;
     int rc;
@@ -86,7 +81,7 @@ int tables_list(struct store_tables *tables, struct store_job *job) {
             break;
         }
         pause = seen == SLICE_ROWS || job->page_bytes >= room ||
-                (seen % CLOCK_ROWS == CLOCK_ROWS - 1 && now_us() >= end_us);
+                (seen % CLOCK_ROWS == CLOCK_ROWS - 1 && store_now_us() >= end_us);
         full = job->rows_count == job->page_rows_max ||
                (!pause && matches(page, job) && !take(page, job));
         if (full || pause) {
@@ -96,7 +91,7 @@ int tables_list(struct store_tables *tables, struct store_job *job) {
         seen++;
     }
     job->done = rc == SQLITE_DONE;
-    job->more = pause && !full && !job->refused && now_us() < job->until_us;
+    job->more = pause && !full && !job->refused && store_now_us() < job->until_us;
     sqlite3_reset(page);
     sqlite3_clear_bindings(page);
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;

@@ -7,19 +7,18 @@ Goes on where the ledger (build/soak/faults.jsonl) says that it stopped. Exit co
 and nothing wrong; 1 a finding, whose history and logs stay beside the ledger.
 """
 
-import argparse
 import json
 import os
 import random
 import shutil
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "proto" / "clients" / "python"),
                 str(ROOT / "tests" / "system")]
 
+import launched  # noqa: E402
 from availability import summary  # noqa: E402
 from block import Block  # noqa: E402
 from cluster import Cluster, Finding  # noqa: E402
@@ -36,13 +35,7 @@ SUMS = ("kill", "pause", "partition", "one_way", "single", "late", "operations",
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="init.py soak faults")
-    parser.add_argument("--node", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--check-history", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--shim", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--ledger", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--name", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, required=True, help=argparse.SUPPRESS)
+    parser = launched.parser("faults")
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--pauses", type=int, default=300)
     parser.add_argument("--partitions", type=int, default=300, help="a third of them one-way")
@@ -128,12 +121,7 @@ def main():
     options = arguments()
     network = make_network(options)
     ledger = Ledger(options.ledger, options.name)
-    folder = options.folder / f"faults-{options.name}-{time.time_ns()}"
-    folder.mkdir(parents=True)
-    began = time.monotonic()
-
-    def say(text):
-        print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
+    folder, say = launched.new_folder(options, "faults"), launched.speaker()
 
     try:
         run_blocks(options, network, ledger, folder, say)

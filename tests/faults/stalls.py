@@ -10,7 +10,6 @@ Exit codes: 0 all of it, and nothing wrong; 1 a finding, whose history and logs 
 ledger.
 """
 
-import argparse
 import json
 import os
 import random
@@ -24,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "proto" / "clients" / "python"),
                 str(ROOT / "tests" / "system")]
 
+import launched  # noqa: E402
 from clients import Clients  # noqa: E402
 from cluster import Cluster, Finding  # noqa: E402
 from launcher.ledger import Ledger  # noqa: E402
@@ -42,13 +42,7 @@ SUMS = ("stalls", "learning_removals", "removals", "operations", "acknowledged",
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="init.py soak stalls")
-    parser.add_argument("--node", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--check-history", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--shim", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--ledger", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--name", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, required=True, help=argparse.SUPPRESS)
+    parser = launched.parser("stalls")
     parser.add_argument("--minutes", type=float, default=60, help="after the first one, in which "
                         "the ring learns")
     parser.add_argument("--seed", type=int, default=random.randrange(10 ** 9))
@@ -147,12 +141,7 @@ def main():
     os.umask(0o077)  # the programs refuse folders that others can enter
     options = arguments()
     ledger = Ledger(options.ledger, options.name)
-    folder = options.folder / f"stalls-{options.name}-{time.time_ns()}"
-    folder.mkdir(parents=True)
-    began = time.monotonic()
-
-    def say(text):
-        print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
+    folder, say = launched.new_folder(options, "stalls"), launched.speaker()
 
     well = True
     try:

@@ -82,15 +82,21 @@ static int ring_of(struct host *host, int **ring) {
     return count;
 }
 
-int host_owner(struct host *host, const struct chord_id *id) {
-    int *ring, count = ring_of(host, &ring), at = 0;
+/* The position of an id's owner among at least one. */
+static int owner_at(struct host *host, const int *ring, int count, const struct chord_id *id) {
+    int at = 0;
     for (; at < count; at++) {
         struct chord_id member = id_at(host, ring[at]);
         if (id_compare(&member, id) >= 0) {
             break;
         }
     }
-    int owner = count == 0 ? HOST_NOBODY : ring[at % count];
+    return at % count;
+}
+
+int host_owner(struct host *host, const struct chord_id *id) {
+    int *ring, count = ring_of(host, &ring);
+    int owner = count == 0 ? HOST_NOBODY : ring[owner_at(host, ring, count, id)];
     free(ring);
     return owner;
 }
@@ -111,14 +117,14 @@ static unsigned different(const uint64_t *ids, int count) {
 int host_successors_wanted(struct host *host, const int *ring, int count, int at,
                            unsigned *machines) {
     uint64_t ids[CHORD_SUCCESSORS_MAX + 1] = {host->nodes[ring[at]].public.host_id};
-    unsigned replicas = host->config.replicas;
-    int wanted = 0;
-    for (int k = 0; k < CHORD_SUCCESSORS_MAX && k < count - 1; k++) {
+    unsigned replicas = host->config.replicas, most = replicas > 2 ? replicas : 2, before = 0;
+    int n = (int)host->config.n, wanted = 0;
+    for (int k = 0; k < CHORD_SUCCESSORS_MAX && k < count - 1 && (k < n || before < most); k++) {
         ids[k + 1] = host->nodes[ring[(at + 1 + k) % count]].public.host_id;
-        unsigned before = different(ids + 1, k);
-        bool leads_on = ids[k + 1] != 0 && different(ids + 1, k + 1) > before &&
-                        before < (replicas > 2 ? replicas : 2);
-        wanted = leads_on || k < (int)host->config.n ? k + 1 : wanted;
+        unsigned now = different(ids + 1, k + 1);
+        bool leads_on = ids[k + 1] != 0 && now > before && before < most;
+        wanted = leads_on || k < n ? k + 1 : wanted;
+        before = now;
     }
     unsigned all = different(ids, wanted + 1);
     *machines = all < replicas ? all : replicas;
@@ -162,18 +168,12 @@ bool host_ideal(struct host *host) {
     return right == count;
 }
 
-/* The copies of what a member leads are on as many machines as it and its list. */
-static bool spread(struct host *host, int node, const struct chord_view *view) {
+/* The copies of what ring[at] leads are on as many machines as it and its list. */
+static bool spread(struct host *host, const int *ring, int count, int at,
+                   const struct chord_view *view) {
     uint64_t members[CHORD_REPLICAS_MAX];
-    unsigned machines = 0;
-    int *ring, count = ring_of(host, &ring), at = 0;
-    while (at < count && ring[at] != node) {
-        at++;
-    }
-    if (at < count) {
-        (void)host_successors_wanted(host, ring, count, at, &machines);
-    }
-    free(ring);
+    unsigned machines;
+    (void)host_successors_wanted(host, ring, count, at, &machines);
     for (uint16_t i = 0; i < view->members_count; i++) {
         int member = host_by_address(host, view->members[i].address);
         members[i] = member != HOST_NOBODY ? host->nodes[member].public.host_id : 0;
@@ -181,14 +181,10 @@ static bool spread(struct host *host, int node, const struct chord_view *view) {
     return different(members, view->members_count) >= machines;
 }
 
-bool host_settled(struct host *host) {
-    int members = host_members(host);
+static bool ranges_settled(struct host *host, const int *ring, int members) {
     unsigned wanted =
         (unsigned)members < host->config.replicas ? (unsigned)members : host->config.replicas;
     unsigned open = 0;
-    if (!host_ideal(host)) {
-        return false;
-    }
     for (int i = 0; i < host->count; i++) {
         for (uint16_t k = 0; host->nodes[i].public.alive; k++) {
             enum chord_range_state state;
@@ -202,8 +198,9 @@ bool host_settled(struct host *host) {
                 return false;
             }
             if (state == CHORD_RANGE_OPEN) {
-                if (copies != wanted || view->members_count != wanted ||
-                    host_owner(host, &view->range.hi) != i || !spread(host, i, view) ||
+                int at = members > 0 ? owner_at(host, ring, members, &view->range.hi) : 0;
+                if (copies != wanted || view->members_count != wanted || members == 0 ||
+                    ring[at] != i || !spread(host, ring, members, at, view) ||
                     ++open > (unsigned)members) {
                     return false;
                 }
@@ -211,6 +208,13 @@ bool host_settled(struct host *host) {
         }
     }
     return open == (unsigned)members;
+}
+
+bool host_settled(struct host *host) {
+    int *ring, members = ring_of(host, &ring);
+    bool settled = host_ideal(host) && ranges_settled(host, ring, members);
+    free(ring);
+    return settled;
 }
 
 static void print_views(struct host *host, int index) {

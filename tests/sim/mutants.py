@@ -300,7 +300,7 @@ UNIT_MUTANTS = {
         "        (void)count;", "test_core_hosts"),
     "leader_of_another_part": (
         "a leader that the ring does not ask is judged by what it took to answer its members",
-        "replica.c", "    if (peer != NONE || range->watch_trip_ms == 0) {", "    if (true) {",
+        "replica.c", "    return peer != NONE || range->watch_trip_ms == 0", "    return true",
         "test_core_hosts"),
     "unknown_hosts_are_one": (
         "a host that is not known counts as another one each time",

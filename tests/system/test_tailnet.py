@@ -56,6 +56,17 @@ def test_a_second_host_joins_with_one_command(tailnet):
     assert "the ring survives 1 failure, or any 1 of 3 hosts" in said, said
 
 
+def three_hosts_of_four(tailnet):
+    """One ring, each key's copies on all of them."""
+    hosts = tailnet(3)
+    hosts[0].start("--nodes", 4).wait_members(4)
+    for host in hosts[1:]:
+        host.start("--nodes", 4, "--join", "tailscale")
+    hosts[0].wait_members(12)
+    wait_spread(hosts[0])
+    return hosts
+
+
 def wait_spread(host):
     until(lambda: host.ring().get("survives_hosts") == 1, 30, lambda: str(host.ring()))
 
@@ -70,12 +81,7 @@ def test_a_host_is_cut_off_and_comes_back(tailnet, cut_s):
     """The host that is alone says so soon, refuses what it cannot do and serves the rest; the others have
     a majority of each range and go on with all of it. Then it is one ring again, with every
     acknowledged write."""
-    hosts = tailnet(3)
-    hosts[0].start("--nodes", 4).wait_members(4)
-    for host in hosts[1:]:
-        host.start("--nodes", 4, "--join", "tailscale")
-    hosts[0].wait_members(12)
-    wait_spread(hosts[0])
+    hosts = three_hosts_of_four(tailnet)
     acknowledged = {}
 
     def write(host, text):
@@ -118,12 +124,7 @@ def test_a_host_is_cut_off_and_comes_back(tailnet, cut_s):
 def test_any_host_is_powered_off(tailnet):
     """Three hosts of four nodes: one goes off while every key is written and read all the time. No key
     is missed for longer than it takes to find that out, and the others have all copies again."""
-    hosts = tailnet(3)
-    hosts[0].start("--nodes", 4).wait_members(4)
-    for host in hosts[1:]:
-        host.start("--nodes", 4, "--join", "tailscale")
-    hosts[0].wait_members(12)
-    wait_spread(hosts[0])
+    hosts = three_hosts_of_four(tailnet)
     members = [f"{hosts[0].address}:{4000 + slot}" for slot in (1, 2, 3, 4)]
     with subprocess.Popen(hosts[0].inside(sys.executable, KEY_WATCH, 100, *members), text=True,
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE) as watch:

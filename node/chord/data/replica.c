@@ -282,13 +282,9 @@ static bool takes_over(struct chord *chord, struct range *range, uint16_t seat) 
 static uint32_t watch_timeout_ms(struct chord *chord, const struct range *range,
                                  const char *address) {
     uint16_t peer = peer_find_address(chord, address);
-    const struct chord_timing *timing = &chord->config.timing;
-    uint32_t timeout_ms = 4 * range->watch_trip_ms;
-    if (peer != NONE || range->watch_trip_ms == 0) {
-        return peer_timeout_ms(chord, peer);
-    }
-    timeout_ms = timeout_ms > timing->silence_ms_min ? timeout_ms : timing->silence_ms_min;
-    return timeout_ms < timing->silence_ms_max ? timeout_ms : timing->silence_ms_max;
+    return peer != NONE || range->watch_trip_ms == 0
+               ? peer_timeout_ms(chord, peer)
+               : timeout_within(chord, 4 * range->watch_trip_ms);
 }
 
 static void watch_measure(struct chord *chord, struct range *range, const struct call *call) {

@@ -15,6 +15,8 @@ uint16_t peer_find_address(struct chord *chord, const char *address);
 /* No question to it is without an answer, and its connection has not been closed, since it last
  * answered. */
 bool peer_healthy(struct chord *chord, uint16_t index);
+/* Within the bounds of one request's timeout. */
+uint32_t timeout_within(const struct chord *chord, uint32_t timeout_ms);
 /* How long an answer may take, by what was measured. */
 uint32_t peer_timeout_ms(struct chord *chord, uint16_t index); /* NONE: of one we do not know */
 /* incarnation 0: any life of that store. */

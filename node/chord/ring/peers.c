@@ -150,6 +150,14 @@ void peer_heard(struct chord *chord, uint16_t index, uint64_t asked_ms, uint64_t
     }
 }
 
+uint32_t timeout_within(const struct chord *chord, uint32_t timeout_ms) {
+    const struct chord_timing *timing = &chord->config.timing;
+    if (timeout_ms < timing->silence_ms_min) {
+        return timing->silence_ms_min;
+    }
+    return timeout_ms > timing->silence_ms_max ? timing->silence_ms_max : timeout_ms;
+}
+
 uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
     const struct chord_timing *timing = &chord->config.timing;
     const struct peer_entry *entry = index != NONE ? peer_at(chord, index) : NULL;
@@ -161,10 +169,7 @@ uint32_t peer_timeout_ms(struct chord *chord, uint16_t index) {
         uint32_t patient_ms = stalls_ms(chord) * 2 / 3;
         timeout_ms = timeout_ms > patient_ms ? timeout_ms : patient_ms;
     }
-    if (timeout_ms < timing->silence_ms_min) {
-        return timing->silence_ms_min;
-    }
-    return timeout_ms > timing->silence_ms_max ? timing->silence_ms_max : timeout_ms;
+    return timeout_within(chord, timeout_ms);
 }
 
 uint32_t peer_question_ms(struct chord *chord, uint16_t index) {
